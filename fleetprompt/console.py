@@ -1,0 +1,116 @@
+"""What every management command of the project shares: errors people can read, rows, progress."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, ProgrammingError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+class OperatorCommand(BaseCommand):
+    """A management command with subcommands, which answers bad input with one sentence and status 1.
+
+    A subclass adds a parser per subcommand and sets its `run` default to the function to call.
+    """
+
+    requires_system_checks: list[str] = []
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command, turning what went wrong outside the program into a `CommandError`."""
+        try:
+            return super().execute(*args, **options)
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
+        except OperationalError as error:
+            raise CommandError(f"the database does not answer: {str(error).strip()}") from error
+        except ProgrammingError as error:
+            if getattr(error.__cause__, "sqlstate", "") != "42P01":  # undefined table
+                raise
+            raise CommandError(
+                "the database lacks a table; bring it up to date with `manage.py migrate_schemas`"
+            ) from error
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Call the subcommand's function with the parsed options."""
+        options["run"](options)
+
+    def subcommand(
+        self, parsers: Any, name: str, run: Callable[[dict[str, Any]], None], text: str
+    ) -> CommandParser:
+        """Add the subcommand `name`, which calls `run(options)`, and return its parser."""
+        parser: CommandParser = parsers.add_parser(name, help=text, description=text)
+        parser.set_defaults(run=run)
+        return parser
+
+    @property
+    def console(self) -> Console:
+        """A rich console on the command's output; wide, and never wrapped, when it is not a terminal."""
+        out = cast(IO[str], self.stdout)
+        return Console(file=out) if self.stdout.isatty() else Console(file=out, width=200)
+
+    def print_json(self, value: Any) -> None:
+        """Print `value` as JSON, indented by two, text as it is, keys in the order given."""
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+    def print_rows(self, rows: Sequence[Row], columns: Sequence[str], *, style: str, empty: str) -> None:
+        """Print `rows` as a table of `columns`, or as a JSON array of whole rows.
+
+        Args:
+            rows: dictionaries with the same keys.
+            columns: the keys that the table shows, in order.
+            style: `table` or `json`.
+            empty: the sentence that stands in place of a table without rows.
+        """
+        if style == "json":
+            self.print_json(rows)
+        elif not rows:
+            self.stdout.write(empty)
+        else:
+            table = Table(box=None, header_style="bold", pad_edge=False)
+            for column in columns:
+                table.add_column(column.replace("_", " "), overflow="fold")
+            for row in rows:
+                table.add_row(*(_cell(row[column]) for column in columns))
+            self.console.print(table)
+
+
+def add_format(parser: CommandParser) -> None:
+    """Give a subcommand the option `--format table|json`."""
+    parser.add_argument(
+        "--format", choices=["table", "json"], default="table", help="how to print (default: table)"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return escape("" if value is None else str(value))
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error for a block; call the yielded function to advance it.
+
+    Nothing is drawn when standard error is not a terminal.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(title, total=total)
+        yield lambda step: bar.advance(task, step)

@@ -1,0 +1,119 @@
+"""What the process environment may say: every setting an installation can choose, typed and checked."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEVELOPMENT_SECRET_KEY = "development-only-" + "0" * 40
+
+HostList = Annotated[list[str], NoDecode]
+
+
+class Environment(BaseSettings):
+    """Settings read from environment variables, or from `.env` in the project's folder."""
+
+    model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", extra="ignore", frozen=True)
+
+    debug: bool = Field(True, description="Development mode. Set it to 0 in production.")
+    secret_key: str = Field(
+        DEVELOPMENT_SECRET_KEY,
+        min_length=32,
+        description="Signs sessions and queue messages. Required when DEBUG is 0.",
+    )
+    allowed_hosts: HostList = Field(
+        [],
+        description="Host names that are served, separated by commas; `.example.org` means every "
+        "subdomain. Required when DEBUG is 0; the loopback names otherwise.",
+    )
+    public_hosts: HostList = Field(
+        ["localhost", "127.0.0.1"], description="Host names of the operators' site."
+    )
+    database_url: str = Field(
+        "",
+        description="PostgreSQL to use, postgresql://user:password@host:port/name. "
+        "Empty: the embedded one in var/postgres.",
+    )
+    broker_url: str = Field(
+        "",
+        description="redis://host:port/db makes Redis the queue's broker. Empty: PostgreSQL is the broker.",
+    )
+    cluster_name: str = Field("fleetprompt", description="Name of the queue that a cluster serves.")
+    cluster_workers: PositiveInt = Field(2, description="Worker processes of one qcluster.")
+    directives_batch: PositiveInt = Field(20, description="Directives that one claim takes at most.")
+    directives_lease: PositiveFloat = Field(
+        60,
+        description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
+    )
+    directives_turn: PositiveFloat = Field(
+        10, description="Seconds after which a worker lets the next tenant have its turn."
+    )
+    time_zone: str = Field("UTC", description="Time zone in which times are shown.")
+    log_level: str = Field("WARNING", description="Least severe message that is logged.")
+
+    @field_validator("allowed_hosts", "public_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [host.strip().lower() for host in value.split(",") if host.strip()]
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and not value.startswith(("postgres://", "postgresql://")):
+            raise ValueError("expected a URL that starts with postgresql://")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("expected a URL that starts with redis://")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+        if value.upper() not in levels:
+            raise ValueError(f"expected one of {', '.join(levels)}")
+        return value.upper()
+
+    def database(self) -> dict[str, Any]:
+        """Return Django's connection settings for `database_url`, or for the embedded server."""
+        if not self.database_url:
+            return {
+                "NAME": "fleetprompt",
+                "USER": "postgres",
+                "EMBEDDED": BASE_DIR / "var/postgres",
+            }
+        return dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
+
+
+def read() -> Environment:
+    """Read and check the environment.
+
+    Raises:
+        ImproperlyConfigured: naming each variable that is wrong and what was expected.
+    """
+    try:
+        environment = Environment()
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        raise ImproperlyConfigured("; ".join(wrong)) from None
+    if not environment.debug:
+        if environment.secret_key == DEVELOPMENT_SECRET_KEY:
+            raise ImproperlyConfigured(
+                "SECRET_KEY: the development key is refused while DEBUG is off; "
+                "set a secret of 50 or more random characters, or DEBUG=1 on your own machine"
+            )
+        if not environment.allowed_hosts:
+            raise ImproperlyConfigured(
+                "ALLOWED_HOSTS: expected the host names to serve, because DEBUG is off"
+            )
+    return environment

@@ -1,0 +1,11 @@
+"""What the logs leave out."""
+
+import logging
+
+
+class NotEnqueued(logging.Filter):
+    """Drops django-q2's line about each message it enqueues: it would stand between a command's rows."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether `record` is to be logged."""
+        return record.funcName != "async_task"

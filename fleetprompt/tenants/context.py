@@ -1,0 +1,100 @@
+"""The one place that enters a tenant's schema, and what code inside may ask about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection as _django_connection
+from django.db.models import Q
+from django_tenants.utils import get_public_schema_name
+
+from fleetprompt.errors import RefusedError
+from fleetprompt.tenants.models import Tenant
+
+# django-tenants adds the schema to the connection; its types do not say so.
+connection: Any = _django_connection
+
+
+class TenantError(RefusedError):
+    """The tenant asked for cannot be entered, or none is active where one is needed."""
+
+
+class UnknownTenant(TenantError):
+    """No tenant has that slug or schema: it never existed, or it was deleted."""
+
+
+class NoActiveTenant(TenantError):
+    """The call needs an active tenant, and the public schema is the active one."""
+
+
+@contextmanager
+def in_tenant(slug_or_schema: str) -> Iterator[Tenant]:
+    """Make one tenant's schema the active one for a block, and the public one after it.
+
+    Entering the tenant that is active already changes nothing, then or afterwards. Entering another
+    one from inside a tenant is refused: work for one community must not reach into the next.
+
+    Args:
+        slug_or_schema: the tenant's slug (`harbor`) or schema (`org_harbor`).
+
+    Raises:
+        UnknownTenant: no such tenant.
+        TenantError: another tenant is active.
+    """
+    if not is_public():
+        tenant = active_tenant()
+        if slug_or_schema not in (tenant.slug, tenant.schema_name):
+            raise TenantError(
+                f"tenant {slug_or_schema!r} cannot be entered from inside tenant {tenant.slug!r}"
+            )
+        yield tenant
+        return
+    return_to_public()
+    tenant = _find(slug_or_schema)
+    return_to(tenant)
+    try:
+        yield tenant
+    finally:
+        return_to_public()
+
+
+def return_to(tenant: Tenant) -> None:
+    """Make `tenant`'s schema the active one again, after code inside its block may have left it."""
+    connection.set_tenant(tenant)
+
+
+def return_to_public() -> None:
+    """Make the public schema the active one."""
+    connection.set_schema_to_public()
+
+
+def is_public() -> bool:
+    """Return whether the public schema is the active one."""
+    return connection.schema_name in (None, get_public_schema_name())
+
+
+def active_schema() -> str:
+    """Return the name of the active schema."""
+    return str(connection.schema_name or get_public_schema_name())
+
+
+def active_tenant() -> Tenant:
+    """Return the tenant whose schema is active.
+
+    Raises:
+        NoActiveTenant: the public schema is active.
+    """
+    if is_public():
+        raise NoActiveTenant("no tenant is active: wrap the call in in_tenant(slug)")
+    tenant = connection.tenant
+    # Other tools of django-tenants set a bare schema name; keys need the slug.
+    return tenant if isinstance(tenant, Tenant) else _find(active_schema())
+
+
+def _find(slug_or_schema: str) -> Tenant:
+    tenant: Tenant | None = Tenant.objects.filter(
+        Q(slug=slug_or_schema) | Q(schema_name=slug_or_schema)
+    ).first()
+    if tenant is None:
+        raise UnknownTenant(f"tenant: there is no tenant {slug_or_schema!r}; see `tenant list`")
+    return tenant

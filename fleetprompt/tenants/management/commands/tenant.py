@@ -1,0 +1,77 @@
+"""`manage.py tenant`: create, list and delete communities."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from fleetprompt.console import OperatorCommand, add_format
+from fleetprompt.tenants import provisioning
+from fleetprompt.tenants.models import Tenant
+
+
+class Command(OperatorCommand):
+    """The subcommands that make, show and remove tenants."""
+
+    help = "Create, list and delete tenants (communities)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the subcommands and their options."""
+        parsers = parser.add_subparsers(required=True, metavar="SUBCOMMAND")
+        create = self.subcommand(parsers, "create", self.create, "Create a tenant and its schema.")
+        create.add_argument("slug", help="short name, also in the schema org_<slug>")
+        create.add_argument("--name", required=True, help="what people call the community")
+        create.add_argument("--domain", required=True, help="host name that serves it")
+        add_format(self.subcommand(parsers, "list", self.list, "List the tenants."))
+        delete = self.subcommand(
+            parsers, "delete", self.delete, "Delete a tenant with everything in it, for good."
+        )
+        delete.add_argument("slug")
+        delete.add_argument("--yes", action="store_true", help="do not ask")
+
+    def create(self, options: dict[str, Any]) -> None:
+        """Create the tenant."""
+        domain = options["domain"]
+        tenant = provisioning.create_tenant(options["slug"], name=options["name"], domain=domain)
+        self.stdout.write(f"Created tenant {tenant.slug} (schema {tenant.schema_name}, {domain}).")
+        if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
+            self.stderr.write(f"Note: ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
+
+    def list(self, options: dict[str, Any]) -> None:
+        """Print the tenants."""
+        provisioning.ensure_shared_tables()
+        rows = [
+            {
+                "slug": tenant.slug,
+                "name": tenant.name,
+                "schema": tenant.schema_name,
+                "status": tenant.status,
+                "domains": [domain.domain for domain in tenant.domains.all()],
+                "created_at": tenant.created_at.isoformat(timespec="seconds"),
+            }
+            for tenant in Tenant.objects.prefetch_related("domains")
+        ]
+        self.print_rows(
+            rows,
+            ["slug", "name", "schema", "status", "domains", "created_at"],
+            style=options["format"],
+            empty="There are no tenants yet. Create one: manage.py tenant create SLUG --name … --domain …",
+        )
+
+    def delete(self, options: dict[str, Any]) -> None:
+        """Delete the tenant, after a question unless `--yes` was given."""
+        slug = options["slug"]
+        if not Tenant.objects.filter(slug=slug).exists():
+            raise CommandError(f"slug: there is no tenant {slug!r}; see `tenant list`")
+        question = f"Delete tenant {slug} with all its posts, directives and signals? Type the slug: "
+        if not options["yes"] and _ask(question) != slug:
+            raise CommandError("Not deleted.")
+        provisioning.delete_tenant(slug)
+        self.stdout.write(f"Deleted tenant {slug}.")
+
+
+def _ask(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        raise CommandError("Not deleted: nobody answered. Use --yes in scripts.") from None

@@ -1,0 +1,31 @@
+"""Which tenant a web request is for, by its host name."""
+
+from django.conf import settings
+from django.http import HttpRequest
+from django_tenants.middleware.main import TenantMainMiddleware
+from django_tenants.utils import get_public_schema_name
+
+from fleetprompt.tenants.models import Domain, Tenant
+
+
+class TenantMiddleware(TenantMainMiddleware):
+    """Serves `PUBLIC_HOSTS` from the public schema, an active tenant's hosts from its own, else 404."""
+
+    def get_tenant(self, domain_model: type[Domain], hostname: str) -> Tenant:
+        """Return the tenant that `hostname` serves.
+
+        Raises:
+            Domain.DoesNotExist: nobody's host name, or a suspended tenant's.
+        """
+        if hostname in settings.PUBLIC_HOSTS:
+            return Tenant(slug="public", name="Operators", schema_name=get_public_schema_name())
+        domain: Domain = domain_model.objects.select_related("tenant").get(
+            domain=hostname, tenant__status=Tenant.Status.ACTIVE
+        )
+        tenant: Tenant = domain.tenant
+        return tenant
+
+    @staticmethod
+    def hostname_from_request(request: HttpRequest) -> str:
+        """Return the host name of `request`, without its port and in lower case."""
+        return request.get_host().rsplit(":", 1)[0].lower()

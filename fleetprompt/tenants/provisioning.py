@@ -1,0 +1,91 @@
+"""Making and removing tenants: the row, the domain and the schema come and go together."""
+
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
+from django.http.request import validate_host
+from django_tenants.utils import schema_exists
+
+from fleetprompt.tenants.context import return_to_public
+from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
+
+
+def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
+    """Create a tenant with its schema, tables and primary domain, in one transaction.
+
+    A process killed half-way leaves nothing behind, because PostgreSQL rolls the schema back too.
+    On a database without any table the shared ones are made first.
+
+    Args:
+        slug: see `validate_slug`; the schema becomes `org_<slug>`.
+        name: what people call the community, 1 to 200 characters.
+        domain: the host name that serves it, without a port.
+
+    Raises:
+        ValidationError: naming the field that is wrong or taken.
+    """
+    validate_slug(slug)
+    ensure_shared_tables()
+    schema = f"{SCHEMA_PREFIX}{slug}"
+    tenant = Tenant(slug=slug, name=name.strip(), schema_name=schema)
+    address = Domain(domain=_normalised_domain(domain), is_primary=True)
+    with transaction.atomic():
+        # Two processes that create the same tenant meet here instead of in a constraint.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
+        _refuse_taken(tenant, address)
+        tenant.full_clean(exclude=["schema_name"])
+        tenant.save()
+        address.tenant = tenant
+        address.save()
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
+        try:
+            call_command("migrate_schemas", schema_name=schema, tenant=True, verbosity=0)
+        finally:
+            return_to_public()
+    return tenant
+
+
+def delete_tenant(slug: str) -> None:
+    """Remove a tenant for good: its row, its domains and its schema with everything in it.
+
+    Raises:
+        ValidationError: there is no such tenant.
+    """
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().filter(slug=slug).first()
+        if tenant is None:
+            raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
+        tenant.delete(force_drop=True)
+
+
+def ensure_shared_tables() -> None:
+    """Make the public schema's tables when the database has none; never touch an existing set."""
+    if not MigrationRecorder(connection).has_table():
+        call_command("migrate_schemas", shared=True, verbosity=0)
+
+
+def _normalised_domain(domain: str) -> str:
+    domain = domain.strip().lower().rstrip(".")
+    if not domain or len(domain) > 253 or any(c in domain for c in "/: *@") or domain[0] == ".":
+        raise ValidationError(f"domain: expected a host name without port or path; got {domain!r}")
+    return domain
+
+
+def _refuse_taken(tenant: Tenant, address: Domain) -> None:
+    if Tenant.objects.filter(slug=tenant.slug).exists():
+        raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
+    other = Domain.objects.select_related("tenant").filter(domain=address.domain).first()
+    if other:
+        raise ValidationError(f"domain: {address.domain!r} belongs to the tenant {other.tenant.slug!r}")
+    if schema_exists(tenant.schema_name):
+        raise ValidationError(
+            f"slug: the schema {tenant.schema_name!r} exists already, and no tenant owns it"
+        )
+
+
+def is_unserved(domain: str, allowed_hosts: list[str]) -> bool:
+    """Return whether `domain` is missing from `allowed_hosts`, so that requests to it answer 400."""
+    return not validate_host(domain, allowed_hosts)

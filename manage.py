@@ -1,0 +1,30 @@
+#!/usr/bin/env python
+"""The command line of the project."""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the management command named in `sys.argv`; return its exit status."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetprompt.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    except OperationalError as error:
+        sys.stderr.write(f"Error: the database does not answer: {str(error).strip()}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
