@@ -1,0 +1,9 @@
+"""The signals app: what did happen in a tenant, for good."""
+
+from django.apps import AppConfig
+
+
+class SignalsConfig(AppConfig):
+    """Django's view of the app; it lives in every tenant's schema."""
+
+    name = "signals"

@@ -1,0 +1,133 @@
+"""The single way in for signals: build one with `fact`, write it with `emit` or `emit_many`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from fleetprompt.tenants.context import active_tenant
+from signals.models import Signal
+from signals.types import (
+    ID_LENGTH,
+    KEY_LENGTH,
+    NAME_LENGTH,
+    Actor,
+    Subject,
+    check_name,
+    check_text,
+    json_object,
+)
+
+
+class Emitted(NamedTuple):
+    """The stored signal, and whether this call stored it (False: the dedupe key was known)."""
+
+    signal: Signal
+    created: bool
+
+
+def emit(
+    name: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    dedupe_key: str,
+    actor: Actor,
+    subject: Subject | None = None,
+    occurred_at: datetime | None = None,
+    source: str = "",
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Emitted:
+    """Record that something happened in the active tenant, in the caller's transaction.
+
+    Args:
+        name: a fact in the past tense, such as `forum.thread.locked`.
+        payload: JSON-safe details.
+        dedupe_key: unique in the tenant, at most 512 characters; emitting with a known key stores
+            nothing and gives the stored signal back.
+        actor: who is behind it.
+        subject: what it is about.
+        occurred_at: when it happened, with a time zone; the moment of recording by default.
+        source: the part of the program that says so.
+        correlation_id: groups all work of one request.
+        causation_id: the id of what led to it.
+        metadata: JSON-safe details about the recording rather than the fact.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        ValidationError: naming the argument that is not as expected.
+    """
+    signal = fact(
+        name,
+        payload,
+        dedupe_key=dedupe_key,
+        actor=actor,
+        subject=subject,
+        occurred_at=occurred_at,
+        source=source,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        metadata=metadata,
+    )
+    return emit_many([signal])[0]
+
+
+def fact(
+    name: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    dedupe_key: str,
+    actor: Actor,
+    subject: Subject | None = None,
+    occurred_at: datetime | None = None,
+    source: str = "",
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Signal:
+    """Return a checked signal that is not stored yet; arguments and errors are those of `emit`."""
+    if occurred_at is not None and occurred_at.tzinfo is None:
+        raise ValidationError("occurred_at: expected a time with a time zone")
+    signal = Signal(
+        name=check_name(name),
+        dedupe_key=check_text("dedupe_key", dedupe_key, length=KEY_LENGTH, required=True),
+        payload=json_object("payload", payload or {}),
+        metadata=json_object("metadata", metadata or {}),
+        actor_type=actor.type,
+        actor_id=actor.id,
+        actor_label=actor.label,
+        subject_type=subject.type if subject else "",
+        subject_id=subject.id if subject else "",
+        source=check_text("source", source, length=NAME_LENGTH),
+        correlation_id=check_text("correlation_id", correlation_id or "", length=ID_LENGTH),
+        causation_id=check_text("causation_id", causation_id or "", length=ID_LENGTH),
+    )
+    if occurred_at is not None:
+        signal.occurred_at = occurred_at
+    return signal
+
+
+def emit_many(signals: Sequence[Signal]) -> list[Emitted]:
+    """Store signals made by `fact` in two statements; same order as given.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+    """
+    active_tenant()
+    if not signals:
+        return []
+    with transaction.atomic():
+        # The constraint decides who was first, not a look before the insert; a concurrent insert of
+        # the same key makes this one wait and then lose.
+        Signal.objects.bulk_create(signals, ignore_conflicts=True, batch_size=1000)
+        stored = {
+            signal.dedupe_key: signal
+            for signal in Signal.objects.filter(dedupe_key__in=[s.dedupe_key for s in signals])
+        }
+    return [
+        Emitted(stored[signal.dedupe_key], created=stored[signal.dedupe_key].pk == signal.pk)
+        for signal in signals
+    ]

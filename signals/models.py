@@ -1,0 +1,87 @@
+"""The signal: one append-only fact. Rows come in through `signals.bus` only."""
+
+from typing import Any, NoReturn
+
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject
+
+
+class AppendOnlyError(TypeError):
+    """Something tried to change or delete a signal."""
+
+
+def _refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
+    raise AppendOnlyError("signals are append-only: they are never updated or deleted")
+
+
+class SignalQuerySet(models.QuerySet["Signal"]):
+    """Reads signals; a trigger in the database refuses what slips past these refusals."""
+
+    update = _refuse
+    bulk_update = _refuse
+    delete = _refuse
+
+
+class Signal(models.Model):
+    """What did happen: name, payload, actor, subject, when it occurred and when it was recorded."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=NAME_LENGTH)
+    dedupe_key = models.CharField(max_length=KEY_LENGTH, unique=True)
+    payload = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict)
+    occurred_at = models.DateTimeField(db_default=Now())
+    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
+    actor_type = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=ID_LENGTH)
+    actor_label = models.CharField(max_length=ID_LENGTH, default="")
+    subject_type = models.CharField(max_length=NAME_LENGTH, default="")
+    subject_id = models.CharField(max_length=ID_LENGTH, default="")
+    source = models.CharField(max_length=NAME_LENGTH, default="")
+    correlation_id = models.CharField(max_length=ID_LENGTH, default="")
+    causation_id = models.CharField(max_length=ID_LENGTH, default="")
+
+    objects = SignalQuerySet.as_manager()
+
+    class Meta:
+        # A UUIDv7 of one process sorts by time of making, also within a millisecond.
+        ordering = ["recorded_at", "id"]
+        indexes = [
+            models.Index(fields=["subject_type", "subject_id", "recorded_at"], name="signal_subject"),
+            models.Index(fields=["causation_id", "recorded_at"], name="signal_causation"),
+            models.Index(fields=["correlation_id", "recorded_at"], name="signal_correlation"),
+            models.Index(fields=["name", "recorded_at"], name="signal_name"),
+            models.Index(fields=["recorded_at"], name="signal_recorded"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.subject_type}:{self.subject_id}"
+
+    delete = _refuse
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the signal; saving it again is refused.
+
+        Raises:
+            AppendOnlyError: the signal is stored already.
+        """
+        if not self._state.adding:
+            _refuse()
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)
+
+    @property
+    def actor(self) -> Actor:
+        """Who is behind the fact."""
+        return Actor(self.actor_type, self.actor_id, self.actor_label)
+
+    @property
+    def subject(self) -> Subject | None:
+        """What the fact is about, if about anything."""
+        return Subject(self.subject_type, self.subject_id) if self.subject_type else None

@@ -1,0 +1,137 @@
+"""The small values that signals and directives share, and the rules their texts obey."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+
+NAME_LENGTH = 255
+KEY_LENGTH = 512
+ID_LENGTH = 255
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
+
+
+def check_name(name: object) -> str:
+    """Return `name` if it can name a signal or a directive, such as `forum.thread.lock`.
+
+    Raises:
+        ValidationError: it is not two or more dotted parts of lower-case letters, digits and
+            underscores, at most 255 characters long.
+    """
+    if isinstance(name, str) and len(name) <= NAME_LENGTH and _NAME.fullmatch(name):
+        return name
+    raise ValidationError(
+        f"name: expected dotted lower-case parts such as forum.thread.lock, at most "
+        f"{NAME_LENGTH} characters; got {str(name)[:80]!r}"
+    )
+
+
+def check_text(field: str, value: object, *, length: int, required: bool = False) -> str:
+    """Return `value` if PostgreSQL can store it as a text of at most `length` characters.
+
+    Args:
+        field: what the error calls the value.
+
+    Raises:
+        ValidationError: naming `field` and what was expected.
+    """
+    if not isinstance(value, str):
+        raise ValidationError(f"{field}: expected text; got {type(value).__name__}")
+    if required and not value.strip():
+        raise ValidationError(f"{field}: expected a text that is not empty")
+    if len(value) > length:
+        raise ValidationError(f"{field}: expected at most {length} characters; got {len(value)}")
+    if _UNSTORABLE.search(value):
+        raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
+    return value
+
+
+def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `value` as plain JSON that PostgreSQL can store: a copy of dictionaries, lists and scalars.
+
+    Args:
+        field: what the error calls the value.
+
+    Raises:
+        ValidationError: not a mapping; or it holds something JSON has no form for (a set, NaN, a
+            UUID object, a key that is no text), or text with NUL or unpaired surrogates.
+    """
+    if not isinstance(value, Mapping):
+        raise ValidationError(f"{field}: expected an object; got {type(value).__name__}")
+    try:
+        text = json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValidationError(f"{field}: expected JSON values; {error}") from error
+    _check_storable(field, value)
+    return dict(json.loads(text))
+
+
+def _check_storable(field: str, value: object) -> None:
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValidationError(f"{field}: expected text as keys; got {key!r}")
+            _check_storable(field, key)
+            _check_storable(f"{field}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_storable(f"{field}[{index}]", item)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is behind something: a copy that survives the deletion of the user.
+
+    Args:
+        type: `user`, `agent` or `system`.
+        id: the user's primary key, the agent's or the process' own name; text.
+        label: how people know the actor; the id when empty.
+
+    Raises:
+        ValidationError: another type, or a text that is empty, too long or not storable.
+    """
+
+    TYPES: ClassVar[tuple[str, ...]] = ("user", "agent", "system")
+
+    type: str
+    id: str
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.type not in self.TYPES:
+            raise ValidationError(
+                f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
+            )
+        object.__setattr__(self, "id", str(self.id))
+        check_text("actor.id", self.id, length=ID_LENGTH, required=True)
+        check_text("actor.label", self.label, length=ID_LENGTH)
+
+    def __str__(self) -> str:
+        return self.label or f"{self.type}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What something is about, such as `("forum.post", <uuid>)`.
+
+    Raises:
+        ValidationError: the type is not a dotted name, or the id is empty, too long or not storable.
+    """
+
+    type: str
+    id: str
+
+    def __post_init__(self) -> None:
+        check_name(self.type)
+        object.__setattr__(self, "id", str(self.id))
+        check_text("subject.id", self.id, length=ID_LENGTH, required=True)
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.id}"
