@@ -1,0 +1,18 @@
+"""The directives app: what should happen in a tenant, and how it comes to happen once."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class DirectivesConfig(AppConfig):
+    """Django's view of the app; it lives in every tenant's schema."""
+
+    name = "directives"
+
+    def ready(self) -> None:
+        """Find the handlers of all installed apps, and keep permissions and the sweep in step with them."""
+        from directives import permissions, queue, registry
+
+        registry.discover()
+        post_migrate.connect(permissions.create, sender=self)
+        post_migrate.connect(queue.schedule_sweep)

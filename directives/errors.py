@@ -1,0 +1,58 @@
+"""What can go wrong with a directive, by who has to know: the requester, the operator, the runner."""
+
+from django.core.exceptions import PermissionDenied
+
+from fleetprompt.errors import RefusedError
+
+
+class DirectiveError(Exception):
+    """Raised by a handler for what can never work: the directive ends `failed` without a retry."""
+
+
+class Retry(Exception):
+    """Raised by a handler for what may work later.
+
+    Args:
+        message: why it did not work this time.
+        after: seconds to wait instead of the handler's own backoff.
+    """
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Refused(RefusedError):
+    """A request or an operation that is not allowed; nothing was changed. Its text names the field."""
+
+
+class UnknownDirective(Refused):
+    """No handler has that name."""
+
+
+class InvalidPayload(Refused):
+    """The payload, or another argument of the request, is not what the handler expects."""
+
+
+class SecretRefused(InvalidPayload):
+    """Something in the request looks like a secret; it would be readable for years."""
+
+
+class PermissionRefused(Refused, PermissionDenied):
+    """The user may not do this."""
+
+
+class KeyConflict(Refused):
+    """The idempotency key belongs to a directive with another name or payload."""
+
+
+class DirectiveNotFound(Refused):
+    """The active tenant has no directive with that id."""
+
+
+class IllegalTransition(Refused):
+    """The directive's status does not allow it."""
+
+
+class Superseded(Exception):
+    """The attempt is not the directive's current one any more; its work must be rolled back."""

@@ -1,0 +1,146 @@
+"""One attempt at one directive: everything its handler does commits with its success, or nothing does."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from directives import failures, journal, lifecycle, queue, registry
+from directives.errors import DirectiveError, Retry, Superseded
+from directives.handlers import Context, Handler
+from directives.models import PAYLOAD_BYTES, Directive
+from directives.outcomes import Kind, Outcome
+from directives.registry import AnyHandler
+from directives.retry import RetryPolicy
+from directives.timeouts import TimeLimitExceeded, limit_session, time_limit
+from fleetprompt.tenants.context import active_schema, return_to
+from fleetprompt.tenants.models import Tenant
+from signals.types import json_object
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_NAME_RETRY = RetryPolicy()
+
+
+def execute(directive: Directive, tenant: Tenant) -> Outcome:
+    """Execute the claimed attempt of `directive` and record how it ended.
+
+    Args:
+        directive: as `runner` claimed it; its `attempt` fences every write.
+        tenant: the active tenant.
+
+    Returns:
+        succeeded, failed, retry scheduled, or discarded when another attempt took the directive over.
+    """
+    handler = registry.find(directive.name)
+    try:
+        _begin(directive, handler)
+        _attempt(directive, handler, tenant)
+    except Superseded as error:
+        logger.warning("%s", error)
+        return Outcome(Kind.DISCARDED, directive.id, str(error))
+    except (Exception, TimeLimitExceeded) as error:
+        return _record_failure(directive, handler, tenant, error)
+    return Outcome(Kind.SUCCEEDED, directive.id)
+
+
+def timeout_of(directive: Directive) -> float:
+    """Return how many seconds one attempt at `directive` may take here."""
+    handler = registry.find(directive.name)
+    return handler.timeout if handler else Handler.timeout
+
+
+def _begin(directive: Directive, handler: AnyHandler | None) -> None:
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            # What this notes matters only while the server lives; the disk need not be waited for.
+            cursor.execute("SET LOCAL synchronous_commit TO off")
+        lifecycle.begin(directive, lease=timeout_of(directive) + settings.DIRECTIVES_LEASE)
+
+
+def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -> None:
+    if handler is None:
+        raise Retry(f"this worker does not know the name {directive.name}; another one may")
+    with transaction.atomic(durable=True):
+        limit_session(handler.timeout)
+        context = Context(directive, tenant.slug)
+        payload = handler.parse(directive.payload)
+        with time_limit(handler.timeout):
+            returned = handler.execute(context, payload)
+        _check_tenant(tenant)
+        result = _checked_result(directive, tenant, returned)
+        succeeded = journal.fact(directive, "directive.succeeded", {"result": result}, tenant=tenant.slug)
+        lost = journal.write([*context.signals, succeeded])
+        lifecycle.succeed(directive, result, journal.note_lost(directive, lost))
+
+
+def _check_tenant(tenant: Tenant) -> None:
+    if active_schema() != tenant.schema_name:
+        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
+
+
+def _checked_result(directive: Directive, tenant: Tenant, returned: object) -> dict[str, Any]:
+    if not isinstance(returned, dict):
+        raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
+    result = json_object("result", {"type": directive.name, "tenant": tenant.slug, **returned})
+    if len(str(result)) > PAYLOAD_BYTES:
+        raise DirectiveError(f"result: expected at most {PAYLOAD_BYTES} characters")
+    return result
+
+
+def _record_failure(
+    directive: Directive, handler: AnyHandler | None, tenant: Tenant, error: BaseException
+) -> Outcome:
+    text = failures.describe(error)
+    if not isinstance(error, DirectiveError | Retry):
+        logger.warning("%s, attempt %d: %s", directive, directive.attempt, text, exc_info=error)
+    if isinstance(error, DatabaseError | InterfaceError) and not connection.is_usable():
+        connection.close()
+    return_to(tenant)
+    try:
+        with transaction.atomic(durable=True):
+            if failures.is_transient(error) and directive.attempt < directive.max_attempts:
+                return _schedule_retry(directive, handler, tenant, error, text)
+            return fail(directive, tenant, text)
+    except Superseded as superseded:
+        # Also when the commit went through although the connection broke before it said so.
+        logger.warning("%s; its own failure was: %s", superseded, text)
+        return Outcome(Kind.DISCARDED, directive.id, str(superseded))
+
+
+def fail(directive: Directive, tenant: Tenant, text: str) -> Outcome:
+    """End the running attempt as failed, in the caller's transaction.
+
+    Args:
+        text: the error, as `failures.describe` writes it.
+
+    Raises:
+        Superseded: it is not the directive's current attempt.
+    """
+    failed = journal.fact(directive, "directive.failed", {"error": text}, tenant=tenant.slug)
+    lifecycle.fail(directive, text, journal.note_lost(directive, journal.write([failed])))
+    return Outcome(Kind.FAILED, directive.id, text)
+
+
+def _schedule_retry(
+    directive: Directive,
+    handler: AnyHandler | None,
+    tenant: Tenant,
+    error: BaseException,
+    text: str,
+) -> Outcome:
+    policy = handler.retry if handler else UNKNOWN_NAME_RETRY
+    delay = error.after if isinstance(error, Retry) else None
+    if delay is None:
+        delay = policy.delay(directive.attempt)
+    scheduled = journal.fact(
+        directive,
+        "directive.retry_scheduled",
+        {"error": text, "delay_seconds": round(delay, 3)},
+        tenant=tenant.slug,
+    )
+    metadata = journal.note_lost(directive, journal.write([scheduled]))
+    lifecycle.retry(directive, text, metadata, delay=delay)
+    queue.wake(tenant, after=delay)
+    return Outcome(Kind.RETRY_SCHEDULED, directive.id, text)

@@ -1,0 +1,35 @@
+"""What an exception means for a directive: try again later, or give up."""
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from directives.errors import Retry
+from directives.models import ERROR_LENGTH
+from directives.timeouts import TimeLimitExceeded
+
+_TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
+_TRANSIENT_STATES = ("55P03", "25P03", "25P04")  # lock not available, session ended by a time-out
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether the same attempt may work later.
+
+    True for a handler's `Retry`, for running over the time limit, and for PostgreSQL's deadlocks,
+    serialization failures, time-outs, shutdowns and lost connections. Classes of SQLSTATE are those
+    of PostgreSQL's manual, appendix A.
+    """
+    if isinstance(error, Retry | TimeLimitExceeded | InterfaceError):
+        return True
+    if not isinstance(error, DatabaseError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    if state is None:
+        # psycopg gives no code when it was the connection that broke.
+        return isinstance(error, OperationalError)
+    return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
+
+
+def describe(error: BaseException) -> str:
+    """Return the error's class and message as one storable text of at most 2,000 characters."""
+    text = f"{type(error).__name__}: {error}".replace("\x00", "\\0")
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"

@@ -1,0 +1,197 @@
+"""What a directive type is made of: subclass `Handler` in `<app>/directive_handlers/<name>.py`."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from directives.errors import InvalidPayload
+from directives.models import REASON_LENGTH, Directive
+from directives.retry import RetryPolicy
+from signals import bus
+from signals.models import Signal
+from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject
+
+
+class SubjectReference(BaseModel):
+    """A subject named in a payload by somebody who wants it checked against the ids there."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    type: str = Field(max_length=NAME_LENGTH)
+    id: str = Field(max_length=ID_LENGTH)
+
+
+class DirectivePayload(BaseModel):
+    """The base of every payload: unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    reason: str | None = Field(
+        None,
+        max_length=REASON_LENGTH,
+        description="Why, for people; the directive's reason unless it has one.",
+    )
+    subject: SubjectReference | None = Field(
+        None, description="The subject, if the requester wants it compared with the ids."
+    )
+    expected_revision: int | None = Field(
+        None, ge=0, description="Fail when the subject's revision is another one by now."
+    )
+
+
+PayloadT = TypeVar("PayloadT", bound=DirectivePayload)
+
+
+@dataclass(slots=True)
+class Context:
+    """What a handler may know about the execution, and its way to say what happened.
+
+    Args:
+        directive: the directive as it was claimed; a handler reads it and leaves it alone.
+        tenant: the slug of the active tenant.
+    """
+
+    directive: Directive
+    tenant: str
+    signals: list[Signal] = field(default_factory=list)
+
+    @property
+    def actor(self) -> Actor:
+        """Who asked for the directive."""
+        return self.directive.actor
+
+    def emit(
+        self, name: str, payload: Mapping[str, Any] | None = None, *, subject: Subject | None = None
+    ) -> None:
+        """Say that something happened; it is written with the directive's success, or not at all.
+
+        Args:
+            name: a fact in the past tense, such as `forum.post.hidden`.
+            payload: JSON-safe details.
+            subject: what it is about; the directive's subject by default.
+
+        Raises:
+            ValidationError: the name or the payload is not as expected.
+        """
+        directive = self.directive
+        about = subject or directive.subject
+        self.signals.append(
+            bus.fact(
+                name,
+                payload,
+                dedupe_key=f"{name}:{self.tenant}:{about.id if about else '-'}:{directive.id}",
+                actor=self.actor,
+                subject=about,
+                source=directive.name,
+                correlation_id=directive.correlation_id,
+                causation_id=str(directive.id),
+            )
+        )
+
+
+class Handler(Generic[PayloadT]):
+    """One directive type: how its payload is checked, and what executing it does.
+
+    A subclass declares at least `name`, `label`, `Payload` and `execute`. Everything else follows:
+    the permission, the command line, the page in `directive types`.
+    """
+
+    name: ClassVar[str]
+    """The command, such as `forum.thread.lock`."""
+    label: ClassVar[str]
+    """What people call it, such as `Lock thread`."""
+    description: ClassVar[str] = ""
+    """One sentence for people; the first line of the class' docstring when empty."""
+    Payload: type[PayloadT]
+    """The pydantic model of the payload."""
+    timeout: ClassVar[float] = 30.0
+    """Seconds that one attempt may take; running over it is a transient failure."""
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
+    """When a transient failure is tried again."""
+    inverse: ClassVar[str | None] = None
+    """The name of the directive that undoes this one."""
+    ordered: ClassVar[bool] = True
+    """Whether directives on one subject run one at a time, in the order of their requests."""
+
+    @property
+    def permission(self) -> str:
+        """The permission that a user needs to request it, as Django writes permissions."""
+        return f"directives.{self.permission_codename}"
+
+    @property
+    def permission_codename(self) -> str:
+        """The permission's name in the database, at most 100 characters."""
+        codename = f"request_{self.name}"
+        if len(codename) <= 100:
+            return codename
+        return f"{codename[:83]}_{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
+    def subject(self, payload: PayloadT) -> Subject | None:
+        """Return what the directive is about; None when it is not about one thing."""
+        return None
+
+    def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
+        """Return the current revision of each subject that exists, in one query.
+
+        A subject type without revisions keeps this default: its keys end in revision 0.
+        """
+        return {}
+
+    def idempotency_key(self, payload: PayloadT, *, tenant: str, revision: int) -> str:
+        """Return the key of a request that brings none of its own; at most 512 characters.
+
+        Args:
+            tenant: the active tenant's slug.
+            revision: the subject's revision, counting what is already requested for it.
+        """
+        subject = self.subject(payload)
+        if subject:
+            return f"{self.name}:{tenant}:{subject.id}:{revision}"
+        canonical = json.dumps(self.dump(payload), sort_keys=True)
+        return f"{self.name}:{tenant}:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+    def ordering_key(self, payload: PayloadT) -> str:
+        """Return what orders it among others: equal keys run one at a time, in order; empty: freely."""
+        subject = self.subject(payload) if self.ordered else None
+        return str(subject) if subject else ""
+
+    def execute(self, context: Context, payload: PayloadT) -> dict[str, Any]:
+        """Make the change in the active tenant's database and return a JSON-safe result.
+
+        Runs in a transaction that is rolled back unless everything succeeds. It must not touch
+        anything outside that database: whatever should follow elsewhere hangs on a signal.
+
+        Raises:
+            DirectiveError: it can never work.
+            Retry: it may work later.
+        """
+        raise NotImplementedError
+
+    def parse(self, payload: Mapping[str, Any]) -> PayloadT:
+        """Return the payload as the handler's model.
+
+        Raises:
+            InvalidPayload: naming each field that is wrong and what was expected.
+        """
+        try:
+            # Strict types, read the way JSON writes them: an id is a text in UUID form, nothing else.
+            parsed = self.Payload.model_validate_json(json.dumps(payload))
+        except ValidationError as error:
+            raise InvalidPayload(
+                [
+                    f"{'.'.join(['payload', *map(str, item['loc'])])}: {item['msg']}"
+                    for item in error.errors(include_input=False, include_url=False)
+                ]
+            ) from None
+        named, own = parsed.subject, self.subject(parsed)
+        if named and (own is None or (named.type, named.id) != (own.type, own.id)):
+            raise InvalidPayload(f"payload.subject: expected {own or 'none'}, as the ids say")
+        return parsed
+
+    def dump(self, payload: PayloadT) -> dict[str, Any]:
+        """Return the payload's normalised JSON form: what was set, ids in lower case."""
+        return payload.model_dump(mode="json", exclude_none=True)

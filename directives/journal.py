@@ -1,0 +1,93 @@
+"""The signals of a directive's own life: `directive.requested`, `.started`, `.succeeded` and so on."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import DatabaseError, transaction
+
+from directives import failures
+from directives.models import Directive
+from signals import bus
+from signals.models import Signal
+from signals.types import Actor
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "directives"
+LOST = "lost_signals"
+"""The key in a directive's metadata under which the names of signals stand that could not be written."""
+
+
+def fact(
+    directive: Directive,
+    name: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    tenant: str,
+    actor: Actor | None = None,
+    attempt: int | None = None,
+) -> Signal:
+    """Return one signal about the directive, not stored yet.
+
+    Args:
+        tenant: the active tenant's slug, part of the dedupe key.
+        actor: who did it; the directive's own actor by default.
+        attempt: the attempt that it belongs to; the directive's current one by default.
+    """
+    number = directive.attempt if attempt is None else attempt
+    return bus.fact(
+        name,
+        {"name": directive.name, "attempt": number, **(payload or {})},
+        dedupe_key=f"{name}:{tenant}:{directive.id}:{number}",
+        actor=actor or directive.actor,
+        subject=directive.subject,
+        source=SOURCE,
+        correlation_id=directive.correlation_id,
+        causation_id=str(directive.id),
+    )
+
+
+def repeatable(signal: Signal) -> Signal:
+    """Make the dedupe key of `signal` new when its directive has some of that name and attempt already.
+
+    People may snooze, cancel and rerun more than once before the next attempt, and each time must
+    stay on record. The caller holds the directive's row, so nobody else is counting.
+    """
+    earlier = Signal.objects.filter(
+        causation_id=signal.causation_id,
+        name=signal.name,
+        payload__attempt=signal.payload["attempt"],
+    ).count()
+    if earlier:
+        signal.dedupe_key += f":{earlier + 1}"
+    return signal
+
+
+def write(signals: Sequence[Signal]) -> list[Signal]:
+    """Store what can be stored and return what could not, so that a directive runs without its signals.
+
+    The loss is logged and the caller notes it on the directive. What may work later (a deadlock, a
+    lost connection) is raised instead: then the whole attempt is tried again.
+    """
+    try:
+        _write(signals)
+    except DatabaseError as error:
+        if failures.is_transient(error):
+            raise
+        if len(signals) == 1:
+            logger.error("signal %s is lost: %s", signals[0].dedupe_key, error)
+            return list(signals)
+        return [lost for signal in signals for lost in write([signal])]
+    return []
+
+
+def _write(signals: Sequence[Signal]) -> None:
+    with transaction.atomic():
+        bus.emit_many(signals)
+
+
+def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
+    """Return the directive's metadata with the names of the signals that were lost added."""
+    names = [*directive.metadata.get(LOST, []), *(signal.name for signal in lost)]
+    return {**directive.metadata, LOST: names} if names else directive.metadata

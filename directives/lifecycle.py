@@ -1,0 +1,231 @@
+"""Every change of a directive's status: one function each, one UPDATE guarded by what it expects.
+
+Zero rows updated means that somebody else was first, and raises. Nothing else in the project writes
+`Directive.status`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
+from django.db.models.functions import Now
+
+from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
+from directives.models import Directive
+
+Status = Directive.Status
+
+
+def lock_claims() -> None:
+    """Let one claim at a time pass in the active tenant, until the transaction ends.
+
+    Two claims at once could each miss what the other one sees, and start two directives of one
+    line; a claim takes milliseconds, so they queue up here. The constraint `directive_one_running`
+    stands behind this.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))")
+
+
+def silent() -> QuerySet[Directive]:
+    """Return the running directives whose lease ran out, the longest silent first."""
+    return Directive.objects.filter(status=Status.RUNNING, lease_expires_at__lte=Now()).order_by(
+        "lease_expires_at", "id"
+    )
+
+
+def due() -> QuerySet[Directive]:
+    """Return the requested directives that may start now, in the order of their places.
+
+    One with an ordering key waits for whatever runs under its key and for all that stand before it.
+    """
+    return Directive.objects.filter(
+        Q(ordering_key="") | ~Exists(ahead_in_line(OuterRef)),
+        status=Status.REQUESTED,
+        scheduled_at__lte=Now(),
+    ).order_by("queued_at", "id")
+
+
+def ahead_in_line(reference: Any) -> QuerySet[Directive]:
+    """Return what holds a directive back: what runs under its ordering key, and what stands before it.
+
+    Args:
+        reference: gives the directive's field by name, such as `OuterRef`.
+    """
+    before = Q(queued_at__lt=reference("queued_at")) | Q(
+        queued_at=reference("queued_at"), id__lt=reference("id")
+    )
+    return (
+        Directive.objects.filter(ordering_key=reference("ordering_key"))
+        .exclude(pk=reference("pk"))
+        .filter(Q(status=Status.RUNNING) | (Q(status=Status.REQUESTED) & before))
+    )
+
+
+def claim(directives: Sequence[Directive], *, lease: float) -> None:
+    """requested → running, or running → running when the lease ran out; the next attempt begins.
+
+    An attempt whose worker fell silent before it began is not counted against `max_attempts`.
+
+    Args:
+        directives: rows of `due` or `silent`, locked; their fields are brought up to date.
+        lease: seconds until another worker may take them over.
+    """
+    for directive in directives:
+        if directive.status == Status.RUNNING and directive.started_at is None:
+            directive.max_attempts += 1
+        directive.attempt += 1
+        directive.status = Status.RUNNING
+        directive.started_at = None
+    rows = Directive.objects.filter(
+        pk__in=[directive.pk for directive in directives],
+        status__in=[Status.REQUESTED, Status.RUNNING],
+    ).update(
+        status=Status.RUNNING,
+        attempt=F("attempt") + 1,
+        max_attempts=F("max_attempts")
+        + Case(When(status=Status.RUNNING, started_at__isnull=True, then=1), default=0),
+        started_at=None,
+        lease_expires_at=_from_now(lease),
+    )
+    if rows != len(directives):
+        raise Superseded(f"{len(directives) - rows} directives changed while they were claimed")
+
+
+def begin(directive: Directive, *, lease: float) -> None:
+    """running → running: the attempt begins to execute, with a lease of `lease` seconds from now.
+
+    Raises:
+        Superseded: another attempt took the directive over.
+    """
+    _update_attempt(directive, started_at=Now(), lease_expires_at=_from_now(lease))
+
+
+def renew(directives: Sequence[Directive], *, lease: float) -> None:
+    """running → running: those that wait in a batch stay this worker's for `lease` more seconds."""
+    attempts = Q()
+    for directive in directives:
+        attempts |= Q(pk=directive.pk, attempt=directive.attempt)
+    Directive.objects.filter(attempts, status=Status.RUNNING).update(lease_expires_at=_from_now(lease))
+
+
+def succeed(directive: Directive, result: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """running → succeeded, with its result.
+
+    Raises:
+        Superseded: another attempt took the directive over.
+    """
+    _update_attempt(
+        directive,
+        status=Status.SUCCEEDED,
+        result=result,
+        metadata=metadata,
+        completed_at=Now(),
+        lease_expires_at=None,
+    )
+
+
+def fail(directive: Directive, error: str, metadata: dict[str, Any]) -> None:
+    """running → failed, with the error.
+
+    Raises:
+        Superseded: another attempt took the directive over.
+    """
+    _update_attempt(
+        directive,
+        status=Status.FAILED,
+        metadata=metadata,
+        completed_at=Now(),
+        lease_expires_at=None,
+        last_error=error,
+        last_error_at=Now(),
+    )
+
+
+def retry(directive: Directive, error: str, metadata: dict[str, Any], *, delay: float) -> None:
+    """running → requested, due again in `delay` seconds; it keeps its place in the line.
+
+    Raises:
+        Superseded: another attempt took the directive over.
+    """
+    _update_attempt(
+        directive,
+        status=Status.REQUESTED,
+        metadata=metadata,
+        scheduled_at=_from_now(delay),
+        lease_expires_at=None,
+        last_error=error,
+        last_error_at=Now(),
+    )
+
+
+def snooze(directive_id: UUID, until: datetime) -> Directive:
+    """requested → requested, due at `until`; it goes behind what is due earlier.
+
+    Raises:
+        DirectiveNotFound: no such directive.
+        IllegalTransition: it is not `requested`.
+    """
+    return _update(directive_id, [Status.REQUESTED], "snoozed", scheduled_at=until, queued_at=until)
+
+
+def cancel(directive_id: UUID) -> Directive:
+    """requested → canceled.
+
+    Raises:
+        DirectiveNotFound: no such directive.
+        IllegalTransition: it is not `requested`.
+    """
+    return _update(directive_id, [Status.REQUESTED], "canceled", status=Status.CANCELED, completed_at=Now())
+
+
+def rerun(directive_id: UUID, attempts: int) -> Directive:
+    """succeeded, failed or canceled → requested, due now, at the end of its line.
+
+    Args:
+        attempts: how many more attempts it gets; the numbers go on counting.
+
+    Raises:
+        DirectiveNotFound: no such directive.
+        IllegalTransition: it has not ended.
+    """
+    return _update(
+        directive_id,
+        list(Directive.TERMINAL),
+        "rerun",
+        status=Status.REQUESTED,
+        scheduled_at=Now(),
+        queued_at=Now(),
+        started_at=None,
+        completed_at=None,
+        result=None,
+        max_attempts=F("attempt") + attempts,
+    )
+
+
+def _update_attempt(directive: Directive, **changes: Any) -> None:
+    rows = Directive.objects.filter(
+        pk=directive.pk, status=Status.RUNNING, attempt=directive.attempt
+    ).update(**changes)
+    if rows == 0:
+        raise Superseded(f"attempt {directive.attempt} of {directive} is not the current one")
+
+
+def _update(directive_id: UUID, expected: list[Directive.Status], action: str, **changes: Any) -> Directive:
+    rows = Directive.objects.filter(pk=directive_id, status__in=expected).update(**changes)
+    directive = Directive.objects.filter(pk=directive_id).first()
+    if directive is None:
+        raise DirectiveNotFound(f"id: this tenant has no directive {directive_id}")
+    if rows == 0:
+        raise IllegalTransition(
+            f"status: directive {directive_id} is {directive.status}; only one that is "
+            f"{' or '.join(expected)} can be {action}"
+        )
+    return directive
+
+
+def _from_now(seconds: float) -> Any:
+    return Now() + timedelta(seconds=seconds)

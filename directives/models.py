@@ -1,0 +1,116 @@
+"""The directive: one stored command. Only `directives.lifecycle` changes its status."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject
+
+REASON_LENGTH = 1_000
+ERROR_LENGTH = 2_000
+PAYLOAD_BYTES = 64 * 1024
+
+
+class Directive(models.Model):
+    """What should happen: a command with its actor, its key and the state of its execution.
+
+    `attempt` counts the tries at executing it and fences them: what attempt 2 writes, attempt 1 can
+    not overwrite. `queued_at` is its place in the line of its `ordering_key`; a retry keeps the
+    place, a snooze or a rerun takes a new one.
+    """
+
+    class Status(models.TextChoices):
+        """The states of a directive; `docs/states.md` shows the ways between them."""
+
+        REQUESTED = "requested"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    TERMINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=NAME_LENGTH)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.REQUESTED)
+    payload = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict, blank=True)
+    result = models.JSONField(null=True, blank=True)
+    reason = models.CharField(max_length=REASON_LENGTH, default="", blank=True)
+    idempotency_key = models.CharField(max_length=KEY_LENGTH, unique=True)
+    actor_type = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=ID_LENGTH)
+    actor_label = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    subject_type = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    subject_id = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    ordering_key = models.CharField(max_length=KEY_LENGTH, default="", blank=True)
+    correlation_id = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    causation_id = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    scheduled_at = models.DateTimeField(db_default=Now())
+    queued_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    max_attempts = models.PositiveIntegerField(default=5)
+    last_error = models.CharField(max_length=ERROR_LENGTH, default="", blank=True)
+    last_error_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        permissions = [
+            ("snooze_directive", "Can snooze directives"),
+            ("cancel_directive", "Can cancel directives"),
+            ("rerun_directive", "Can rerun directives"),
+        ]
+        indexes = [
+            models.Index(fields=["queued_at", "id"], name="directive_due", condition=Q(status="requested")),
+            models.Index(
+                fields=["lease_expires_at"], name="directive_lease", condition=Q(status="running")
+            ),
+            models.Index(
+                fields=["ordering_key", "queued_at", "id"],
+                name="directive_line",
+                condition=Q(status__in=["requested", "running"]),
+            ),
+            models.Index(fields=["status", "-created_at"], name="directive_status"),
+            models.Index(fields=["name", "-created_at"], name="directive_name"),
+            models.Index(fields=["subject_type", "subject_id"], name="directive_subject"),
+            models.Index(fields=["correlation_id"], name="directive_correlation"),
+            models.Index(fields=["-created_at", "-id"], name="directive_created"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["requested", "running", "succeeded", "failed", "canceled"]),
+                name="directive_status_known",
+            ),
+            models.CheckConstraint(condition=Q(actor_type__in=Actor.TYPES), name="directive_actor_type"),
+            models.CheckConstraint(
+                condition=Q(status="running", lease_expires_at__isnull=False)
+                | (~Q(status="running") & Q(lease_expires_at__isnull=True)),
+                name="directive_lease_while_running",
+            ),
+            models.CheckConstraint(
+                condition=Q(attempt__lte=models.F("max_attempts")), name="directive_attempts"
+            ),
+            models.UniqueConstraint(
+                fields=["ordering_key"],
+                condition=Q(status="running") & ~Q(ordering_key=""),
+                name="directive_one_running",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"
+
+    @property
+    def actor(self) -> Actor:
+        """Who asked for it."""
+        return Actor(self.actor_type, self.actor_id, self.actor_label)
+
+    @property
+    def subject(self) -> Subject | None:
+        """What it is about, if about one thing."""
+        return Subject(self.subject_type, self.subject_id) if self.subject_type else None

@@ -1,0 +1,109 @@
+"""What people do with a directive that exists: snooze, cancel, rerun. Each leaves its actor and reason."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from directives import journal, lifecycle, permissions, queue, registry
+from directives.errors import Refused
+from directives.models import REASON_LENGTH, Directive
+from directives.retry import RetryPolicy
+from fleetprompt.tenants.context import active_tenant
+from signals import bus
+from signals.types import Actor, check_text
+
+
+def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: str) -> Directive:
+    """Put a requested directive off; it costs no attempt, and later ones on its subject may pass it.
+
+    Args:
+        directive_id: a directive of the active tenant.
+        until: when it becomes due, with a time zone, in the future.
+        actor: who does it; users need the permission `directives.snooze_directive`.
+        reason: why, 1 to 1,000 characters.
+
+    Returns:
+        the directive as it is now.
+
+    Raises:
+        Refused: naming the argument, the permission or the status that does not allow it.
+    """
+    directive_id = parse_id(directive_id)
+    if not isinstance(until, datetime) or until.tzinfo is None:
+        raise Refused("until: expected a time with a time zone")
+    if until <= timezone.now():
+        raise Refused(f"until: expected a time in the future; got {until.isoformat()}")
+    with transaction.atomic():
+        _check(actor, "snooze", reason)
+        directive = lifecycle.snooze(directive_id, until)
+        _record(directive, "directive.snoozed", actor, reason, until=until.isoformat())
+        queue.wake(active_tenant(), at=until)
+        if directive.ordering_key:
+            queue.wake(active_tenant())
+    return directive
+
+
+def cancel(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
+    """End a requested directive that has not run; a rerun can bring it back.
+
+    Args and returns as for `snooze`; users need `directives.cancel_directive`.
+
+    Raises:
+        Refused: naming the argument, the permission or the status that does not allow it.
+    """
+    directive_id = parse_id(directive_id)
+    with transaction.atomic():
+        _check(actor, "cancel", reason)
+        directive = lifecycle.cancel(directive_id)
+        _record(directive, "directive.canceled", actor, reason)
+        if directive.ordering_key:
+            queue.wake(active_tenant())
+    return directive
+
+
+def rerun(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
+    """Have a directive that ended run once more, at the end of its line, with its attempts counted on.
+
+    Args and returns as for `snooze`; users need `directives.rerun_directive`.
+
+    Raises:
+        Refused: naming the argument, the permission or the status that does not allow it.
+    """
+    directive_id = parse_id(directive_id)
+    with transaction.atomic():
+        _check(actor, "rerun", reason)
+        name = Directive.objects.filter(pk=directive_id).values_list("name", flat=True).first()
+        handler = registry.find(name or "")
+        policy = handler.retry if handler else RetryPolicy()
+        directive = lifecycle.rerun(directive_id, policy.max_attempts)
+        _record(directive, "directive.rerun_requested", actor, reason)
+        queue.wake(active_tenant())
+    return directive
+
+
+def parse_id(value: UUID | str) -> UUID:
+    """Return `value` as a UUID.
+
+    Raises:
+        Refused: it is none.
+    """
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise Refused(f"id: expected a UUID; got {str(value)[:80]!r}") from None
+
+
+def _check(actor: Actor, action: str, reason: str) -> None:
+    active_tenant()
+    check_text("reason", reason, length=REASON_LENGTH, required=True)
+    permissions.check(actor, f"directives.{action}_directive", f"{action} directives")
+
+
+def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:
+    signal = journal.fact(
+        directive, name, {"reason": reason, **payload}, tenant=active_tenant().slug, actor=actor
+    )
+    bus.emit_many([journal.repeatable(signal)])

@@ -1,0 +1,112 @@
+"""Which directive types there are: every handler in `directive_handlers` of an installed app."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.utils.module_loading import module_has_submodule
+
+from directives.errors import UnknownDirective
+from directives.handlers import DirectivePayload, Handler
+from signals.types import check_name
+
+AnyHandler = Handler[Any]
+
+_handlers: dict[str, AnyHandler] = {}
+
+
+def discover() -> None:
+    """Import every `<app>/directive_handlers/*.py` and register the handlers defined there.
+
+    Raises:
+        ImproperlyConfigured: a handler that lacks something, or two with one name.
+    """
+    for module in _modules():
+        for value in list(vars(module).values()):
+            if _is_handler_of(value, module.__name__):
+                register(value)
+    _check_inverses()
+
+
+def register(handler_class: type[AnyHandler]) -> None:
+    """Add one directive type; registering the same class again changes nothing.
+
+    Raises:
+        ImproperlyConfigured: the class lacks something, or its name belongs to another class.
+    """
+    _check(handler_class)
+    known = _handlers.get(handler_class.name)
+    if known and type(known) is not handler_class:
+        raise ImproperlyConfigured(
+            f"{_path(handler_class)} and {_path(type(known))} are both named {handler_class.name}"
+        )
+    _handlers[handler_class.name] = handler_class()
+
+
+def find(name: str) -> AnyHandler | None:
+    """Return the handler named `name`; None when this process does not know it."""
+    return _handlers.get(name)
+
+
+def get(name: str) -> AnyHandler:
+    """Return the handler named `name`.
+
+    Raises:
+        UnknownDirective: none has that name; the error lists the near ones.
+    """
+    if handler := find(name):
+        return handler
+    near = difflib.get_close_matches(str(name), _handlers, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "see `directive types`"
+    raise UnknownDirective(f"name: there is no directive {str(name)[:80]!r}; {hint}")
+
+
+def handlers() -> list[AnyHandler]:
+    """Return all handlers, by name."""
+    return [_handlers[name] for name in sorted(_handlers)]
+
+
+def _modules() -> Iterator[Any]:
+    for app in apps.get_app_configs():
+        if not module_has_submodule(app.module, "directive_handlers"):
+            continue
+        package = importlib.import_module(f"{app.name}.directive_handlers")
+        for found in pkgutil.iter_modules(package.__path__):
+            yield importlib.import_module(f"{package.__name__}.{found.name}")
+
+
+def _is_handler_of(value: object, module: str) -> bool:
+    return isinstance(value, type) and issubclass(value, Handler) and value.__module__ == module
+
+
+def _check(handler_class: type[AnyHandler]) -> None:
+    where = _path(handler_class)
+    try:
+        check_name(getattr(handler_class, "name", None))
+    except ValidationError as error:
+        raise ImproperlyConfigured(f"{where}: {error.message}") from None
+    payload = getattr(handler_class, "Payload", None)
+    if not (isinstance(payload, type) and issubclass(payload, DirectivePayload)):
+        raise ImproperlyConfigured(f"{where}: Payload: expected a subclass of DirectivePayload")
+    if not getattr(handler_class, "label", ""):
+        raise ImproperlyConfigured(f"{where}: label: expected what people call the directive")
+    if handler_class.execute is Handler.execute:
+        raise ImproperlyConfigured(f"{where}: execute: expected a method that makes the change")
+    if handler_class.timeout <= 0:
+        raise ImproperlyConfigured(f"{where}: timeout: expected seconds, more than 0")
+
+
+def _check_inverses() -> None:
+    for handler in _handlers.values():
+        if handler.inverse and handler.inverse not in _handlers:
+            raise ImproperlyConfigured(
+                f"{_path(type(handler))}: inverse: there is no directive {handler.inverse!r}"
+            )
+
+
+def _path(handler_class: type[AnyHandler]) -> str:
+    return f"{handler_class.__module__}.{handler_class.__qualname__}"

@@ -1,0 +1,241 @@
+"""Claims what is due in the active tenant and executes it. The table is the truth; queues only wake."""
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from directives import execution, journal, lifecycle, operations, queue
+from directives.errors import DirectiveNotFound, IllegalTransition
+from directives.models import Directive
+from directives.outcomes import Kind, Outcome
+from fleetprompt.tenants.context import active_tenant
+from fleetprompt.tenants.models import Tenant
+from signals.models import Signal
+from signals.types import Actor
+
+logger = logging.getLogger(__name__)
+
+RUNNER = Actor("system", "runner")
+
+
+class Claim(NamedTuple):
+    """What one claim took: directives to execute, and outcomes of those it gave up on."""
+
+    directives: list[Directive]
+    exhausted: list[Outcome]
+
+
+def run(
+    directive_id: UUID | str,
+    rerun: bool = False,
+    *,
+    actor: Actor = RUNNER,
+    reason: str = "rerun by the runner",
+) -> Outcome:
+    """Run one directive of the active tenant now, in this process.
+
+    Args:
+        directive_id: the directive.
+        rerun: run it again when it has ended already.
+        actor: who reruns it; users need the permission to.
+        reason: why it is rerun.
+
+    Returns:
+        succeeded, failed, retry scheduled, snoozed (it is not due yet), or discarded: there is no
+        such directive, it runs already, it waits for an earlier one on its subject, or it has ended
+        and `rerun` is False.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        PermissionRefused: the user may not rerun.
+        RuntimeError: called inside a transaction, which could undo what a directive did.
+    """
+    tenant = active_tenant()
+    directive_id = operations.parse_id(directive_id)
+    if tenant.status != Tenant.Status.ACTIVE:
+        return Outcome(Kind.DISCARDED, directive_id, f"tenant {tenant.slug} is {tenant.status}")
+    if rerun and (refusal := _rerun(directive_id, actor, reason)):
+        return refusal
+    claim = _claim(tenant, 1, only=directive_id)
+    if not claim.directives:
+        return claim.exhausted[0] if claim.exhausted else _why_not(directive_id)
+    [outcome] = _work_through(claim.directives, tenant)
+    if claim.directives[0].ordering_key and lifecycle.due().exists():
+        queue.wake(tenant)
+    return outcome
+
+
+def run_due(limit: int | None = None) -> list[Outcome]:
+    """Run everything that is due in the active tenant, in this process, until nothing is left.
+
+    Args:
+        limit: how many directives to run at most; all by default.
+
+    Returns:
+        one outcome per attempt, in the order of execution.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        RuntimeError: called inside a transaction.
+    """
+    return list(iterate_due(limit))
+
+
+def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
+    """Run what is due in the active tenant and give each outcome as it comes; see `run_due`."""
+    tenant = active_tenant()
+    left = limit or sys.maxsize
+    while left > 0 and tenant.status == Tenant.Status.ACTIVE:
+        claim = _claim(tenant, min(left, settings.DIRECTIVES_BATCH))
+        if not any(claim):
+            return
+        left -= len(claim.directives)
+        yield from claim.exhausted
+        yield from _work_through(claim.directives, tenant)
+
+
+def take_turn() -> int:
+    """Do a worker's turn in the active tenant: batches of due directives, for a bounded time.
+
+    A full batch sends the next wake-up first, so that other workers join in, and ends the turn, so
+    that other tenants have theirs. Otherwise the worker looks again: what waited behind its
+    directives, or came meanwhile, is not left to the sweep.
+
+    Returns:
+        how many attempts were executed.
+    """
+    tenant = active_tenant()
+    executed = 0
+    ends = time.monotonic() + settings.DIRECTIVES_TURN
+    while tenant.status == Tenant.Status.ACTIVE:
+        claim = _claim(tenant, settings.DIRECTIVES_BATCH)
+        if not any(claim):
+            break
+        full = len(claim.directives) >= settings.DIRECTIVES_BATCH
+        if full:
+            queue.wake(tenant)
+        executed += sum(1 for _ in _work_through(claim.directives, tenant))
+        if full:
+            break
+        if time.monotonic() > ends:
+            queue.wake(tenant)
+            break
+    return executed
+
+
+def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
+    status = Directive.objects.filter(pk=directive_id).values_list("status", flat=True).first()
+    if status not in Directive.TERMINAL:
+        return None
+    try:
+        operations.rerun(directive_id, actor=actor, reason=reason)
+    except (DirectiveNotFound, IllegalTransition) as error:
+        return Outcome(Kind.DISCARDED, directive_id, str(error))
+    return None
+
+
+def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
+    with transaction.atomic(durable=True):
+        lifecycle.lock_claims()
+        exhausted, recovered = _recover(tenant, limit, only)
+        due = lifecycle.due().select_for_update(skip_locked=True)
+        if only:
+            due = due.filter(pk=only)
+        directives = [*due[: limit - len(recovered)], *recovered]
+        if directives:
+            lifecycle.claim(directives, lease=settings.DIRECTIVES_LEASE)
+            _write(
+                directives,
+                [
+                    journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
+                    for directive in directives
+                ],
+            )
+    return Claim(directives, exhausted)
+
+
+def _recover(tenant: Tenant, limit: int, only: UUID | None) -> tuple[list[Outcome], list[Directive]]:
+    """Give up on silent directives that have used up their attempts; return the others to claim.
+
+    Those that had begun come last: one of them may be what killed their worker, and what is claimed
+    with it should be done by then.
+    """
+    silent = lifecycle.silent().select_for_update(skip_locked=True)
+    if only:
+        silent = silent.filter(pk=only)
+    found = list(silent[:limit])
+    _write(
+        found,
+        [
+            journal.fact(
+                directive,
+                "directive.recovered",
+                {"began": directive.started_at is not None},
+                tenant=tenant.slug,
+            )
+            for directive in found
+        ],
+    )
+    outcomes, recovered = [], []
+    for directive in found:
+        if directive.started_at is not None and directive.attempt >= directive.max_attempts:
+            text = f"LeaseExpired: attempt {directive.attempt} fell silent, and it was the last one"
+            outcomes.append(execution.fail(directive, tenant, text))
+        else:
+            recovered.append(directive)
+    return outcomes, sorted(recovered, key=lambda directive: directive.started_at is not None)
+
+
+def _write(directives: Sequence[Directive], signals: list[Signal]) -> None:
+    lost = defaultdict(list)
+    for signal in journal.write(signals):
+        lost[signal.causation_id].append(signal)
+    for directive in directives:
+        if mine := lost[str(directive.id)]:
+            directive.metadata = journal.note_lost(directive, mine)
+            Directive.objects.filter(pk=directive.pk).update(metadata=directive.metadata)
+
+
+def _work_through(directives: Sequence[Directive], tenant: Tenant) -> Iterator[Outcome]:
+    lease = settings.DIRECTIVES_LEASE
+    ours_until = time.monotonic() + lease
+    for index, directive in enumerate(directives):
+        waiting = directives[index + 1 :]
+        timeout = execution.timeout_of(directive)
+        if waiting and ours_until < time.monotonic() + timeout + lease / 3:
+            lifecycle.renew(waiting, lease=timeout + lease)
+            ours_until = time.monotonic() + timeout + lease
+        outcome = execution.execute(directive, tenant)
+        logger.info("%s, attempt %d: %s", directive, directive.attempt, outcome.kind)
+        yield outcome
+
+
+def _why_not(directive_id: UUID) -> Outcome:
+    directive = Directive.objects.filter(pk=directive_id).first()
+    if directive is None:
+        return Outcome(Kind.DISCARDED, directive_id, "not found in this tenant")
+    if directive.status == Directive.Status.RUNNING:
+        reason = f"already running, attempt {directive.attempt}"
+    elif directive.status in Directive.TERMINAL:
+        reason = f"already {directive.status}; rerun it to run it again"
+    elif directive.scheduled_at > timezone.now():
+        when = directive.scheduled_at.isoformat(timespec="seconds")
+        return Outcome(Kind.SNOOZED, directive_id, f"not due before {when}")
+    else:
+        ahead = lifecycle.ahead_in_line(lambda name: getattr(directive, name)).first()
+        reason = f"waits for {ahead} on the same subject" if ahead else "claimed by another worker"
+    return Outcome(Kind.DISCARDED, directive_id, reason)
+
+
+def _worker() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,42 @@
+"""What a queue worker runs: one tenant's turn, and the sweep that wakes what was forgotten."""
+
+import logging
+
+from django.db import DatabaseError
+
+from directives import lifecycle, queue, runner
+from fleetprompt.tenants.context import UnknownTenant, in_tenant
+from fleetprompt.tenants.models import Tenant
+
+logger = logging.getLogger(__name__)
+
+
+def work(slug: str) -> int:
+    """Do one turn of due directives in a tenant; return how many attempts were executed.
+
+    A tenant that was deleted meanwhile has nothing due.
+    """
+    try:
+        with in_tenant(slug):
+            return runner.take_turn()
+    except UnknownTenant:
+        logger.info("a wake-up for the tenant %s, which is gone", slug)
+        return 0
+
+
+def sweep() -> list[str]:
+    """Wake every active tenant with due directives or expired leases; return their slugs.
+
+    This is what a lost wake-up, a dead worker and a broker that cannot delay messages rely on.
+    """
+    woken = []
+    for tenant in Tenant.objects.filter(status=Tenant.Status.ACTIVE):
+        try:
+            with in_tenant(tenant.slug):
+                if lifecycle.due().exists() or lifecycle.silent().exists():
+                    queue.wake(tenant)
+                    woken.append(tenant.slug)
+        except (DatabaseError, UnknownTenant):
+            # One broken or vanishing tenant must not keep the others asleep.
+            logger.exception("the sweep could not look at the tenant %s", tenant.slug)
+    return woken

@@ -1,0 +1,71 @@
+"""How long one attempt may take: an alarm in the worker, and limits in the database session."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from django.db import connection
+
+# The database gives up first, because a cancelled statement leaves the connection usable and an
+# exception in the middle of one may not.
+ALARM_GRACE = 0.5
+
+
+class TimeLimitExceeded(BaseException):
+    """The handler ran over its time limit. Not an `Exception`, so that no handler swallows it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop the block when it takes longer than `seconds`.
+
+    In the main thread an alarm interrupts whatever runs, and an outer alarm (the queue worker's)
+    is put back with the time it has left. In other threads Python delivers no alarms: there the
+    block ends by itself, or by the database's limits, and is refused afterwards.
+
+    Raises:
+        TimeLimitExceeded: the time is over.
+    """
+    started = time.monotonic()
+    with _alarm(seconds + ALARM_GRACE):
+        yield
+    elapsed = time.monotonic() - started
+    if elapsed > seconds:
+        raise TimeLimitExceeded(f"took {elapsed:.1f} s; the limit is {seconds:g} s")
+
+
+def limit_session(seconds: float) -> None:
+    """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more."""
+    milliseconds = math.ceil(seconds * 1000)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('statement_timeout', %s, true),"
+            " set_config('idle_in_transaction_session_timeout', %s, true)",
+            [str(milliseconds), str(milliseconds + 5000)],
+        )
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise TimeLimitExceeded(f"interrupted {seconds:.1f} s after its start")
+
+    started = time.monotonic()
+    outer_handler = signal.signal(signal.SIGALRM, interrupt)
+    outer_left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, outer_handler)
+        if outer_left:
+            left = outer_left - (time.monotonic() - started)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
