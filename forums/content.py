@@ -1,0 +1,119 @@
+"""How categories, threads and posts come to be: checked, stored, and said in a signal."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from fleetprompt.tenants.context import active_tenant
+from forums.models import Category, Post, Record, Thread
+from signals import bus
+from signals.models import Signal
+from signals.types import Actor
+
+SOURCE = "forums"
+
+
+def create_category(slug: str, name: str, *, actor: Actor, external_id: str | None = None) -> Category:
+    """Create a category in the active tenant and emit `forum.category.created`.
+
+    Raises:
+        ValidationError: naming the field that is wrong or taken.
+    """
+    category = Category(slug=slug, name=name, external_id=external_id)
+    _store(category, "forum.category.created", {"slug": slug, "name": name}, actor)
+    return category
+
+
+def create_thread(
+    category: Category, title: str, *, actor: Actor, external_id: str | None = None
+) -> Thread:
+    """Create a thread of at most 200 characters of title, and emit `forum.thread.created`.
+
+    Raises:
+        ValidationError: naming the field that is wrong or taken.
+    """
+    thread = Thread(category=category, title=title, external_id=external_id)
+    payload = {"title": title, "category_id": str(category.pk)}
+    _store(thread, "forum.thread.created", payload, actor)
+    return thread
+
+
+def create_post(
+    thread: Thread,
+    content: str,
+    *,
+    actor: Actor,
+    author_id: str,
+    author_label: str = "",
+    author_type: str = Post.AuthorType.HUMAN,
+    posted_at: datetime | None = None,
+    external_id: str | None = None,
+) -> Post:
+    """Create a post of 1 to 20,000 characters and emit `forum.post.created`.
+
+    This is for content that comes from elsewhere, such as a sample or an import; agents post
+    through the directive `forum.post.create`.
+
+    Raises:
+        ValidationError: naming the field that is wrong or taken.
+    """
+    post = Post(
+        thread=thread,
+        content=content,
+        author_type=author_type,
+        author_id=author_id,
+        author_label=author_label,
+        posted_at=posted_at,
+        external_id=external_id,
+    )
+    _store(post, "forum.post.created", post_facts(post), actor)
+    return post
+
+
+def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
+    """Store checked posts in bulk, leave out those whose external id is known, and emit their signals.
+
+    Returns:
+        the ids of the posts that were stored.
+    """
+    with transaction.atomic():
+        Post.objects.bulk_create(posts, ignore_conflicts=True)
+        ids = [post.pk for post in posts]
+        stored = set(Post.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        bus.emit_many(
+            [
+                _created("forum.post.created", post, post_facts(post), actor)
+                for post in posts
+                if post.pk in stored
+            ]
+        )
+    return stored
+
+
+def post_facts(post: Post) -> dict[str, str]:
+    """Return what `forum.post.created` says of a post."""
+    return {
+        "thread_id": str(post.thread_id),
+        "author_type": post.author_type,
+        "author_id": post.author_id,
+    }
+
+
+def _store(record: Record, signal: str, payload: dict[str, str], actor: Actor) -> None:
+    record.full_clean()
+    with transaction.atomic():
+        record.save(force_insert=True)
+        bus.emit_many([_created(signal, record, payload, actor)])
+
+
+def _created(signal: str, record: Record, payload: dict[str, str], actor: Actor) -> Signal:
+    return bus.fact(
+        signal,
+        payload,
+        dedupe_key=f"{signal}:{active_tenant().slug}:{record.pk}",
+        actor=actor,
+        subject=record.subject,
+        source=SOURCE,
+    )

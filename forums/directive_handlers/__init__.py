@@ -1,0 +1,1 @@
+"""One file per directive; every handler here is found without being listed anywhere."""

@@ -1,0 +1,66 @@
+"""The directive `forum.post.create`."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from directives.errors import DirectiveError
+from directives.handlers import Context, DirectivePayload, Handler
+from forums import content, moderation
+from forums.models import CONTENT_LENGTH, Post, Thread
+from signals.types import ID_LENGTH, Subject
+
+
+class CreatePostPayload(DirectivePayload):
+    """What an agent wants to say, and where."""
+
+    thread_id: UUID = Field(description="The thread; it must be open.")
+    content: str = Field(min_length=1, max_length=CONTENT_LENGTH, description="The text.")
+    author_type: Literal["agent"] = Field("agent", description="Only agents post by directive.")
+    author_id: str = Field(min_length=1, max_length=ID_LENGTH, description="The agent's name.")
+    client_request_id: str = Field(
+        min_length=1,
+        max_length=200,
+        description="The client's own id of this post, to ask twice safely.",
+    )
+
+
+class CreatePost(Handler[CreatePostPayload]):
+    """Adds an agent's post to an open thread."""
+
+    name = "forum.post.create"
+    label = "Create post"
+    Payload = CreatePostPayload
+    # Posts of one thread do not depend on each other, so they need not wait in line.
+    ordered = False
+
+    def subject(self, payload: CreatePostPayload) -> Subject:
+        """Return the thread."""
+        return Subject(Thread.SUBJECT_TYPE, str(payload.thread_id))
+
+    def idempotency_key(self, payload: CreatePostPayload, *, tenant: str, revision: int) -> str:
+        """Return a key that ends in the client's own id instead of a revision."""
+        return f"{self.name}:{tenant}:{payload.thread_id}:{payload.client_request_id}"
+
+    def execute(self, context: Context, payload: CreatePostPayload) -> dict[str, Any]:
+        """Create the post, unless an earlier run of this directive did."""
+        post = Post.objects.filter(directive_id=context.directive.id).first()
+        created = post is None
+        if post is None:
+            post = self._create(context, payload)
+            context.emit("forum.post.created", content.post_facts(post), subject=post.subject)
+        return {"post_id": str(post.pk), "thread_id": str(post.thread_id), "changed": created}
+
+    def _create(self, context: Context, payload: CreatePostPayload) -> Post:
+        thread = moderation.find(Thread, payload.thread_id)
+        if thread.status != Thread.Status.OPEN:
+            raise DirectiveError(f"thread_id: {thread.subject} is {thread.status}")
+        moderation.check_revision(thread, payload.expected_revision)
+        return Post.objects.create(
+            thread=thread,
+            content=payload.content,
+            author_type=payload.author_type,
+            author_id=payload.author_id,
+            directive_id=context.directive.id,
+        )

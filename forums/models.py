@@ -1,0 +1,135 @@
+"""What a forum consists of. Its statuses change through `forums.moderation` only."""
+
+from typing import ClassVar
+
+from django.core.validators import MaxLengthValidator, MinLengthValidator
+from django.db import models
+from django.db.models.functions import Length, Now
+from uuid_utils.compat import uuid7
+
+from signals.types import ID_LENGTH, Subject
+
+TITLE_LENGTH = 200
+CONTENT_LENGTH = 20_000
+
+models.TextField.register_lookup(Length)
+
+
+class Record(models.Model):
+    """What categories, threads and posts share.
+
+    `revision` counts the moderation changes; a directive's default idempotency key ends in it.
+    `external_id` is the record's id where it was imported from.
+    """
+
+    SUBJECT_TYPE: ClassVar[str]
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    external_id = models.CharField(max_length=ID_LENGTH, unique=True, null=True, blank=True)
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def subject(self) -> Subject:
+        """The record as the subject of directives and signals."""
+        return Subject(self.SUBJECT_TYPE, str(self.pk))
+
+
+class Category(Record):
+    """A group of threads."""
+
+    SUBJECT_TYPE = "forum.category"
+
+    slug = models.SlugField(max_length=50, unique=True)
+    name = models.CharField(max_length=TITLE_LENGTH)
+    description = models.TextField(default="", blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "categories"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Thread(Record):
+    """A conversation in a category."""
+
+    class Status(models.TextChoices):
+        """Whether posts may be added."""
+
+        OPEN = "open"
+        LOCKED = "locked"
+        ARCHIVED = "archived"
+
+    SUBJECT_TYPE = "forum.thread"
+
+    category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="threads")
+    title = models.CharField(max_length=TITLE_LENGTH)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=["open", "locked", "archived"]),
+                name="thread_status_known",
+            ),
+            models.CheckConstraint(condition=~models.Q(title=""), name="thread_title_given"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Post(Record):
+    """What somebody said in a thread."""
+
+    class Status(models.TextChoices):
+        """Whether people see it; a deleted post is kept for the record."""
+
+        PUBLISHED = "published"
+        HIDDEN = "hidden"
+        DELETED = "deleted"
+
+    class AuthorType(models.TextChoices):
+        """What kind of author wrote it."""
+
+        HUMAN = "human"
+        AGENT = "agent"
+        SYSTEM = "system"
+
+    SUBJECT_TYPE = "forum.post"
+
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="posts")
+    content = models.TextField(validators=[MinLengthValidator(1), MaxLengthValidator(CONTENT_LENGTH)])
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PUBLISHED)
+    author_type = models.CharField(max_length=10, choices=AuthorType.choices, default=AuthorType.HUMAN)
+    author_id = models.CharField(max_length=ID_LENGTH)
+    author_label = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    posted_at = models.DateTimeField(null=True, blank=True)
+    directive_id = models.UUIDField(unique=True, null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        indexes = [models.Index(fields=["thread", "created_at", "id"], name="post_in_thread")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=["published", "hidden", "deleted"]),
+                name="post_status_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(author_type__in=["human", "agent", "system"]),
+                name="post_author_type_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(content__length__gte=1) & models.Q(content__length__lte=CONTENT_LENGTH),
+                name="post_content_length",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.content[:80]

@@ -1,0 +1,32 @@
+"""Pages of a community's forum for its readers. They only read: changes are directives."""
+
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from fleetprompt.tenants.context import active_tenant
+from forums.models import Post, Thread
+
+POSTS_PER_PAGE = 50
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """List the community's threads, newest first."""
+    published = Count("posts", filter=Q(posts__status=Post.Status.PUBLISHED))
+    threads = Thread.objects.select_related("category").annotate(published=published)
+    page = Paginator(threads, POSTS_PER_PAGE).get_page(request.GET.get("page"))
+    return render(request, "forums/index.html", {"tenant": active_tenant(), "page": page})
+
+
+@require_safe
+def thread(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show one thread; a hidden or deleted post leaves a note and not its text."""
+    found = get_object_or_404(Thread.objects.select_related("category"), pk=pk)
+    page = Paginator(found.posts.all(), POSTS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {"tenant": active_tenant(), "thread": found, "page": page}
+    return render(request, "forums/thread.html", context)
