@@ -1,0 +1,1 @@
+"""What `manage.py directive` does, a module a group of subcommands."""

@@ -1,0 +1,195 @@
+"""The subcommand `request`: one directive from the command line, or many from a file."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from uuid import uuid4
+
+from django.core.management.base import CommandError
+
+from directives import requests
+from directives.cli import options as parse
+from directives.cli import rows
+from directives.errors import InvalidPayload, Refused
+from directives.requests import DirectiveRequest, Requested
+from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.tenants.context import in_tenant
+
+BATCH = 500
+LINE_FIELDS = ("name", "payload", "key", "at", "reason")
+
+
+class Line(NamedTuple):
+    """One line of a file: its number, and the request in it or what is wrong with it."""
+
+    number: int
+    request: DirectiveRequest | Refused
+
+
+def request(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Request what the options say."""
+    if options["from"]:
+        _request_file(command, options)
+    else:
+        _request_one(command, options)
+
+
+def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
+    if not options["name"]:
+        raise CommandError("NAME: expected the directive's name, such as forum.thread.lock")
+    payload = parse.json_object("--payload", options["payload"])
+    at = parse.moment("--at", options["at"]) if options["at"] else None
+    with in_tenant(options["tenant"]):
+        directive, created = requests.request(
+            options["name"],
+            payload,
+            actor=parse.actor(options["actor"]),
+            reason=options["reason"],
+            idempotency_key=options["key"],
+            scheduled_at=at,
+            correlation_id=options["correlation_id"],
+        )
+    command.print_rows(
+        [{**rows.directive_row(directive), "created": created}],
+        ["id", "name", "status", "created", "idempotency_key", "scheduled_at"],
+        style=options["format"],
+        empty="",
+    )
+
+
+def _request_file(command: OperatorCommand, options: dict[str, Any]) -> None:
+    for option in ("key", "at"):
+        if options[option]:
+            raise CommandError(f"--{option}: expected in the lines of the file, not with --from")
+    correlation_id = options["correlation_id"] or str(uuid4())
+    taken: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    with (
+        in_tenant(options["tenant"]),
+        _opened(options["from"]) as file,
+        progress("Requesting", _size(file)) as advance,
+    ):
+        for batch in _batches(_lines(file, options["name"], advance)):
+            for line, result in _request_batch(batch, options, correlation_id):
+                if isinstance(result, Refused):
+                    refused.append({"line": line, "error": str(result)})
+                else:
+                    directive, created = result
+                    taken.append({"line": line, "id": str(directive.id), "created": created})
+    _report(command, options, correlation_id, taken, refused)
+
+
+def _request_batch(
+    batch: list[Line], options: dict[str, Any], correlation_id: str
+) -> Iterator[tuple[int, Requested | Refused]]:
+    good = [line.request for line in batch if isinstance(line.request, DirectiveRequest)]
+    results = iter(
+        requests.request_each(
+            good,
+            actor=parse.actor(options["actor"]),
+            reason=options["reason"],
+            correlation_id=correlation_id,
+        )
+    )
+    for line in batch:
+        yield line.number, line.request if isinstance(line.request, Refused) else next(results)
+
+
+def _report(
+    command: OperatorCommand,
+    options: dict[str, Any],
+    correlation_id: str,
+    taken: list[dict[str, Any]],
+    refused: list[dict[str, Any]],
+) -> None:
+    created = sum(row["created"] for row in taken)
+    existing = len(taken) - created
+    if options["format"] == "json":
+        command.print_json(
+            {
+                "correlation_id": correlation_id,
+                "created": created,
+                "existing": existing,
+                "directives": taken,
+                "refused": refused,
+            }
+        )
+    else:
+        for row in refused:
+            command.stderr.write(f"line {row['line']}: {row['error']}")
+        command.stdout.write(
+            f"{created} requested, {existing} known already, {len(refused)} refused; "
+            f"correlation id {correlation_id}."
+        )
+    if refused:
+        raise CommandError(f"{len(refused)} lines were refused; the others were requested.")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
+    except OSError as error:
+        raise CommandError(f"--from: {path}: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _size(file: IO[bytes]) -> int | None:
+    return Path(file.name).stat().st_size if isinstance(file.name, str) and file.seekable() else None
+
+
+def _lines(file: IO[bytes], default_name: str | None, advance: Any) -> Iterator[Line]:
+    for number, raw in enumerate(file, start=1):
+        advance(len(raw))
+        if not raw.strip():
+            continue
+        try:
+            yield Line(number, _parsed(raw, default_name))
+        except Refused as refusal:
+            yield Line(number, refusal)
+        except CommandError as error:
+            yield Line(number, InvalidPayload(str(error)))
+
+
+def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
+    try:
+        value = json.loads(raw.decode("utf-8-sig"))
+    except ValueError as error:
+        raise InvalidPayload(f"expected one JSON object; {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidPayload(f"expected one JSON object; got {type(value).__name__}")
+    if unknown := sorted(set(value) - set(LINE_FIELDS)):
+        raise InvalidPayload(f"{unknown[0]}: expected only the fields {', '.join(LINE_FIELDS)}")
+    for field in ("name", "key", "at", "reason"):
+        if not isinstance(value.get(field, ""), str):
+            raise InvalidPayload(f"{field}: expected text; got {type(value[field]).__name__}")
+    name = value.get("name") or default_name
+    if not name:
+        raise InvalidPayload("name: expected in the line, or as NAME for all lines")
+    if "payload" not in value:
+        raise InvalidPayload("payload: expected an object; it is missing")
+    return DirectiveRequest(
+        name=name,
+        payload=value["payload"],
+        reason=value.get("reason", ""),
+        idempotency_key=value.get("key"),
+        scheduled_at=parse.moment("at", value["at"]) if value.get("at") else None,
+    )
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

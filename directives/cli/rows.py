@@ -1,0 +1,68 @@
+"""The rows that `manage.py directive` prints; `docs/cli.md` promises their keys."""
+
+from datetime import datetime
+from typing import Any
+
+from directives.models import Directive
+from directives.registry import AnyHandler
+from signals.models import Signal
+
+Row = dict[str, Any]
+
+_FIELDS = tuple(field.name for field in Directive._meta.concrete_fields)
+
+
+def directive_row(directive: Directive) -> Row:
+    """Return every field of a directive; times in ISO 8601, UTC."""
+    return {name: _plain(getattr(directive, name)) for name in _FIELDS}
+
+
+def directive_summary(directive: Directive) -> Row:
+    """Return a directive's row with what a narrow table needs added."""
+    return {
+        **directive_row(directive),
+        "subject": str(directive.subject or ""),
+        "actor": str(directive.actor),
+        "attempts": f"{directive.attempt}/{directive.max_attempts}",
+        "created": _short(directive.created_at),
+    }
+
+
+def signal_row(signal: Signal) -> Row:
+    """Return one line of a timeline."""
+    return {
+        "id": str(signal.id),
+        "name": signal.name,
+        "at": _plain(signal.recorded_at),
+        "attempt": signal.payload.get("attempt"),
+        "actor": {
+            "type": signal.actor_type,
+            "id": signal.actor_id,
+            "label": signal.actor_label,
+        },
+        "payload": signal.payload,
+    }
+
+
+def type_row(handler: AnyHandler) -> Row:
+    """Return what there is to know about a directive type."""
+    return {
+        "name": handler.name,
+        "label": handler.label,
+        "description": handler.description or (handler.__doc__ or "").strip().partition("\n")[0],
+        "permission": handler.permission,
+        "inverse": handler.inverse,
+        "timeout_seconds": handler.timeout,
+        "max_attempts": handler.retry.max_attempts,
+        "payload_schema": handler.Payload.model_json_schema(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value if value is None or isinstance(value, int | dict) else str(value)
+
+
+def _short(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"

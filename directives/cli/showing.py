@@ -1,0 +1,105 @@
+"""The subcommands that only look: `types`, `list` and `show`."""
+
+import json
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+from rich.markup import escape
+from rich.table import Table
+
+from directives import journal, operations, registry
+from directives.cli import options as parse
+from directives.cli import rows
+from directives.errors import DirectiveNotFound
+from directives.models import Directive
+from fleetprompt.console import OperatorCommand
+from fleetprompt.tenants.context import in_tenant
+from signals.models import Signal
+
+
+def types(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print the directive types, or all there is to know about one."""
+    if not options["name"]:
+        found = [rows.type_row(handler) for handler in registry.handlers()]
+        command.print_rows(
+            found,
+            ["name", "label", "permission", "description"],
+            style=options["format"],
+            empty="No app has a directive_handlers package with handlers in it.",
+        )
+        return
+    row = rows.type_row(registry.get(options["name"]))
+    if options["format"] == "json":
+        command.print_json(row)
+        return
+    for key in ("name", "label", "description", "permission", "inverse", "timeout_seconds"):
+        command.stdout.write(f"{key.replace('_', ' ')}: {row[key] or '-'}")
+    command.stdout.write(f"max attempts: {row['max_attempts']}\npayload (JSON Schema):")
+    command.print_json(row["payload_schema"])
+
+
+def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print a tenant's directives, newest first."""
+    if options["limit"] < 1:
+        raise CommandError("--limit: expected 1 or more")
+    with in_tenant(options["tenant"]):
+        found = Directive.objects.all()
+        if options["status"]:
+            found = found.filter(status__in=options["status"])
+        if options["name"]:
+            found = found.filter(name=options["name"])
+        if options["subject"]:
+            subject = parse.subject(options["subject"])
+            found = found.filter(subject_type=subject.type, subject_id=subject.id)
+        directives = list(found[: options["limit"]])
+    as_json = options["format"] == "json"
+    command.print_rows(
+        [rows.directive_row(d) if as_json else rows.directive_summary(d) for d in directives],
+        ["id", "name", "status", "attempts", "subject", "actor", "reason", "created"],
+        style=options["format"],
+        empty="No directives match. Request one with `directive request`.",
+    )
+
+
+def show(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print one directive and its timeline of signals."""
+    with in_tenant(options["tenant"]):
+        pk = operations.parse_id(options["id"])
+        directive = Directive.objects.filter(pk=pk).first()
+        if directive is None:
+            raise DirectiveNotFound(f"id: tenant {options['tenant']} has no directive {pk}")
+        timeline = list(Signal.objects.filter(causation_id=str(pk)))
+    if options["format"] == "json":
+        found = rows.directive_row(directive)
+        command.print_json({"directive": found, "timeline": [rows.signal_row(s) for s in timeline]})
+        return
+    command.console.print(_facts(directive))
+    command.console.print(_timeline(timeline))
+    if lost := directive.metadata.get(journal.LOST):
+        command.stdout.write(f"Signals that could not be written: {', '.join(lost)}")
+
+
+def _facts(directive: Directive) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in rows.directive_row(directive).items():
+        if value not in ("", None, {}):
+            text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+            table.add_row(f"[bold]{key.replace('_', ' ')}[/bold]", escape(text))
+    return table
+
+
+def _timeline(signals: list[Signal]) -> Table:
+    table = Table(title="Timeline", title_justify="left", header_style="bold", box=None)
+    for column in ("time", "signal", "attempt", "actor", "details"):
+        table.add_column(column, overflow="fold")
+    for signal in signals:
+        details = {k: v for k, v in signal.payload.items() if k not in ("name", "attempt") and v}
+        table.add_row(
+            f"{timezone.localtime(signal.recorded_at):%Y-%m-%d %H:%M:%S.%f}"[:-3],
+            signal.name,
+            str(signal.payload.get("attempt", "")),
+            escape(str(signal.actor)),
+            escape(", ".join(f"{key}: {value}" for key, value in details.items())),
+        )
+    return table

@@ -1,0 +1,115 @@
+"""The subcommands that act on directives: `run`, `snooze`, `cancel` and `rerun`."""
+
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from directives import operations, runner
+from directives.cli import options as parse
+from directives.cli import rows
+from directives.models import Directive
+from directives.outcomes import Kind, Outcome
+from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import Tenant
+
+
+def run(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Run one directive, or all that is due, in this process."""
+    if options["id"]:
+        _run_one(command, options)
+        return
+    if options["rerun"]:
+        raise CommandError("--rerun: expected together with --id")
+    found = []
+    for slug in [options["tenant"]] if options["tenant"] else _active_tenants():
+        with in_tenant(slug), progress(f"Running what is due in {slug}", None) as advance:
+            for outcome in runner.iterate_due():
+                found.append(_row(slug, outcome))
+                advance(1)
+    _print(command, options, found)
+    if options["format"] == "table":
+        counts = Counter(row["outcome"] for row in found)
+        summary = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in counts.items())
+        command.stdout.write(f"{len(found)} attempts: {summary}." if found else "Nothing was due.")
+
+
+def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Put a directive off."""
+    if options["until"]:
+        until = parse.moment("--until", options["until"])
+    else:
+        until = timezone.now() + parse.duration("--for", options["for"])
+    with in_tenant(options["tenant"]):
+        directive = operations.snooze(
+            options["id"], until, actor=parse.actor(options["actor"]), reason=options["reason"]
+        )
+    _say(command, options, directive, f"is due at {until.isoformat(timespec='seconds')}")
+
+
+def cancel(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Cancel a directive."""
+    with in_tenant(options["tenant"]):
+        directive = operations.cancel(
+            options["id"], actor=parse.actor(options["actor"]), reason=options["reason"]
+        )
+    _say(command, options, directive, "is canceled")
+
+
+def rerun(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Have a directive that ended run again."""
+    with in_tenant(options["tenant"]):
+        directive = operations.rerun(
+            options["id"], actor=parse.actor(options["actor"]), reason=options["reason"]
+        )
+    _say(command, options, directive, "is requested again; a cluster or `directive run` executes it")
+
+
+def _run_one(command: OperatorCommand, options: dict[str, Any]) -> None:
+    if not options["tenant"]:
+        raise CommandError("--id: expected together with --tenant")
+    with in_tenant(options["tenant"]):
+        outcome = runner.run(
+            options["id"],
+            options["rerun"],
+            actor=parse.actor(options["actor"]),
+            reason=options["reason"],
+        )
+        row = _row(options["tenant"], outcome)
+    _print(command, options, [row])
+    if outcome.kind != Kind.SUCCEEDED:
+        raise CommandError(f"{outcome.kind.replace('_', ' ')}: {outcome.reason}")
+
+
+def _active_tenants() -> list[str]:
+    active = Tenant.objects.filter(status=Tenant.Status.ACTIVE)
+    return list(active.values_list("slug", flat=True))
+
+
+def _row(tenant: str, outcome: Outcome) -> rows.Row:
+    name = Directive.objects.filter(pk=outcome.directive_id).values_list("name", flat=True).first()
+    return {
+        "tenant": tenant,
+        "id": str(outcome.directive_id),
+        "name": name,
+        "outcome": str(outcome.kind),
+        "reason": outcome.reason,
+    }
+
+
+def _print(command: OperatorCommand, options: dict[str, Any], found: list[rows.Row]) -> None:
+    shown = found
+    if options["format"] == "table" and len(found) > 50:
+        shown = [row for row in found if row["outcome"] != Kind.SUCCEEDED]
+    if shown or options["format"] == "json":
+        columns = ["tenant", "id", "name", "outcome", "reason"]
+        command.print_rows(shown, columns, style=options["format"], empty="")
+
+
+def _say(command: OperatorCommand, options: dict[str, Any], directive: Directive, what: str) -> None:
+    if options["format"] == "json":
+        command.print_json([rows.directive_row(directive)])
+    else:
+        command.stdout.write(f"{directive} {what}.")
