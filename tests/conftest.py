@@ -1,0 +1,45 @@
+"""Fixtures: a real PostgreSQL with two tenants, real commits, real qcluster processes."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
+from tests.support import TENANTS, Forum, empty_tenants, make_forum
+
+
+@pytest.fixture(scope="session")
+def _tenants_exist(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> None:
+    with django_db_blocker.unblock():
+        for slug in TENANTS:
+            create_tenant(slug, name=slug.title(), domain=f"{slug}.localhost")
+
+
+@pytest.fixture
+def database(_tenants_exist: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """Give a test the database, with real commits, and empty the tenants after it."""
+    with django_db_blocker.unblock():
+        connection.set_schema_to_public()
+        yield
+        connection.close()
+        connection.set_schema_to_public()
+        for tenant in Tenant.objects.exclude(slug__in=TENANTS):
+            delete_tenant(tenant.slug)
+        empty_tenants()
+        connection.close()
+
+
+@pytest.fixture
+def alpha(database: None) -> Iterator[Tenant]:
+    """Run the test inside the tenant alpha."""
+    with in_tenant("alpha") as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def forum(alpha: Tenant) -> Forum:
+    """A category, an open thread and three published posts in the tenant alpha."""
+    return make_forum()

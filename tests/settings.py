@@ -1,0 +1,16 @@
+"""The project's settings with a zoo of badly behaved handlers, short leases and no waiting for disks."""
+
+import os
+
+from fleetprompt.settings import *  # noqa: F403
+from fleetprompt.settings import DATABASES, INSTALLED_APPS, Q_CLUSTER, TENANT_APPS
+
+TENANT_APPS = [*TENANT_APPS, "tests.zoo"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo"]
+
+DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# A killed worker is to be noticed while somebody waits for the test.
+DIRECTIVES_LEASE = float(os.environ.get("DIRECTIVES_LEASE", "1"))
+Q_CLUSTER |= {"poll": 0.05, "guard_cycle": 0.1}

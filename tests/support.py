@@ -1,0 +1,165 @@
+"""What tests share beside fixtures: sample forums, server processes, and waiting for things."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection
+
+from directives import requests, runner
+from directives.models import Directive
+from directives.outcomes import Outcome
+from directives.requests import Requested
+from forums import content
+from forums.models import Category, Post, Thread
+from signals.models import Signal
+from signals.types import Actor
+
+TENANTS = ("alpha", "beta")
+TESTER = Actor("system", "tester")
+_KEPT = ("django_migrations", "django_content_type", "auth_permission")
+
+
+@dataclass
+class Forum:
+    """A sample forum."""
+
+    category: Category
+    thread: Thread
+    posts: list[Post]
+
+
+def make_forum(posts: int = 3) -> Forum:
+    """Make a category with a thread of `posts` posts in the active tenant."""
+    category = content.create_category("general", "General", actor=TESTER)
+    thread = content.create_thread(category, "Welcome", actor=TESTER)
+    made = [
+        content.create_post(thread, f"Post {number}", actor=TESTER, author_id="ann")
+        for number in range(posts)
+    ]
+    return Forum(category, thread, made)
+
+
+def ask(name: str, payload: dict[str, Any], **options: Any) -> Requested:
+    """Request a directive as the tester, unless `actor` says otherwise."""
+    return requests.request(name, payload, **{"actor": TESTER, **options})
+
+
+def ask_animal(name: str, animal: str = "cat", **options: Any) -> Directive:
+    """Request `zoo.animal.<name>` under a key of its own; return the directive.
+
+    Keywords that are fields of the zoo's payload go there, the others to `request`.
+    """
+    fields = {key: options.pop(key) for key in ("note", "seconds", "times") if key in options}
+    options.setdefault("idempotency_key", f"{name}:{animal}:{time.monotonic_ns()}")
+    return ask(f"zoo.animal.{name}", {"animal": animal, **fields}, **options).directive
+
+
+def run(directive: Directive, **options: Any) -> Outcome:
+    """Run one directive and bring its fields up to date."""
+    outcome = runner.run(directive.id, **options)
+    directive.refresh_from_db()
+    return outcome
+
+
+def effects(name: str) -> int:
+    """Count the effects that the zoo's handlers left under `name`."""
+    return Category.objects.filter(name=name).count()
+
+
+def signal_names(directive: Directive) -> list[str]:
+    """Return the names of the directive's signals, in their order."""
+    return list(Signal.objects.filter(causation_id=str(directive.id)).values_list("name", flat=True))
+
+
+def empty_tenants() -> None:
+    """Delete every row of the test tenants and every queue message, past triggers and foreign keys."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname = ANY(%s) AND NOT tablename = ANY(%s)",
+            [[f"org_{slug}" for slug in TENANTS], list(_KEPT)],
+        )
+        for schema, table in cursor.fetchall():
+            cursor.execute(f'DELETE FROM "{schema}"."{table}"')
+        cursor.execute("DELETE FROM public.django_q_ormq")
+        cursor.execute("DELETE FROM public.django_q_task")
+        cursor.execute("SET session_replication_role = DEFAULT")
+
+
+def database_url() -> str:
+    """Return the URL of the database that the tests use, for a process of its own."""
+    params = connection.get_connection_params()
+    host = quote(params.get("host") or "", safe="")
+    port = f":{params['port']}" if params.get("port") else ""
+    login = quote(params.get("user") or "postgres", safe="")
+    if params.get("password"):
+        login += ":" + quote(params["password"], safe="")
+    return f"postgresql://{login}@{host}{port}/{params['dbname']}"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a process that shares the tests' settings and database."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": database_url(),
+        "PYTHONUNBUFFERED": "1",
+        **extra,
+    }
+
+
+def manage(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command in a process of its own and return how it ended."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=settings.BASE_DIR,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@contextmanager
+def qcluster(log: Path, *, workers: int = 2, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a real qcluster for a block, with its output in `log`; stop it, and all its children, after."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "qcluster"],
+            cwd=settings.BASE_DIR,
+            env=environment(CLUSTER_WORKERS=str(workers), **extra),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            wait_until(lambda: b"running." in log.read_bytes(), "the cluster runs")
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def wait_until(done: Callable[[], Any], what: str, seconds: float = 40) -> Any:
+    """Return what `done` gives as soon as it is true; fail when it never is."""
+    deadline = time.monotonic() + seconds
+    while not (value := done()):
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.05)
+    return value

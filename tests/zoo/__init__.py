@@ -1,0 +1,1 @@
+"""An app of handlers that do what handlers should not; installed by the test settings only."""

@@ -1,0 +1,1 @@
+"""One badly behaved handler a class; they stand together because they are all the same joke."""

@@ -1,0 +1,170 @@
+"""The animals."""
+
+import os
+import signal
+import time
+
+from django.db import connection
+
+from directives.errors import DirectiveError, Retry
+from directives.retry import RetryPolicy
+from tests.zoo.payloads import AnimalHandler, leave_effect
+
+QUICK = RetryPolicy(max_attempts=3, first=0.05, factor=1.0, longest=0.05, jitter=0.0)
+
+
+class Work(AnimalHandler):
+    """Leaves its effect after sleeping, and says so: the one that behaves."""
+
+    name = "zoo.animal.work"
+    label = "Work"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        time.sleep(payload.seconds)
+        context.emit("zoo.animal.worked", {"note": payload.note})
+        return {"note": payload.note}
+
+
+class Roam(Work):
+    """Works without an order among its kind."""
+
+    name = "zoo.animal.roam"
+    label = "Roam"
+    ordered = False
+
+
+class Die(AnimalHandler):
+    """Leaves its effect and kills its worker, the first `times` attempts."""
+
+    name = "zoo.animal.die"
+    label = "Die"
+    retry = QUICK
+    timeout = 1.0
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        if context.directive.attempt <= payload.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        context.emit("zoo.animal.survived")
+        return {}
+
+
+class Stumble(AnimalHandler):
+    """Leaves its effect and asks for a retry, the first `times` attempts."""
+
+    name = "zoo.animal.stumble"
+    label = "Stumble"
+    retry = QUICK
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        context.emit("zoo.animal.stumbled")
+        if context.directive.attempt <= payload.times:
+            raise Retry("not yet", after=payload.seconds or None)
+        return {}
+
+
+class Refuse(AnimalHandler):
+    """Leaves its effect and says that it can never work."""
+
+    name = "zoo.animal.refuse"
+    label = "Refuse"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        context.emit("zoo.animal.refused")
+        raise DirectiveError("never")
+
+
+class Crash(AnimalHandler):
+    """Leaves its effect and has a bug with a message that does not end."""
+
+    name = "zoo.animal.crash"
+    label = "Crash"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        raise KeyError("\x00 bug " * 1000)
+
+
+class Babble(AnimalHandler):
+    """Leaves its effect and returns what JSON has no form for."""
+
+    name = "zoo.animal.babble"
+    label = "Babble"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        return {"words": {payload.note}}
+
+
+class Mute(AnimalHandler):
+    """Returns nothing."""
+
+    name = "zoo.animal.mute"
+    label = "Mute"
+
+    def execute(self, context, payload):
+        return None
+
+
+class Doze(AnimalHandler):
+    """Sleeps in Python past its time limit, and tries to swallow the alarm."""
+
+    name = "zoo.animal.doze"
+    label = "Doze"
+    timeout = 0.3
+    retry = QUICK
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        try:
+            time.sleep(30)
+        except Exception:
+            return {}
+        return {}
+
+
+class Hibernate(AnimalHandler):
+    """Sleeps in the database past its time limit."""
+
+    name = "zoo.animal.hibernate"
+    label = "Hibernate"
+    timeout = 0.3
+    retry = QUICK
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(30)")
+        return {}
+
+
+class Hang(AnimalHandler):
+    """Loses its database connection in the middle, the first `times` attempts."""
+
+    name = "zoo.animal.hang"
+    label = "Hang"
+    retry = QUICK
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        if context.directive.attempt <= payload.times:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return {}
+
+
+class Escape(AnimalHandler):
+    """Leaves its tenant's schema and comes back with a result."""
+
+    name = "zoo.animal.escape"
+    label = "Escape"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        connection.set_schema_to_public()
+        if payload.note == "and crash":
+            raise ValueError("out there")
+        return {}
