@@ -4,11 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.support import TENANTS, Forum, empty_tenants, make_forum
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """Make the test database. pytest-django's own version does so only for tests with its marker."""
+    with django_db_blocker.unblock():
+        databases = setup_databases(verbosity=0, interactive=False)
+        assert connection.settings_dict["NAME"].startswith("test_")
+        yield
+        connection.close()
+        teardown_databases(databases, verbosity=0)
 
 
 @pytest.fixture(scope="session")
