@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 
 from directives import failures, journal, lifecycle, queue, registry
 from directives.errors import DirectiveError, Retry, Superseded
@@ -95,7 +95,7 @@ def _record_failure(
     text = failures.describe(error)
     if not isinstance(error, DirectiveError | Retry):
         logger.warning("%s, attempt %d: %s", directive, directive.attempt, text, exc_info=error)
-    if isinstance(error, DatabaseError | InterfaceError) and not connection.is_usable():
+    if not connection.is_usable():
         connection.close()
     return_to(tenant)
     try:

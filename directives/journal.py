@@ -71,7 +71,8 @@ def write(signals: Sequence[Signal]) -> list[Signal]:
     lost connection) is raised instead: then the whole attempt is tried again.
     """
     try:
-        _write(signals)
+        with transaction.atomic():
+            bus.record(signals)
     except DatabaseError as error:
         if failures.is_transient(error):
             raise
@@ -80,11 +81,6 @@ def write(signals: Sequence[Signal]) -> list[Signal]:
             return list(signals)
         return [lost for signal in signals for lost in write([signal])]
     return []
-
-
-def _write(signals: Sequence[Signal]) -> None:
-    with transaction.atomic():
-        bus.emit_many(signals)
 
 
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:

@@ -106,4 +106,4 @@ def _record(directive: Directive, name: str, actor: Actor, reason: str, **payloa
     signal = journal.fact(
         directive, name, {"reason": reason, **payload}, tenant=active_tenant().slug, actor=actor
     )
-    bus.emit_many([journal.repeatable(signal)])
+    bus.record([journal.repeatable(signal)])

@@ -291,7 +291,7 @@ def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
 def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
     if not created:
         return
-    bus.emit_many(
+    bus.record(
         [
             journal.fact(
                 directive,

@@ -82,7 +82,7 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
         Post.objects.bulk_create(posts, ignore_conflicts=True)
         ids = [post.pk for post in posts]
         stored = set(Post.objects.filter(pk__in=ids).values_list("pk", flat=True))
-        bus.emit_many(
+        bus.record(
             [
                 _created("forum.post.created", post, post_facts(post), actor)
                 for post in posts
@@ -105,7 +105,7 @@ def _store(record: Record, signal: str, payload: dict[str, str], actor: Actor) -
     record.full_clean()
     with transaction.atomic():
         record.save(force_insert=True)
-        bus.emit_many([_created(signal, record, payload, actor)])
+        bus.record([_created(signal, record, payload, actor)])
 
 
 def _created(signal: str, record: Record, payload: dict[str, str], actor: Actor) -> Signal:

@@ -28,34 +28,34 @@ class Change:
 
 
 def lock_thread(thread_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Let nobody add posts to a thread. See `_set_status` for arguments and errors."""
-    return _set_status(Thread, thread_id, Thread.Status.LOCKED, expected_revision)
+    """Let nobody add posts to a thread. See `set_status` for arguments and errors."""
+    return set_status(Thread, thread_id, Thread.Status.LOCKED, expected_revision)
 
 
 def unlock_thread(thread_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Let people add posts to a thread. See `_set_status` for arguments and errors."""
-    return _set_status(Thread, thread_id, Thread.Status.OPEN, expected_revision)
+    """Let people add posts to a thread. See `set_status` for arguments and errors."""
+    return set_status(Thread, thread_id, Thread.Status.OPEN, expected_revision)
 
 
 def hide_post(post_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Hide a post from readers. See `_set_status` for arguments and errors."""
-    return _set_status(Post, post_id, Post.Status.HIDDEN, expected_revision)
+    """Hide a post from readers. See `set_status` for arguments and errors."""
+    return set_status(Post, post_id, Post.Status.HIDDEN, expected_revision)
 
 
 def unhide_post(post_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Show a hidden or deleted post again. See `_set_status` for arguments and errors."""
-    return _set_status(Post, post_id, Post.Status.PUBLISHED, expected_revision)
+    """Show a hidden or deleted post again. See `set_status` for arguments and errors."""
+    return set_status(Post, post_id, Post.Status.PUBLISHED, expected_revision)
 
 
 def delete_post(post_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Mark a post as deleted; its text is kept. See `_set_status` for arguments and errors."""
-    return _set_status(Post, post_id, Post.Status.DELETED, expected_revision)
+    """Mark a post as deleted; its text is kept. See `set_status` for arguments and errors."""
+    return set_status(Post, post_id, Post.Status.DELETED, expected_revision)
 
 
 RecordT = TypeVar("RecordT", Thread, Post)
 
 
-def _set_status(model: type[RecordT], pk: UUID, status: str, expected_revision: int | None) -> Change:
+def set_status(model: type[RecordT], pk: UUID, status: str, expected_revision: int | None = None) -> Change:
     """Give one record a status, in the caller's transaction.
 
     Args:

@@ -1,11 +1,10 @@
-"""The single way in for signals: build one with `fact`, write it with `emit` or `emit_many`."""
+"""The single way in for signals: build one with `fact`, write it with `record`, or do both with `emit`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
@@ -72,7 +71,9 @@ def emit(
         causation_id=causation_id,
         metadata=metadata,
     )
-    return emit_many([signal])[0]
+    record([signal])
+    stored = Signal.objects.get(dedupe_key=signal.dedupe_key)
+    return Emitted(stored, created=stored.pk == signal.pk)
 
 
 def fact(
@@ -110,24 +111,13 @@ def fact(
     return signal
 
 
-def emit_many(signals: Sequence[Signal]) -> list[Emitted]:
-    """Store signals made by `fact` in two statements; same order as given.
+def record(signals: Sequence[Signal]) -> None:
+    """Store signals made by `fact` in one statement; those whose dedupe keys are known are left out.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
     """
     active_tenant()
-    if not signals:
-        return []
-    with transaction.atomic():
-        # The constraint decides who was first, not a look before the insert; a concurrent insert of
-        # the same key makes this one wait and then lose.
-        Signal.objects.bulk_create(signals, ignore_conflicts=True, batch_size=1000)
-        stored = {
-            signal.dedupe_key: signal
-            for signal in Signal.objects.filter(dedupe_key__in=[s.dedupe_key for s in signals])
-        }
-    return [
-        Emitted(stored[signal.dedupe_key], created=stored[signal.dedupe_key].pk == signal.pk)
-        for signal in signals
-    ]
+    # The constraint decides who was first, not a look before the insert; a concurrent insert of the
+    # same key makes this one wait and then lose.
+    Signal.objects.bulk_create(signals, ignore_conflicts=True, batch_size=1000)
