@@ -31,7 +31,7 @@ class Environment(BaseSettings):
         "subdomain. Required when DEBUG is 0; the loopback names otherwise.",
     )
     public_hosts: HostList = Field(
-        ["localhost", "127.0.0.1"], description="Host names of the operators' site."
+        ["localhost", "127.0.0.1", "[::1]"], description="Host names of the operators' site."
     )
     database_url: str = Field(
         "",

@@ -97,5 +97,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _env.log_level},
-    "loggers": {"django-q": {"level": "INFO", "filters": ["no_enqueued"]}},
+    # Django's own handler would say everything twice.
+    "loggers": {"django": {"handlers": []}, "django-q": {"level": "INFO", "filters": ["no_enqueued"]}},
 }

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.http.request import split_domain_port
 from django_tenants.middleware.main import TenantMainMiddleware
 from django_tenants.utils import get_public_schema_name
 
@@ -28,4 +29,4 @@ class TenantMiddleware(TenantMainMiddleware):
     @staticmethod
     def hostname_from_request(request: HttpRequest) -> str:
         """Return the host name of `request`, without its port and in lower case."""
-        return request.get_host().rsplit(":", 1)[0].lower()
+        return split_domain_port(request.get_host())[0]
