@@ -1,0 +1,235 @@
+"""Loads a community's existing posts from a CSV file: in batches, bad rows set aside, safe to repeat."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import IO, NamedTuple
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
+from django.db import connection, transaction
+
+from fleetprompt.errors import RefusedError
+from fleetprompt.tenants.context import active_tenant
+from forums import content
+from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
+from signals.types import ID_LENGTH, Actor, check_text
+
+ACTOR = Actor("system", "import_posts")
+BATCH = 500
+BYTE_ORDER_MARK = "\ufeff"
+DATE_COLUMN = "date"
+SLUG_LENGTH = 50
+
+
+class Columns(NamedTuple):
+    """The names of the columns that hold a post's parts; all others are left alone.
+
+    Args:
+        date: None means the column `date`, if there is one.
+    """
+
+    id: str = "id"
+    author: str = "author"
+    content: str = "content"
+    date: str | None = None
+
+
+class RefusedRow(NamedTuple):
+    """A row that was not imported: the line on which it starts, and why."""
+
+    line: int
+    error: str
+
+
+@dataclass
+class Report:
+    """What an import came to.
+
+    Args:
+        thread_id: where the posts are; None when no row was good, so that no thread was needed.
+        imported: how many rows became posts.
+        repeated: how many rows had the id of an earlier row, or of a post that was there before.
+    """
+
+    thread_id: UUID | None = None
+    imported: int = 0
+    repeated: int = 0
+    refused: list[RefusedRow] = field(default_factory=list)
+
+
+def import_posts(
+    file: IO[bytes],
+    *,
+    thread: str,
+    category: str = "general",
+    columns: Columns | None = None,
+    advance: Callable[[int], None] = lambda size: None,
+) -> Report:
+    """Import the posts in `file` into a thread of the active tenant, and report each bad row.
+
+    Each batch is a transaction of its own, and a post is known by its external id: what an
+    interrupted import left out comes in when it is run again.
+
+    Args:
+        file: CSV with a header, in UTF-8, with or without a byte-order mark.
+        thread: the thread's title; the first good row makes it, if the category has none.
+        category: the category's slug; made likewise.
+        advance: called with the number of bytes that were read since the last call.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        ValidationError: the title, the category or the header is wrong; nothing was changed.
+    """
+    active_tenant()
+    _check_place(thread, category)
+    rows = _rows(file, advance)
+    reader = _Reader(_header(rows), columns or Columns())
+    report = Report()
+    while batch := list(islice(rows, BATCH)):
+        if posts := list(reader.posts(batch, report.refused)):
+            _store(posts, thread, category, report)
+    return report
+
+
+class _Row(NamedTuple):
+    """What the CSV parser made of one row, or why it could not."""
+
+    line: int
+    cells: list[str]
+    error: str = ""
+
+
+class _Reader:
+    """Makes posts, not stored yet, of rows under one header."""
+
+    def __init__(self, header: list[str], columns: Columns) -> None:
+        self.header = header
+        self.id = self._position(columns.id)
+        self.author = self._position(columns.author)
+        self.content = self._position(columns.content)
+        has_date = columns.date is not None or DATE_COLUMN in header
+        self.date = self._position(columns.date or DATE_COLUMN) if has_date else None
+
+    def posts(self, rows: list[_Row], refused: list[RefusedRow]) -> Iterator[Post]:
+        """Yield a post for each good row, and add the others to `refused`."""
+        for row in rows:
+            try:
+                yield self._post(row)
+            except ValidationError as error:
+                refused.append(RefusedRow(row.line, "; ".join(error.messages)))
+
+    def _post(self, row: _Row) -> Post:
+        if row.error:
+            raise RefusedError(row.error)
+        if len(row.cells) != len(self.header):
+            raise RefusedError(
+                f"expected {len(self.header)} fields, as in the header; got {len(row.cells)}"
+            )
+        return Post(
+            external_id=self._text(row, self.id, ID_LENGTH).strip(),
+            author_id=self._text(row, self.author, ID_LENGTH).strip(),
+            content=self._text(row, self.content, CONTENT_LENGTH),
+            posted_at=None if self.date is None else self._moment(row, self.date),
+        )
+
+    def _position(self, name: str) -> int:
+        if self.header.count(name) != 1:
+            has = "it twice or more" if name in self.header else ", ".join(map(ascii, self.header))
+            raise RefusedError(f"column: expected one column {name!r} in the header, which has {has[:500]}")
+        return self.header.index(name)
+
+    def _text(self, row: _Row, position: int, length: int, *, required: bool = True) -> str:
+        name, value = self.header[position], row.cells[position].replace(BYTE_ORDER_MARK, "")
+        if not _is_unicode(value):
+            raise RefusedError(f"{name}: expected UTF-8")
+        return check_text(name, value, length=length, required=required)
+
+    def _moment(self, row: _Row, position: int) -> datetime | None:
+        text = self._text(row, position, ID_LENGTH, required=False).strip()
+        if not text:
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+            # The first and last hours of the calendar overflow in another time zone.
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            raise RefusedError(
+                f"{self.header[position]}: expected a time in ISO 8601, or nothing; got {text[:80]!r}"
+            ) from None
+
+
+def _check_place(thread: str, category: str) -> None:
+    check_text("thread", thread, length=TITLE_LENGTH, required=True)
+    check_text("category", category, length=SLUG_LENGTH)
+    try:
+        validate_slug(category)
+    except ValidationError as error:
+        raise RefusedError(
+            f"category: expected letters, digits, hyphens and underscores; got {category!r}"
+        ) from error
+
+
+def _rows(file: IO[bytes], advance: Callable[[int], None]) -> Iterator[_Row]:
+    # What is not UTF-8 becomes surrogates, so that it costs its own row and no other.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    parser = csv.reader(text, strict=True)
+    seekable, read = file.seekable(), 0
+    while True:
+        line = parser.line_num + 1
+        try:
+            row = _Row(line, next(parser))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = _Row(line, [], f"expected CSV; {error}")
+        if seekable:
+            advance(file.tell() - read)
+            read = file.tell()
+        if row.cells or row.error:
+            yield row
+
+
+def _header(rows: Iterator[_Row]) -> list[str]:
+    first = next(rows, None)
+    if first is None:
+        raise RefusedError("header: expected a line with the names of the columns; the file is empty")
+    if first.error:
+        raise RefusedError(f"header: {first.error}")
+    return [name.strip() for name in first.cells]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@transaction.atomic
+def _store(posts: list[Post], title: str, category: str, report: Report) -> None:
+    thread = _thread(title, category)
+    for post in posts:
+        post.thread = thread
+    stored = content.store_new_posts(posts, actor=ACTOR)
+    report.thread_id = thread.pk
+    report.imported += len(stored)
+    report.repeated += len(posts) - len(stored)
+
+
+def _thread(title: str, slug: str) -> Thread:
+    """Return the oldest thread of that title in the category; make what is missing."""
+    with connection.cursor() as cursor:
+        # Two imports into one new thread meet here; titles have no constraint that would decide.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('forums.importing'))")
+    category = Category.objects.filter(slug=slug).first()
+    if category is None:
+        name = slug.replace("-", " ").replace("_", " ").strip().capitalize() or slug
+        category = content.create_category(slug, name, actor=ACTOR)
+    thread = category.threads.filter(title=title).order_by("created_at", "id").first()
+    return thread or content.create_thread(category, title, actor=ACTOR)

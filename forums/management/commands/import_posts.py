@@ -1,0 +1,78 @@
+"""`manage.py import_posts`: bring a community's existing posts in."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from fleetprompt.console import OperatorCommand, add_format, progress
+from fleetprompt.tenants.context import in_tenant
+from forums.importing import Columns, Report, import_posts
+
+
+class Command(OperatorCommand):
+    """Reads a CSV file into one thread and reports what became of its rows."""
+
+    help = (
+        "Import posts from a CSV file into one thread. Rows whose id is known already are left out, "
+        "so an import can be repeated; bad rows are reported and do not stop the others."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the file, the place and the columns."""
+        parser.set_defaults(run=self.import_file)
+        parser.add_argument("file", metavar="FILE.csv", help="UTF-8, with the columns' names in a header")
+        parser.add_argument("--tenant", required=True, metavar="SLUG", help="the community")
+        parser.add_argument("--thread", required=True, metavar="TITLE", help="made if it is missing")
+        parser.add_argument(
+            "--category",
+            default="general",
+            metavar="SLUG",
+            help="the thread's category, made if it is missing (default: general)",
+        )
+        for part in ("id", "author", "content"):
+            parser.add_argument(f"--{part}-column", default=part, metavar="NAME", help=f"default: {part}")
+        parser.add_argument("--date-column", metavar="NAME", help="default: date, if there is one")
+        add_format(parser)
+
+    def import_file(self, options: dict[str, Any]) -> None:
+        """Import the file and print the report; fail when a row was refused."""
+        path = Path(options["file"])
+        columns = Columns(**{part: options[f"{part}_column"] for part in Columns._fields})
+        try:
+            file = path.open("rb")
+        except (OSError, ValueError) as error:
+            raise CommandError(f"file: {path}: {getattr(error, 'strerror', error)}") from None
+        with (
+            file,
+            in_tenant(options["tenant"]),
+            progress("Importing", path.stat().st_size or None) as advance,
+        ):
+            report = import_posts(
+                file,
+                thread=options["thread"],
+                category=options["category"],
+                columns=columns,
+                advance=advance,
+            )
+        self._print(report, options)
+        if report.refused:
+            raise CommandError(f"{len(report.refused)} rows were refused; the others are in.")
+
+    def _print(self, report: Report, options: dict[str, Any]) -> None:
+        if options["format"] == "json":
+            self.print_json(
+                {
+                    "tenant": options["tenant"],
+                    "thread_id": report.thread_id,
+                    "imported": report.imported,
+                    "repeated": report.repeated,
+                    "refused": [row._asdict() for row in report.refused],
+                }
+            )
+            return
+        for row in report.refused:
+            self.stderr.write(f"line {row.line}: {row.error}")
+        self.stdout.write(
+            f"{report.imported} imported, {report.repeated} repeated, {len(report.refused)} refused."
+        )
