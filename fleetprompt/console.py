@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 from rich.console import Console
@@ -17,9 +17,10 @@ Row = dict[str, Any]
 
 
 class OperatorCommand(BaseCommand):
-    """A management command with subcommands, which answers bad input with one sentence and status 1.
+    """A management command which answers bad input with one sentence and status 1.
 
-    A subclass adds a parser per subcommand and sets its `run` default to the function to call.
+    A subclass sets the `run` default of its parser, or of a parser per subcommand, to the function
+    to call.
     """
 
     requires_system_checks: list[str] = []
@@ -29,7 +30,7 @@ class OperatorCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except ValidationError as error:
-            raise CommandError("; ".join(error.messages)) from error
+            raise CommandError("; ".join(_sentences(error))) from error
         except OperationalError as error:
             raise CommandError(f"the database does not answer: {str(error).strip()}") from error
         except ProgrammingError as error:
@@ -40,7 +41,7 @@ class OperatorCommand(BaseCommand):
             ) from error
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Call the subcommand's function with the parsed options."""
+        """Call the function that the parser chose, with the parsed options."""
         options["run"](options)
 
     def subcommand(
@@ -81,6 +82,17 @@ class OperatorCommand(BaseCommand):
             for row in rows:
                 table.add_row(*(_cell(row[column]) for column in columns))
             self.console.print(table)
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    # What a model's fields refuse does not name the field; the dictionary around it does.
+    if not hasattr(error, "error_dict"):
+        return error.messages
+    return [
+        message if name == NON_FIELD_ERRORS else f"{name}: {message}"
+        for name, messages in error.message_dict.items()
+        for message in messages
+    ]
 
 
 def add_format(parser: CommandParser) -> None:
