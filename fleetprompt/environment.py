@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -47,10 +48,13 @@ class Environment(BaseSettings):
     directives_batch: PositiveInt = Field(20, description="Directives that one claim takes at most.")
     directives_lease: PositiveFloat = Field(
         60,
+        allow_inf_nan=False,
         description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
     )
     directives_turn: PositiveFloat = Field(
-        10, description="Seconds after which a worker lets the next tenant have its turn."
+        10,
+        allow_inf_nan=False,
+        description="Seconds after which a worker lets the next tenant have its turn.",
     )
     time_zone: str = Field("UTC", description="Time zone in which times are shown.")
     log_level: str = Field("WARNING", description="Least severe message that is logged.")
@@ -65,8 +69,16 @@ class Environment(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: str) -> str:
-        if value and not value.startswith(("postgres://", "postgresql://")):
+        if not value:
+            return value
+        if not value.startswith(("postgres://", "postgresql://")):
             raise ValueError("expected a URL that starts with postgresql://")
+        try:
+            dj_database_url.parse(value)
+        except ValueError:
+            raise ValueError(
+                "expected postgresql://user:password@host:port/name, special characters quoted as in URLs"
+            ) from None
         return value
 
     @field_validator("broker_url")
@@ -74,6 +86,15 @@ class Environment(BaseSettings):
     def _is_redis(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://")):
             raise ValueError("expected a URL that starts with redis://")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError("expected the name of a time zone, such as Europe/Paris") from None
         return value
 
     @field_validator("log_level")
