@@ -98,7 +98,7 @@ def _answers(socket: Path, database: str = "postgres") -> bool:
 
 
 def _start(folder: Path) -> Path:
-    _remove_stale_pid_file(folder)
+    _remove_stale_locks(folder)
     failure = _run_wheel(folder)
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -132,17 +132,23 @@ def _run_wheel(folder: Path) -> Exception | None:
     return None
 
 
-def _remove_stale_pid_file(folder: Path) -> None:
-    """Remove a pid file whose number now belongs to something else, as after a reboot."""
+def _remove_stale_locks(folder: Path) -> None:
+    """Remove a pid file whose number belongs to no server of this folder, as after a reboot or a crash.
+
+    The number may be another folder's server by now, or a dead one's that nobody has buried yet; the
+    lock beside the socket has the same number and would keep PostgreSQL from starting too.
+    """
     pid_file = folder / "postmaster.pid"
     try:
         pid = int(pid_file.read_text().split("\n", 1)[0])
-        if "postgres" in psutil.Process(pid).name():
+        if str(folder.resolve()) in psutil.Process(pid).cmdline():
             return
-    except FileNotFoundError:
+    except (FileNotFoundError, psutil.AccessDenied):
         return
     except (ValueError, psutil.NoSuchProcess):
         pass
+    if socket := socket_directory(folder):
+        (socket / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
     pid_file.unlink(missing_ok=True)
 
 
