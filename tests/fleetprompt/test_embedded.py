@@ -1,0 +1,168 @@
+"""The embedded PostgreSQL: real servers in fresh folders, joined and left by real processes."""
+
+import os
+import signal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fleetprompt.postgres import embedded
+from tests.support import database_url, wait_until
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@pytest.fixture(scope="module")
+def other_server(new_checkout):
+    """The process id of another checkout's server."""
+    other = new_checkout()
+    other.manage("embedded", "start")
+    return _pid(other.data)
+
+
+def test_processes_that_start_at_once_in_a_fresh_folder_share_one_server(new_checkout):
+    fresh = new_checkout()
+    together = [fresh.connect() for _ in range(3)]
+    servers = [process.server() for process in together]
+    for process in together:
+        process.leave()
+    assert servers[0] == servers[1] == servers[2]
+    database, _, version = servers[0]
+    assert database == "fleetprompt"
+    assert version.startswith("PostgreSQL 18")
+
+
+def test_the_server_outlives_the_process_that_started_it(checkout):
+    checkout.manage("embedded", "stop")
+    first = checkout.connect()
+    server = first.server()
+    second = checkout.connect()
+    assert second.server() == server
+    first.kill()
+    second.leave()
+    third = checkout.connect()
+    assert third.server() == server
+    third.leave()
+
+
+def test_two_checkouts_have_servers_and_tenants_of_their_own(checkout, new_checkout):
+    other = new_checkout()
+    made = checkout.manage("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost")
+    assert made.returncode == 0, made.stderr
+    assert "There are no tenants yet" in other.manage("tenant", "list").stdout
+    assert other.manage("embedded", "stop").stdout == "Stopped.\n"
+    assert "harbor" in checkout.manage("tenant", "list").stdout
+
+
+def test_its_commands_say_whether_it_runs(checkout):
+    assert checkout.manage("embedded", "start").stdout.startswith("Running. Socket: ")
+    assert checkout.manage("embedded", "status").stdout.startswith("Running. Socket: ")
+    assert checkout.manage("embedded", "stop").stdout == "Stopped.\n"
+    assert checkout.manage("embedded", "status").stdout == "Not running.\n"
+    assert checkout.manage("embedded", "stop").stdout == "It was not running.\n"
+
+
+def test_committed_rows_survive_a_killed_server(checkout):
+    assert checkout.manage("embedded", "start").returncode == 0
+    created = checkout.manage("tenant", "create", "pier", "--name", "Pier", "--domain", "pier.localhost")
+    assert created.returncode == 0, created.stderr
+    os.kill(_pid(checkout.data), signal.SIGKILL)
+    wait_until(lambda: not embedded.running(checkout.data), "the server is gone")
+    assert "pier" in checkout.manage("tenant", "list").stdout
+
+
+@pytest.mark.parametrize("stranger", ["a process that is no server", "the server of another folder"])
+def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(checkout, other_server, stranger):
+    pid = other_server if "server of" in stranger else os.getpid()
+    checkout.manage("embedded", "start")
+    pid_file = checkout.data / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    checkout.manage("embedded", "stop")
+    for file, rest in ((pid_file, lines[1:]), (checkout.data / ".s.PGSQL.5432.lock", lines[1:5])):
+        file.write_text("\n".join([str(pid), *rest]) + "\n")
+    done = checkout.manage("embedded", "start")
+    assert done.returncode == 0, done.stderr
+    assert _pid(checkout.data) != pid
+    assert checkout.manage("embedded", "status").stdout.startswith("Running.")
+
+
+def test_a_path_too_long_for_a_socket_gets_its_socket_elsewhere(new_checkout):
+    deep = new_checkout(*["a-folder-with-a-long-name"] * 5)
+    process = deep.connect()
+    assert process.server()[0] == "fleetprompt"
+    process.leave()
+    assert embedded.socket_directory(deep.data) != deep.data
+
+
+@needs_root
+def test_it_works_as_a_normal_user(new_checkout):
+    checkout = new_checkout(user="nobody")
+    made = checkout.manage("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost")
+    assert made.returncode == 0, made.stderr
+    assert {checkout.data.owner(), Path(f"/proc/{_pid(checkout.data)}").owner()} == {"nobody"}
+    assert "harbor" in checkout.manage("tenant", "list").stdout
+
+
+@needs_root
+def test_another_users_server_is_refused_in_one_sentence(checkout, new_checkout):
+    checkout.manage("embedded", "start")
+    stranger = type(checkout)(checkout.folder, new_checkout(user="nobody").user)
+    done = stranger.manage("tenant", "list")
+    assert done.returncode == 1
+    assert "belongs to another user" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_cannot_start_is_one_sentence_that_names_its_log(new_checkout):
+    checkout = new_checkout()
+    checkout.manage("embedded", "start")
+    checkout.manage("embedded", "stop")
+    (checkout.data / "postgresql.conf").write_text("no_such_setting = 1\n")
+    done = checkout.manage("tenant", "list")
+    assert done.returncode == 1
+    assert f"its log is {checkout.data / 'log'}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_with_a_database_url_that_server_is_used_and_no_other_started(database, new_checkout):
+    checkout = new_checkout()
+    done = checkout.manage("tenant", "list", DATABASE_URL=database_url())
+    assert done.returncode == 0, done.stderr
+    assert "alpha" in done.stdout
+    assert "beta" in done.stdout
+    refused = checkout.manage("embedded", "start", DATABASE_URL=database_url())
+    assert refused.returncode == 1
+    assert "DATABASE_URL is set" in refused.stderr
+    assert not checkout.var.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tenant", "list"),
+        ("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost"),
+        ("directive", "run", "--all-tenants"),
+        ("import_posts", "manage.py", "--tenant", "harbor", "--thread", "Old posts"),
+        ("migrate_schemas",),
+    ],
+)
+def test_a_database_that_is_down_is_one_sentence_and_a_failure(new_checkout, command):
+    checkout = new_checkout()
+    done = checkout.manage(*command, DATABASE_URL="postgresql://forum:hidden-word@127.0.0.1:9/forum")
+    assert done.returncode == 1
+    assert "the database does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hidden-word" not in done.stderr
+    assert not checkout.var.exists()
+
+
+def test_the_url_of_the_tests_leads_to_the_database_of_the_tests(database):
+    with psycopg.connect(database_url()) as connection:
+        row = connection.execute("SELECT current_database()").fetchone()
+    assert row is not None
+    assert row[0].startswith("test_")
+
+
+def _pid(data):
+    return int((data / "postmaster.pid").read_text().splitlines()[0])

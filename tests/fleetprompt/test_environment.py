@@ -1,0 +1,82 @@
+"""What the process environment may say, asked of real `manage.py check` processes."""
+
+import pytest
+
+GOOD_KEY = "k" * 50
+PRODUCTION = {"DEBUG": "0", "SECRET_KEY": GOOD_KEY, "ALLOWED_HOSTS": "forum.example.org"}
+
+
+def test_nothing_has_to_be_set_for_development(checkout):
+    done = checkout.manage("check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_production_starts_with_a_key_and_hosts_of_its_own(checkout):
+    done = checkout.manage("check", **PRODUCTION)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("missing", "name"),
+    [("SECRET_KEY", "SECRET_KEY: the development key is refused"), ("ALLOWED_HOSTS", "ALLOWED_HOSTS: ")],
+)
+def test_without_debug_it_refuses_to_start_on_development_values(checkout, missing, name):
+    environment = {key: value for key, value in PRODUCTION.items() if key != missing}
+    assert_refused(checkout.manage("check", **environment), name)
+
+
+def test_without_debug_the_development_key_is_refused_when_it_is_set_on_purpose(checkout):
+    from fleetprompt.environment import DEVELOPMENT_SECRET_KEY
+
+    environment = {**PRODUCTION, "SECRET_KEY": DEVELOPMENT_SECRET_KEY}
+    assert_refused(checkout.manage("check", **environment), "SECRET_KEY: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEBUG", "maybe"),
+        ("SECRET_KEY", "short"),
+        ("DATABASE_URL", "mysql://localhost/forum"),
+        ("DATABASE_URL", "postgresql://user:pa/ss@host:port/forum"),
+        ("BROKER_URL", "amqp://localhost"),
+        ("CLUSTER_WORKERS", "0"),
+        ("CLUSTER_WORKERS", "two"),
+        ("DIRECTIVES_BATCH", "-1"),
+        ("DIRECTIVES_LEASE", "0"),
+        ("DIRECTIVES_LEASE", "inf"),
+        ("DIRECTIVES_TURN", "nan"),
+        ("TIME_ZONE", "Mars/Olympus"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line_that_names_the_variable(checkout, name, value):
+    done = checkout.manage("check", **{name: value})
+    assert_refused(done, f"{name}: ")
+    assert "pa/ss" not in done.stderr
+
+
+def test_all_bad_values_are_named_at_once(checkout):
+    done = checkout.manage("check", DEBUG="maybe", LOG_LEVEL="loud")
+    assert_refused(done, "DEBUG: ", "LOG_LEVEL: ")
+
+
+def test_the_environment_goes_before_the_env_file(new_checkout):
+    checkout = new_checkout()
+    (checkout.folder / ".env").write_text("LOG_LEVEL=loud\n")
+    assert_refused(checkout.manage("check"), "LOG_LEVEL: ")
+    assert checkout.manage("check", LOG_LEVEL="info").returncode == 0
+
+
+@pytest.mark.parametrize("command", [("check",), ("--help",), ("directive", "--help")])
+def test_what_needs_no_database_starts_none(checkout, command):
+    assert checkout.manage(*command).returncode == 0
+    assert not checkout.var.exists()
+
+
+def assert_refused(done, *names):
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    for name in names:
+        assert name in done.stderr
