@@ -26,6 +26,10 @@ from signals.types import Actor
 
 TENANTS = ("alpha", "beta")
 TESTER = Actor("system", "tester")
+FORUM_DATA = Path(
+    os.environ.get("TEST_FORUM_DATA")
+    or Path(settings.BASE_DIR).parent.joinpath("shared", "data", "youtube-spam")
+)
 _KEPT = ("django_migrations", "django_content_type", "auth_permission")
 
 
