@@ -87,5 +87,5 @@ def _refuse_taken(tenant: Tenant, address: Domain) -> None:
 
 
 def is_unserved(domain: str, allowed_hosts: list[str]) -> bool:
-    """Return whether `domain` is missing from `allowed_hosts`, so that requests to it answer 400."""
+    """Return whether `domain` is missing from `allowed_hosts`, so that requests to it are not found."""
     return not validate_host(domain, allowed_hosts)
