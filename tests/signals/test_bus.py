@@ -1,0 +1,186 @@
+"""Emitting: one row a dedupe key, whoever asks and however often, and nothing half said."""
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fleetprompt.tenants.context import NoActiveTenant, in_tenant
+from signals import bus
+from signals.models import Signal
+from signals.types import ID_LENGTH, KEY_LENGTH, Actor, Subject
+from tests.support import TESTER, wait_until
+
+SUBJECT = Subject("forum.post", "7")
+
+
+def emit(key="key", name="forum.post.hidden", payload=None, **options):
+    return bus.emit(name, payload, **{"dedupe_key": key, "actor": TESTER, **options})
+
+
+def test_a_signal_is_stored_with_everything_that_was_said(alpha):
+    when = datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone(timedelta(hours=2)))
+    signal, created = emit(
+        payload={"why": ["spam", 1, None]},
+        actor=Actor("user", "3", "Ann"),
+        subject=SUBJECT,
+        occurred_at=when,
+        source="tests",
+        correlation_id="all",
+        causation_id="cause",
+        metadata={"via": "test"},
+    )
+    assert created
+    stored = Signal.objects.get()
+    assert stored.pk == signal.pk
+    assert (stored.name, stored.dedupe_key) == ("forum.post.hidden", "key")
+    assert (stored.payload, stored.metadata) == ({"why": ["spam", 1, None]}, {"via": "test"})
+    assert (stored.actor, stored.subject) == (Actor("user", "3", "Ann"), SUBJECT)
+    assert (stored.correlation_id, stored.causation_id, stored.source) == ("all", "cause", "tests")
+    assert stored.occurred_at == when < stored.recorded_at
+
+
+def test_without_a_time_it_occurred_when_it_was_recorded(alpha):
+    emit()
+    stored = Signal.objects.get()
+    assert stored.occurred_at == stored.recorded_at
+    assert stored.subject is None
+
+
+def test_emitting_again_gives_the_stored_signal_and_says_so(alpha):
+    first = emit(payload={"first": True})
+    again = emit(payload={"first": False}, name="forum.post.unhidden")
+    assert (first.created, again.created) == (True, False)
+    assert again.signal.pk == first.signal.pk
+    assert again.signal.payload == {"first": True}
+    assert Signal.objects.count() == 1
+
+
+def test_one_key_in_two_tenants_is_two_signals(database):
+    for slug in ("alpha", "beta"):
+        with in_tenant(slug):
+            assert emit().created
+            assert Signal.objects.count() == 1
+
+
+def test_it_belongs_to_the_callers_transaction(alpha):
+    with transaction.atomic():
+        emit()
+        transaction.set_rollback(True)
+    assert not Signal.objects.exists()
+
+
+def test_no_tenant_no_signal(database):
+    with pytest.raises(NoActiveTenant):
+        emit()
+    with pytest.raises(NoActiveTenant):
+        bus.emit_many([])
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"occurred_at": datetime(2024, 1, 1)}, "occurred_at"),
+        ({"name": "hidden"}, "name"),
+        ({"key": ""}, "dedupe_key"),
+        ({"key": "k" * (KEY_LENGTH + 1)}, "dedupe_key"),
+        ({"key": "a\x00b"}, "dedupe_key"),
+        ({"payload": {"when": datetime(2024, 1, 1, tzinfo=UTC)}}, "payload"),
+        ({"metadata": {"number": float("inf")}}, "metadata"),
+        ({"source": "s" * 256}, "source"),
+        ({"correlation_id": "c" * (ID_LENGTH + 1)}, "correlation_id"),
+        ({"causation_id": "\ud800"}, "causation_id"),
+    ],
+)
+def test_what_is_not_as_expected_is_refused_by_name(alpha, options, field):
+    with pytest.raises(ValidationError, match=f"{field}"):
+        emit(**options)
+    assert not Signal.objects.exists()
+
+
+def test_the_longest_key_is_stored_whole(alpha):
+    assert emit("k" * KEY_LENGTH).signal.dedupe_key == "k" * KEY_LENGTH
+
+
+def test_many_at_once_come_back_in_the_order_given(alpha):
+    known = emit("b").signal
+    facts = [bus.fact("forum.post.hidden", dedupe_key=key, actor=TESTER) for key in "abca"]
+    emitted = bus.emit_many(facts)
+    assert [e.signal.dedupe_key for e in emitted] == list("abca")
+    assert [e.created for e in emitted] == [True, False, True, False]
+    assert emitted[1].signal.pk == known.pk
+    assert Signal.objects.count() == 3
+
+
+def test_signals_of_one_moment_keep_their_order(alpha):
+    bus.emit_many([bus.fact("a.b", dedupe_key=str(n), actor=TESTER) for n in range(50)])
+    assert list(Signal.objects.values_list("dedupe_key", flat=True)) == [str(n) for n in range(50)]
+
+
+def test_threads_that_emit_one_key_at_once_make_one_signal(database):
+    barrier = threading.Barrier(4, timeout=20)
+    emitted = []
+
+    def work():
+        with in_tenant("alpha"):
+            barrier.wait()
+            emitted.append(emit())
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(e.created for e in emitted) == [False, False, False, True]
+    assert len({e.signal.pk for e in emitted}) == 1
+    with in_tenant("alpha"):
+        assert Signal.objects.count() == 1
+
+
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_who_comes_second_waits_for_the_first_to_commit_or_roll_back(alpha, ending):
+    second = []
+
+    def work():
+        with in_tenant("alpha"):
+            second.append(emit())
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    with transaction.atomic():
+        first = emit()
+        thread.start()
+        wait_until(_somebody_waits, "the second waits for the first")
+        assert not second
+        transaction.set_rollback(ending == "rollback")
+    thread.join()
+    assert second[0].created is (ending == "rollback")
+    assert (second[0].signal.pk == first.signal.pk) is (ending == "commit")
+    assert Signal.objects.count() == 1
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=5), max_size=5))
+def test_any_batches_of_keys_leave_each_key_once(alpha, batches):
+    prefix = str(Signal.objects.count())
+    created = set()
+    for batch in batches:
+        keys = [f"{prefix}:{key}" for key in batch]
+        facts = [bus.fact("a.b", dedupe_key=key, actor=TESTER) for key in keys]
+        for key, emitted in zip(keys, bus.emit_many(facts), strict=True):
+            assert emitted.signal.dedupe_key == key
+            assert emitted.created is (key not in created)
+            created.add(key)
+    stored = Signal.objects.filter(dedupe_key__startswith=f"{prefix}:")
+    assert set(stored.values_list("dedupe_key", flat=True)) == created
+
+
+def _somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+        return cursor.fetchone()[0]
