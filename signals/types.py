@@ -65,9 +65,9 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
         raise ValidationError(f"{field}: expected an object; got {type(value).__name__}")
     try:
         text = json.dumps(dict(value), allow_nan=False)
+        _check_storable(field, value)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValidationError(f"{field}: expected JSON values; {error}") from error
-    _check_storable(field, value)
     return dict(json.loads(text))
 
 

@@ -132,6 +132,15 @@ def test_an_object_that_contains_itself_is_refused():
         json_object("field", endless)
 
 
+@pytest.mark.parametrize("depth", [995, 5_000, 100_000])
+def test_an_object_nested_deeper_than_the_stack_is_refused(depth):
+    deep: dict = {}
+    for _ in range(depth):
+        deep = {"a": deep}
+    with pytest.raises(ValidationError, match="field: expected JSON values"):
+        json_object("field", deep)
+
+
 @given(st.dictionaries(TEXTS, JSON))
 def test_json_comes_back_as_it_was_and_as_a_copy(value):
     copy = json_object("field", value)
