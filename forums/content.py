@@ -19,6 +19,7 @@ def create_category(slug: str, name: str, *, actor: Actor, external_id: str | No
     """Create a category in the active tenant and emit `forum.category.created`.
 
     Raises:
+        NoActiveTenant: called outside `in_tenant`.
         ValidationError: naming the field that is wrong or taken.
     """
     category = Category(slug=slug, name=name, external_id=external_id)
@@ -32,6 +33,7 @@ def create_thread(
     """Create a thread of at most 200 characters of title, and emit `forum.thread.created`.
 
     Raises:
+        NoActiveTenant: called outside `in_tenant`.
         ValidationError: naming the field that is wrong or taken.
     """
     thread = Thread(category=category, title=title, external_id=external_id)
@@ -57,6 +59,7 @@ def create_post(
     through the directive `forum.post.create`.
 
     Raises:
+        NoActiveTenant: called outside `in_tenant`.
         ValidationError: naming the field that is wrong or taken.
     """
     post = Post(
@@ -77,7 +80,11 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
 
     Returns:
         the ids of the posts that were stored.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
     """
+    active_tenant()
     with transaction.atomic():
         Post.objects.bulk_create(posts, ignore_conflicts=True)
         ids = [post.pk for post in posts]
@@ -102,6 +109,7 @@ def post_facts(post: Post) -> dict[str, str]:
 
 
 def _store(record: Record, signal: str, payload: dict[str, str], actor: Actor) -> None:
+    active_tenant()
     record.full_clean()
     with transaction.atomic():
         record.save(force_insert=True)

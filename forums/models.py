@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MinLengthValidator
 from django.db import models
 from django.db.models.functions import Length, Now
 from uuid_utils.compat import uuid7
 
-from signals.types import ID_LENGTH, Subject
+from signals.types import ID_LENGTH, Subject, is_storable
 
 TITLE_LENGTH = 200
 CONTENT_LENGTH = 20_000
@@ -31,6 +32,20 @@ class Record(models.Model):
 
     class Meta:
         abstract = True
+
+    def clean(self) -> None:
+        """Check what Django's fields do not: that PostgreSQL can store the texts.
+
+        Raises:
+            ValidationError: by field.
+        """
+        values = {field.name: getattr(self, field.attname) for field in self._meta.concrete_fields}
+        wrong = [
+            name for name, value in values.items() if isinstance(value, str) and not is_storable(value)
+        ]
+        if wrong:
+            expected = "Expected text without NUL or unpaired surrogates."
+            raise ValidationError(dict.fromkeys(wrong, expected))
 
     @property
     def subject(self) -> Subject:

@@ -31,6 +31,11 @@ def check_name(name: object) -> str:
     )
 
 
+def is_storable(text: str) -> bool:
+    """Return whether PostgreSQL can store `text`: it has no NUL and no unpaired surrogates."""
+    return not _UNSTORABLE.search(text)
+
+
 def check_text(field: str, value: object, *, length: int, required: bool = False) -> str:
     """Return `value` if PostgreSQL can store it as a text of at most `length` characters.
 
@@ -46,7 +51,7 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
         raise ValidationError(f"{field}: expected a text that is not empty")
     if len(value) > length:
         raise ValidationError(f"{field}: expected at most {length} characters; got {len(value)}")
-    if _UNSTORABLE.search(value):
+    if not is_storable(value):
         raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
     return value
 
@@ -72,7 +77,7 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_storable(field: str, value: object) -> None:
-    if isinstance(value, str) and _UNSTORABLE.search(value):
+    if isinstance(value, str) and not is_storable(value):
         raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
     if isinstance(value, Mapping):
         for key, item in value.items():
