@@ -1,0 +1,144 @@
+"""Moderation's changes of a status: each bumps the revision once, and nothing happens twice."""
+
+import threading
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from directives.errors import DirectiveError
+from fleetprompt.tenants.context import in_tenant
+from forums import moderation
+from forums.models import Post, Thread
+from signals.models import Signal
+from tests.support import make_forum, wait_until
+
+POST_CHANGES = {
+    moderation.hide_post: "hidden",
+    moderation.unhide_post: "published",
+    moderation.delete_post: "deleted",
+}
+THREAD_CHANGES = {moderation.lock_thread: "locked", moderation.unlock_thread: "open"}
+CHANGES = [*POST_CHANGES.items(), *THREAD_CHANGES.items()]
+
+
+@pytest.mark.parametrize("before", Post.Status.values)
+@pytest.mark.parametrize(("change", "after"), POST_CHANGES.items())
+def test_a_post_gets_the_status_from_any_other(forum, change, after, before):
+    _check(change, after, forum.posts[0], before)
+    assert set(Post.objects.exclude(pk=forum.posts[0].pk).values_list("status", "revision")) == {
+        ("published", 1)
+    }
+
+
+@pytest.mark.parametrize("before", Thread.Status.values)
+@pytest.mark.parametrize(("change", "after"), THREAD_CHANGES.items())
+def test_a_thread_gets_the_status_from_any_other(forum, change, after, before):
+    _check(change, after, forum.thread, before)
+
+
+def test_a_deleted_post_keeps_its_text(forum):
+    with transaction.atomic():
+        moderation.delete_post(forum.posts[0].pk)
+    assert Post.objects.get(pk=forum.posts[0].pk).content == "Post 0"
+
+
+@pytest.mark.parametrize("change", [change for change, _ in CHANGES])
+def test_what_is_not_there_is_an_error_that_names_it(forum, change):
+    missing = uuid4()
+    with pytest.raises(DirectiveError, match=str(missing)), transaction.atomic():
+        change(missing)
+
+
+def test_another_tenants_record_is_not_there(database):
+    with in_tenant("beta"):
+        pk = make_forum().posts[0].pk
+    with in_tenant("alpha"):
+        make_forum()
+        with pytest.raises(DirectiveError, match="in this tenant"), transaction.atomic():
+            moderation.hide_post(pk)
+    with in_tenant("beta"):
+        assert Post.objects.get(pk=pk).status == "published"
+
+
+@pytest.mark.parametrize(("expected", "refused"), [(1, False), (0, True), (2, True), (None, False)])
+def test_a_record_that_changed_since_it_was_looked_at_is_left_alone(forum, expected, refused):
+    pk = forum.posts[0].pk
+    if refused:
+        with pytest.raises(DirectiveError, match=r"expected_revision: .* at revision 1, not"):
+            _in_transaction(moderation.hide_post, pk, expected_revision=expected)
+    else:
+        _in_transaction(moderation.hide_post, pk, expected_revision=expected)
+    assert Post.objects.get(pk=pk).status == ("published" if refused else "hidden")
+
+
+def test_a_change_waits_for_one_that_is_under_way(forum):
+    pk = forum.posts[0].pk
+    changes = []
+
+    def hide():
+        with in_tenant("alpha"):
+            changes.append(_in_transaction(moderation.hide_post, pk))
+        connection.close()
+
+    other = threading.Thread(target=hide)
+    with transaction.atomic():
+        changes.append(moderation.delete_post(pk))
+        other.start()
+        wait_until(_somebody_waits, "the second change waits")
+    other.join()
+    assert [(c.before, c.after, c.revision) for c in changes] == [
+        ("published", "deleted", 2),
+        ("deleted", "hidden", 3),
+    ]
+
+
+def test_moderation_itself_says_nothing(forum):
+    before = Signal.objects.count()
+    _in_transaction(moderation.lock_thread, forum.thread.pk)
+    assert Signal.objects.count() == before
+
+
+def test_revisions_are_told_of_those_that_exist(forum):
+    pk = forum.posts[0].pk
+    _in_transaction(moderation.hide_post, pk)
+    assert moderation.revisions(Post, {str(pk), str(uuid4())}) == {str(pk): 2}
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(list(POST_CHANGES))))
+def test_the_revision_counts_the_changes_and_nothing_else(forum, changes):
+    post = Post.objects.create(thread=forum.thread, content="Again", author_id="ann")
+    status, revision = "published", 1
+    for change in changes:
+        wanted = POST_CHANGES[change]
+        done = _in_transaction(change, post.pk)
+        assert (done.changed, done.before, done.after) == (wanted != status, status, wanted)
+        revision += wanted != status
+        status = wanted
+        assert done.revision == revision
+    post.refresh_from_db()
+    assert (post.status, post.revision) == (status, revision)
+
+
+def _check(change, after, record, before):
+    type(record).objects.filter(pk=record.pk).update(status=before)
+    done = _in_transaction(change, record.pk)
+    record.refresh_from_db()
+    changed = before != after
+    assert (done.changed, done.before, done.after) == (changed, before, after)
+    assert (record.status, record.revision) == (after, 1 + changed)
+    assert done.revision == record.revision
+
+
+def _in_transaction(change, *arguments, **options):
+    with transaction.atomic():
+        return change(*arguments, **options)
+
+
+def _somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
