@@ -57,7 +57,7 @@ class Command(OperatorCommand):
             )
         self._print(report, options)
         if report.refused:
-            raise CommandError(f"{len(report.refused)} rows were refused; the others are in.")
+            raise CommandError(f"refused rows: {len(report.refused)}; the others are in.")
 
     def _print(self, report: Report, options: dict[str, Any]) -> None:
         if options["format"] == "json":
