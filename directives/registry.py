@@ -49,7 +49,8 @@ def register(handler_class: type[AnyHandler]) -> None:
 
 def find(name: str) -> AnyHandler | None:
     """Return the handler named `name`; None when this process does not know it."""
-    return _handlers.get(name)
+    # A name comes from JSON too, where it may be a list.
+    return _handlers.get(name) if isinstance(name, str) else None
 
 
 def get(name: str) -> AnyHandler:
