@@ -1,6 +1,7 @@
 """The queue adapter: the only module that knows django-q2. It carries wake-ups, never the truth."""
 
 import math
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,16 +22,21 @@ SWEEP = "directives: sweep"
 
 
 class _Delayed(ORM):  # type: ignore[misc]
-    """PostgreSQL's broker, for one message that no worker sees before `at`."""
+    """PostgreSQL's broker, for messages that no worker sees before `at`, stored by `flush`."""
 
-    def __init__(self, at: datetime) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.at = at
+        self.at = timezone.now()
+        self.messages: list[Any] = []
 
     def enqueue(self, task: str) -> int:
-        """Store the message under a lock that ends at `at`."""
-        pk: int = OrmQ.objects.create(key=self.list_key, payload=task, lock=self.at).pk
-        return pk
+        """Keep the message, under a lock that ends at `at`."""
+        self.messages.append(OrmQ(key=self.list_key, payload=task, lock=self.at))
+        return len(self.messages)
+
+    def flush(self) -> None:
+        """Store the messages in the caller's transaction."""
+        OrmQ.objects.bulk_create(self.messages, batch_size=1000)
 
 
 def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = None) -> None:
@@ -43,13 +49,20 @@ def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = No
         at: when workers should see it; now by default.
         after: the same in seconds from now.
     """
-    if after is not None:
-        at = timezone.now() + timedelta(seconds=after)
-    later = at is not None and at > timezone.now()
+    now = timezone.now()
+    wake_at(tenant, [now + timedelta(seconds=after) if after is not None else at or now])
+
+
+def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
+    """Send a wake-up for each of `times`, in a constant number of statements; see `wake`."""
+    now = timezone.now()
     if Conf.ORM:
         with transaction.atomic():
-            _send(tenant.slug, _Delayed(at) if at and later else get_broker())
-    elif not later:
+            broker = _Delayed()
+            for broker.at in (max(at, now) for at in times):
+                _send(tenant.slug, broker)
+            broker.flush()
+    elif any(at <= now for at in times):
         transaction.on_commit(lambda: _send(tenant.slug, get_broker()), robust=True)
 
 

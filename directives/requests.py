@@ -307,8 +307,7 @@ def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
         ]
     )
     now = timezone.now()
-    for at in {max(directive.scheduled_at, now) for directive in created}:
-        queue.wake(tenant, at=at)
+    queue.wake_at(tenant, {max(directive.scheduled_at, now) for directive in created})
 
 
 def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
