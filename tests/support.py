@@ -4,21 +4,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.db import connection
+from django.db.models.functions import Now
 
-from directives import requests, runner
+from directives import execution, requests, runner
 from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import Requested
+from fleetprompt.tenants.context import active_tenant, in_tenant
 from forums import content
 from forums.models import Category, Post, Thread
 from signals.models import Signal
@@ -83,6 +87,118 @@ def effects(name: str) -> int:
 def signal_names(directive: Directive) -> list[str]:
     """Return the names of the directive's signals, in their order."""
     return list(Signal.objects.filter(causation_id=str(directive.id)).values_list("name", flat=True))
+
+
+def states(*directives: Directive) -> list[str]:
+    """Return the directives' statuses as they are stored now."""
+    found = dict(Directive.objects.filter(pk__in=[d.pk for d in directives]).values_list("pk", "status"))
+    return [found[directive.pk] for directive in directives]
+
+
+def messages() -> int:
+    """Count the queue's messages, those for later included."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM public.django_q_ormq")
+        return int(cursor.fetchone()[0])
+
+
+def change(directive: Directive, **fields: Any) -> None:
+    """Change a stored directive behind the project's back, and the given one with it."""
+    Directive.objects.filter(pk=directive.pk).update(**fields)
+    directive.refresh_from_db()
+
+
+def make_due(directive: Directive) -> None:
+    """Let the time come for which the directive is scheduled; its place in the line stays."""
+    change(directive, scheduled_at=Now() - timedelta(seconds=1))
+
+
+def claim(directive: Directive) -> Directive:
+    """Claim the directive as a worker does; return the claimed attempt."""
+    [claimed] = runner._claim(active_tenant(), 1, only=directive.id).directives
+    return claimed
+
+
+def expire_lease(directive: Directive) -> None:
+    """Let the lease of the running directive run out."""
+    change(directive, lease_expires_at=Now() - timedelta(seconds=1))
+
+
+def crash(directive: Directive, *, begun: bool = True) -> None:
+    """Leave the directive as a worker does that dies: claimed, begun unless told otherwise, silent."""
+    claimed = claim(directive)
+    if begun:
+        execution._begin(claimed, None)
+    expire_lease(directive)
+
+
+def in_threads(*functions: Callable[[], Any], tenant: str = "alpha") -> list[Any]:
+    """Call the functions at the same time, each on a connection of its own; return what they gave.
+
+    An exception counts as what the function gave.
+    """
+    results: list[Any] = [None] * len(functions)
+    start = threading.Barrier(len(functions))
+
+    def call(index: int) -> None:
+        try:
+            with in_tenant(tenant):
+                start.wait()
+                results[index] = functions[index]()
+        except Exception as error:
+            results[index] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=call, args=[index]) for index in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+@contextmanager
+def meanwhile(function: Callable[[], Any], tenant: str = "alpha") -> Iterator[list[Any]]:
+    """Run the function in a thread during a block; its result is in the list after the block."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.extend(in_threads(function, tenant=tenant)))
+    thread.start()
+    try:
+        yield results
+    finally:
+        thread.join()
+
+
+@contextmanager
+def gate(name: str) -> Iterator[None]:
+    """Keep `zoo.animal.wait` with that note waiting for the time of a block."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])
+
+
+def begun(directive: Directive) -> bool:
+    """Return whether a worker has begun the directive's current attempt."""
+    return Directive.objects.filter(pk=directive.pk, status="running", started_at__isnull=False).exists()
+
+
+def ended(directives: Sequence[Directive]) -> bool:
+    """Return whether all the directives have ended."""
+    waiting = Directive.objects.filter(pk__in=[d.pk for d in directives]).exclude(
+        status__in=Directive.TERMINAL
+    )
+    return not waiting.exists()
+
+
+def worker_of(directive: Directive) -> int:
+    """Return the process id of the worker that started the directive's latest attempt."""
+    started = Signal.objects.filter(causation_id=str(directive.id), name="directive.started").last()
+    assert started
+    return int(started.payload["worker"].rsplit(":", 1)[1])
 
 
 def empty_tenants() -> None:

@@ -4,10 +4,12 @@ import os
 import signal
 import time
 
-from django.db import connection
+from django.db import DatabaseError, connection
 
+from directives import requests
 from directives.errors import DirectiveError, Retry
 from directives.retry import RetryPolicy
+from fleetprompt.tenants.context import in_tenant
 from tests.zoo.payloads import AnimalHandler, leave_effect
 
 QUICK = RetryPolicy(max_attempts=3, first=0.05, factor=1.0, longest=0.05, jitter=0.0)
@@ -20,10 +22,11 @@ class Work(AnimalHandler):
     label = "Work"
 
     def execute(self, context, payload):
+        began = time.time()
         leave_effect(payload)
         time.sleep(payload.seconds)
         context.emit("zoo.animal.worked", {"note": payload.note})
-        return {"note": payload.note}
+        return {"note": payload.note, "began": began, "ended": time.time()}
 
 
 class Roam(Work):
@@ -32,6 +35,22 @@ class Roam(Work):
     name = "zoo.animal.roam"
     label = "Roam"
     ordered = False
+
+
+class Wait(AnimalHandler):
+    """Leaves its effect and waits for an advisory lock named after its note, the first `times` attempts."""
+
+    name = "zoo.animal.wait"
+    label = "Wait"
+    retry = QUICK
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        if context.directive.attempt <= payload.times:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [payload.note])
+        context.emit("zoo.animal.waited")
+        return {"attempt": context.directive.attempt}
 
 
 class Die(AnimalHandler):
@@ -168,3 +187,52 @@ class Escape(AnimalHandler):
         if payload.note == "and crash":
             raise ValueError("out there")
         return {}
+
+
+class Swallow(AnimalHandler):
+    """Leaves its effect, breaks its transaction and says nothing of it."""
+
+    name = "zoo.animal.swallow"
+    label = "Swallow"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT no_such_column")
+        except DatabaseError:
+            pass
+        return {}
+
+
+class Delegate(AnimalHandler):
+    """Requests work for another animal: in its own tenant, or, when its note names one, in that."""
+
+    name = "zoo.animal.delegate"
+    label = "Delegate"
+
+    def execute(self, context, payload):
+        order = {"animal": "delegate's", "note": payload.note}
+        if payload.note:
+            with in_tenant(payload.note):
+                requests.request("zoo.animal.work", order, actor=context.actor)
+        wanted = requests.request(
+            "zoo.animal.work",
+            order,
+            actor=context.actor,
+            correlation_id=context.directive.correlation_id,
+            causation_id=str(context.directive.id),
+        )
+        if payload.times:
+            raise DirectiveError("changed its mind")
+        return {"wanted": str(wanted.directive.id)}
+
+
+class Pretend(AnimalHandler):
+    """Returns a result that claims to be another directive's, of another tenant."""
+
+    name = "zoo.animal.pretend"
+    label = "Pretend"
+
+    def execute(self, context, payload):
+        return {"type": "zoo.animal.work", "tenant": "somebody"}

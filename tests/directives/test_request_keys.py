@@ -1,0 +1,175 @@
+"""Idempotency keys: asking twice is one directive, another wish is another one."""
+
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from directives import runner
+from directives.errors import KeyConflict
+from directives.models import Directive
+from directives.requests import request_many
+from forums.models import Thread
+from tests.support import TESTER, ask, in_threads, messages, run, signal_names
+
+
+def lock(forum, **options):
+    return ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}, **options)
+
+
+def unlock(forum, **options):
+    return ask("forum.thread.unlock", {"thread_id": str(forum.thread.pk)}, **options)
+
+
+def test_the_default_key_names_the_directive_the_tenant_the_subject_and_its_revision(forum):
+    assert lock(forum).directive.idempotency_key == f"forum.thread.lock:alpha:{forum.thread.pk}:1"
+
+
+def test_a_double_click_is_one_directive(forum):
+    first, second = lock(forum), lock(forum, reason="again")
+    assert (first.created, second.created) == (True, False)
+    assert first.directive == second.directive
+    assert signal_names(first.directive) == ["directive.requested"]
+    assert messages() == 1
+
+
+def test_lock_unlock_lock_are_three_directives_when_each_is_run_before_the_next(forum):
+    asked = []
+    for step in (lock, unlock, lock):
+        asked.append(step(forum))
+        assert run(asked[-1].directive).kind == "succeeded"
+    assert [one.created for one in asked] == [True, True, True]
+    forum.thread.refresh_from_db()
+    assert (forum.thread.status, forum.thread.revision) == ("locked", 4)
+
+
+def test_lock_unlock_lock_are_three_directives_when_none_has_run(forum):
+    asked = [lock(forum), unlock(forum), lock(forum)]
+    assert [one.created for one in asked] == [True, True, True]
+    assert not lock(forum).created, "the last of them still waits"
+    assert [outcome.kind for outcome in runner.run_due()] == ["succeeded"] * 3
+    forum.thread.refresh_from_db()
+    assert (forum.thread.status, forum.thread.revision) == ("locked", 4)
+
+
+def test_lock_unlock_lock_in_one_batch_are_three_directives(forum):
+    payload = {"thread_id": str(forum.thread.pk)}
+    names = ["lock", "unlock", "lock", "lock"]
+    asked = request_many([(f"forum.thread.{name}", payload) for name in names], actor=TESTER)
+    assert [one.created for one in asked] == [True, True, True, False]
+    assert asked[2].directive == asked[3].directive
+
+
+def test_a_double_click_around_the_execution_changes_nothing_twice(forum):
+    first = lock(forum).directive
+    run(first)
+    second = lock(forum).directive
+    run(second)
+    assert second.result["changed"] is False
+    assert Thread.objects.get().revision == 2
+
+
+def test_a_post_is_created_under_its_clients_own_id(forum):
+    payload = {
+        "thread_id": str(forum.thread.pk),
+        "content": "hi",
+        "author_id": "bot",
+        "client_request_id": "r-1",
+    }
+    first, second = ask("forum.post.create", payload), ask("forum.post.create", payload)
+    assert first.directive.idempotency_key == f"forum.post.create:alpha:{forum.thread.pk}:r-1"
+    assert (first.directive, second.created) == (second.directive, False)
+    assert ask("forum.post.create", {**payload, "client_request_id": "r-2"}).created
+
+
+def test_the_callers_own_key_is_honoured_as_given(forum):
+    key = f"forum.thread.lock:alpha:{forum.thread.pk}"
+    first = lock(forum, idempotency_key=key).directive
+    assert first.idempotency_key == key
+    for step in (first, unlock(forum).directive):
+        run(step)
+    again = lock(forum, idempotency_key=key)
+    assert (again.directive, again.created) == (first, False), (
+        "pinned by the caller, whatever happened since"
+    )
+
+
+def test_one_key_with_the_same_payload_gives_the_directive_back_whatever_its_form_or_reason(forum):
+    post = str(forum.posts[0].pk)
+    first = ask("forum.post.hide", {"post_id": post, "reason": "spam"}, idempotency_key="k")
+    for payload in ({"post_id": post.upper()}, {"post_id": post.replace("-", ""), "reason": "rude"}):
+        again = ask("forum.post.hide", payload, idempotency_key="k")
+        assert (again.directive, again.created) == (first.directive, False)
+
+
+def test_one_key_with_another_payload_is_refused_and_names_the_directive(forum):
+    first = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}, idempotency_key="k").directive
+    with pytest.raises(KeyConflict, match=f"{first.id} .*another payload"):
+        ask("forum.post.hide", {"post_id": str(forum.posts[1].pk)}, idempotency_key="k")
+    assert Directive.objects.get() == first
+    assert messages() == 1
+
+
+def test_one_key_with_another_name_is_refused_and_names_the_directive(forum):
+    payload = {"post_id": str(forum.posts[0].pk)}
+    first = ask("forum.post.hide", payload, idempotency_key="k").directive
+    with pytest.raises(KeyConflict, match=f"{first.id} .*another name"):
+        ask("forum.post.delete", payload, idempotency_key="k")
+    assert Directive.objects.get() == first
+
+
+@pytest.mark.parametrize("own_key", [True, False])
+def test_requests_that_race_with_one_key_store_one_directive(forum, own_key):
+    options = {"idempotency_key": "race"} if own_key else {}
+    for post in forum.posts:
+        payload = {"post_id": str(post.pk)}
+        options = {"idempotency_key": f"race {post.pk}"} if own_key else {}
+        answers = in_threads(*[lambda p=payload, o=options: ask("forum.post.hide", p, **o)] * 6)
+        assert sum(answer.created for answer in answers) == 1
+        assert len({answer.directive.pk for answer in answers}) == 1
+        assert signal_names(answers[0].directive) == ["directive.requested"]
+    assert messages() == len(forum.posts)
+
+
+def test_requests_that_race_with_one_key_and_two_payloads_are_one_directive_and_a_conflict(forum):
+    payloads = [{"post_id": str(post.pk)} for post in forum.posts[:2]]
+    first, second = in_threads(
+        *[lambda p=p: ask("forum.post.hide", p, idempotency_key="race") for p in payloads]
+    )
+    assert {type(first), type(second)} >= {KeyConflict}
+    assert Directive.objects.count() == 1
+
+
+KEYS = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=512
+)
+
+
+@given(key=KEYS.filter(str.strip))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_can_be_a_key_and_means_itself(alpha, key):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM directives_directive")
+    payload = {"animal": "cat"}
+    first = ask("zoo.animal.work", payload, idempotency_key=key)
+    assert first.directive.idempotency_key == key
+    assert not ask("zoo.animal.work", payload, idempotency_key=key).created
+    assert ask("zoo.animal.work", payload, idempotency_key=uuid4().hex).created
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["lock", "unlock"]), st.booleans()), max_size=8))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_last_wish_is_what_the_thread_comes_to_whenever_anything_ran(forum, steps):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM directives_directive")
+    Thread.objects.update(status="open", revision=1)
+    wish = {"lock": "locked", "unlock": "open"}
+    for name, runs in steps:
+        ask(f"forum.thread.{name}", {"thread_id": str(forum.thread.pk)})
+        if runs:
+            runner.run_due()
+            assert Thread.objects.get().status == wish[name]
+    runner.run_due()
+    assert Thread.objects.get().status == (wish[steps[-1][0]] if steps else "open")
