@@ -83,7 +83,7 @@ def _check_tenant(tenant: Tenant) -> None:
 def _checked_result(directive: Directive, tenant: Tenant, returned: object) -> dict[str, Any]:
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
-    result = json_object("result", {"type": directive.name, "tenant": tenant.slug, **returned})
+    result = json_object("result", {**returned, "type": directive.name, "tenant": tenant.slug})
     if len(str(result)) > PAYLOAD_BYTES:
         raise DirectiveError(f"result: expected at most {PAYLOAD_BYTES} characters")
     return result
