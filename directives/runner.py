@@ -67,10 +67,11 @@ def run(
     if rerun and (refusal := _rerun(directive_id, actor, reason)):
         return refusal
     claim = _claim(tenant, 1, only=directive_id)
-    if not claim.directives:
-        return claim.exhausted[0] if claim.exhausted else _why_not(directive_id)
-    [outcome] = _work_through(claim.directives, tenant)
-    if claim.directives[0].ordering_key and lifecycle.due().exists():
+    if not any(claim):
+        return _why_not(directive_id)
+    [outcome] = claim.exhausted or _work_through(claim.directives, tenant)
+    # It may have held back others on its subject.
+    if lifecycle.due().exists():
         queue.wake(tenant)
     return outcome
 
@@ -94,7 +95,7 @@ def run_due(limit: int | None = None) -> list[Outcome]:
 def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
     """Run what is due in the active tenant and give each outcome as it comes; see `run_due`."""
     tenant = active_tenant()
-    left = limit or sys.maxsize
+    left = sys.maxsize if limit is None else limit
     while left > 0 and tenant.status == Tenant.Status.ACTIVE:
         claim = _claim(tenant, min(left, settings.DIRECTIVES_BATCH))
         if not any(claim):
@@ -138,7 +139,9 @@ def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
     if status not in Directive.TERMINAL:
         return None
     try:
-        operations.rerun(directive_id, actor=actor, reason=reason)
+        # Durable, so that inside a transaction the rerun is refused together with the run.
+        with transaction.atomic(durable=True):
+            operations.rerun(directive_id, actor=actor, reason=reason)
     except (DirectiveNotFound, IllegalTransition) as error:
         return Outcome(Kind.DISCARDED, directive_id, str(error))
     return None
