@@ -4,13 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from directives import journal, lifecycle, permissions, queue, registry
-from directives.errors import Refused
+from directives.errors import Refused, SecretRefused
 from directives.models import REASON_LENGTH, Directive
 from directives.retry import RetryPolicy
+from directives.secrets import find_secret
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
 from signals.types import Actor, check_text
@@ -98,8 +100,17 @@ def parse_id(value: UUID | str) -> UUID:
 
 def _check(actor: Actor, action: str, reason: str) -> None:
     active_tenant()
-    check_text("reason", reason, length=REASON_LENGTH, required=True)
+    _check_reason(reason)
     permissions.check(actor, f"directives.{action}_directive", f"{action} directives")
+
+
+def _check_reason(reason: str) -> None:
+    try:
+        check_text("reason", reason, length=REASON_LENGTH, required=True)
+    except ValidationError as error:
+        raise Refused(error.message) from None
+    if finding := find_secret("reason", reason):
+        raise SecretRefused(finding)
 
 
 def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:
