@@ -171,14 +171,19 @@ def meanwhile(function: Callable[[], Any], tenant: str = "alpha") -> Iterator[li
 
 
 @contextmanager
-def gate(name: str) -> Iterator[None]:
-    """Keep `zoo.animal.wait` with that note waiting for the time of a block."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])
+def gate(name: str) -> Iterator[Callable[[], None]]:
+    """Keep `zoo.animal.wait` with that note waiting until the block calls what it is given."""
+
+    def call(function: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}(hashtext(%s))", [name])
+
+    call("pg_advisory_lock")
+    try:
+        yield lambda: call("pg_advisory_unlock")
+    finally:
+        # For a block that failed before; unlocking twice is a mere warning.
+        call("pg_advisory_unlock")
 
 
 def begun(directive: Directive) -> bool:

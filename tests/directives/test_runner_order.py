@@ -142,10 +142,11 @@ def test_the_last_attempt_that_fell_silent_frees_the_line_at_once(alpha):
 
 def test_a_second_worker_does_not_touch_a_subject_that_is_being_worked_on(alpha):
     first, second = ask_animal("wait", note="here", times=1), ask_animal("work")
-    with meanwhile(lambda: runner.run(first.id)) as outcomes, gate("here"):
+    with gate("here") as opened, meanwhile(lambda: runner.run(first.id)) as outcomes:
         wait_until(lambda: begun(first), "the first one runs")
         assert runner.run_due() == []
         assert str(first.id) in runner.run(second.id).reason
+        opened()
     assert outcomes[0].kind == Kind.SUCCEEDED
     assert run(second).kind == Kind.SUCCEEDED
 
