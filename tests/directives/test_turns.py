@@ -1,0 +1,115 @@
+"""A worker's turn in a tenant, and the sweep that wakes what was forgotten."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from directives import runner, tasks
+from directives.models import Directive
+from fleetprompt.tenants.context import in_tenant, is_public
+from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.provisioning import create_tenant
+from tests.support import ask_animal, change, claim, crash, messages, run, states
+
+
+def forget_wake_ups():
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.django_q_ormq")
+
+
+def ask_roaming(count):
+    asked = [ask_animal("roam", str(number)) for number in range(count)]
+    forget_wake_ups()
+    return asked
+
+
+def test_a_full_batch_sends_the_next_wake_up_and_ends_the_turn(alpha, settings):
+    settings.DIRECTIVES_BATCH = 3
+    ask_roaming(7)
+    for executed, sent, done in ((3, 1, 3), (3, 2, 6), (1, 2, 7), (0, 2, 7)):
+        assert runner.take_turn() == executed
+        assert messages() == sent
+        assert Directive.objects.filter(status="succeeded").count() == done
+
+
+def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha):
+    asked = [ask_animal("work") for _ in range(5)]
+    forget_wake_ups()
+    assert runner.take_turn() == 5
+    assert states(*asked) == ["succeeded"] * 5
+    assert messages() == 0
+
+
+def test_a_turn_that_takes_too_long_ends_with_a_wake_up(alpha, settings):
+    settings.DIRECTIVES_TURN = 0
+    asked = [ask_animal("work") for _ in range(3)]
+    forget_wake_ups()
+    for turn in (1, 2, 3):
+        assert runner.take_turn() == 1
+        assert messages() == turn
+    assert states(*asked) == ["succeeded"] * 3
+
+
+def test_a_wake_up_without_work_does_nothing(database):
+    assert tasks.work("alpha") == 0
+    assert messages() == 0
+
+
+def test_a_wake_up_for_a_tenant_that_is_gone_does_nothing(database):
+    assert tasks.work("nobody") == 0
+
+
+def test_doubled_wake_ups_change_nothing(alpha):
+    directive = ask_animal("work")
+    assert [runner.take_turn() for _ in range(3)] == [1, 0, 0]
+    directive.refresh_from_db()
+    assert (directive.status, directive.attempt) == ("succeeded", 1)
+
+
+def test_the_sweep_wakes_tenants_with_overdue_requests_or_expired_leases_and_no_others(database):
+    assert tasks.sweep() == []
+    with in_tenant("alpha"):
+        ask_animal("work")
+    with in_tenant("beta"):
+        crash(ask_animal("work"))
+    forget_wake_ups()
+    assert tasks.sweep() == ["alpha", "beta"]
+    assert messages() == 2
+    assert tasks.work("alpha") == tasks.work("beta") == 1
+    assert tasks.sweep() == []
+
+
+def test_the_sweep_leaves_alone_what_is_for_later_or_runs_or_waits_or_has_ended(database):
+    with in_tenant("alpha"):
+        ask_animal("work", scheduled_at=timezone.now() + timedelta(hours=1))
+        change(claim(ask_animal("work", "dog")), lease_expires_at=timezone.now() + timedelta(hours=1))
+        ask_animal("work", "dog")
+        run(ask_animal("refuse", "cow"))
+    assert tasks.sweep() == []
+
+
+def test_the_sweep_leaves_suspended_tenants_alone(database):
+    with in_tenant("alpha"):
+        ask_animal("work")
+    Tenant.objects.filter(slug="alpha").update(status="suspended")
+    try:
+        assert tasks.sweep() == []
+    finally:
+        Tenant.objects.filter(slug="alpha").update(status="active")
+    assert tasks.sweep() == ["alpha"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["DROP SCHEMA org_aaa CASCADE", "DROP TABLE org_aaa.directives_directive"]
+)
+def test_a_broken_tenant_does_not_keep_the_others_asleep(database, caplog, damage):
+    create_tenant("aaa", name="Broken", domain="aaa.localhost")
+    with connection.cursor() as cursor:
+        cursor.execute(damage)
+    with in_tenant("alpha"):
+        ask_animal("work")
+    assert tasks.sweep() == ["alpha"]
+    assert is_public()
+    assert "could not look at the tenant aaa" in caplog.text
