@@ -11,17 +11,12 @@ from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, is_public
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
-from tests.support import ask_animal, change, claim, crash, messages, run, states
-
-
-def forget_wake_ups():
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM public.django_q_ormq")
+from tests.support import ask_animal, claim, crash, lose_wake_ups, messages, run, states
 
 
 def ask_roaming(count):
     asked = [ask_animal("roam", str(number)) for number in range(count)]
-    forget_wake_ups()
+    lose_wake_ups()
     return asked
 
 
@@ -36,7 +31,7 @@ def test_a_full_batch_sends_the_next_wake_up_and_ends_the_turn(alpha, settings):
 
 def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha):
     asked = [ask_animal("work") for _ in range(5)]
-    forget_wake_ups()
+    lose_wake_ups()
     assert runner.take_turn() == 5
     assert states(*asked) == ["succeeded"] * 5
     assert messages() == 0
@@ -45,7 +40,7 @@ def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha):
 def test_a_turn_that_takes_too_long_ends_with_a_wake_up(alpha, settings):
     settings.DIRECTIVES_TURN = 0
     asked = [ask_animal("work") for _ in range(3)]
-    forget_wake_ups()
+    lose_wake_ups()
     for turn in (1, 2, 3):
         assert runner.take_turn() == 1
         assert messages() == turn
@@ -74,7 +69,7 @@ def test_the_sweep_wakes_tenants_with_overdue_requests_or_expired_leases_and_no_
         ask_animal("work")
     with in_tenant("beta"):
         crash(ask_animal("work"))
-    forget_wake_ups()
+    lose_wake_ups()
     assert tasks.sweep() == ["alpha", "beta"]
     assert messages() == 2
     assert tasks.work("alpha") == tasks.work("beta") == 1
@@ -84,7 +79,7 @@ def test_the_sweep_wakes_tenants_with_overdue_requests_or_expired_leases_and_no_
 def test_the_sweep_leaves_alone_what_is_for_later_or_runs_or_waits_or_has_ended(database):
     with in_tenant("alpha"):
         ask_animal("work", scheduled_at=timezone.now() + timedelta(hours=1))
-        change(claim(ask_animal("work", "dog")), lease_expires_at=timezone.now() + timedelta(hours=1))
+        claim(ask_animal("work", "dog"))
         ask_animal("work", "dog")
         run(ask_animal("refuse", "cow"))
     assert tasks.sweep() == []
