@@ -18,8 +18,12 @@ POSTS_PER_PAGE = 50
 def index(request: HttpRequest) -> HttpResponse:
     """List the community's threads, newest first."""
     published = Count("posts", filter=Q(posts__status=Post.Status.PUBLISHED))
-    threads = Thread.objects.select_related("category").annotate(published=published)
-    threads = threads.order_by("-created_at", "-id")
+    # A query that counts forgets the model's own order.
+    threads = (
+        Thread.objects.select_related("category")
+        .annotate(published=published)
+        .order_by("-created_at", "-id")
+    )
     page = Paginator(threads, POSTS_PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "forums/index.html", {"tenant": active_tenant(), "page": page})
 
