@@ -1,0 +1,109 @@
+"""`manage.py serve`: the web server and a cluster in one terminal, for development."""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError, CommandParser
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+from honcho.printer import Printer
+
+from fleetprompt.console import OperatorCommand
+from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.provisioning import is_unserved
+
+HOST = "127.0.0.1"
+
+
+class Command(OperatorCommand):
+    """Migrates, prints the addresses, and runs what stands in the Procfile until Ctrl-C."""
+
+    help = "Bring the database up to date, print the addresses, run web server and cluster together."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the option."""
+        parser.add_argument("--port", type=int, default=8000, help="of the web server (default: 8000)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Serve."""
+        port = options["port"]
+        _check_port(port)
+        call_command("migrate_schemas", verbosity=0)
+        self._print_addresses(port)
+        sys.exit(_run(port))
+
+    def _print_addresses(self, port: int) -> None:
+        host = settings.PUBLIC_HOSTS[0] if settings.PUBLIC_HOSTS else HOST
+        self.stdout.write(f"Operators: http://{host}:{port}/ (health: http://{host}:{port}/health/)")
+        tenants = Tenant.objects.filter(status=Tenant.Status.ACTIVE).prefetch_related("domains")
+        for tenant in tenants:
+            for domain in tenant.domains.all():
+                unserved = is_unserved(domain.domain, settings.ALLOWED_HOSTS)
+                note = " (not served: ALLOWED_HOSTS does not contain it)" if unserved else ""
+                self.stdout.write(f"{tenant.name}: http://{domain.domain}:{port}/{note}")
+        if not tenants:
+            self.stdout.write(
+                "There are no communities yet: `make demo` makes two, `manage.py tenant create` yours."
+            )
+        self.stdout.write("Ctrl-C stops everything.\n")
+        self.stdout.flush()
+
+
+def _check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise CommandError(f"--port: expected a number from 1 to 65535; got {port}")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except OSError as error:
+        raise CommandError(
+            f"port {port} on {HOST} cannot be used ({error.strerror}); "
+            "choose another with --port, or make run PORT=8001"
+        ) from None
+
+
+def _run(port: int) -> int:
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": programs, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    terminal = _Terminal()
+    manager = Manager(Printer(terminal))
+    for name, command in parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes.items():
+        manager.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
+    signal.signal(signal.SIGHUP, terminal.hang_up)
+    manager.loop()
+    return int(manager.returncode or 0)
+
+
+class _Terminal:
+    """Standard output, which may be closed while the servers run: as a window is, or a pipe."""
+
+    def __init__(self) -> None:
+        self._open = True
+
+    def write(self, text: str) -> None:
+        """Print `text`, while anybody can see it."""
+        try:
+            if self._open:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+        except OSError:
+            self._open = False
+
+    def flush(self) -> None:
+        """Do nothing: every text is shown at once."""
+
+    def isatty(self) -> bool:
+        """Return whether colours make sense."""
+        return sys.stdout.isatty()
+
+    def hang_up(self, *_signal: Any) -> None:
+        """Print nothing any more, and stop as on SIGTERM."""
+        self._open = False
+        os.kill(os.getpid(), signal.SIGTERM)
