@@ -1,0 +1,33 @@
+"""The demo from its first line to its last."""
+
+from rich.console import Console
+
+from fleetprompt.demo import cluster, report, scenes, story
+from fleetprompt.demo.waiting import Waiter
+
+
+def run(console: Console, seconds: float) -> None:
+    """Play the demo once more and print what happened.
+
+    Args:
+        seconds: how long the cluster has for all directives together.
+
+    Raises:
+        DemoError: the cluster does not start, or directives do not end as they should.
+        RefusedError: a tenant takes no directives, or cannot be made.
+    """
+    number, harbor, orchard = scenes.prepare()
+    _step(
+        console,
+        f"Run {number}. New threads in two communities: {harbor.tenant} with {len(harbor.posts)} posts "
+        f"and a spam wave, {orchard.tenant} with {len(orchard.posts)} posts and a quarrel.",
+    )
+    _step(console, "Starting a qcluster …")
+    with cluster.running() as running:
+        _step(console, "Requesting directives, which the cluster's workers execute …")
+        played = story.play(number, harbor, orchard, Waiter(running, seconds))
+    report.show(console, played)
+
+
+def _step(console: Console, text: str) -> None:
+    console.print(text, highlight=False)
