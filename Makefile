@@ -1,0 +1,62 @@
+# What people do with this project. `make` alone lists it.
+
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+
+BIN := .venv/bin
+MANAGE := $(BIN)/python manage.py
+STAMP := .venv/installed.txt
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --quiet \
+	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check lock clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), ARGS=… (for demo, test and lock)"
+
+setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
+
+# The stamp is a copy of what is installed, so that a mere new date installs nothing.
+$(STAMP): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@cmp -s $< $@ || { \
+		echo "Building .venv with $$($(PYTHON) --version) …" && \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; }
+	@cp $< $@
+
+demo: setup ## Make two sample communities, moderate them by directives, show what happened
+	@$(MANAGE) demo $(ARGS)
+
+run: setup ## Start the web server and a cluster; Ctrl-C stops both
+	@$(MANAGE) serve --port "$(PORT)"
+
+test: setup ## Run the tests (ARGS="-k word" runs some)
+	@test -n "$$TEST_REDIS_URL" || \
+		echo "Not run: the tests with Redis as the broker, because TEST_REDIS_URL names no server."
+	@test -n "$$TEST_FORUM_DATA" || \
+		echo "Not run: the tests with real comments, because TEST_FORUM_DATA names no folder of them."
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Check formatting, style, types, imports and migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MANAGE) makemigrations --check --dry-run
+
+lock: setup ## Compile the requirements anew (ARGS=--upgrade takes the newest)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCK) $(ARGS) --output-file requirements/base.txt
+	$(LOCK) $(ARGS) --extra dev --output-file requirements/dev.txt
+
+clean: ## Stop the embedded PostgreSQL; remove its data and .venv
+	@if test -x $(BIN)/python; then DATABASE_URL= DEBUG=1 $(MANAGE) embedded stop; \
+	elif test -e var/postgres/postmaster.pid; then \
+		echo "The embedded PostgreSQL may be running, and .venv is needed to stop it: make setup" >&2; exit 1; fi
+	rm -rf var .venv
