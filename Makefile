@@ -21,8 +21,8 @@ setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
 
 # The stamp is a copy of what is installed, so that a mere new date installs nothing.
 $(STAMP): requirements/dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Python 3.11 or newer is needed; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; PYTHON=$(PYTHON) is not." >&2; \
 		echo "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@cmp -s $< $@ || { \
 		echo "Building .venv with $$($(PYTHON) --version) …" && \
