@@ -1,16 +1,11 @@
 """Prints what happened: a timeline per subject, the run in figures, and what to try next."""
 
-import shlex
-import sys
-from pathlib import Path
-
-from django.conf import settings
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from directives.models import Directive
-from fleetprompt.demo import figures, timelines
+from fleetprompt.demo import figures, suggestions, timelines
 from fleetprompt.demo.forums import Mark
 from fleetprompt.demo.scenes import Scene
 from fleetprompt.demo.story import Harbor, Orchard, Story
@@ -19,7 +14,6 @@ from forums.models import Post, Thread
 from signals.types import Subject
 
 EXAMPLES = 3
-PORT = 8000
 
 
 def show(console: Console, story: Story) -> None:
@@ -30,7 +24,7 @@ def show(console: Console, story: Story) -> None:
     with in_tenant(story.orchard.scene.tenant):
         _orchard(console, story.orchard, story)
     _figures(console, story)
-    _next(console, story)
+    suggestions.show(console, story)
 
 
 def _spam_wave(console: Console, harbor: Harbor) -> None:
@@ -113,45 +107,3 @@ def _figures(console: Console, story: Story) -> None:
     console.print(Text(f"Run {story.run} in figures", "bold"))
     console.print(f"Directives: {counts}.")
     console.print(f"From a request to its end: median {found.median:.2f} s, at most {found.longest:.2f} s.")
-
-
-def _next(console: Console, story: Story) -> None:
-    console.print()
-    console.print(Text("What to try next", "bold"))
-    harbor, orchard = story.harbor.scene, story.orchard.scene
-    payload = shlex.quote(f'{{"thread_id": "{orchard.thread.pk}"}}')
-    for what, command in (
-        (f"Read the forums at {_address(harbor)} and {_address(orchard)}", "make run"),
-        (
-            "See all that was asked about the heated thread",
-            f"directive list --tenant {orchard.tenant} --subject {orchard.thread.subject}",
-        ),
-        (
-            "Follow the directive that failed and was rerun",
-            f"directive show {story.late.id} --tenant {orchard.tenant}",
-        ),
-        (
-            "Do not wait for the snoozed one",
-            f"directive cancel {story.harbor.snoozed.id} --tenant {harbor.tenant} --reason 'All quiet'",
-        ),
-        (
-            "Request one yourself",
-            f"directive request forum.thread.lock --tenant {orchard.tenant} --payload {payload}",
-        ),
-        ("Run what is due here and now, without a cluster", f"directive run --tenant {orchard.tenant}"),
-    ):
-        console.print(f"  {what}:")
-        # Not wrapped, so that it can be copied as one line.
-        shown = command if command.startswith("make") else f"{_manage()} {command}"
-        console.print(Text(f"    {shown}", "cyan"), soft_wrap=True)
-
-
-def _address(scene: Scene) -> str:
-    return f"http://{scene.domain}:{PORT}/"
-
-
-def _manage() -> str:
-    python = Path(sys.executable)
-    if python.is_relative_to(settings.BASE_DIR):
-        python = python.relative_to(settings.BASE_DIR)
-    return f"{shlex.quote(str(python))} manage.py"

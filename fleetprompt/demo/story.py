@@ -71,7 +71,7 @@ def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
     """
     spam = _against_spam(harbor)
     heat = _against_heat(orchard)
-    waiter.until(Status.SUCCEEDED, [*spam.asked, *heat.asked], "Spam wave, lock, deletion ")
+    waiter.until(Status.SUCCEEDED, [*spam.asked, *heat.asked], "Spam, lock and deletion  ")
     late = _post_into_lock(orchard)
     waiter.until(Status.FAILED, [Asked(orchard.tenant, late.id)], "Post into a locked thread")
     unlock = _unlock(orchard)
@@ -86,14 +86,7 @@ def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
 def _against_spam(scene: Scene) -> Harbor:
     with in_tenant(scene.tenant):
         mira = moderator()
-        wave = request_many(
-            [
-                DirectiveRequest("forum.post.hide", {"post_id": str(post.pk)})
-                for post in scene.marked(Mark.SPAM, Mark.MISJUDGED)
-            ],
-            actor=SENTRY,
-            reason="Looks like the spam wave of tonight",
-        )
+        wave = _hide_wave(scene)
         [misjudged] = scene.marked(Mark.MISJUDGED)
         unhide = request(
             "forum.post.unhide",
@@ -106,12 +99,24 @@ def _against_spam(scene: Scene) -> Harbor:
         repeated = _announce(scene)
         return Harbor(
             scene,
-            [requested.directive for requested in wave],
+            wave,
             unhide.directive,
             notice.directive,
             repeated,
             _snooze_lock(scene),
         )
+
+
+def _hide_wave(scene: Scene) -> list[Directive]:
+    wave = request_many(
+        [
+            DirectiveRequest("forum.post.hide", {"post_id": str(post.pk)})
+            for post in scene.marked(Mark.SPAM, Mark.MISJUDGED)
+        ],
+        actor=SENTRY,
+        reason="Looks like the spam wave of tonight",
+    )
+    return [requested.directive for requested in wave]
 
 
 def _announce(scene: Scene) -> Requested:
