@@ -37,10 +37,6 @@ run: setup ## Start the web server and a cluster; Ctrl-C stops both
 	@$(MANAGE) serve --port "$(PORT)"
 
 test: setup ## Run the tests (ARGS="-k word" runs some)
-	@test -n "$$TEST_REDIS_URL" || \
-		echo "Not run: the tests with Redis as the broker, because TEST_REDIS_URL names no server."
-	@test -n "$$TEST_FORUM_DATA" || \
-		echo "Not run: the tests with real comments, because TEST_FORUM_DATA names no folder of them."
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup ## Check formatting, style, types, imports and migrations
