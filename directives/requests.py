@@ -238,7 +238,8 @@ def _store(
     checked: Sequence[_Checked | Refused], common: _Common, tenant: Tenant
 ) -> list[Requested | Refused]:
     good = [item for item in checked if isinstance(item, _Checked)]
-    default = keys.default_keys([(item.handler, item.parsed) for item in good], tenant.slug)
+    wishes = [keys.Wish(item.handler, item.parsed, item.scheduled_at) for item in good]
+    default = keys.default_keys(wishes, tenant.slug)
     rows = [_row(item, item.key or key, common) for item, key in zip(good, default, strict=True)]
     # The constraint decides who was first, not a look before the insert.
     Directive.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
