@@ -1,13 +1,15 @@
 """Idempotency keys: asking twice is one directive, another wish is another one."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives import runner
+from directives import operations, runner
 from directives.errors import KeyConflict
 from directives.models import Directive
 from directives.requests import request_many
@@ -159,16 +161,61 @@ def test_any_text_can_be_a_key_and_means_itself(alpha, key):
     assert ask("zoo.animal.work", payload, idempotency_key=uuid4().hex).created
 
 
-@given(steps=st.lists(st.tuples(st.sampled_from(["lock", "unlock"]), st.booleans()), max_size=8))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_last_wish_is_what_the_thread_comes_to_whenever_anything_ran(forum, steps):
+def test_a_double_click_is_one_directive_beside_another_that_is_for_later(forum):
+    tomorrow = timezone.now() + timedelta(days=1)
+    unlock(forum, scheduled_at=tomorrow)
+    first, second = lock(forum), lock(forum)
+    assert (first.directive, second.created) == (second.directive, False)
+    assert first.directive.idempotency_key.endswith(":1"), "what is for later is not counted"
+    third, fourth = (lock(forum, scheduled_at=tomorrow + timedelta(days=1)) for _ in range(2))
+    assert (third.created, fourth.created) == (True, False)
+
+
+def test_a_wish_is_a_new_one_after_somebody_wished_otherwise_even_at_the_same_revision(forum):
+    canceled = lock(forum).directive
+    unlock(forum)
+    operations.cancel(canceled.id, actor=TESTER, reason="no")
+    runner.run_due()
+    assert lock(forum).created, "the revision is the same, but the lock under that key is long decided"
+    runner.run_due()
+    assert Thread.objects.get().status == "locked"
+
+
+def test_a_wish_that_ended_stays_the_same_wish_until_somebody_wishes_otherwise(forum):
+    canceled = lock(forum).directive
+    operations.cancel(canceled.id, actor=TESTER, reason="no")
+    again = lock(forum)
+    assert (again.directive, again.created, again.directive.status) == (canceled, False, "canceled")
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["lock", "unlock"]),
+        st.booleans(),
+        st.sampled_from(["nothing", "run", "cancel the first", "pin"]),
+    ),
+    max_size=10,
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_last_wish_is_what_the_thread_comes_to_whatever_became_of_the_others(forum, steps):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM directives_directive")
     Thread.objects.update(status="open", revision=1)
     wish = {"lock": "locked", "unlock": "open"}
-    for name, runs in steps:
-        ask(f"forum.thread.{name}", {"thread_id": str(forum.thread.pk)})
-        if runs:
+    payload = {"thread_id": str(forum.thread.pk)}
+    for name, doubled, then in steps:
+        options = {"idempotency_key": uuid4().hex} if then == "pin" else {}
+        asked = ask(f"forum.thread.{name}", payload, **options)
+        if doubled:
+            again = ask(f"forum.thread.{name}", payload, **options)
+            assert (again.directive, again.created) == (asked.directive, False) or then == "pin"
+        waiting = Directive.objects.filter(status="requested").order_by("queued_at", "id")
+        if then == "cancel the first" and waiting and waiting[0] != asked.directive:
+            operations.cancel(waiting[0].id, actor=TESTER, reason="at will")
+        if then == "run":
             runner.run_due()
             assert Thread.objects.get().status == wish[name]
     runner.run_due()

@@ -1,0 +1,138 @@
+"""A plain Python model of directives, their lines and the forum, to compare the real ones with."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import count
+
+TERMINAL = ("succeeded", "failed", "canceled")
+EFFECTS = {
+    "forum.thread.lock": ("locked", "forum.thread.locked"),
+    "forum.thread.unlock": ("open", "forum.thread.unlocked"),
+    "forum.post.hide": ("hidden", "forum.post.hidden"),
+    "forum.post.unhide": ("published", "forum.post.unhidden"),
+    "forum.post.delete": ("deleted", "forum.post.deleted"),
+}
+ATTEMPTS = {"zoo.animal.stumble": 3}
+_numbers = count()
+
+
+@dataclass(eq=False)
+class Expected:
+    """What one directive should look like."""
+
+    id: object
+    name: str
+    target: str
+    line: str
+    note: str = ""
+    times: int = 0
+    status: str = "requested"
+    attempt: int = 0
+    max_attempts: int = 0
+    due: bool = True
+    begun: bool = False
+    silent: bool = False
+    silent_since: int = 0
+    place: tuple = ()
+    signals: list = field(default_factory=lambda: ["directive.requested"])
+
+    def __post_init__(self):
+        self.max_attempts = ATTEMPTS.get(self.name, 5)
+        self.take_place()
+
+    def take_place(self):
+        """Go to the end of those that are due, or of those that are for later."""
+        self.place = (not self.due, next(_numbers))
+
+    def say(self, name):
+        """Add a signal, unless it is a fact of the forum that this directive has stated before."""
+        if name.startswith("directive.") or name not in self.signals:
+            self.signals.append(name)
+
+
+class World:
+    """All directives of one tenant, and what they did to its forum."""
+
+    def __init__(self, subjects):
+        self.directives = []
+        self.subjects = {subject: [status, 1] for subject, status in subjects.items()}
+        self.effects = Counter()
+
+    def held_back(self, one):
+        """Say whether something runs or stands before a directive in its line."""
+        return bool(one.line) and any(
+            other is not one
+            and other.line == one.line
+            and (other.status == "running" or (other.status == "requested" and other.place < one.place))
+            for other in self.directives
+        )
+
+    def is_due(self, one):
+        return one.status == "requested" and one.due and not self.held_back(one)
+
+    def is_silent(self, one):
+        return one.status == "running" and one.silent
+
+    def is_exhausted(self, one):
+        return self.is_silent(one) and one.begun and one.attempt >= one.max_attempts
+
+    def can_be_claimed(self, one):
+        return self.is_due(one) or (self.is_silent(one) and not self.is_exhausted(one))
+
+    def claim(self, only=None):
+        """Claim as a worker does; return what it claimed and what it gave up on."""
+        among = [only] if only else self.directives
+        silent = sorted(filter(self.is_silent, among), key=lambda one: one.silent_since)
+        exhausted = [one for one in silent if self.is_exhausted(one)]
+        recovered = sorted((one for one in silent if one not in exhausted), key=lambda one: one.begun)
+        for one in silent:
+            one.say("directive.recovered")
+        for one in exhausted:
+            self.end(one, "failed")
+        due = sorted(filter(self.is_due, among), key=lambda one: one.place)
+        for one in (claimed := [*due, *recovered]):
+            one.max_attempts += one.status == "running" and not one.begun
+            one.attempt += 1
+            one.status, one.begun, one.silent = "running", False, False
+            one.say("directive.started")
+        return claimed, exhausted
+
+    def end(self, one, status):
+        one.status = status
+        one.say(f"directive.{status}")
+
+    def execute(self, one):
+        """Execute a claimed directive; return the kind of outcome."""
+        if one.name == "zoo.animal.refuse":
+            self.end(one, "failed")
+        elif one.name == "zoo.animal.stumble" and one.attempt <= one.times:
+            if one.attempt >= one.max_attempts:
+                self.end(one, "failed")
+            else:
+                one.status, one.due = "requested", False
+                one.say("directive.retry_scheduled")
+                return "retry_scheduled"
+        elif one.name == "forum.post.create" and not self.post(one):
+            self.end(one, "failed")
+        else:
+            self.succeed(one)
+        return one.status
+
+    def post(self, one):
+        """Post, or find what was posted before; say whether there is a post."""
+        if not self.effects[one.note] and self.subjects[one.target][0] == "open":
+            self.effects[one.note] = 1
+            one.say("forum.post.created")
+        return bool(self.effects[one.note])
+
+    def succeed(self, one):
+        if one.name in EFFECTS:
+            status, signal = EFFECTS[one.name]
+            before, revision = self.subjects[one.target]
+            if before != status:
+                self.subjects[one.target] = [status, revision + 1]
+                one.say(signal)
+        elif one.name.startswith("zoo."):
+            self.effects[one.note] += 1
+            one.say({"zoo.animal.work": "zoo.animal.worked"}.get(one.name, "zoo.animal.stumbled"))
+        self.end(one, "succeeded")
