@@ -15,7 +15,7 @@ from directives.retry import RetryPolicy
 from directives.secrets import find_secret
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.types import Actor, check_text
+from signals.types import Actor, check_moment, check_text
 
 
 def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: str) -> Directive:
@@ -34,8 +34,10 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
         Refused: naming the argument, the permission or the status that does not allow it.
     """
     directive_id = parse_id(directive_id)
-    if not isinstance(until, datetime) or until.tzinfo is None:
-        raise Refused("until: expected a time with a time zone")
+    try:
+        check_moment("until", until)
+    except ValidationError as error:
+        raise Refused(error.message) from None
     if until <= timezone.now():
         raise Refused(f"until: expected a time in the future; got {until.isoformat()}")
     with transaction.atomic():

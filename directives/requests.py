@@ -19,7 +19,7 @@ from directives.secrets import find_secret
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
-from signals.types import ID_LENGTH, KEY_LENGTH, Actor, check_text, json_object
+from signals.types import ID_LENGTH, KEY_LENGTH, Actor, check_moment, check_text, json_object
 
 
 class DirectiveRequest(NamedTuple):
@@ -220,9 +220,7 @@ def _checked(item: DirectiveRequest, common: _Common) -> _Checked:
     if size > PAYLOAD_BYTES:
         raise InvalidPayload(f"payload: expected at most {PAYLOAD_BYTES} bytes as JSON; got {size}")
     common.check_permission(handler)
-    scheduled_at = item.scheduled_at
-    if scheduled_at is not None and (not isinstance(scheduled_at, datetime) or scheduled_at.tzinfo is None):
-        raise InvalidPayload("scheduled_at: expected a time with a time zone")
+    scheduled_at = None if item.scheduled_at is None else _moment("scheduled_at", item.scheduled_at)
     key = item.idempotency_key
     return _Checked(
         handler=handler,
@@ -326,6 +324,13 @@ def _reason(value: str) -> str:
     if finding := find_secret("reason", text):
         raise SecretRefused(finding)
     return text
+
+
+def _moment(field: str, value: object) -> datetime:
+    try:
+        return check_moment(field, value)
+    except ValidationError as error:
+        raise InvalidPayload(error.message) from None
 
 
 def _text(field: str, value: object, length: int, *, required: bool = False) -> str:

@@ -17,7 +17,7 @@ from fleetprompt.errors import RefusedError
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
-from signals.types import ID_LENGTH, Actor, check_text
+from signals.types import ID_LENGTH, Actor, check_moment, check_text
 
 ACTOR = Actor("system", "import_posts")
 BATCH = 500
@@ -153,14 +153,14 @@ class _Reader:
         text = self._text(row, position, ID_LENGTH, required=False).strip()
         if not text:
             return None
+        name = self.header[position]
         try:
             moment = datetime.fromisoformat(text)
-            # The first and last hours of the calendar overflow in another time zone.
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+        except ValueError:
             raise RefusedError(
-                f"{self.header[position]}: expected a time in ISO 8601, or nothing; got {text[:80]!r}"
+                f"{name}: expected a time in ISO 8601, or nothing; got {text[:80]!r}"
             ) from None
+        return check_moment(name, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _check_place(thread: str, category: str) -> None:

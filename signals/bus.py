@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.core.exceptions import ValidationError
 
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
@@ -14,6 +13,7 @@ from signals.types import (
     NAME_LENGTH,
     Actor,
     Subject,
+    check_moment,
     check_name,
     check_text,
     json_object,
@@ -90,8 +90,8 @@ def fact(
     metadata: Mapping[str, Any] | None = None,
 ) -> Signal:
     """Return a checked signal that is not stored yet; arguments and errors are those of `emit`."""
-    if occurred_at is not None and occurred_at.tzinfo is None:
-        raise ValidationError("occurred_at: expected a time with a time zone")
+    if occurred_at is not None:
+        check_moment("occurred_at", occurred_at)
     signal = Signal(
         name=check_name(name),
         dedupe_key=check_text("dedupe_key", dedupe_key, length=KEY_LENGTH, required=True),

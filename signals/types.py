@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -12,6 +13,9 @@ NAME_LENGTH = 255
 KEY_LENGTH = 512
 ID_LENGTH = 255
 
+# A day from the ends of the calendar, so that a time exists in every time zone.
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
 
@@ -53,6 +57,22 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
         raise ValidationError(f"{field}: expected at most {length} characters; got {len(value)}")
     if not is_storable(value):
         raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
+    return value
+
+
+def check_moment(field: str, value: object) -> datetime:
+    """Return `value` if it is a time that can be stored, read back and shown in every time zone.
+
+    Args:
+        field: what the error calls the value.
+
+    Raises:
+        ValidationError: no datetime, one without a time zone, or one at the ends of the calendar.
+    """
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise ValidationError(f"{field}: expected a time with a time zone")
+    if not _EARLIEST <= value <= _LATEST:
+        raise ValidationError(f"{field}: expected a time between the years 1 and 9999; got {value}")
     return value
 
 

@@ -76,8 +76,8 @@ def moment(option: str, text: str) -> datetime:
     return found if found.tzinfo else timezone.make_aware(found)
 
 
-def duration(option: str, text: str) -> timedelta:
-    """Return the time span that `text` gives, such as `90m`, `2h` or `1d12h`.
+def from_now(option: str, text: str) -> datetime:
+    """Return the time after the span that `text` gives, such as `90m`, `2h` or `1d12h`.
 
     Raises:
         CommandError: naming `option`.
@@ -87,9 +87,9 @@ def duration(option: str, text: str) -> timedelta:
         raise CommandError(f"{option}: expected a duration such as 90m, 2h or 1d12h; got {text!r}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     try:
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return timezone.now() + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
-        raise CommandError(f"{option}: expected a duration of less than a million days") from None
+        raise CommandError(f"{option}: expected a duration that ends before the year 9999") from None
 
 
 def json_object(option: str, text: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.utils import timezone
 
 from directives import operations, runner
 from directives.cli import options as parse
@@ -41,7 +40,7 @@ def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:
     if options["until"]:
         until = parse.moment("--until", options["until"])
     else:
-        until = timezone.now() + parse.duration("--for", options["for"])
+        until = parse.from_now("--for", options["for"])
     with in_tenant(options["tenant"]):
         directive = operations.snooze(
             options["id"], until, actor=parse.actor(options["actor"]), reason=options["reason"]
