@@ -154,7 +154,7 @@ def test_any_line_ends_will_do_and_blank_lines_are_nothing(load, end):
         (b"x," + b"a" * 256 + b",,Hello", "author: expected at most 255 characters; got 256"),
         (b"x,ann,yesterday,Hello", "date: expected a time in ISO 8601, or nothing; got 'yesterday'"),
         (b"x,ann,2013-02-30,Hello", "date: expected a time in ISO 8601"),
-        (b"x,ann,0001-01-01T00:00+05:00,Hello", "date: expected a time in ISO 8601"),
+        (b"x,ann,0001-01-01T00:00+05:00,Hello", "date: expected a time between the years 1 and 9999"),
         (b"x,ann,,", "content: expected a text that is not empty"),
         (b"x,ann,, \xef\xbb\xbf ", "content: expected a text that is not empty"),
         (b"x,ann,," + b"x" * 20_001, "content: expected at most 20000 characters; got 20001"),

@@ -85,6 +85,9 @@ def test_no_tenant_no_signal(database):
     ("options", "field"),
     [
         ({"occurred_at": datetime(2024, 1, 1)}, "occurred_at"),
+        ({"occurred_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, "occurred_at"),
+        ({"occurred_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))}, "occurred_at"),
+        ({"occurred_at": "2024-01-01T00:00Z"}, "occurred_at"),
         ({"name": "hidden"}, "name"),
         ({"key": ""}, "dedupe_key"),
         ({"key": "k" * (KEY_LENGTH + 1)}, "dedupe_key"),
