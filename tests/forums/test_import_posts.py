@@ -6,13 +6,16 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
 
 from fleetprompt.tenants.context import in_tenant
+from forums.importing import import_posts
 from forums.models import CONTENT_LENGTH, Category, Post, Thread
 from signals.models import Signal
 from signals.types import Actor
@@ -241,9 +244,42 @@ def test_more_rows_than_a_batch_come_in_their_order(load):
     assert _contents() == [str(n) for n in range(1234)]
 
 
+def test_a_batch_comes_in_with_its_thread_or_not_at_all(load):
+    with in_tenant("alpha"), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE forums_post ADD CONSTRAINT no_b CHECK (content <> 'b') NOT VALID")
+    try:
+        with pytest.raises(IntegrityError, match="no_b"):
+            load(HEADER + "1,ann,,a\n2,ann,,b\n")
+        _assert_empty()
+    finally:
+        with in_tenant("alpha"), connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE forums_post DROP CONSTRAINT no_b")
+
+
+def test_two_imports_at_once_share_the_new_thread(database):
+    def load(external_id):
+        data = io.BytesIO(f"{HEADER}{external_id},ann,,Hello\n".encode())
+        reports.append(import_posts(data, thread="Old posts"))
+
+    def work():
+        with in_tenant("alpha"):
+            load("b")
+        connection.close()
+
+    reports: list = []
+    other = threading.Thread(target=work)
+    with in_tenant("alpha"), transaction.atomic():
+        load("a")
+        other.start()
+        wait_until(_somebody_waits, "the second waits for the first")
+    other.join()
+    assert [report.imported for report in reports] == [1, 1]
+    assert reports[0].thread_id == reports[1].thread_id
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_import_is_completed_by_the_next(database, tmp_path, end):
-    path, total = tmp_path / "posts.csv", 6_000
+    path, total = tmp_path / "posts.csv", 3_000
     path.write_text(HEADER + "".join(f"{n},ann,,{n}\n" for n in range(total)))
     arguments = ["import_posts", str(path), "--tenant", "alpha", "--thread", "Old posts"]
     process = subprocess.Popen(
@@ -279,6 +315,12 @@ def test_a_process_says_what_it_refused_and_ends_with_1(database, tmp_path):
         "line 3: id: expected a text that is not empty",
         "line 4: date: expected a time in ISO 8601, or nothing; got 'never'",
     ]
+
+
+def _somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
 
 
 def _contents():
