@@ -14,6 +14,7 @@ from signals.types import KEY_LENGTH, check_text
 
 _NOW = datetime.min.replace(tzinfo=UTC)
 """The place of everything that is not for later. The database says what is: clocks may differ."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Wish(NamedTuple):
@@ -42,67 +43,81 @@ class Wish(NamedTuple):
 def default_keys(wishes: Sequence[Wish], tenant: str) -> list[str]:
     """Return the default key of each wish, in order, with a few queries for all of them.
 
-    The key ends in the revision that the subject will have when the directive's turn comes: its
-    current one plus one for each directive that waits before it. Those of the same name at the end
-    of the line do not count, so asking twice is one directive, while lock, unlock, lock are three,
-    whether or not any of them has run yet.
-
-    That revision is a guess, because what waits may fail, be canceled or change nothing. So a
-    directive that is known under the key is the same wish only if nobody has wished otherwise
-    since; if somebody has, the key of the next revision is taken.
+    The key ends in the subject's revision. A directive that is known under it is the same wish, as
+    long as nobody has wished otherwise for the subject since; if somebody has, the key of the next
+    revision is taken. So asking twice is one directive, while lock, unlock, lock are three, whether
+    any of them has run yet, failed, was canceled or changed nothing.
     """
     revisions = _revisions(wishes)
-    lines = _lines(wishes)
-    added: defaultdict[str, list[Wish]] = defaultdict(list)
-    numbers, contradicted = [], []
-    for wish in wishes:
-        before = [name for place, name in lines[wish.line] if place <= wish.place]
-        earlier = [other.handler.name for other in added[wish.line] if other.place <= wish.place]
-        ahead = [*before, *earlier]
-        while ahead and ahead[-1] == wish.handler.name:
-            ahead.pop()
-        subject = wish.handler.subject(wish.payload)
-        revision = revisions.get((wish.handler.name, subject.id), 0) if subject else 0
-        numbers.append(revision + len(ahead))
-        contradicted.append(any(name != wish.handler.name for name in earlier))
-        if wish.line:
-            added[wish.line].append(wish)
-    return _not_taken(wishes, numbers, contradicted, tenant)
-
-
-def _not_taken(
-    wishes: Sequence[Wish], numbers: Sequence[int], contradicted: Sequence[bool], tenant: str
-) -> list[str]:
-    """Return the keys for `numbers`, or for the next ones that no contradicted wish has taken."""
-    keys = [wish.key(tenant, number) for wish, number in zip(wishes, numbers, strict=True)]
-    unsure = [index for index, wish in enumerate(wishes) if wish.line]
+    keys = [wish.key(tenant, revision) for wish, revision in zip(wishes, revisions, strict=True)]
+    unsure = {index for index, wish in enumerate(wishes) if wish.line}
     step = 0
     while unsure:
         step += 1
-        known = _known({keys[index] for index in unsure})
-        unsure = [
-            index
-            for index in unsure
-            if (otherwise := known.get(keys[index]))
-            and (contradicted[index] or otherwise <= wishes[index].place)
-        ]
-        for index in list(unsure):
-            key = wishes[index].key(tenant, numbers[index] + step)
-            if key == keys[index]:
-                # The handler's key has no revision: whatever happened since, this is the same wish.
-                unsure.remove(index)
-            keys[index] = key
+        taken = _taken(wishes, keys, unsure)
+        unsure = set()
+        for index in taken:
+            key = wishes[index].key(tenant, revisions[index] + step)
+            # A key without a revision stands for the same wish, whatever happened since.
+            if key != keys[index]:
+                keys[index] = key
+                unsure.add(index)
     return keys
 
 
-def _known(keys: Collection[str]) -> dict[str, datetime]:
+def _revisions(wishes: Sequence[Wish]) -> list[int]:
+    """Return the revision of each wish's subject, 0 without one, with a query per handler."""
+    subjects = [wish.handler.subject(wish.payload) for wish in wishes]
+    handlers, ids = {}, defaultdict(set)
+    for wish, subject in zip(wishes, subjects, strict=True):
+        if subject:
+            handlers[wish.handler.name] = wish.handler
+            ids[wish.handler.name].add(subject.id)
+    found = {name: handler.revisions(ids[name]) for name, handler in handlers.items()}
+    return [
+        found[wish.handler.name].get(subject.id, 0) if subject else 0
+        for wish, subject in zip(wishes, subjects, strict=True)
+    ]
+
+
+def _taken(wishes: Sequence[Wish], keys: Sequence[str], unsure: Collection[int]) -> set[int]:
+    """Return which of `unsure` have a key that stands for an earlier and since contradicted wish.
+
+    Earlier wishes are stored directives, and those that come before in the same batch.
+    """
+    contradicted_from = _contradicted_from({keys[index] for index in unsure})
+    lines: defaultdict[str, list[int]] = defaultdict(list)
+    taken: set[int] = set()
+    for index, wish in enumerate(wishes):
+        if not wish.line:
+            continue
+        line = lines[wish.line]
+        twin = next((other for other in reversed(line) if keys[other] == keys[index]), None)
+        since = line if twin is None else line[line.index(twin) + 1 :]
+        otherwise = any(_contradicts(wishes[other], wish) for other in since)
+        if twin is None and keys[index] in contradicted_from:
+            contradicted = otherwise or contradicted_from[keys[index]] <= wish.place
+        else:
+            # What the earlier twin goes on to, this one goes on to as well.
+            contradicted = twin is not None and (otherwise or twin in taken)
+        if contradicted and index in unsure:
+            taken.add(index)
+        line.append(index)
+    return taken
+
+
+def _contradicts(other: Wish, wish: Wish) -> bool:
+    return other.handler.name != wish.handler.name and other.place <= wish.place
+
+
+def _contradicted_from(keys: Collection[str]) -> dict[str, datetime]:
     """Return for each stored key the place of the first directive after it that wished otherwise."""
-    later = Q(queued_at__gt=OuterRef("queued_at")) | Q(
+    after = Q(queued_at__gt=OuterRef("queued_at")) | Q(
         queued_at=OuterRef("queued_at"), id__gt=OuterRef("id")
     )
     others = (
         Directive.objects.filter(
-            later,
+            after,
             subject_type=OuterRef("subject_type"),
             subject_id=OuterRef("subject_id"),
             ordering_key=OuterRef("ordering_key"),
@@ -117,37 +132,4 @@ def _known(keys: Collection[str]) -> dict[str, datetime]:
         .annotate(past=ExpressionWrapper(Q(otherwise__lte=Now()), BooleanField()))
         .values_list("idempotency_key", "otherwise", "past")
     )
-    return {
-        key: _NOW if past else otherwise or datetime.max.replace(tzinfo=UTC)
-        for key, otherwise, past in rows
-    }
-
-
-def _revisions(wishes: Sequence[Wish]) -> dict[tuple[str, str], int]:
-    subjects = defaultdict(set)
-    handlers = {}
-    for handler, payload, _ in wishes:
-        if subject := handler.subject(payload):
-            handlers[handler.name] = handler
-            subjects[handler.name].add(subject.id)
-    return {
-        (name, subject_id): revision
-        for name, ids in subjects.items()
-        for subject_id, revision in handlers[name].revisions(ids).items()
-    }
-
-
-def _lines(wishes: Sequence[Wish]) -> defaultdict[str, list[tuple[datetime, str]]]:
-    """Return place and name of what waits or runs under each ordering key, in their order."""
-    keys = {wish.line for wish in wishes} - {""}
-    lines: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
-    waiting = (
-        Directive.objects.filter(
-            ordering_key__in=keys, status__in=[Directive.Status.REQUESTED, Directive.Status.RUNNING]
-        )
-        .annotate(past=ExpressionWrapper(Q(queued_at__lte=Now()), BooleanField()))
-        .order_by("queued_at", "id")
-    )
-    for key, name, queued_at, past in waiting.values_list("ordering_key", "name", "queued_at", "past"):
-        lines[key].append((_NOW if past else queued_at, name))
-    return lines
+    return {key: _NOW if past else otherwise or _NEVER for key, otherwise, past in rows}

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
 from signals.types import (
