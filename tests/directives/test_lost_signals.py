@@ -15,7 +15,8 @@ from tests.support import ask, ask_animal, crash, effects, make_due, messages, r
 REFUSE = """
 CREATE FUNCTION test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.name = ANY(TG_ARGV) THEN RAISE EXCEPTION 'refused by the test: %', NEW.name; END IF;
+    IF NEW.name = ANY(TG_ARGV) THEN
+        RAISE EXCEPTION 'refused by the test: %', NEW.name USING ERRCODE = '{state}'; END IF;
     RETURN NEW;
 END $$;
 """
@@ -33,10 +34,10 @@ def table_missing():
 
 
 @contextmanager
-def refusing(*names):
+def refusing(*names, state="P0001"):
     arguments = ", ".join(f"'{name}'" for name in names)
     with connection.cursor() as cursor:
-        cursor.execute(REFUSE)
+        cursor.execute(REFUSE.replace("{state}", state))
         cursor.execute(
             "CREATE TRIGGER test_refuse BEFORE INSERT ON signals_signal"
             f" FOR EACH ROW EXECUTE FUNCTION test_refuse({arguments})"
@@ -127,6 +128,17 @@ def test_a_batch_loses_only_the_signals_that_are_refused(alpha):
     for directive in asked:
         assert lost(directive) == ["directive.started"]
     assert Signal.objects.filter(name="directive.succeeded").count() == 3
+
+
+def test_a_signal_that_may_be_written_later_is_not_lost_the_attempt_is_tried_again(alpha):
+    directive = ask_animal("stumble")
+    with refusing("directive.succeeded", state="40P01"):
+        assert run(directive).kind == Kind.RETRY_SCHEDULED
+        assert effects("cat") == 0
+    make_due(directive)
+    assert run(directive).kind == Kind.SUCCEEDED
+    assert lost(directive) == []
+    assert effects("cat") == 1
 
 
 def test_nothing_is_said_to_be_lost_when_nothing_was(alpha):
