@@ -2,7 +2,9 @@
 
 from django.core.exceptions import PermissionDenied
 
-from fleetprompt.errors import RefusedError
+from fleetprompt.errors import Refused as Refused
+
+LONGEST_WAIT = 365 * 24 * 3600
 
 
 class DirectiveError(Exception):
@@ -14,16 +16,17 @@ class Retry(Exception):
 
     Args:
         message: why it did not work this time.
-        after: seconds to wait instead of the handler's own backoff.
+        after: seconds to wait instead of the handler's own backoff, at most a year.
+
+    Raises:
+        ValueError: a wait that makes no sense.
     """
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
+        if after is not None and not 0 <= after <= LONGEST_WAIT:
+            raise ValueError(f"after: expected 0 to {LONGEST_WAIT} seconds; got {after}")
         super().__init__(message)
         self.after = after
-
-
-class Refused(RefusedError):
-    """A request or an operation that is not allowed; nothing was changed. Its text names the field."""
 
 
 class UnknownDirective(Refused):

@@ -53,9 +53,11 @@ def timeout_of(directive: Directive) -> float:
 
 def _begin(directive: Directive, handler: AnyHandler | None) -> None:
     with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            # What this notes matters only while the server lives; the disk need not be waited for.
-            cursor.execute("SET LOCAL synchronous_commit TO off")
+        if directive.attempt == 1:
+            # Not waiting for the disk can lose this note when the database server itself crashes, and
+            # the attempt is not charged then. Once is no harm; what crashes it each time is charged.
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL synchronous_commit TO off")
         lifecycle.begin(directive, lease=timeout_of(directive) + settings.DIRECTIVES_LEASE)
 
 
@@ -67,12 +69,22 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
         context = Context(directive, tenant.slug)
         payload = handler.parse(directive.payload)
         with time_limit(handler.timeout):
-            returned = handler.execute(context, payload)
+            returned = _call(handler, context, payload)
         _check_tenant(tenant)
         result = _checked_result(directive, tenant, returned)
         succeeded = journal.fact(directive, "directive.succeeded", {"result": result}, tenant=tenant.slug)
-        lost = journal.write([*context.signals, succeeded])
+        lost = journal.write([*context.signals, succeeded], again=directive.attempt > 1)
         lifecycle.succeed(directive, result, journal.note_lost(directive, lost))
+
+
+def _call(handler: AnyHandler, context: Context, payload: Any) -> object:
+    try:
+        return handler.execute(context, payload)
+    except SystemExit as error:
+        # The queue's own time-out is a subclass, and must end the worker; a handler must not.
+        if type(error) is SystemExit:
+            raise DirectiveError("the handler tried to end its worker") from error
+        raise
 
 
 def _check_tenant(tenant: Tenant) -> None:

@@ -75,7 +75,7 @@ class Context:
             subject: what it is about; the directive's subject by default.
 
         Raises:
-            ValidationError: the name or the payload is not as expected.
+            Refused: the name or the payload is not as expected.
         """
         directive = self.directive
         about = subject or directive.subject

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import Q
 
 from directives import failures
 from directives.models import Directive
@@ -49,37 +50,38 @@ def fact(
 
 
 def repeatable(signal: Signal) -> Signal:
-    """Make the dedupe key of `signal` new when its directive has some of that name and attempt already.
+    """Make the dedupe key of `signal` new when a signal has it already: `:2` is added, or `:3`, and so on.
 
-    People may snooze, cancel and rerun more than once before the next attempt, and each time must
-    stay on record. The caller holds the directive's row, so nobody else is counting.
+    People may snooze, cancel and rerun more than once before the next attempt, and a rerun may change
+    a subject again: each time must stay on record. The caller holds the directive's row or its
+    attempt, so nobody else is counting.
     """
-    earlier = Signal.objects.filter(
-        causation_id=signal.causation_id,
-        name=signal.name,
-        payload__attempt=signal.payload["attempt"],
-    ).count()
+    key = signal.dedupe_key
+    earlier = Signal.objects.filter(Q(dedupe_key=key) | Q(dedupe_key__startswith=f"{key}:")).count()
     if earlier:
-        signal.dedupe_key += f":{earlier + 1}"
+        signal.dedupe_key = f"{key}:{earlier + 1}"
     return signal
 
 
-def write(signals: Sequence[Signal]) -> list[Signal]:
+def write(signals: Sequence[Signal], *, again: bool = False) -> list[Signal]:
     """Store what can be stored and return what could not, so that a directive runs without its signals.
 
     The loss is logged and the caller notes it on the directive. What may work later (a deadlock, a
     lost connection) is raised instead: then the whole attempt is tried again.
+
+    Args:
+        again: whether an earlier attempt of the directive may have left signals with the same keys.
     """
     try:
         with transaction.atomic():
-            bus.record(signals)
+            bus.record([repeatable(signal) for signal in signals] if again else signals)
     except DatabaseError as error:
         if failures.is_transient(error):
             raise
         if len(signals) == 1:
             logger.error("signal %s is lost: %s", signals[0].dedupe_key, error)
             return list(signals)
-        return [lost for signal in signals for lost in write([signal])]
+        return [lost for signal in signals for lost in write([signal], again=again)]
     return []
 
 

@@ -4,18 +4,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from directives import journal, lifecycle, permissions, queue, registry
-from directives.errors import Refused, SecretRefused
-from directives.models import REASON_LENGTH, Directive
+from directives.errors import Refused
+from directives.intake import check_reason
+from directives.models import Directive
 from directives.retry import RetryPolicy
-from directives.secrets import find_secret
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.types import Actor, check_moment, check_text
+from signals.types import Actor, check_moment
 
 
 def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: str) -> Directive:
@@ -34,10 +33,7 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
         Refused: naming the argument, the permission or the status that does not allow it.
     """
     directive_id = parse_id(directive_id)
-    try:
-        check_moment("until", until)
-    except ValidationError as error:
-        raise Refused(error.message) from None
+    check_moment("until", until)
     if until <= timezone.now():
         raise Refused(f"until: expected a time in the future; got {until.isoformat()}")
     with transaction.atomic():
@@ -102,17 +98,8 @@ def parse_id(value: UUID | str) -> UUID:
 
 def _check(actor: Actor, action: str, reason: str) -> None:
     active_tenant()
-    _check_reason(reason)
+    check_reason(reason, required=True)
     permissions.check(actor, f"directives.{action}_directive", f"{action} directives")
-
-
-def _check_reason(reason: str) -> None:
-    try:
-        check_text("reason", reason, length=REASON_LENGTH, required=True)
-    except ValidationError as error:
-        raise Refused(error.message) from None
-    if finding := find_secret("reason", reason):
-        raise SecretRefused(finding)
 
 
 def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:

@@ -19,6 +19,8 @@ from fleetprompt.tenants.context import is_public
 from fleetprompt.tenants.models import Tenant
 
 SWEEP = "directives: sweep"
+ABSORBED = 500
+"""How many waiting messages a turn looks at, so that a long queue does not make turns long."""
 
 
 class _Delayed(ORM):  # type: ignore[misc]
@@ -66,6 +68,22 @@ def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
         transaction.on_commit(lambda: _send(tenant.slug, get_broker()), robust=True)
 
 
+def absorb(slug: str) -> None:
+    """Take the wake-ups of a tenant that wait in PostgreSQL's queue out of it, before its turn begins.
+
+    Each of them was committed with its directives, so the claim that follows sees all these; the turn
+    stands for every one. Without this, thousands of single requests would put as many turns of
+    their tenant before the next tenant's.
+    """
+    if not Conf.ORM:
+        return
+    now = timezone.now()
+    waiting = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=now)
+    mine = [message.pk for message in waiting.order_by("pk")[:ABSORBED] if message.name() == _name(slug)]
+    # One that the cluster takes meanwhile is locked by then, and stays.
+    OrmQ.objects.filter(pk__in=mine, lock__lte=now).delete()
+
+
 def schedule_sweep(sender: Any, using: str = "default", **kwargs: Any) -> None:
     """Have django-q2 run the sweep every minute (on `post_migrate` of the public schema)."""
     if sender.label == "django_q" and is_public():
@@ -85,12 +103,16 @@ def _send(slug: str, broker: Any) -> None:
         "directives.tasks.work",
         slug,
         q_options={
-            "task_name": f"wake {slug}",
+            "task_name": _name(slug),
             "group": "directives",
             "timeout": _longest_turn(),
             "broker": broker,
         },
     )
+
+
+def _name(slug: str) -> str:
+    return f"wake {slug}"
 
 
 def _longest_turn() -> int:

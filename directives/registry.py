@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import module_has_submodule
 
-from directives.errors import UnknownDirective
+from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from signals.types import check_name
 
@@ -88,7 +88,7 @@ def _check(handler_class: type[AnyHandler]) -> None:
     where = _path(handler_class)
     try:
         check_name(getattr(handler_class, "name", None))
-    except ValidationError as error:
+    except Refused as error:
         raise ImproperlyConfigured(f"{where}: {error.message}") from None
     payload = getattr(handler_class, "Payload", None)
     if not (isinstance(payload, type) and issubclass(payload, DirectivePayload)):

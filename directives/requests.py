@@ -1,35 +1,22 @@
 """Requesting directives: check, store, say so and wake a worker, in the caller's transaction."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import uuid4
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from directives import journal, keys, permissions, queue, registry
-from directives.errors import InvalidPayload, KeyConflict, PermissionRefused, Refused, SecretRefused
-from directives.models import PAYLOAD_BYTES, REASON_LENGTH, Directive
-from directives.registry import AnyHandler
-from directives.secrets import find_secret
+from directives import journal, keys, queue
+from directives.errors import KeyConflict, Refused
+from directives.intake import Checked, Common, DirectiveRequest, check_common, check_item
+from directives.models import Directive
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
-from signals.types import ID_LENGTH, KEY_LENGTH, Actor, check_moment, check_text, json_object
+from signals.types import Actor
 
-
-class DirectiveRequest(NamedTuple):
-    """One directive to request in a batch; the fields are those of `request`."""
-
-    name: str
-    payload: Mapping[str, Any]
-    reason: str = ""
-    idempotency_key: str | None = None
-    scheduled_at: datetime | None = None
+__all__ = ["DirectiveRequest", "Requested", "request", "request_each", "request_many"]
 
 
 class Requested(NamedTuple):
@@ -143,99 +130,16 @@ def request_each(
     tenant = active_tenant()
     if tenant.status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
-    if not isinstance(actor, Actor):
-        raise InvalidPayload(f"actor: expected an Actor; got {type(actor).__name__}")
-    common = _Common(
-        actor=actor,
-        reason=_reason(reason),
-        correlation_id=_text("correlation_id", correlation_id or str(uuid4()), ID_LENGTH),
-        causation_id=_text("causation_id", causation_id or "", ID_LENGTH),
-        metadata=_plain("metadata", metadata or {}),
-    )
-    checked = [_check_item(item, common) for item in items]
+    common = check_common(actor, reason, correlation_id, causation_id, metadata)
+    checked = [check_item(item, common) for item in items]
     with transaction.atomic():
         return _store(checked, common, tenant)
 
 
-@dataclass(frozen=True, slots=True)
-class _Common:
-    """The checked arguments that all items of a batch share."""
-
-    actor: Actor
-    reason: str
-    correlation_id: str
-    causation_id: str
-    metadata: dict[str, Any]
-    refusals: dict[str, PermissionRefused | None] = field(default_factory=dict)
-
-    def check_permission(self, handler: AnyHandler) -> None:
-        """Refuse a handler that the actor may not request, looking only once in a batch."""
-        if handler.name not in self.refusals:
-            try:
-                permissions.check(self.actor, handler.permission, f"request {handler.name}")
-                self.refusals[handler.name] = None
-            except PermissionRefused as refusal:
-                self.refusals[handler.name] = refusal
-        if refused := self.refusals[handler.name]:
-            raise refused
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """One item that may be stored."""
-
-    handler: AnyHandler
-    parsed: Any
-    payload: dict[str, Any]
-    reason: str
-    key: str | None
-    scheduled_at: datetime | None
-
-
-def _check_item(
-    item: DirectiveRequest | Mapping[str, Any] | Sequence[Any], common: _Common
-) -> _Checked | Refused:
-    try:
-        return _checked(_as_request(item), common)
-    except Refused as refusal:
-        return refusal
-
-
-def _as_request(item: DirectiveRequest | Mapping[str, Any] | Sequence[Any]) -> DirectiveRequest:
-    if isinstance(item, DirectiveRequest):
-        return item
-    try:
-        return DirectiveRequest(**item) if isinstance(item, Mapping) else DirectiveRequest(*item)
-    except TypeError:
-        fields = ", ".join(DirectiveRequest._fields)
-        raise InvalidPayload(f"request: expected the fields {fields}, name and payload at least") from None
-
-
-def _checked(item: DirectiveRequest, common: _Common) -> _Checked:
-    handler = registry.get(item.name)
-    raw = _plain("payload", item.payload)
-    parsed = handler.parse(raw)
-    payload = handler.dump(parsed)
-    size = len(json.dumps(payload, ensure_ascii=False).encode())
-    if size > PAYLOAD_BYTES:
-        raise InvalidPayload(f"payload: expected at most {PAYLOAD_BYTES} bytes as JSON; got {size}")
-    common.check_permission(handler)
-    scheduled_at = None if item.scheduled_at is None else _moment("scheduled_at", item.scheduled_at)
-    key = item.idempotency_key
-    return _Checked(
-        handler=handler,
-        parsed=parsed,
-        payload=payload,
-        reason=_reason(item.reason or "") or common.reason or payload.get("reason", ""),
-        key=None if key is None else _text("idempotency_key", key, KEY_LENGTH, required=True),
-        scheduled_at=scheduled_at if scheduled_at and scheduled_at > timezone.now() else None,
-    )
-
-
 def _store(
-    checked: Sequence[_Checked | Refused], common: _Common, tenant: Tenant
+    checked: Sequence[Checked | Refused], common: Common, tenant: Tenant
 ) -> list[Requested | Refused]:
-    good = [item for item in checked if isinstance(item, _Checked)]
+    good = [item for item in checked if isinstance(item, Checked)]
     wishes = [keys.Wish(item.handler, item.parsed, item.scheduled_at) for item in good]
     default = keys.default_keys(wishes, tenant.slug)
     rows = [_row(item, item.key or key, common) for item, key in zip(good, default, strict=True)]
@@ -251,7 +155,7 @@ def _store(
     return answers
 
 
-def _row(item: _Checked, key: str, common: _Common) -> Directive:
+def _row(item: Checked, key: str, common: Common) -> Directive:
     subject = item.handler.subject(item.parsed)
     later = {"scheduled_at": item.scheduled_at, "queued_at": item.scheduled_at}
     return Directive(
@@ -307,34 +211,3 @@ def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
     )
     now = timezone.now()
     queue.wake_at(tenant, {max(directive.scheduled_at, now) for directive in created})
-
-
-def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        plain = json_object(field, value)
-    except ValidationError as error:
-        raise InvalidPayload(error.message) from None
-    if finding := find_secret(field, plain):
-        raise SecretRefused(finding)
-    return plain
-
-
-def _reason(value: str) -> str:
-    text = _text("reason", value, REASON_LENGTH)
-    if finding := find_secret("reason", text):
-        raise SecretRefused(finding)
-    return text
-
-
-def _moment(field: str, value: object) -> datetime:
-    try:
-        return check_moment(field, value)
-    except ValidationError as error:
-        raise InvalidPayload(error.message) from None
-
-
-def _text(field: str, value: object, length: int, *, required: bool = False) -> str:
-    try:
-        return check_text(field, value, length=length, required=required)
-    except ValidationError as error:
-        raise InvalidPayload(error.message) from None

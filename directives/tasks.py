@@ -18,6 +18,7 @@ def work(slug: str) -> int:
     """
     try:
         with in_tenant(slug):
+            queue.absorb(slug)
             return runner.take_turn()
     except UnknownTenant:
         logger.info("a wake-up for the tenant %s, which is gone", slug)

@@ -3,7 +3,7 @@
 from django.core.exceptions import ValidationError
 
 
-class RefusedError(ValidationError):
+class Refused(ValidationError):
     """Nothing was changed; the text names the field or thing and what was expected."""
 
     def __str__(self) -> str:

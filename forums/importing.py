@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.db import connection, transaction
 
-from fleetprompt.errors import RefusedError
+from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
@@ -125,11 +125,9 @@ class _Reader:
 
     def _post(self, row: _Row) -> Post:
         if row.error:
-            raise RefusedError(row.error)
+            raise Refused(row.error)
         if len(row.cells) != len(self.header):
-            raise RefusedError(
-                f"expected {len(self.header)} fields, as in the header; got {len(row.cells)}"
-            )
+            raise Refused(f"expected {len(self.header)} fields, as in the header; got {len(row.cells)}")
         return Post(
             external_id=self._text(row, self.id, ID_LENGTH).strip(),
             author_id=self._text(row, self.author, ID_LENGTH).strip(),
@@ -140,13 +138,13 @@ class _Reader:
     def _position(self, name: str) -> int:
         if self.header.count(name) != 1:
             has = "it twice or more" if name in self.header else ", ".join(map(ascii, self.header))
-            raise RefusedError(f"column: expected one column {name!r} in the header, which has {has[:500]}")
+            raise Refused(f"column: expected one column {name!r} in the header, which has {has[:500]}")
         return self.header.index(name)
 
     def _text(self, row: _Row, position: int, length: int, *, required: bool = True) -> str:
         name, value = self.header[position], row.cells[position].replace(BYTE_ORDER_MARK, "")
         if not _is_unicode(value):
-            raise RefusedError(f"{name}: expected UTF-8")
+            raise Refused(f"{name}: expected UTF-8")
         return check_text(name, value, length=length, required=required)
 
     def _moment(self, row: _Row, position: int) -> datetime | None:
@@ -157,9 +155,7 @@ class _Reader:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise RefusedError(
-                f"{name}: expected a time in ISO 8601, or nothing; got {text[:80]!r}"
-            ) from None
+            raise Refused(f"{name}: expected a time in ISO 8601, or nothing; got {text[:80]!r}") from None
         return check_moment(name, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
@@ -169,7 +165,7 @@ def _check_place(thread: str, category: str) -> None:
     try:
         validate_slug(category)
     except ValidationError as error:
-        raise RefusedError(
+        raise Refused(
             f"category: expected letters, digits, hyphens and underscores; got {category!r}"
         ) from error
 
@@ -197,9 +193,9 @@ def _rows(file: IO[bytes], advance: Callable[[int], None]) -> Iterator[_Row]:
 def _header(rows: Iterator[_Row]) -> list[str]:
     first = next(rows, None)
     if first is None:
-        raise RefusedError("header: expected a line with the names of the columns; the file is empty")
+        raise Refused("header: expected a line with the names of the columns; the file is empty")
     if first.error:
-        raise RefusedError(f"header: {first.error}")
+        raise Refused(f"header: {first.error}")
     return [name.strip() for name in first.cells]
 
 

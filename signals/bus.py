@@ -56,7 +56,7 @@ def emit(
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
-        ValidationError: naming the argument that is not as expected.
+        Refused: naming the argument that is not as expected.
     """
     signal = fact(
         name,

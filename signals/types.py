@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
+from fleetprompt.errors import Refused
 
 NAME_LENGTH = 255
 KEY_LENGTH = 512
@@ -24,12 +24,12 @@ def check_name(name: object) -> str:
     """Return `name` if it can name a signal or a directive, such as `forum.thread.lock`.
 
     Raises:
-        ValidationError: it is not two or more dotted parts of lower-case letters, digits and
+        Refused: it is not two or more dotted parts of lower-case letters, digits and
             underscores, at most 255 characters long.
     """
     if isinstance(name, str) and len(name) <= NAME_LENGTH and _NAME.fullmatch(name):
         return name
-    raise ValidationError(
+    raise Refused(
         f"name: expected dotted lower-case parts such as forum.thread.lock, at most "
         f"{NAME_LENGTH} characters; got {str(name)[:80]!r}"
     )
@@ -47,16 +47,16 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
         field: what the error calls the value.
 
     Raises:
-        ValidationError: naming `field` and what was expected.
+        Refused: naming `field` and what was expected.
     """
     if not isinstance(value, str):
-        raise ValidationError(f"{field}: expected text; got {type(value).__name__}")
+        raise Refused(f"{field}: expected text; got {type(value).__name__}")
     if required and not value.strip():
-        raise ValidationError(f"{field}: expected a text that is not empty")
+        raise Refused(f"{field}: expected a text that is not empty")
     if len(value) > length:
-        raise ValidationError(f"{field}: expected at most {length} characters; got {len(value)}")
+        raise Refused(f"{field}: expected at most {length} characters; got {len(value)}")
     if not is_storable(value):
-        raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
+        raise Refused(f"{field}: expected text without NUL or unpaired surrogates")
     return value
 
 
@@ -67,12 +67,12 @@ def check_moment(field: str, value: object) -> datetime:
         field: what the error calls the value.
 
     Raises:
-        ValidationError: no datetime, one without a time zone, or one at the ends of the calendar.
+        Refused: no datetime, one without a time zone, or one at the ends of the calendar.
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise ValidationError(f"{field}: expected a time with a time zone")
+        raise Refused(f"{field}: expected a time with a time zone")
     if not _EARLIEST <= value <= _LATEST:
-        raise ValidationError(f"{field}: expected a time between the years 1 and 9999; got {value}")
+        raise Refused(f"{field}: expected a time between the years 1 and 9999; got {value}")
     return value
 
 
@@ -83,26 +83,26 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
         field: what the error calls the value.
 
     Raises:
-        ValidationError: not a mapping; or it holds something JSON has no form for (a set, NaN, a
+        Refused: not a mapping; or it holds something JSON has no form for (a set, NaN, a
             UUID object, a key that is no text), or text with NUL or unpaired surrogates.
     """
     if not isinstance(value, Mapping):
-        raise ValidationError(f"{field}: expected an object; got {type(value).__name__}")
+        raise Refused(f"{field}: expected an object; got {type(value).__name__}")
     try:
         text = json.dumps(dict(value), allow_nan=False)
         _check_storable(field, value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValidationError(f"{field}: expected JSON values; {error}") from error
+        raise Refused(f"{field}: expected JSON values; {error}") from error
     return dict(json.loads(text))
 
 
 def _check_storable(field: str, value: object) -> None:
     if isinstance(value, str) and not is_storable(value):
-        raise ValidationError(f"{field}: expected text without NUL or unpaired surrogates")
+        raise Refused(f"{field}: expected text without NUL or unpaired surrogates")
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ValidationError(f"{field}: expected text as keys; got {key!r}")
+                raise Refused(f"{field}: expected text as keys; got {key!r}")
             _check_storable(field, key)
             _check_storable(f"{field}.{key}", item)
     elif isinstance(value, list | tuple):
@@ -120,7 +120,7 @@ class Actor:
         label: how people know the actor; the id when empty.
 
     Raises:
-        ValidationError: another type, or a text that is empty, too long or not storable.
+        Refused: another type, or a text that is empty, too long or not storable.
     """
 
     TYPES: ClassVar[tuple[str, ...]] = ("user", "agent", "system")
@@ -131,7 +131,7 @@ class Actor:
 
     def __post_init__(self) -> None:
         if self.type not in self.TYPES:
-            raise ValidationError(
+            raise Refused(
                 f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
             )
         object.__setattr__(self, "id", str(self.id))
@@ -147,7 +147,7 @@ class Subject:
     """What something is about, such as `("forum.post", <uuid>)`.
 
     Raises:
-        ValidationError: the type is not a dotted name, or the id is empty, too long or not storable.
+        Refused: the type is not a dotted name, or the id is empty, too long or not storable.
     """
 
     type: str

@@ -6,11 +6,11 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from fleetprompt.errors import Refused
 from signals.types import Actor, Subject
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -44,7 +44,7 @@ def actor(text: str | None) -> Actor:
         raise CommandError(f"--actor: expected TYPE:ID[:LABEL]; got {text!r}")
     try:
         return Actor(*parts)
-    except ValidationError as error:
+    except Refused as error:
         raise CommandError(f"--actor: {error.message}") from None
 
 
@@ -57,7 +57,7 @@ def subject(text: str) -> Subject:
     kind, _, identifier = text.partition(":")
     try:
         return Subject(kind, identifier)
-    except ValidationError as error:
+    except Refused as error:
         raise CommandError(f"--subject: expected TYPE:ID; {error.message}") from None
 
 

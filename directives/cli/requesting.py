@@ -125,7 +125,8 @@ def _report(
             f"correlation id {correlation_id}."
         )
     if refused:
-        raise CommandError(f"{len(refused)} lines were refused; the others were requested.")
+        lines = "1 line was" if len(refused) == 1 else f"{len(refused)} lines were"
+        raise CommandError(f"{lines} refused; the others were requested.")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ def run(console: Console, seconds: float) -> None:
 
     Raises:
         DemoError: the cluster does not start, or directives do not end as they should.
-        RefusedError: a tenant takes no directives, or cannot be made.
+        Refused: a tenant takes no directives, or cannot be made.
     """
     number, harbor, orchard = scenes.prepare()
     _step(

@@ -8,14 +8,14 @@ from django.db import connection as _django_connection
 from django.db.models import Q
 from django_tenants.utils import get_public_schema_name
 
-from fleetprompt.errors import RefusedError
+from fleetprompt.errors import Refused
 from fleetprompt.tenants.models import Tenant
 
 # django-tenants adds the schema to the connection; its types do not say so.
 connection: Any = _django_connection
 
 
-class TenantError(RefusedError):
+class TenantError(Refused):
     """The tenant asked for cannot be entered, or none is active where one is needed."""
 
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from directives.errors import InvalidPayload, SecretRefused
+from directives.errors import InvalidPayload, Refused, SecretRefused
 from directives.models import Directive
 from directives.requests import request_many
 from signals.models import Signal
@@ -138,7 +138,7 @@ def test_a_secret_beside_the_payload_is_refused_too(alpha, option, value):
     ],
 )
 def test_a_bad_argument_is_named_and_changes_nothing(alpha, option, value):
-    with pytest.raises(InvalidPayload, match=option):
+    with pytest.raises(Refused, match=option):
         ask("forum.post.hide", POST, **{option: value})
     assert nothing_happened()
 

@@ -125,7 +125,7 @@ def test_a_wake_up_for_later_is_invisible_to_workers_until_then(alpha):
 
 @pytest.mark.parametrize("at", ["2030-01-01", 5, timezone.now().replace(tzinfo=None)])
 def test_a_time_without_a_time_zone_is_refused(alpha, at):
-    with pytest.raises(InvalidPayload, match="scheduled_at: expected a time with a time zone"):
+    with pytest.raises(Refused, match="scheduled_at: expected a time with a time zone"):
         ask("zoo.animal.work", {"animal": "cat"}, scheduled_at=at)
 
 

@@ -18,9 +18,11 @@ RETRIED = ["directive.requested", "directive.started", "directive.retry_schedule
 PERMANENT = {
     "refuse": "DirectiveError: never",
     "crash": "KeyError: '\\x00 bug",
-    "babble": "ValidationError: ['result: expected JSON values",
+    "babble": "Refused: result: expected JSON values",
     "mute": "DirectiveError: result: expected a dictionary; got NoneType",
     "escape": "DirectiveError: the handler left its tenant: public is active",
+    "quit": "DirectiveError: the handler tried to end its worker",
+    "procrastinate": "ValueError: after: expected 0 to",
     "swallow": "InternalError: current transaction is aborted",
 }
 

@@ -114,6 +114,18 @@ def test_a_directive_that_has_ended_is_discarded_unless_rerun(alpha, end):
     assert directive.attempt == attempts + 1
 
 
+def test_a_rerun_that_changes_its_subject_again_says_so_again(forum):
+    directive = hide(forum)
+    run(directive)
+    run(ask("forum.post.unhide", {"post_id": str(forum.posts[0].pk)}).directive)
+    run(directive, rerun=True)
+    hidden = Signal.objects.filter(name="forum.post.hidden").values_list("dedupe_key", flat=True)
+    key = f"forum.post.hidden:alpha:{forum.posts[0].pk}:{directive.id}"
+    assert list(hidden) == [key, f"{key}:2"]
+    run(directive, rerun=True)
+    assert hidden.count() == 2, "the last one found it hidden"
+
+
 def test_a_directive_that_is_not_due_is_snoozed_and_costs_no_attempt(alpha):
     at = timezone.now() + timedelta(hours=1)
     directive = ask_animal("work", scheduled_at=at)

@@ -47,6 +47,24 @@ def test_a_turn_that_takes_too_long_ends_with_a_wake_up(alpha, settings):
     assert states(*asked) == ["succeeded"] * 3
 
 
+def test_a_turn_stands_for_all_wake_ups_of_its_tenant_and_for_no_other(database):
+    for slug, count in (("alpha", 5), ("beta", 2)):
+        with in_tenant(slug):
+            for number in range(count):
+                ask_animal("roam", str(number))
+    assert messages() == 7
+    assert tasks.work("alpha") == 5
+    assert messages() == 2
+    assert tasks.work("beta") == 2
+    assert messages() == 0
+
+
+def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
+    ask_animal("roam", scheduled_at=timezone.now() + timedelta(hours=1))
+    assert tasks.work("alpha") == 0
+    assert messages() == 1
+
+
 def test_a_wake_up_without_work_does_nothing(database):
     assert tasks.work("alpha") == 0
     assert messages() == 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 from django.db import DatabaseError, connection
@@ -105,6 +106,28 @@ class Crash(AnimalHandler):
     def execute(self, context, payload):
         leave_effect(payload)
         raise KeyError("\x00 bug " * 1000)
+
+
+class Quit(AnimalHandler):
+    """Leaves its effect and tries to end the process it runs in."""
+
+    name = "zoo.animal.quit"
+    label = "Quit"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        sys.exit(1)
+
+
+class Procrastinate(AnimalHandler):
+    """Leaves its effect and asks for a retry that nobody will live to see."""
+
+    name = "zoo.animal.procrastinate"
+    label = "Procrastinate"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        raise Retry("some day", after=1e12)
 
 
 class Babble(AnimalHandler):

@@ -1,0 +1,155 @@
+"""Checks what is requested, one item at a time, without touching directives or signals."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from django.utils import timezone
+
+from directives import permissions, registry
+from directives.errors import InvalidPayload, PermissionRefused, Refused, SecretRefused
+from directives.models import PAYLOAD_BYTES, REASON_LENGTH
+from directives.registry import AnyHandler
+from directives.secrets import find_secret
+from signals.types import ID_LENGTH, KEY_LENGTH, Actor, check_moment, check_text, json_object
+
+
+class DirectiveRequest(NamedTuple):
+    """One directive to request in a batch; the fields are those of `request`."""
+
+    name: str
+    payload: Mapping[str, Any]
+    reason: str = ""
+    idempotency_key: str | None = None
+    scheduled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The checked arguments that all items of a batch share."""
+
+    actor: Actor
+    reason: str
+    correlation_id: str
+    causation_id: str
+    metadata: dict[str, Any]
+    refusals: dict[str, PermissionRefused | None] = field(default_factory=dict)
+
+    def check_permission(self, handler: AnyHandler) -> None:
+        """Refuse a handler that the actor may not request, looking only once in a batch."""
+        if handler.name not in self.refusals:
+            try:
+                permissions.check(self.actor, handler.permission, f"request {handler.name}")
+                self.refusals[handler.name] = None
+            except PermissionRefused as refusal:
+                self.refusals[handler.name] = refusal
+        if refused := self.refusals[handler.name]:
+            raise refused
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One item that may be stored."""
+
+    handler: AnyHandler
+    parsed: Any
+    payload: dict[str, Any]
+    reason: str
+    key: str | None
+    scheduled_at: datetime | None
+
+
+def check_item(
+    item: DirectiveRequest | Mapping[str, Any] | Sequence[Any], common: Common
+) -> Checked | Refused:
+    """Return the item as it may be stored, or why it may not."""
+    try:
+        return _check(_as_request(item), common)
+    except Refused as refusal:
+        return refusal
+
+
+def _as_request(item: DirectiveRequest | Mapping[str, Any] | Sequence[Any]) -> DirectiveRequest:
+    if isinstance(item, DirectiveRequest):
+        return item
+    try:
+        return DirectiveRequest(**item) if isinstance(item, Mapping) else DirectiveRequest(*item)
+    except TypeError:
+        fields = ", ".join(DirectiveRequest._fields)
+        raise InvalidPayload(f"request: expected the fields {fields}, name and payload at least") from None
+
+
+def _check(item: DirectiveRequest, common: Common) -> Checked:
+    handler = registry.get(item.name)
+    raw = _plain("payload", item.payload)
+    parsed = handler.parse(raw)
+    payload = handler.dump(parsed)
+    common.check_permission(handler)
+    scheduled_at = None if item.scheduled_at is None else check_moment("scheduled_at", item.scheduled_at)
+    key = item.idempotency_key
+    return Checked(
+        handler=handler,
+        parsed=parsed,
+        payload=payload,
+        reason=check_reason(item.reason or "") or common.reason or payload.get("reason", ""),
+        key=None if key is None else _key(key),
+        scheduled_at=scheduled_at if scheduled_at and scheduled_at > timezone.now() else None,
+    )
+
+
+def check_common(
+    actor: Actor,
+    reason: str,
+    correlation_id: str | None,
+    causation_id: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> Common:
+    """Return the arguments of a batch, checked; they are those of `requests.request`.
+
+    Raises:
+        Refused: naming the argument that is not as expected.
+    """
+    if not isinstance(actor, Actor):
+        raise InvalidPayload(f"actor: expected an Actor; got {type(actor).__name__}")
+    return Common(
+        actor=actor,
+        reason=check_reason(reason),
+        correlation_id=check_text("correlation_id", correlation_id or str(uuid4()), length=ID_LENGTH),
+        causation_id=check_text("causation_id", causation_id or "", length=ID_LENGTH),
+        metadata=_plain("metadata", metadata or {}),
+    )
+
+
+def check_reason(value: str, *, required: bool = False) -> str:
+    """Return `value` if it can be a reason.
+
+    Raises:
+        Refused: it is too long, not storable, or looks like a secret; or empty when it is required.
+    """
+    text = check_text("reason", value, length=REASON_LENGTH, required=required)
+    if finding := find_secret("reason", text):
+        raise SecretRefused(finding)
+    return text
+
+
+def _key(value: str) -> str:
+    key = check_text("idempotency_key", value, length=KEY_LENGTH, required=True)
+    if finding := find_secret("idempotency_key", key):
+        raise SecretRefused(finding)
+    return key
+
+
+def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain = json_object(field, value)
+    except Refused as refusal:
+        raise InvalidPayload(refusal.message) from None
+    size = len(json.dumps(plain, ensure_ascii=False).encode())
+    if size > PAYLOAD_BYTES:
+        raise InvalidPayload(f"{field}: expected at most {PAYLOAD_BYTES} bytes as JSON; got {size}")
+    if finding := find_secret(field, plain):
+        raise SecretRefused(finding)
+    return plain
