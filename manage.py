@@ -20,6 +20,10 @@ def main() -> int:
     except OperationalError as error:
         sys.stderr.write(f"Error: the database does not answer: {str(error).strip()}\n")
         return 1
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python would complain once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return 130

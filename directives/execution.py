@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from directives import failures, journal, lifecycle, queue, registry
 from directives.errors import DirectiveError, Retry, Superseded
 from directives.handlers import Context, Handler
-from directives.models import PAYLOAD_BYTES, Directive
+from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
 from directives.retry import RetryPolicy
@@ -20,7 +20,8 @@ from signals.types import json_object
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_NAME_RETRY = RetryPolicy()
+# A rolling deploy takes minutes: 5 attempts are spread over about 20.
+UNKNOWN_NAME_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
 
 
 def execute(directive: Directive, tenant: Tenant) -> Outcome:
@@ -95,10 +96,7 @@ def _check_tenant(tenant: Tenant) -> None:
 def _checked_result(directive: Directive, tenant: Tenant, returned: object) -> dict[str, Any]:
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
-    result = json_object("result", {**returned, "type": directive.name, "tenant": tenant.slug})
-    if len(str(result)) > PAYLOAD_BYTES:
-        raise DirectiveError(f"result: expected at most {PAYLOAD_BYTES} characters")
-    return result
+    return json_object("result", {**returned, "type": directive.name, "tenant": tenant.slug})
 
 
 def _record_failure(
@@ -116,9 +114,17 @@ def _record_failure(
                 return _schedule_retry(directive, handler, tenant, error, text)
             return fail(directive, tenant, text)
     except Superseded as superseded:
-        # Also when the commit went through although the connection broke before it said so.
+        if _succeeded(directive):
+            # The commit went through: the connection broke before it said so, or what hung on it failed.
+            return Outcome(Kind.SUCCEEDED, directive.id)
         logger.warning("%s; its own failure was: %s", superseded, text)
         return Outcome(Kind.DISCARDED, directive.id, str(superseded))
+
+
+def _succeeded(directive: Directive) -> bool:
+    return Directive.objects.filter(
+        pk=directive.pk, attempt=directive.attempt, status=Directive.Status.SUCCEEDED
+    ).exists()
 
 
 def fail(directive: Directive, tenant: Tenant, text: str) -> Outcome:

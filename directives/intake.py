@@ -1,6 +1,5 @@
 """Checks what is requested, one item at a time, without touching directives or signals."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,7 @@ from django.utils import timezone
 
 from directives import permissions, registry
 from directives.errors import InvalidPayload, PermissionRefused, Refused, SecretRefused
-from directives.models import PAYLOAD_BYTES, REASON_LENGTH
+from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from directives.secrets import find_secret
 from signals.types import ID_LENGTH, KEY_LENGTH, Actor, check_moment, check_text, json_object
@@ -147,9 +146,6 @@ def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
         plain = json_object(field, value)
     except Refused as refusal:
         raise InvalidPayload(refusal.message) from None
-    size = len(json.dumps(plain, ensure_ascii=False).encode())
-    if size > PAYLOAD_BYTES:
-        raise InvalidPayload(f"{field}: expected at most {PAYLOAD_BYTES} bytes as JSON; got {size}")
     if finding := find_secret(field, plain):
         raise SecretRefused(finding)
     return plain

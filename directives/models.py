@@ -9,7 +9,6 @@ from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject
 
 REASON_LENGTH = 1_000
 ERROR_LENGTH = 2_000
-PAYLOAD_BYTES = 64 * 1024
 
 
 class Directive(models.Model):
@@ -74,6 +73,14 @@ class Directive(models.Model):
                 fields=["ordering_key", "queued_at", "id"],
                 name="directive_line",
                 condition=Q(status__in=["requested", "running"]),
+            ),
+            models.Index(
+                fields=["scheduled_at"], name="directive_scheduled", condition=Q(status="requested")
+            ),
+            models.Index(
+                fields=["ordering_key", "queued_at", "id"],
+                name="directive_history",
+                condition=~Q(ordering_key=""),
             ),
             models.Index(fields=["status", "-created_at"], name="directive_status"),
             models.Index(fields=["name", "-created_at"], name="directive_name"),

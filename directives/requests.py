@@ -140,11 +140,14 @@ def _store(
     checked: Sequence[Checked | Refused], common: Common, tenant: Tenant
 ) -> list[Requested | Refused]:
     good = [item for item in checked if isinstance(item, Checked)]
-    wishes = [keys.Wish(item.handler, item.parsed, item.scheduled_at) for item in good]
-    default = keys.default_keys(wishes, tenant.slug)
-    rows = [_row(item, item.key or key, common) for item, key in zip(good, default, strict=True)]
-    # The constraint decides who was first, not a look before the insert.
-    Directive.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+    wishes = [
+        keys.Wish(item.handler, item.parsed, item.payload, item.scheduled_at, item.key) for item in good
+    ]
+    rows = [_row(item, key, common) for item, key in zip(good, keys.keys(wishes, tenant.slug), strict=True)]
+    # The constraint decides who was first, not a look before the insert. In the order of the keys,
+    # two batches that overlap wait for each other instead of locking each other out.
+    by_key = sorted(rows, key=lambda row: row.idempotency_key)
+    Directive.objects.bulk_create(by_key, ignore_conflicts=True, batch_size=1000)
     stored = {
         directive.idempotency_key: directive
         for directive in Directive.objects.filter(idempotency_key__in=[row.idempotency_key for row in rows])
@@ -178,11 +181,10 @@ def _row(item: Checked, key: str, common: Common) -> Directive:
 
 
 def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
-    """Compare what was asked with what is stored under its key; the reason may be another one."""
+    """Compare what was asked with what is stored under its key."""
     if stored.pk == row.pk:
         return Requested(stored, created=True)
-    asked, known = ({**d.payload, "reason": None} for d in (row, stored))
-    if (stored.name, known) == (row.name, asked):
+    if stored.name == row.name and keys.same_payload(stored.payload, row.payload):
         return Requested(stored, created=False)
     return KeyConflict(
         f"idempotency_key: {row.idempotency_key!r} belongs to the directive {stored.id} "

@@ -71,8 +71,7 @@ def run(
         return _why_not(directive_id)
     [outcome] = claim.exhausted or _work_through(claim.directives, tenant)
     # It may have held back others on its subject.
-    if lifecycle.due().exists():
-        queue.wake(tenant)
+    _wake_for_the_rest(tenant)
     return outcome
 
 
@@ -103,6 +102,7 @@ def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
         left -= len(claim.directives)
         yield from claim.exhausted
         yield from _work_through(claim.directives, tenant)
+    _wake_for_the_rest(tenant)
 
 
 def take_turn() -> int:
@@ -126,12 +126,16 @@ def take_turn() -> int:
         if full:
             queue.wake(tenant)
         executed += sum(1 for _ in _work_through(claim.directives, tenant))
-        if full:
-            break
-        if time.monotonic() > ends:
-            queue.wake(tenant)
+        if full or time.monotonic() > ends:
+            # Who joined in may have left again, while all else waited behind this batch.
+            _wake_for_the_rest(tenant)
             break
     return executed
+
+
+def _wake_for_the_rest(tenant: Tenant) -> None:
+    if lifecycle.due().exists():
+        queue.wake(tenant)
 
 
 def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:

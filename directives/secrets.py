@@ -21,7 +21,7 @@ _VALUES = {
         r"|\bsk_live_[0-9A-Za-z]{16,}|\bsk-(?:[a-z]+-)*[0-9A-Za-z_-]{32,}"
     ),
     "a signed token": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-    "an authorization header": re.compile(r"\b(?:Bearer|Basic) [\w+/.=~-]{20,}"),
+    "an authorization header": re.compile(r"\b(?:Bearer|Basic(?= \S*\d)) [\w+/.=~-]{20,}"),
     "a URL with a password": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@", re.IGNORECASE),
 }
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

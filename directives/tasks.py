@@ -17,9 +17,14 @@ def work(slug: str) -> int:
     A tenant that was deleted meanwhile has nothing due.
     """
     try:
-        with in_tenant(slug):
+        with in_tenant(slug) as tenant:
             queue.absorb(slug)
-            return runner.take_turn()
+            try:
+                return runner.take_turn()
+            except Exception:
+                # The wake-ups that were absorbed would have brought another worker.
+                queue.wake(tenant)
+                raise
     except UnknownTenant:
         logger.info("a wake-up for the tenant %s, which is gone", slug)
         return 0

@@ -31,8 +31,12 @@ class OperatorCommand(BaseCommand):
             return super().execute(*args, **options)
         except ValidationError as error:
             raise CommandError("; ".join(_sentences(error))) from error
+        except UnicodeEncodeError as error:
+            raise CommandError("an argument is no UTF-8 text") from error
         except OperationalError as error:
-            raise CommandError(f"the database does not answer: {str(error).strip()}") from error
+            state = getattr(error.__cause__, "sqlstate", None) or "08000"
+            what = "does not answer" if state[:2] in ("08", "57") else "gave up"
+            raise CommandError(f"the database {what}: {str(error).strip()}") from error
         except ProgrammingError as error:
             if getattr(error.__cause__, "sqlstate", "") != "42P01":  # undefined table
                 raise
@@ -56,13 +60,21 @@ class OperatorCommand(BaseCommand):
     def console(self) -> Console:
         """A rich console on the command's output; wide, and never wrapped, when it is not a terminal."""
         out = cast(IO[str], self.stdout)
-        return Console(file=out) if self.stdout.isatty() else Console(file=out, width=200)
+        return Console(file=out) if self.stdout.isatty() else Console(file=out, width=240)
 
     def print_json(self, value: Any) -> None:
         """Print `value` as JSON, indented by two, text as it is, keys in the order given."""
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
-    def print_rows(self, rows: Sequence[Row], columns: Sequence[str], *, style: str, empty: str) -> None:
+    def print_rows(
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[str],
+        *,
+        style: str,
+        empty: str,
+        narrow: Sequence[str] = (),
+    ) -> None:
         """Print `rows` as a table of `columns`, or as a JSON array of whole rows.
 
         Args:
@@ -70,6 +82,7 @@ class OperatorCommand(BaseCommand):
             columns: the keys that the table shows, in order.
             style: `table` or `json`.
             empty: the sentence that stands in place of a table without rows.
+            narrow: the columns to do with where the terminal has less than 160.
         """
         if style == "json":
             self.print_json(rows)
@@ -77,11 +90,14 @@ class OperatorCommand(BaseCommand):
             self.stdout.write(empty)
         else:
             table = Table(box=None, header_style="bold", pad_edge=False)
-            for column in columns:
-                table.add_column(column.replace("_", " "), overflow="fold")
+            console = self.console
+            shown = narrow if narrow and console.width < 160 else columns
+            for column in shown:
+                title = column.replace("_", " ")
+                table.add_column(title, overflow="fold", no_wrap=column in ("id", "status"))
             for row in rows:
-                table.add_row(*(_cell(row[column]) for column in columns))
-            self.console.print(table)
+                table.add_row(*(_cell(row[column]) for column in shown))
+            console.print(table)
 
 
 def _sentences(error: ValidationError) -> list[str]:

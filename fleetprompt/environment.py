@@ -116,6 +116,10 @@ class Environment(BaseSettings):
         return dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
 
 
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "127.0.0.1", "[::1]") or host.endswith(".localhost")
+
+
 def read() -> Environment:
     """Read and check the environment.
 
@@ -127,11 +131,17 @@ def read() -> Environment:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
         raise ImproperlyConfigured("; ".join(wrong)) from None
-    if not environment.debug:
+    if environment.debug:
+        if public := [host for host in environment.allowed_hosts if not _is_loopback(host)]:
+            raise ImproperlyConfigured(
+                f"ALLOWED_HOSTS: {public[0]} is refused while DEBUG is on, which serves this machine "
+                "only; set DEBUG=0"
+            )
+    else:
         if environment.secret_key == DEVELOPMENT_SECRET_KEY:
             raise ImproperlyConfigured(
                 "SECRET_KEY: the development key is refused while DEBUG is off; "
-                "set a secret of 50 or more random characters, or DEBUG=1 on your own machine"
+                "set a secret of 32 or more random characters, or DEBUG=1 on your own machine"
             )
         if not environment.allowed_hosts:
             raise ImproperlyConfigured(

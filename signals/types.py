@@ -12,6 +12,8 @@ from fleetprompt.errors import Refused
 NAME_LENGTH = 255
 KEY_LENGTH = 512
 ID_LENGTH = 255
+JSON_BYTES = 64 * 1024
+JSON_DEPTH = 50
 
 # A day from the ends of the calendar, so that a time exists in every time zone.
 _EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
@@ -83,20 +85,27 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
         field: what the error calls the value.
 
     Raises:
-        Refused: not a mapping; or it holds something JSON has no form for (a set, NaN, a
-            UUID object, a key that is no text), or text with NUL or unpaired surrogates.
+        Refused: not a mapping; more than 64 KiB as JSON, or more than 50 levels deep; or it holds
+            something JSON has no form for (a set, NaN, a UUID object, a key that is no text), or
+            text with NUL or unpaired surrogates.
     """
     if not isinstance(value, Mapping):
         raise Refused(f"{field}: expected an object; got {type(value).__name__}")
     try:
         text = json.dumps(dict(value), allow_nan=False)
-        _check_storable(field, value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"{field}: expected JSON values; {error}") from error
-    return dict(json.loads(text))
+    _check_storable(field, value)
+    plain = dict(json.loads(text))
+    size = len(json.dumps(plain, ensure_ascii=False).encode())
+    if size > JSON_BYTES:
+        raise Refused(f"{field}: expected at most {JSON_BYTES} bytes as JSON; got {size}")
+    return plain
 
 
-def _check_storable(field: str, value: object) -> None:
+def _check_storable(field: str, value: object, depth: int = 0) -> None:
+    if depth > JSON_DEPTH:
+        raise Refused(f"{field[:80]}…: expected at most {JSON_DEPTH} levels of nesting")
     if isinstance(value, str) and not is_storable(value):
         raise Refused(f"{field}: expected text without NUL or unpaired surrogates")
     if isinstance(value, Mapping):
@@ -104,10 +113,10 @@ def _check_storable(field: str, value: object) -> None:
             if not isinstance(key, str):
                 raise Refused(f"{field}: expected text as keys; got {key!r}")
             _check_storable(field, key)
-            _check_storable(f"{field}.{key}", item)
+            _check_storable(f"{field}.{key}", item, depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check_storable(f"{field}[{index}]", item)
+            _check_storable(f"{field}[{index}]", item, depth + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,15 @@ def first_handler_in(path: str) -> Iterator[None]:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Handler) and value.__module__ == module.__name__
     ]
+    # Whoever followed the document has the same directive already.
+    own = registry._handlers.pop(handler.name, None)
     registry.register(handler)
     try:
         yield
     finally:
         del registry._handlers[handler.name]
+        if own:
+            registry.register(type(own))
 
 
 def test_the_readmes_own_directive_works(forum):

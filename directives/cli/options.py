@@ -100,7 +100,7 @@ def json_object(option: str, text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"{option}: expected a JSON object; {error}") from None
     if not isinstance(value, dict):
         raise CommandError(f"{option}: expected a JSON object; got {type(value).__name__}")

@@ -1,6 +1,8 @@
 """The subcommand `request`: one directive from the command line, or many from a file."""
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,7 +145,8 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def _size(file: IO[bytes]) -> int | None:
-    return Path(file.name).stat().st_size if isinstance(file.name, str) and file.seekable() else None
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _lines(file: IO[bytes], default_name: str | None, advance: Any) -> Iterator[Line]:
@@ -162,7 +165,7 @@ def _lines(file: IO[bytes], default_name: str | None, advance: Any) -> Iterator[
 def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
     try:
         value = json.loads(raw.decode("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidPayload(f"expected one JSON object; {error}") from None
     if not isinstance(value, dict):
         raise InvalidPayload(f"expected one JSON object; got {type(value).__name__}")

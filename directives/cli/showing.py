@@ -41,8 +41,8 @@ def types(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print a tenant's directives, newest first."""
-    if options["limit"] < 1:
-        raise CommandError("--limit: expected 1 or more")
+    if not 1 <= options["limit"] <= 1_000_000:
+        raise CommandError("--limit: expected 1 to 1000000")
     with in_tenant(options["tenant"]):
         found = Directive.objects.all()
         if options["status"]:
@@ -59,6 +59,7 @@ def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
         ["id", "name", "status", "attempts", "subject", "actor", "reason", "created"],
         style=options["format"],
         empty="No directives match. Request one with `directive request`.",
+        narrow=["id", "name", "status", "attempts"],
     )
 
 
@@ -75,31 +76,34 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
         command.print_json({"directive": found, "timeline": [rows.signal_row(s) for s in timeline]})
         return
     command.console.print(_facts(directive))
-    command.console.print(_timeline(timeline))
+    command.console.print("[bold]Timeline[/bold]")
+    for signal in timeline:
+        command.console.print(_moment(signal), overflow="fold")
     if lost := directive.metadata.get(journal.LOST):
         command.stdout.write(f"Signals that could not be written: {', '.join(lost)}")
 
 
 def _facts(directive: Directive) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for key, value in rows.directive_row(directive).items():
         if value not in ("", None, {}):
-            text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
-            table.add_row(f"[bold]{key.replace('_', ' ')}[/bold]", escape(text))
+            table.add_row(f"[bold]{key.replace('_', ' ')}[/bold]", escape(_text(value)))
     return table
 
 
-def _timeline(signals: list[Signal]) -> Table:
-    table = Table(title="Timeline", title_justify="left", header_style="bold", box=None)
-    for column in ("time", "signal", "attempt", "actor", "details"):
-        table.add_column(column, overflow="fold")
-    for signal in signals:
-        details = {k: v for k, v in signal.payload.items() if k not in ("name", "attempt") and v}
-        table.add_row(
-            f"{timezone.localtime(signal.recorded_at):%Y-%m-%d %H:%M:%S.%f}"[:-3],
-            signal.name,
-            str(signal.payload.get("attempt", "")),
-            escape(str(signal.actor)),
-            escape(", ".join(f"{key}: {value}" for key, value in details.items())),
-        )
-    return table
+def _moment(signal: Signal) -> str:
+    when = f"{timezone.localtime(signal.recorded_at):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    attempt = f"attempt {signal.payload['attempt']}" if signal.payload.get("attempt") else ""
+    details = [
+        f"\n    {key}: {_text(value)}"
+        for key, value in signal.payload.items()
+        if key not in ("name", "attempt") and value not in ("", None, {})
+    ]
+    line = f"{when}  {signal.name:<25}  {attempt:<10}  {signal.actor}".rstrip()
+    return escape(line + "".join(details))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

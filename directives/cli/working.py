@@ -32,7 +32,8 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
     if options["format"] == "table":
         counts = Counter(row["outcome"] for row in found)
         summary = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in counts.items())
-        command.stdout.write(f"{len(found)} attempts: {summary}." if found else "Nothing was due.")
+        attempts = "1 attempt" if len(found) == 1 else f"{len(found)} attempts"
+        command.stdout.write(f"{attempts}: {summary}." if found else "Nothing was due.")
 
 
 def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:

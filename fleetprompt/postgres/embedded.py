@@ -71,9 +71,11 @@ def stop(folder: Path) -> bool:
 
 
 def running(folder: Path) -> Path | None:
-    """Return the directory of the socket on which the server in `folder` answers; None if it does not."""
-    socket = socket_directory(folder)
-    return socket if socket and _answers(socket) else None
+    """Return the directory of the socket of the server in `folder`; None when it does not run.
+
+    It may run and not answer: while it recovers from a crash, or when its connections are used up.
+    """
+    return socket_directory(folder) if _server_pid(folder) else None
 
 
 def socket_directory(folder: Path) -> Path | None:
@@ -92,9 +94,26 @@ def _connect(socket: Path, database: str = "postgres") -> "psycopg.Connection[An
 def _answers(socket: Path, database: str = "postgres") -> bool:
     try:
         _connect(socket, database).close()
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if "too many clients" in str(error) or "connection slots" in str(error):
+            raise EmbeddedServerError(f"the embedded PostgreSQL is busy: {error}") from error
         return False
     return True
+
+
+def _server_pid(folder: Path) -> int | None:
+    """Return the number of the server's process; None when the pid file is none, or somebody else's."""
+    try:
+        pid = int((folder / "postmaster.pid").read_text().split("\n", 1)[0])
+        process = psutil.Process(pid)
+        # A server works in its data folder, also after that was moved; its command line does not follow.
+        if str(folder.resolve()) in process.cmdline() or Path(process.cwd()) == folder.resolve():
+            return pid
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+    except psutil.AccessDenied:
+        return pid
+    return None
 
 
 def _start(folder: Path) -> Path:
@@ -102,7 +121,7 @@ def _start(folder: Path) -> Path:
     failure = _run_wheel(folder)
     deadline = time.monotonic() + START_SECONDS
     while True:
-        if socket := running(folder):
+        if (socket := running(folder)) and _answers(socket):
             return socket
         if time.monotonic() > deadline or (failure and not socket_directory(folder)):
             log = folder / "log"
@@ -138,18 +157,11 @@ def _remove_stale_locks(folder: Path) -> None:
     The number may be another folder's server by now, or a dead one's that nobody has buried yet; the
     lock beside the socket has the same number and would keep PostgreSQL from starting too.
     """
-    pid_file = folder / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
-        if str(folder.resolve()) in psutil.Process(pid).cmdline():
-            return
-    except (FileNotFoundError, psutil.AccessDenied):
+    if _server_pid(folder):
         return
-    except (ValueError, psutil.NoSuchProcess):
-        pass
     if socket := socket_directory(folder):
         (socket / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
-    pid_file.unlink(missing_ok=True)
+    (folder / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _create_database(socket: Path, name: str) -> None:

@@ -2,13 +2,15 @@
 
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.http.request import validate_host
 from django_tenants.utils import schema_exists
 
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
+
+DEADLOCK = "40P01"
 
 
 def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
@@ -54,17 +56,33 @@ def delete_tenant(slug: str) -> None:
     Raises:
         ValidationError: there is no such tenant.
     """
-    with transaction.atomic():
-        tenant = Tenant.objects.select_for_update().filter(slug=slug).first()
-        if tenant is None:
-            raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
-        tenant.delete(force_drop=True)
+    # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
+    if not Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED):
+        raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
+    for last in (False,) * 9 + (True,):
+        try:
+            with transaction.atomic():
+                Tenant.objects.select_for_update().get(slug=slug).delete(force_drop=True)
+            return
+        except OperationalError as error:
+            # A worker that was in the middle of something holds locks in another order.
+            if last or getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
+                raise
 
 
 def ensure_shared_tables() -> None:
     """Make the public schema's tables when the database has none; never touch an existing set."""
-    if not MigrationRecorder(connection).has_table():
-        call_command("migrate_schemas", shared=True, verbosity=0)
+    if MigrationRecorder(connection).has_table():
+        return
+    with connection.cursor() as cursor:
+        # Held by the session: two first commands on an empty database must not both migrate it.
+        cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
+    try:
+        if Tenant._meta.db_table not in connection.introspection.table_names():
+            call_command("migrate_schemas", shared=True, verbosity=0)
+    finally:
+        # Migrating may have ended the session, and the lock with it; ending it here does no harm.
+        connection.close()
 
 
 def _normalised_domain(domain: str) -> str:

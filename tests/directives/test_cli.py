@@ -152,7 +152,7 @@ def test_list_shows_the_newest_first_and_filters(forum):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--limit", "0"], "--limit: expected 1 or more"),
+        (["--limit", "0"], "--limit: expected 1 to"),
         (["--limit", "many"], "Error: argument --limit: invalid int value"),
         (["--status", "done"], "Error: argument --status: invalid choice: 'done'"),
         (["--subject", "post"], "--subject: expected TYPE:ID"),

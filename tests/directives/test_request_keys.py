@@ -181,11 +181,59 @@ def test_a_wish_is_a_new_one_after_somebody_wished_otherwise_even_at_the_same_re
     assert Thread.objects.get().status == "locked"
 
 
-def test_a_wish_that_ended_stays_the_same_wish_until_somebody_wishes_otherwise(forum):
+def test_what_was_canceled_can_be_wished_again(forum):
     canceled = lock(forum).directive
     operations.cancel(canceled.id, actor=TESTER, reason="no")
-    again = lock(forum)
-    assert (again.directive, again.created, again.directive.status) == (canceled, False, "canceled")
+    again, double = lock(forum), lock(forum)
+    assert (again.created, double.created) == (True, False)
+    assert again.directive == double.directive != canceled
+
+
+def test_what_failed_at_a_stale_revision_can_be_wished_again_at_the_right_one(forum):
+    post = forum.posts[0]
+    stale = ask("forum.post.hide", {"post_id": str(post.pk), "expected_revision": 7}).directive
+    assert run(stale).kind == "failed"
+    asked = ask("forum.post.hide", {"post_id": str(post.pk), "expected_revision": 1})
+    assert asked.created
+    assert run(asked.directive).kind == "succeeded"
+
+
+def test_a_subject_named_again_is_no_other_wish(forum):
+    post = str(forum.posts[0].pk)
+    first = ask("forum.post.hide", {"post_id": post})
+    again = ask("forum.post.hide", {"post_id": post, "subject": {"type": "forum.post", "id": post}})
+    assert (again.directive, again.created) == (first.directive, False)
+
+
+@pytest.mark.parametrize("put_off", ["planned", "snoozed"])
+def test_what_is_put_off_does_not_swallow_a_wish_for_now(forum, put_off):
+    later = timezone.now() + timedelta(days=7)
+    planned = lock(forum, scheduled_at=later if put_off == "planned" else None).directive
+    if put_off == "snoozed":
+        operations.snooze(planned.id, later, actor=TESTER, reason="not yet")
+    urgent, double = lock(forum), lock(forum)
+    assert (urgent.created, double.created) == (True, False)
+    runner.run_due()
+    assert Thread.objects.get().status == "locked"
+    planned.refresh_from_db()
+    assert planned.status == "requested", "and the plan stands"
+
+
+def test_an_urgent_wish_is_not_mistaken_for_one_of_a_long_plan(forum):
+    now = timezone.now()
+    for days, step in enumerate((lock, unlock, lock, unlock)):
+        step(forum, scheduled_at=now + timedelta(days=days) if days else None)
+    assert unlock(forum).created
+    runner.run_due()
+    assert Thread.objects.get().status == "open"
+
+
+def test_overlapping_batches_in_opposite_order_do_not_lock_each_other_out(forum):
+    items = [("forum.post.hide", {"post_id": str(uuid4())}) for _ in range(300)]
+    answers = in_threads(
+        lambda: request_many(items, actor=TESTER), lambda: request_many(items[::-1], actor=TESTER)
+    )
+    assert sum(requested.created for answer in answers for requested in answer) == 300
 
 
 STEPS = st.lists(

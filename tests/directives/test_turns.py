@@ -23,7 +23,8 @@ def ask_roaming(count):
 def test_a_full_batch_sends_the_next_wake_up_and_ends_the_turn(alpha, settings):
     settings.DIRECTIVES_BATCH = 3
     ask_roaming(7)
-    for executed, sent, done in ((3, 1, 3), (3, 2, 6), (1, 2, 7), (0, 2, 7)):
+    for executed, sent, done in ((3, 2, 3), (3, 2, 6), (1, 0, 7), (0, 0, 7)):
+        lose_wake_ups()
         assert runner.take_turn() == executed
         assert messages() == sent
         assert Directive.objects.filter(status="succeeded").count() == done
@@ -41,9 +42,10 @@ def test_a_turn_that_takes_too_long_ends_with_a_wake_up(alpha, settings):
     settings.DIRECTIVES_TURN = 0
     asked = [ask_animal("work") for _ in range(3)]
     lose_wake_ups()
-    for turn in (1, 2, 3):
+    for sent in (1, 1, 0):
+        lose_wake_ups()
         assert runner.take_turn() == 1
-        assert messages() == turn
+        assert messages() == sent, "one while something is left"
     assert states(*asked) == ["succeeded"] * 3
 
 
@@ -62,6 +64,35 @@ def test_a_turn_stands_for_all_wake_ups_of_its_tenant_and_for_no_other(database)
 def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
     ask_animal("roam", scheduled_at=timezone.now() + timedelta(hours=1))
     assert tasks.work("alpha") == 0
+    assert messages() == 1
+
+
+def test_what_waits_behind_a_full_batch_is_woken_when_it_is_done(alpha, settings):
+    settings.DIRECTIVES_BATCH = 2
+    asked = [ask_animal("work", animal) for animal in ("cat", "dog") * 2]
+    assert tasks.work("alpha") == 2
+    joined = messages()
+    assert joined
+    assert tasks.work("alpha") == 2
+    assert states(*asked) == ["succeeded"] * 4
+
+
+def test_a_turn_that_breaks_leaves_a_wake_up(alpha):
+    ask_animal("work")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE directives_directive RENAME TO directives_gone")
+    try:
+        with pytest.raises(Exception, match="directives_directive"):
+            tasks.work("alpha")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE directives_gone RENAME TO directives_directive")
+    assert messages() == 1
+
+
+def test_running_a_few_leaves_a_wake_up_for_the_others(alpha):
+    ask_roaming(3)
+    assert len(runner.run_due(2)) == 2
     assert messages() == 1
 
 

@@ -74,5 +74,6 @@ class Command(OperatorCommand):
         for row in report.refused:
             self.stderr.write(f"line {row.line}: {row.error}")
         self.stdout.write(
-            f"{report.imported} imported, {report.repeated} repeated, {len(report.refused)} refused."
+            f"{report.imported} imported, {report.repeated} repeated, {len(report.refused)} refused; "
+            f"thread {report.thread_id or 'not made'}."
         )
