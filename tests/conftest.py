@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
+from fasteners import InterProcessLock
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
@@ -15,12 +17,16 @@ from tests.support import TENANTS, Forum, empty_tenants, make_forum
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
     """Make the test database. pytest-django's own version does so only for tests with its marker."""
+    lock = InterProcessLock(settings.BASE_DIR / "var" / "tests.lock")
+    if not lock.acquire(blocking=False):
+        pytest.exit("Another run of the tests uses this checkout; wait for its end.", returncode=1)
     with django_db_blocker.unblock():
         databases = setup_databases(verbosity=0, interactive=False)
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
         connection.close()
         teardown_databases(databases, verbosity=0)
+    lock.release()
 
 
 @pytest.fixture(scope="session")

@@ -101,8 +101,11 @@ def _heading(console: Console, scene: Scene, text: str) -> None:
 
 def _figures(console: Console, story: Story) -> None:
     found = figures.of(story)
-    names = ("requested", "succeeded", "failed", "rerun_requested", "discarded", "snoozed")
-    counts = ", ".join(f"{found.counts.get(name, 0)} {name.removesuffix('_requested')}" for name in names)
+    counts = (
+        f"{found.counts['requested']} requested, {found.counts['succeeded']} succeeded, "
+        f"{found.counts['failed']} of them after it failed and was rerun, "
+        f"{found.counts['snoozed']} snoozed. {found.counts['discarded']} run discarded"
+    )
     console.print()
     console.print(Text(f"Run {story.run} in figures", "bold"))
     console.print(f"Directives: {counts}.")

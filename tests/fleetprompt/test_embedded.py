@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -70,6 +71,32 @@ def test_committed_rows_survive_a_killed_server(checkout):
     os.kill(_pid(checkout.data), signal.SIGKILL)
     wait_until(lambda: not embedded.running(checkout.data), "the server is gone")
     assert "pier" in checkout.manage("tenant", "list").stdout
+
+
+def test_a_server_whose_connections_are_used_up_is_busy_and_not_gone(checkout):
+    checkout.manage("embedded", "start")
+    socket = embedded.socket_directory(checkout.data)
+    taken = []
+    with suppress(psycopg.OperationalError):
+        while len(taken) < 1000:
+            taken.append(psycopg.connect(host=str(socket), user="postgres", dbname="postgres"))
+    refused = checkout.manage("tenant", "list")
+    assert "is busy" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert checkout.manage("embedded", "status").stdout.startswith("Running.")
+    for connection in taken:
+        connection.close()
+
+
+def test_a_moved_checkout_finds_its_server_again(new_checkout):
+    checkout = new_checkout()
+    checkout.manage("embedded", "start")
+    moved = type(checkout)(checkout.folder.with_name(f"{checkout.folder.name}-moved"), checkout.user)
+    checkout.folder.rename(moved.folder)
+    assert embedded.running(moved.data)
+    assert moved.manage("embedded", "stop").stdout == "Stopped.\n"
+    assert not embedded.running(moved.data)
+    moved.folder.rename(checkout.folder)
 
 
 @pytest.mark.parametrize("stranger", ["a process that is no server", "the server of another folder"])

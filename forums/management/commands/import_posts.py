@@ -74,6 +74,7 @@ class Command(OperatorCommand):
         for row in report.refused:
             self.stderr.write(f"line {row.line}: {row.error}")
         self.stdout.write(
-            f"{report.imported} imported, {report.repeated} repeated, {len(report.refused)} refused; "
-            f"thread {report.thread_id or 'not made'}."
+            f"{report.imported} imported, {report.repeated} repeated, {len(report.refused)} refused."
         )
+        if report.thread_id:
+            self.stdout.write(f"Thread: {report.thread_id}")
