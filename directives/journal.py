@@ -72,6 +72,8 @@ def write(signals: Sequence[Signal], *, again: bool = False) -> list[Signal]:
     Args:
         again: whether an earlier attempt of the directive may have left signals with the same keys.
     """
+    if not signals:
+        return []
     try:
         with transaction.atomic():
             bus.record([repeatable(signal) for signal in signals] if again else signals)
