@@ -36,7 +36,7 @@ def execute(directive: Directive, tenant: Tenant) -> Outcome:
     """
     handler = registry.find(directive.name)
     try:
-        _begin(directive, handler)
+        _begin(directive)
         _attempt(directive, handler, tenant)
     except Superseded as error:
         logger.warning("%s", error)
@@ -52,7 +52,7 @@ def timeout_of(directive: Directive) -> float:
     return handler.timeout if handler else Handler.timeout
 
 
-def _begin(directive: Directive, handler: AnyHandler | None) -> None:
+def _begin(directive: Directive) -> None:
     with transaction.atomic(durable=True):
         if directive.attempt == 1:
             # Not waiting for the disk can lose this note when the database server itself crashes, and

@@ -51,7 +51,14 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One item that may be stored."""
+    """One item that may be stored.
+
+    Args:
+        parsed: the payload as the handler's model.
+        payload: the payload in its normalised JSON form.
+        key: the caller's own key, if there is one.
+        scheduled_at: when it is wanted, unless now.
+    """
 
     handler: AnyHandler
     parsed: Any

@@ -27,20 +27,17 @@ def fact(
     *,
     tenant: str,
     actor: Actor | None = None,
-    attempt: int | None = None,
 ) -> Signal:
     """Return one signal about the directive, not stored yet.
 
     Args:
         tenant: the active tenant's slug, part of the dedupe key.
         actor: who did it; the directive's own actor by default.
-        attempt: the attempt that it belongs to; the directive's current one by default.
     """
-    number = directive.attempt if attempt is None else attempt
     return bus.fact(
         name,
-        {"name": directive.name, "attempt": number, **(payload or {})},
-        dedupe_key=f"{name}:{tenant}:{directive.id}:{number}",
+        {"name": directive.name, "attempt": directive.attempt, **(payload or {})},
+        dedupe_key=f"{name}:{tenant}:{directive.id}:{directive.attempt}",
         actor=actor or directive.actor,
         subject=directive.subject,
         source=SOURCE,

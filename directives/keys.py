@@ -8,31 +8,14 @@ from typing import Any, NamedTuple
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
+from directives.intake import Checked
 from directives.models import Directive
-from directives.registry import AnyHandler
 from signals.types import KEY_LENGTH, check_text
 
 _NOW = datetime.min.replace(tzinfo=UTC)
 """The place of everything that is not for later. The database says what is: clocks may differ."""
 
 Status = Directive.Status
-
-
-class Wish(NamedTuple):
-    """A request that was checked.
-
-    Args:
-        payload: the handler's model.
-        stored: the payload in its normalised JSON form.
-        at: when it is wanted, unless now.
-        key: the caller's own key, if there is one.
-    """
-
-    handler: AnyHandler
-    payload: Any
-    stored: dict[str, Any]
-    at: datetime | None
-    key: str | None
 
 
 class _Entry(NamedTuple):
@@ -53,7 +36,7 @@ def same_payload(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     }
 
 
-def keys(wishes: Sequence[Wish], tenant: str) -> list[str]:
+def keys(wishes: Sequence[Checked], tenant: str) -> list[str]:
     """Return the key of each wish, in order, with a query per handler and one for the lines.
 
     Without a caller's own, it is the handler's, which ends in the subject's revision. A directive
@@ -62,28 +45,29 @@ def keys(wishes: Sequence[Wish], tenant: str) -> list[str]:
     since. Else the key of the next revision is taken. So asking twice is one directive, while lock,
     unlock, lock are three, whether or not any of them has run yet.
     """
-    subjects = [wish.handler.subject(wish.payload) for wish in wishes]
+    subjects = [wish.handler.subject(wish.parsed) for wish in wishes]
     revisions = _revisions(wishes, [subject.id if subject else None for subject in subjects])
-    lines = [wish.handler.ordering_key(wish.payload) for wish in wishes]
+    lines = [wish.handler.ordering_key(wish.parsed) for wish in wishes]
     histories = _histories(set(lines) - {""})
     found = []
     for wish, line, revision in zip(wishes, lines, revisions, strict=True):
         history = histories[line] if line else []
         key = wish.key or _default_key(wish, tenant, revision, history)
         if line and all(entry.key != key for entry in history):
-            history.append(_Entry(key, wish.handler.name, Status.REQUESTED, wish.at or _NOW, wish.stored))
+            place = wish.scheduled_at or _NOW
+            history.append(_Entry(key, wish.handler.name, Status.REQUESTED, place, wish.payload))
         found.append(key)
     return found
 
 
-def _default_key(wish: Wish, tenant: str, revision: int, history: Sequence[_Entry]) -> str:
+def _default_key(wish: Checked, tenant: str, revision: int, history: Sequence[_Entry]) -> str:
     known = {entry.key: index for index, entry in enumerate(history)}
     otherwise = max(
         (index for index, entry in enumerate(history) if _is_otherwise(entry, wish)), default=-1
     )
     key = ""
     while True:
-        previous, key = key, wish.handler.idempotency_key(wish.payload, tenant=tenant, revision=revision)
+        previous, key = key, wish.handler.idempotency_key(wish.parsed, tenant=tenant, revision=revision)
         check_text("idempotency_key", key, length=KEY_LENGTH, required=True)
         index = known.get(key)
         # A key without a revision stands for the same wish, whatever happened since.
@@ -92,24 +76,24 @@ def _default_key(wish: Wish, tenant: str, revision: int, history: Sequence[_Entr
         revision += 1
 
 
-def _is_otherwise(entry: _Entry, wish: Wish) -> bool:
+def _is_otherwise(entry: _Entry, wish: Checked) -> bool:
     return (
         entry.name != wish.handler.name
         and entry.status != Status.CANCELED
-        and entry.place <= (wish.at or _NOW)
+        and entry.place <= (wish.scheduled_at or _NOW)
     )
 
 
-def _is_same(entry: _Entry, wish: Wish) -> bool:
-    if entry.name != wish.handler.name or not same_payload(entry.payload, wish.stored):
+def _is_same(entry: _Entry, wish: Checked) -> bool:
+    if entry.name != wish.handler.name or not same_payload(entry.payload, wish.payload):
         return False
     if entry.status == Status.SUCCEEDED:
-        return wish.at is None
+        return wish.scheduled_at is None
     waits = entry.status in (Status.REQUESTED, Status.RUNNING)
-    return waits and entry.place <= (wish.at or _NOW)
+    return waits and entry.place <= (wish.scheduled_at or _NOW)
 
 
-def _revisions(wishes: Sequence[Wish], subject_ids: Sequence[str | None]) -> list[int]:
+def _revisions(wishes: Sequence[Checked], subject_ids: Sequence[str | None]) -> list[int]:
     """Return the revision of each wish's subject, 0 without one."""
     handlers, ids = {}, defaultdict(set)
     for wish, subject_id in zip(wishes, subject_ids, strict=True):

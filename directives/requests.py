@@ -140,10 +140,7 @@ def _store(
     checked: Sequence[Checked | Refused], common: Common, tenant: Tenant
 ) -> list[Requested | Refused]:
     good = [item for item in checked if isinstance(item, Checked)]
-    wishes = [
-        keys.Wish(item.handler, item.parsed, item.payload, item.scheduled_at, item.key) for item in good
-    ]
-    rows = [_row(item, key, common) for item, key in zip(good, keys.keys(wishes, tenant.slug), strict=True)]
+    rows = [_row(item, key, common) for item, key in zip(good, keys.keys(good, tenant.slug), strict=True)]
     # The constraint decides who was first, not a look before the insert. In the order of the keys,
     # two batches that overlap wait for each other instead of locking each other out.
     by_key = sorted(rows, key=lambda row: row.idempotency_key)

@@ -92,15 +92,14 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise Refused(f"{field}: expected an object; got {type(value).__name__}")
     try:
-        text = json.dumps(dict(value), allow_nan=False)
+        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"{field}: expected JSON values; {error}") from error
     _check_storable(field, value)
-    plain = dict(json.loads(text))
-    size = len(json.dumps(plain, ensure_ascii=False).encode())
+    size = len(text.encode())
     if size > JSON_BYTES:
         raise Refused(f"{field}: expected at most {JSON_BYTES} bytes as JSON; got {size}")
-    return plain
+    return dict(json.loads(text))
 
 
 def _check_storable(field: str, value: object, depth: int = 0) -> None:

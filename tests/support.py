@@ -129,7 +129,7 @@ def crash(directive: Directive, *, begun: bool = True) -> None:
     """Leave the directive as a worker does that dies: claimed, begun unless told otherwise, silent."""
     claimed = claim(directive)
     if begun:
-        execution._begin(claimed, None)
+        execution._begin(claimed)
     expire_lease(directive)
 
 

@@ -74,7 +74,7 @@ def test_an_attempt_that_comes_back_from_the_dead_is_refused_with_all_it_did(alp
 def test_an_attempt_that_fails_after_it_was_taken_over_leaves_no_trace(alpha):
     directive = ask_animal("stumble", times=1)
     stale = claim(directive)
-    execution._begin(stale, None)
+    execution._begin(stale)
     expire_lease(directive)
     assert run(directive).kind == Kind.SUCCEEDED
     before = Directive.objects.values().get()

@@ -172,7 +172,7 @@ class Walk(RuleBasedStateMachine):
             attempt = claim(self.stored(one))
             self.world.claim(one)
             if begun:
-                execution._begin(attempt, None)
+                execution._begin(attempt)
             one.begun = begun
 
     @rule(one=directives)
