@@ -11,8 +11,9 @@ class DirectivesConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the handlers of all installed apps, and keep permissions and the sweep in step with them."""
-        from directives import permissions, queue, registry
+        from directives import queue, registry, roles
 
         registry.discover()
-        post_migrate.connect(permissions.create, sender=self)
+        post_migrate.connect(roles.create_permissions, sender=self)
+        post_migrate.connect(roles.create_groups, sender=roles.last_app())
         post_migrate.connect(queue.schedule_sweep)

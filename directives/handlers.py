@@ -8,12 +8,24 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from directives import subjects
 from directives.errors import InvalidPayload
 from directives.models import REASON_LENGTH, Directive
 from directives.retry import RetryPolicy
 from signals import bus
 from signals.models import Signal
 from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Says of a payload's field that it holds the id of a subject: `Annotated[UUID, Reference(…)]`.
+
+    Args:
+        type: the subject's type, such as `forum.post`.
+    """
+
+    type: str
 
 
 class SubjectReference(BaseModel):
@@ -116,30 +128,44 @@ class Handler(Generic[PayloadT]):
     """The name of the directive that undoes this one."""
     ordered: ClassVar[bool] = True
     """Whether directives on one subject run one at a time, in the order of their requests."""
+    subject_field: ClassVar[str] = ""
+    """The payload's field, a `Reference`, that says what it is about; it is offered on such records."""
+    becomes: ClassVar[str] = ""
+    """The status that the subject has afterwards, if it always is the same one."""
+    for_moderators: ClassVar[bool] = True
+    """Whether the ready-made group Moderator may request and snooze it."""
 
     @property
-    def permission(self) -> str:
-        """The permission that a user needs to request it, as Django writes permissions."""
-        return f"directives.{self.permission_codename}"
+    def summary(self) -> str:
+        """What it does, in one sentence for people."""
+        return self.description or (type(self).__doc__ or "").strip().partition("\n")[0]
 
     @property
-    def permission_codename(self) -> str:
-        """The permission's name in the database, at most 100 characters."""
-        codename = f"request_{self.name}"
-        if len(codename) <= 100:
-            return codename
-        return f"{codename[:83]}_{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+    def subject_type(self) -> str:
+        """The type of subject that `subject_field` names; empty without one."""
+        return self.references().get(self.subject_field, "")
+
+    def references(self) -> Mapping[str, str]:
+        """Return the payload's fields that hold ids of subjects, with the subjects' types."""
+        return {
+            name: mark.type
+            for name, info in self.Payload.model_fields.items()
+            for mark in info.metadata
+            if isinstance(mark, Reference)
+        }
 
     def subject(self, payload: PayloadT) -> Subject | None:
         """Return what the directive is about; None when it is not about one thing."""
-        return None
+        if not self.subject_field:
+            return None
+        return Subject(self.subject_type, str(getattr(payload, self.subject_field)))
 
     def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
         """Return the current revision of each subject that exists, in one query.
 
-        A subject type without revisions keeps this default: its keys end in revision 0.
+        For a subject type without revisions that is none: its keys end in revision 0.
         """
-        return {}
+        return subjects.revisions(self.subject_type, subject_ids)
 
     def idempotency_key(self, payload: PayloadT, *, tenant: str, revision: int) -> str:
         """Return the key of a request that brings none of its own; at most 512 characters.

@@ -41,7 +41,7 @@ class Common:
         """Refuse a handler that the actor may not request, looking only once in a batch."""
         if handler.name not in self.refusals:
             try:
-                permissions.check(self.actor, handler.permission, f"request {handler.name}")
+                permissions.check(self.actor, "request", handler.name)
                 self.refusals[handler.name] = None
             except PermissionRefused as refusal:
                 self.refusals[handler.name] = refusal

@@ -59,11 +59,8 @@ class Directive(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        permissions = [
-            ("snooze_directive", "Can snooze directives"),
-            ("cancel_directive", "Can cancel directives"),
-            ("rerun_directive", "Can rerun directives"),
-        ]
+        # Nobody adds, changes or deletes a directive as a row; `permissions` makes those that count.
+        default_permissions = ["view"]
         indexes = [
             models.Index(fields=["queued_at", "id"], name="directive_due", condition=Q(status="requested")),
             models.Index(

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from directives import journal, lifecycle, permissions, queue, registry
-from directives.errors import Refused
+from directives.errors import DirectiveNotFound, Refused
 from directives.intake import check_reason
 from directives.models import Directive
 from directives.retry import RetryPolicy
@@ -23,7 +23,7 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
     Args:
         directive_id: a directive of the active tenant.
         until: when it becomes due, with a time zone, in the future.
-        actor: who does it; users need the permission `directives.snooze_directive`.
+        actor: who does it; users need the permission to snooze directives of its name.
         reason: why, 1 to 1,000 characters.
 
     Returns:
@@ -37,7 +37,7 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
     if until <= timezone.now():
         raise Refused(f"until: expected a time in the future; got {until.isoformat()}")
     with transaction.atomic():
-        _check(actor, "snooze", reason)
+        _check(directive_id, actor, "snooze", reason)
         directive = lifecycle.snooze(directive_id, until)
         _record(directive, "directive.snoozed", actor, reason, until=until.isoformat())
         queue.wake(active_tenant(), at=until)
@@ -49,14 +49,14 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
 def cancel(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     """End a requested directive that has not run; a rerun can bring it back.
 
-    Args and returns as for `snooze`; users need `directives.cancel_directive`.
+    Args and returns as for `snooze`; users need the permission to cancel.
 
     Raises:
         Refused: naming the argument, the permission or the status that does not allow it.
     """
     directive_id = parse_id(directive_id)
     with transaction.atomic():
-        _check(actor, "cancel", reason)
+        _check(directive_id, actor, "cancel", reason)
         directive = lifecycle.cancel(directive_id)
         _record(directive, "directive.canceled", actor, reason)
         if directive.ordering_key:
@@ -67,16 +67,14 @@ def cancel(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
 def rerun(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     """Have a directive that ended run once more, at the end of its line, with its attempts counted on.
 
-    Args and returns as for `snooze`; users need `directives.rerun_directive`.
+    Args and returns as for `snooze`; users need the permission to rerun.
 
     Raises:
         Refused: naming the argument, the permission or the status that does not allow it.
     """
     directive_id = parse_id(directive_id)
     with transaction.atomic():
-        _check(actor, "rerun", reason)
-        name = Directive.objects.filter(pk=directive_id).values_list("name", flat=True).first()
-        handler = registry.find(name or "")
+        handler = registry.find(_check(directive_id, actor, "rerun", reason))
         policy = handler.retry if handler else RetryPolicy()
         directive = lifecycle.rerun(directive_id, policy.max_attempts)
         _record(directive, "directive.rerun_requested", actor, reason)
@@ -96,10 +94,15 @@ def parse_id(value: UUID | str) -> UUID:
         raise Refused(f"id: expected a UUID; got {str(value)[:80]!r}") from None
 
 
-def _check(actor: Actor, action: str, reason: str) -> None:
+def _check(directive_id: UUID, actor: Actor, action: str, reason: str) -> str:
+    """Check what does not depend on the status; return the directive's name."""
     active_tenant()
     check_reason(reason, required=True)
-    permissions.check(actor, f"directives.{action}_directive", f"{action} directives")
+    name = Directive.objects.filter(pk=directive_id).values_list("name", flat=True).first()
+    if name is None:
+        raise DirectiveNotFound(f"id: this tenant has no directive {directive_id}")
+    permissions.check(actor, action, name)
+    return name
 
 
 def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:

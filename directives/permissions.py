@@ -1,46 +1,58 @@
-"""Who may request what: one permission per directive type, made from the registry on migrate."""
+"""Who may do what: for each directive type one permission per action; `roles` makes them on migrate."""
 
+import hashlib
 from typing import Any
 
-from django.apps import AppConfig
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.auth.models import AbstractBaseUser
 
-from directives import registry
 from directives.errors import PermissionRefused
 from directives.models import Directive
-from fleetprompt.tenants.context import is_public
-from signals.types import Actor
+from signals.types import ID_LENGTH, Actor
+
+ACTIONS = ("request", "snooze", "cancel", "rerun")
+"""What a permission can allow; running one now needs `snooze`, since both move its time."""
+
+_CODENAME_LENGTH = 100
 
 
-def create(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
-    """Make the permissions of all directive types that the migrated tenant lacks (on `post_migrate`)."""
-    if is_public():
-        return
-    content_type = ContentType.objects.db_manager(using).get_for_model(Directive)
-    Permission.objects.using(using).bulk_create(
-        [
-            Permission(
-                content_type=content_type,
-                codename=handler.permission_codename,
-                name=f"Can request: {handler.label}"[:255],
-            )
-            for handler in registry.handlers()
-        ],
-        ignore_conflicts=True,
-    )
-
-
-def check(actor: Actor, permission: str, action: str) -> None:
-    """Check that `actor` may do `action`. Agents and the system may; a user needs `permission`.
+def codename(action: str, name: str) -> str:
+    """Return the name in the database, at most 100 characters, of the permission to do an action.
 
     Args:
-        permission: as Django writes it, `app_label.codename`.
-        action: what the error says the user may not do.
+        action: one of `ACTIONS`.
+        name: the directive's name, known here or not.
+    """
+    full = f"{action}_{name}"
+    if len(full) <= _CODENAME_LENGTH:
+        return full
+    return f"{full[:83]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def permission(action: str, name: str) -> str:
+    """Return the permission to do an action, as Django writes it: `app_label.codename`."""
+    return f"{Directive._meta.app_label}.{codename(action, name)}"
+
+
+def allows(user: Any, action: str, name: str) -> bool:
+    """Return whether a user of the active tenant may do an action on directives of a name."""
+    return bool(user.is_active and user.has_perm(permission(action, name)))
+
+
+def actor_of(user: AbstractBaseUser) -> Actor:
+    """Return a user as an actor: the primary key, and the full name or else the login name."""
+    label = getattr(user, "get_full_name", str)() or user.get_username()
+    return Actor("user", str(user.pk), label[:ID_LENGTH])
+
+
+def check(actor: Actor, action: str, name: str) -> None:
+    """Check that `actor` may do `action` on directives named `name`. Agents and the system may.
+
+    Args:
+        action: one of `ACTIONS`.
 
     Raises:
-        PermissionRefused: the user does not exist in this tenant, is inactive, or lacks it.
+        PermissionRefused: the user does not exist in this tenant, is inactive, or lacks the permission.
     """
     if actor.type != "user":
         return
@@ -48,5 +60,6 @@ def check(actor: Actor, permission: str, action: str) -> None:
     user = users.objects.filter(pk=actor.id).first() if actor.id.isdecimal() else None
     if user is None or not user.is_active:
         raise PermissionRefused(f"actor: this tenant has no active user {actor.id!r}")
-    if not user.has_perm(permission):
-        raise PermissionRefused(f"actor: {actor} may not {action}; it needs {permission}")
+    if not allows(user, action, name):
+        needed = permission(action, name)
+        raise PermissionRefused(f"actor: {actor} may not {action} {name}; it needs {needed}")

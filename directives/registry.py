@@ -71,6 +71,11 @@ def handlers() -> list[AnyHandler]:
     return [_handlers[name] for name in sorted(_handlers)]
 
 
+def about(subject_type: str) -> list[AnyHandler]:
+    """Return the handlers whose directives are about subjects of a type, by name."""
+    return [handler for handler in handlers() if handler.subject_type == subject_type]
+
+
 def _modules() -> Iterator[Any]:
     for app in apps.get_app_configs():
         if not module_has_submodule(app.module, "directive_handlers"):
@@ -97,6 +102,11 @@ def _check(handler_class: type[AnyHandler]) -> None:
         raise ImproperlyConfigured(f"{where}: label: expected what people call the directive")
     if handler_class.execute is Handler.execute:
         raise ImproperlyConfigured(f"{where}: execute: expected a method that makes the change")
+    if handler_class.subject_field and not handler_class().subject_type:
+        raise ImproperlyConfigured(
+            f"{where}: subject_field: expected a field of the payload that is a Reference; "
+            f"got {handler_class.subject_field!r}"
+        )
     if handler_class.timeout <= 0:
         raise ImproperlyConfigured(f"{where}: timeout: expected seconds, more than 0")
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fleetprompt import environment
+from fleetprompt import environment, look
 
 BASE_DIR = environment.BASE_DIR
 _env = environment.read()
@@ -12,18 +12,26 @@ SECRET_KEY = _env.secret_key
 ALLOWED_HOSTS = _env.allowed_hosts or [".localhost", "127.0.0.1", "[::1]"]
 PUBLIC_HOSTS = _env.public_hosts
 
+# What both kinds of schema have: the operators have accounts and sessions of their own.
+_ACCOUNT_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.admin",
+]
 SHARED_APPS = [
     "fleetprompt",
     "fleetprompt.tenants",
     "django_tenants",
-    "django.contrib.contenttypes",
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    *_ACCOUNT_APPS,
+    "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_q",
 ]
 TENANT_APPS = [
-    "django.contrib.contenttypes",
-    "django.contrib.auth",
-    "django.contrib.sessions",
+    *_ACCOUNT_APPS,
     "signals",
     "directives",
     "forums",
@@ -45,6 +53,16 @@ DATABASES: dict[str, dict[str, Any]] = {
         "CONN_MAX_AGE": 60,
     }
 }
+# In the public schema, so that clusters on every machine can show themselves to the operators. Keys
+# carry the schema: what is kept for one tenant is never found by another.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "fleetprompt_cache",
+        "KEY_FUNCTION": "django_tenants.cache.make_key",
+        "REVERSE_KEY_FUNCTION": "django_tenants.cache.reverse_key",
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
@@ -54,6 +72,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "fleetprompt.zones.ZoneMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -61,10 +81,20 @@ TEMPLATES = [
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [],
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
     }
 ]
-STATIC_URL = "static/"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "var/static"
+LOGIN_URL = "admin:login"
+UNFOLD_TENANT = look.TENANT
+UNFOLD_OPERATORS = look.OPERATORS
 WSGI_APPLICATION = "fleetprompt.wsgi.application"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 

@@ -2,4 +2,9 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("forums.urls"))]
+from fleetprompt.sites import tenant_site
+
+urlpatterns = [
+    path("admin/", tenant_site.urls),
+    path("", include("forums.urls")),
+]

@@ -3,8 +3,10 @@
 from django.urls import path
 
 from fleetprompt import views
+from fleetprompt.sites import operators_site
 
 urlpatterns = [
     path("", views.index, name="index"),
+    path("admin/", operators_site.urls),
     path("health/", views.health, name="health"),
 ]

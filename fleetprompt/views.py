@@ -9,8 +9,8 @@ from django.views.decorators.http import require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """Say what this host is and where to go."""
     return HttpResponse(
-        "FleetPrompt operators' host. Health: /health/. Each community is served on its own host: "
-        "see `manage.py tenant list`.\n",
+        "FleetPrompt operators' host. Admin: /admin/. Health: /health/. Each community is served on "
+        "its own host: see `manage.py tenant list`.\n",
         content_type="text/plain; charset=utf-8",
     )
 

@@ -27,31 +27,6 @@ class Change:
     revision: int
 
 
-def lock_thread(thread_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Let nobody add posts to a thread. See `set_status` for arguments and errors."""
-    return set_status(Thread, thread_id, Thread.Status.LOCKED, expected_revision)
-
-
-def unlock_thread(thread_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Let people add posts to a thread. See `set_status` for arguments and errors."""
-    return set_status(Thread, thread_id, Thread.Status.OPEN, expected_revision)
-
-
-def hide_post(post_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Hide a post from readers. See `set_status` for arguments and errors."""
-    return set_status(Post, post_id, Post.Status.HIDDEN, expected_revision)
-
-
-def unhide_post(post_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Show a hidden or deleted post again. See `set_status` for arguments and errors."""
-    return set_status(Post, post_id, Post.Status.PUBLISHED, expected_revision)
-
-
-def delete_post(post_id: UUID, *, expected_revision: int | None = None) -> Change:
-    """Mark a post as deleted; its text is kept. See `set_status` for arguments and errors."""
-    return set_status(Post, post_id, Post.Status.DELETED, expected_revision)
-
-
 RecordT = TypeVar("RecordT", Thread, Post)
 
 
@@ -96,9 +71,3 @@ def check_revision(record: Record, expected: int | None) -> None:
             f"expected_revision: {record.subject} is at revision {record.revision}, "
             f"not {expected}: it changed since it was looked at"
         )
-
-
-def revisions(model: type[Record], ids: set[str]) -> dict[str, int]:
-    """Return the revision of each record that exists, by its id as text."""
-    rows = model._default_manager.filter(pk__in=ids).values_list("pk", "revision")
-    return {str(pk): revision for pk, revision in rows}

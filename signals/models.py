@@ -49,6 +49,8 @@ class Signal(models.Model):
     class Meta:
         # A UUIDv7 of one process sorts by time of making, also within a millisecond.
         ordering = ["recorded_at", "id"]
+        default_permissions = ["view"]
+        permissions = [("export_signal", "Can export signals")]
         indexes = [
             models.Index(fields=["subject_type", "subject_id", "recorded_at"], name="signal_subject"),
             models.Index(fields=["causation_id", "recorded_at"], name="signal_causation"),

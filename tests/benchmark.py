@@ -65,7 +65,7 @@ def _plain(ids: list[str]) -> float:
     with in_tenant("benchmark"), _clock() as seconds:
         for pk in ids:
             with transaction.atomic():
-                moderation.hide_post(pk)  # type: ignore[arg-type]
+                moderation.set_status(Post, pk, Post.Status.HIDDEN)  # type: ignore[arg-type]
     return seconds[0]
 
 

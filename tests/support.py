@@ -34,7 +34,20 @@ FORUM_DATA = Path(
     os.environ.get("TEST_FORUM_DATA")
     or Path(settings.BASE_DIR).parent.joinpath("shared", "data", "youtube-spam")
 )
-_KEPT = ("django_migrations", "django_content_type", "auth_permission")
+_KEPT = (
+    "django_migrations",
+    "django_content_type",
+    "auth_permission",
+    "auth_group",
+    "auth_group_permissions",
+)
+_OPERATORS = (
+    "django_admin_log",
+    "django_session",
+    "auth_user_user_permissions",
+    "auth_user_groups",
+    "auth_user",
+)
 
 
 @dataclass
@@ -218,8 +231,8 @@ def empty_tenants() -> None:
         )
         for schema, table in cursor.fetchall():
             cursor.execute(f'DELETE FROM "{schema}"."{table}"')
-        cursor.execute("DELETE FROM public.django_q_ormq")
-        cursor.execute("DELETE FROM public.django_q_task")
+        for table in ("django_q_ormq", "django_q_task", *_OPERATORS):
+            cursor.execute(f"DELETE FROM public.{table}")
         cursor.execute("SET session_replication_role = DEFAULT")
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from directives import permissions
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.models import Signal
@@ -49,8 +50,8 @@ def type_row(handler: AnyHandler) -> Row:
     return {
         "name": handler.name,
         "label": handler.label,
-        "description": handler.description or (handler.__doc__ or "").strip().partition("\n")[0],
-        "permission": handler.permission,
+        "description": handler.summary,
+        "permission": permissions.permission("request", handler.name),
         "inverse": handler.inverse,
         "timeout_seconds": handler.timeout,
         "max_attempts": handler.retry.max_attempts,

@@ -1,21 +1,21 @@
 """The directive `forum.post.create`."""
 
 from typing import Any, Literal
-from uuid import UUID
 
 from pydantic import Field
 
 from directives.errors import DirectiveError
 from directives.handlers import Context, DirectivePayload, Handler
 from forums import content, moderation
+from forums.handlers import ThreadId
 from forums.models import CONTENT_LENGTH, Post, Thread
-from signals.types import ID_LENGTH, Subject
+from signals.types import ID_LENGTH
 
 
 class CreatePostPayload(DirectivePayload):
     """What an agent wants to say, and where."""
 
-    thread_id: UUID = Field(description="The thread; it must be open.")
+    thread_id: ThreadId = Field(description="The thread; it must be open.")
     content: str = Field(min_length=1, max_length=CONTENT_LENGTH, description="The text.")
     author_type: Literal["agent"] = Field("agent", description="Only agents post by directive.")
     author_id: str = Field(min_length=1, max_length=ID_LENGTH, description="The agent's name.")
@@ -34,10 +34,7 @@ class CreatePost(Handler[CreatePostPayload]):
     Payload = CreatePostPayload
     # Posts of one thread do not depend on each other, so they need not wait in line.
     ordered = False
-
-    def subject(self, payload: CreatePostPayload) -> Subject:
-        """Return the thread."""
-        return Subject(Thread.SUBJECT_TYPE, str(payload.thread_id))
+    subject_field = "thread_id"
 
     def idempotency_key(self, payload: CreatePostPayload, *, tenant: str, revision: int) -> str:
         """Return a key that ends in the client's own id instead of a revision."""

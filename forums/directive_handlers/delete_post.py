@@ -1,7 +1,7 @@
 """The directive `forum.post.delete`."""
 
-from forums import moderation
 from forums.handlers import PostHandler
+from forums.models import Post
 
 
 class DeletePost(PostHandler):
@@ -11,4 +11,5 @@ class DeletePost(PostHandler):
     label = "Delete post"
     inverse = "forum.post.unhide"
     signal = "forum.post.deleted"
-    change = staticmethod(moderation.delete_post)
+    becomes = Post.Status.DELETED
+    for_moderators = False

@@ -1,7 +1,7 @@
 """The directive `forum.post.hide`."""
 
-from forums import moderation
 from forums.handlers import PostHandler
+from forums.models import Post
 
 
 class HidePost(PostHandler):
@@ -11,4 +11,4 @@ class HidePost(PostHandler):
     label = "Hide post"
     inverse = "forum.post.unhide"
     signal = "forum.post.hidden"
-    change = staticmethod(moderation.hide_post)
+    becomes = Post.Status.HIDDEN

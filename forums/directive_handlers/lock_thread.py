@@ -1,7 +1,7 @@
 """The directive `forum.thread.lock`."""
 
-from forums import moderation
 from forums.handlers import ThreadHandler
+from forums.models import Thread
 
 
 class LockThread(ThreadHandler):
@@ -11,4 +11,4 @@ class LockThread(ThreadHandler):
     label = "Lock thread"
     inverse = "forum.thread.unlock"
     signal = "forum.thread.locked"
-    change = staticmethod(moderation.lock_thread)
+    becomes = Thread.Status.LOCKED

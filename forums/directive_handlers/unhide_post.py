@@ -1,7 +1,7 @@
 """The directive `forum.post.unhide`."""
 
-from forums import moderation
 from forums.handlers import PostHandler
+from forums.models import Post
 
 
 class UnhidePost(PostHandler):
@@ -11,4 +11,4 @@ class UnhidePost(PostHandler):
     label = "Unhide post"
     inverse = "forum.post.hide"
     signal = "forum.post.unhidden"
-    change = staticmethod(moderation.unhide_post)
+    becomes = Post.Status.PUBLISHED

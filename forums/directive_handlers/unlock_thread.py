@@ -1,7 +1,7 @@
 """The directive `forum.thread.unlock`."""
 
-from forums import moderation
 from forums.handlers import ThreadHandler
+from forums.models import Thread
 
 
 class UnlockThread(ThreadHandler):
@@ -11,4 +11,4 @@ class UnlockThread(ThreadHandler):
     label = "Unlock thread"
     inverse = "forum.thread.lock"
     signal = "forum.thread.unlocked"
-    change = staticmethod(moderation.unlock_thread)
+    becomes = Thread.Status.OPEN

@@ -196,9 +196,9 @@ def test_a_user_needs_the_operations_own_permission(alpha, operation):
     who = Actor("user", str(ann.pk), "ann")
     directive = ready_for(operation)
     ann.user_permissions.add(Permission.objects.get(codename="request_zoo.animal.work"))
-    with pytest.raises(PermissionRefused, match=f"{operation}_directive"):
+    with pytest.raises(PermissionRefused, match=rf"needs directives\.{operation}_zoo\.animal\.work"):
         OPERATIONS[operation](directive, actor=who)
-    ann.user_permissions.add(Permission.objects.get(codename=f"{operation}_directive"))
+    ann.user_permissions.add(Permission.objects.get(codename=f"{operation}_zoo.animal.work"))
     OPERATIONS[operation](directive, actor=who)
     assert Signal.objects.filter(actor_type="user", actor_label="ann").count() == 1
 

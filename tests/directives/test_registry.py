@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from directives import registry
+from directives import permissions, registry
 from directives.errors import UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from signals.types import Subject
@@ -108,22 +108,30 @@ def test_forum_directives_name_each_other_as_inverse():
     assert pairs["forum.post.unhide"] == "forum.post.hide"
 
 
-@pytest.mark.parametrize("length", [3, 92, 93, 255])
-def test_every_name_has_a_permission_that_fits_its_column(length):
-    found = handler(name="a." + "b" * (length - 2))()
-    assert len(found.permission_codename) <= 100
-    assert found.permission == f"directives.{found.permission_codename}"
+@pytest.mark.parametrize("action", permissions.ACTIONS)
+@pytest.mark.parametrize("length", [3, 92, 93, 94, 255])
+def test_every_name_has_permissions_that_fit_their_column(length, action):
+    name = "a." + "b" * (length - 2)
+    codename = permissions.codename(action, name)
+    assert codename.startswith(f"{action}_a.b")
+    assert len(codename) <= 100
+    assert permissions.permission(action, name) == f"directives.{codename}"
 
 
 def test_long_names_that_begin_alike_have_permissions_of_their_own():
-    one, other = (handler(name="a." + "b" * 200 + end)() for end in "cd")
-    assert one.permission_codename != other.permission_codename
+    one, other = (permissions.codename("request", "a." + "b" * 200 + end) for end in "cd")
+    assert one != other
 
 
-@pytest.mark.parametrize("found", registry.handlers(), ids=lambda found: found.name)
-def test_every_permission_fits(found):
-    assert found.permission_codename.startswith("request_")
-    assert len(found.permission_codename) <= 100
+def test_a_subject_field_that_is_no_reference_stops_the_start():
+    with pytest.raises(ImproperlyConfigured, match="subject_field: expected a field of the payload"):
+        registry.register(handler(name="test.thing.point", subject_field="reason"))
+
+
+def test_handlers_are_found_by_what_they_are_about():
+    about = {found.name for found in registry.about("forum.thread")}
+    assert about == {"forum.thread.lock", "forum.thread.unlock", "forum.post.create"}
+    assert registry.about("forum.nothing") == []
 
 
 def test_an_unknown_name_is_not_found():

@@ -1,0 +1,119 @@
+"""How directives, signals and their subjects are shown: badges, titles, links."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from directives import registry
+from directives.models import Directive
+from signals.types import Subject
+
+TITLE_LENGTH = 80
+
+
+class Look(NamedTuple):
+    """How a state is shown: a word, a symbol, and the tone that repeats them."""
+
+    word: str
+    icon: str
+    tone: str
+
+
+_STATUSES = {
+    "requested": Look("Requested", "pending", "info"),
+    "snoozed": Look("Snoozed", "snooze", "warn"),
+    "running": Look("Running", "autorenew", "info"),
+    "succeeded": Look("Succeeded", "check_circle", "good"),
+    "failed": Look("Failed", "error", "bad"),
+    "canceled": Look("Canceled", "block", "subtle"),
+}
+_SIGNAL_ICONS = {
+    "directive.requested": "add_circle",
+    "directive.started": "play_circle",
+    "directive.succeeded": "check_circle",
+    "directive.failed": "error",
+    "directive.retry_scheduled": "replay",
+    "directive.snoozed": "snooze",
+    "directive.canceled": "block",
+    "directive.rerun_requested": "restart_alt",
+    "directive.recovered": "healing",
+}
+
+
+def is_snoozed(directive: Directive) -> bool:
+    """Return whether the directive is requested and not due yet."""
+    waits = directive.status == Directive.Status.REQUESTED
+    return waits and directive.scheduled_at > timezone.now()
+
+
+def look(directive: Directive) -> Look:
+    """Return how the directive's status is shown; one that is not due yet is snoozed."""
+    return _STATUSES["snoozed" if is_snoozed(directive) else directive.status]
+
+
+def badge(look: Look) -> SafeString:
+    """Return a state as a symbol and a word."""
+    return format_html(
+        '<span class="fp-badge fp-{}"><span class="material-symbols-outlined" aria-hidden="true">{}</span>'
+        "{}</span>",
+        look.tone,
+        look.icon,
+        look.word,
+    )
+
+
+def label(name: str) -> str:
+    """Return what people call a directive, such as `Hide post`; its name when no handler has it."""
+    handler = registry.find(name)
+    return handler.label if handler else name
+
+
+def signal_icon(name: str) -> str:
+    """Return the symbol of a signal."""
+    return _SIGNAL_ICONS.get(name, "bolt")
+
+
+def title(subject: Subject, records: Mapping[Subject, Model]) -> str:
+    """Return what people know a subject by.
+
+    Args:
+        records: what `subjects.find` gave.
+    """
+    record = records.get(subject)
+    if record is None:
+        return f"{subject} (not found)"
+    return Truncator(" ".join(str(record).split())).chars(TITLE_LENGTH) or str(subject)
+
+
+def subject_link(subject: Subject | None, records: Mapping[Subject, Model]) -> SafeString | str:
+    """Return a link to a subject's page, by its title; the plain title when it has no page."""
+    if subject is None:
+        return "–"
+    text = title(subject, records)
+    url = record_url(records[subject]) if subject in records else None
+    return format_html('<a class="fp-link" href="{}">{}</a>', url, text) if url else text
+
+
+def record_url(record: Model) -> str | None:
+    """Return the address of a record's page in the tenant's admin; None when it has none."""
+    meta = record._meta
+    try:
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[record.pk])
+    except NoReverseMatch:
+        return None
+
+
+def directive_url(pk: object) -> str:
+    """Return the address of a directive's page."""
+    return reverse("admin:directives_directive_change", args=[pk])
+
+
+def batch_url(correlation_id: str) -> str:
+    """Return the address of the page of all directives with one correlation id."""
+    return reverse("admin:directives_directive_batch", args=[correlation_id])

@@ -1,0 +1,79 @@
+"""What directives can be about: every model that names a `SUBJECT_TYPE`, found without being listed.
+
+Such a model has a text form that people recognise (`str`), and may have a `revision`, which counts
+its changes, and a `status`.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.db.models import Model
+
+from signals.types import Subject
+
+
+def types() -> dict[str, type[Model]]:
+    """Return the models of all subject types, by type, such as `forum.post`."""
+    return {
+        found: model
+        for model in sorted(apps.get_models(), key=lambda model: model._meta.label)
+        if (found := getattr(model, "SUBJECT_TYPE", None))
+    }
+
+
+def model(subject_type: str) -> type[Model] | None:
+    """Return the model of a subject type; None when no installed app has one."""
+    return types().get(subject_type)
+
+
+def find(subjects: Iterable[Subject]) -> dict[Subject, Model]:
+    """Return the records of those subjects that exist in the active tenant, in one query per type."""
+    ids = defaultdict(set)
+    for subject in subjects:
+        ids[subject.type].add(subject.id)
+    return {
+        Subject(subject_type, str(record.pk)): record
+        for subject_type, wanted in ids.items()
+        for record in _records(subject_type, wanted)
+    }
+
+
+def revisions(subject_type: str, ids: Iterable[str]) -> Mapping[str, int]:
+    """Return the revision of each subject that exists, by id; nothing for types without revisions."""
+    return _values(subject_type, ids, "revision")
+
+
+def states(subject_type: str, ids: Iterable[str]) -> Mapping[str, str]:
+    """Return the status of each subject that exists, by id; nothing for types without one."""
+    return _values(subject_type, ids, "status")
+
+
+def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]:
+    found = model(subject_type)
+    if found is None or not any(known.name == field for known in found._meta.get_fields()):
+        return {}
+    wanted = _valid(found, ids)
+    rows = found._default_manager.filter(pk__in=wanted).values_list("pk", field)
+    return {str(pk): value for pk, value in rows}
+
+
+def _records(subject_type: str, ids: Iterable[str]) -> Iterable[Model]:
+    found = model(subject_type)
+    return found._default_manager.filter(pk__in=_valid(found, ids)) if found else ()
+
+
+def _valid(found: type[Model], ids: Iterable[str]) -> Collection[Any]:
+    """Return the ids that can be keys of the model: signals may carry any text."""
+    if found._meta.pk.get_internal_type() != "UUIDField":
+        return list(ids)
+    return [uuid for uuid in map(_uuid, ids) if uuid]
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

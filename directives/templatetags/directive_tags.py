@@ -1,0 +1,21 @@
+"""`directives.admin.display` for templates."""
+
+from django import template
+from django.utils.safestring import SafeString
+
+from directives.admin import display
+from directives.models import Directive
+
+register = template.Library()
+
+register.filter("label", display.label)
+register.filter("signal_icon", display.signal_icon)
+register.filter("directive_url", display.directive_url)
+register.filter("batch_url", display.batch_url)
+register.simple_tag(display.subject_link, name="subject_link")
+
+
+@register.filter
+def status_badge(directive: Directive) -> SafeString:
+    """Render the directive's status as a symbol and a word."""
+    return display.badge(display.look(directive))

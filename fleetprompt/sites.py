@@ -1,0 +1,77 @@
+"""The two admin sites: a tenant's, on the tenant's hosts, and the operators', on the public ones.
+
+Each is in the URLs of its own kind of host only, and answers nobody when the other kind of schema is
+active. Which models they show is said in the apps' `admin` modules.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+from unfold.sites import UnfoldAdminSite
+
+from fleetprompt.tenants.context import active_tenant, is_public
+
+
+class TenantSite(UnfoldAdminSite):
+    """Where a community's moderators and auditors work."""
+
+    settings_name = "UNFOLD_TENANT"
+    index_title = "Overview"
+    index_template = "admin/tenant_index.html"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user of the request is active staff of the active tenant."""
+        return not is_public() and bool(super().has_permission(request))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what every page shows, the community's name included."""
+        name = active_tenant().name
+        return {**super().each_context(request), "site_title": name, "site_header": name}
+
+
+class OperatorsSite(UnfoldAdminSite):
+    """Where operators see all tenants, the queue and the clusters."""
+
+    settings_name = "UNFOLD_OPERATORS"
+    index_title = "Overview"
+    index_template = "admin/operators_index.html"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user of the request is active staff of the public schema."""
+        return is_public() and bool(super().has_permission(request))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what every page shows."""
+        return {**super().each_context(request), "site_title": "FleetPrompt", "site_header": "FleetPrompt"}
+
+
+tenant_site = TenantSite()
+operators_site = OperatorsSite()
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the side bar: what the user may see, a group per app, with each model's own icon."""
+    site = operators_site if is_public() else tenant_site
+    overview = {"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}
+    groups = [
+        {"title": app["name"], "items": [_item(site, model) for model in app["models"]]}
+        for app in site.get_app_list(request)
+    ]
+    return [{"items": [overview]}, *groups]
+
+
+def _item(site: UnfoldAdminSite, entry: dict[str, Any]) -> dict[str, Any]:
+    icon = getattr(site._registry[entry["model"]], "icon", "data_object")
+    return {"title": entry["name"], "icon": icon, "link": entry["admin_url"]}
+
+
+def stylesheet(request: HttpRequest) -> str:
+    """Return the address of the project's own styles."""
+    return static("fleetprompt/admin.css")
+
+
+def script(request: HttpRequest) -> str:
+    """Return the address of the project's own script."""
+    return static("fleetprompt/admin.js")

@@ -1,0 +1,54 @@
+"""Times as people read them: in their own zone, with the exact one on hover."""
+
+from datetime import datetime, timedelta
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString | str:
+    """Render a time as `24 Nov, 16:04:19`; hovering shows year, fraction and zone."""
+    if value is None:
+        return "–"
+    local = timezone.localtime(value)
+    same_year = local.year == timezone.localtime().year
+    return _time(local, date_format(local, "j M, H:i:s" if same_year else "j M Y, H:i"))
+
+
+@register.filter
+def ago(value: datetime | None) -> SafeString | str:
+    """Render a time as its distance from now, `3 min ago` or `in 2 h`; hovering shows the exact one."""
+    if value is None:
+        return "–"
+    distance = timezone.now() - value
+    text = f"{span(distance)} ago" if distance >= timedelta(0) else f"in {span(-distance)}"
+    return _time(timezone.localtime(value), "now" if text == "0 s ago" else text)
+
+
+@register.filter
+def span(value: timedelta | float | None) -> str:
+    """Render a length of time by its largest unit: `12 ms`, `1.4 s`, `3 min`, `2 h`, `5 d`."""
+    if value is None:
+        return "–"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    if seconds >= 10 or seconds <= 0:
+        return f"{int(seconds)} s"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{round(seconds * 1000)} ms"
+
+
+def _time(local: datetime, text: str) -> SafeString:
+    exact = f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="milliseconds"), exact, text
+    )
