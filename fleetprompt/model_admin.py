@@ -13,7 +13,7 @@ COUNTED = 10_000
 """How far rows are counted exactly; what is more costs too much to count for a page."""
 
 
-class CappedPaginator(Paginator[Any]):
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts at most `COUNTED` rows, in the list's order, so that an index is enough.
 
     Older rows are reached by filters, not by page numbers: a page behind that many rows would read

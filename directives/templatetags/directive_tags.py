@@ -1,9 +1,9 @@
-"""`directives.admin.display` for templates."""
+"""`directives.display` for templates. Imports no admin module: unfold loads tags while it is imported."""
 
 from django import template
 from django.utils.safestring import SafeString
 
-from directives.admin import display
+from directives import display
 from directives.models import Directive
 
 register = template.Library()
@@ -19,3 +19,15 @@ register.simple_tag(display.subject_link, name="subject_link")
 def status_badge(directive: Directive) -> SafeString:
     """Render the directive's status as a symbol and a word."""
     return display.badge(display.look(directive))
+
+
+@register.filter
+def json_kind(value: object) -> str:
+    """Return what kind of JSON value it is: object, list, boolean, empty, or text for numbers too."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list):
+        return "list"
+    return "empty" if value is None or value == "" else "text"
