@@ -25,7 +25,7 @@ class Look(NamedTuple):
     tone: str
 
 
-_STATUSES = {
+STATUSES = {
     "requested": Look("Requested", "pending", "info"),
     "snoozed": Look("Snoozed", "snooze", "warn"),
     "running": Look("Running", "autorenew", "info"),
@@ -54,7 +54,7 @@ def is_snoozed(directive: Directive) -> bool:
 
 def look(directive: Directive) -> Look:
     """Return how the directive's status is shown; one that is not due yet is snoozed."""
-    return _STATUSES["snoozed" if is_snoozed(directive) else directive.status]
+    return STATUSES["snoozed" if is_snoozed(directive) else directive.status]
 
 
 def badge(look: Look) -> SafeString:

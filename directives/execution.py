@@ -1,7 +1,8 @@
 """One attempt at one directive: everything its handler does commits with its success, or nothing does."""
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -16,12 +17,20 @@ from directives.retry import RetryPolicy
 from directives.timeouts import TimeLimitExceeded, limit_session, time_limit
 from fleetprompt.tenants.context import active_schema, return_to
 from fleetprompt.tenants.models import Tenant
+from signals.models import Signal
 from signals.types import json_object
 
 logger = logging.getLogger(__name__)
 
 # A rolling deploy takes minutes: 5 attempts are spread over about 20.
 UNKNOWN_NAME_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
+
+
+class Performed(NamedTuple):
+    """What a handler gave back, checked, and what it says happened; nothing of it is stored yet."""
+
+    result: dict[str, Any]
+    signals: Sequence[Signal]
 
 
 def execute(directive: Directive, tenant: Tenant) -> Outcome:
@@ -52,6 +61,22 @@ def timeout_of(directive: Directive) -> float:
     return handler.timeout if handler else Handler.timeout
 
 
+def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Performed:
+    """Have the handler make its change, in the caller's transaction and within its time limit.
+
+    Raises:
+        DirectiveError: it can never work, or what the handler gave back is no result.
+        Retry, TimeLimitExceeded, Exception: whatever else went wrong.
+    """
+    limit_session(handler.timeout)
+    context = Context(directive, tenant.slug)
+    payload = handler.parse(directive.payload)
+    with time_limit(handler.timeout):
+        returned = _call(handler, context, payload)
+    _check_tenant(tenant)
+    return Performed(_checked_result(directive, tenant, returned), context.signals)
+
+
 def _begin(directive: Directive) -> None:
     with transaction.atomic(durable=True):
         if directive.attempt == 1:
@@ -66,15 +91,9 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
     if handler is None:
         raise Retry(f"this worker does not know the name {directive.name}; another one may")
     with transaction.atomic(durable=True):
-        limit_session(handler.timeout)
-        context = Context(directive, tenant.slug)
-        payload = handler.parse(directive.payload)
-        with time_limit(handler.timeout):
-            returned = _call(handler, context, payload)
-        _check_tenant(tenant)
-        result = _checked_result(directive, tenant, returned)
+        result, signals = perform(directive, handler, tenant)
         succeeded = journal.fact(directive, "directive.succeeded", {"result": result}, tenant=tenant.slug)
-        lost = journal.write([*context.signals, succeeded], again=directive.attempt > 1)
+        lost = journal.write([*signals, succeeded], again=directive.attempt > 1)
         lifecycle.succeed(directive, result, journal.note_lost(directive, lost))
 
 

@@ -32,6 +32,9 @@ _COMMON: dict[str, Any] = {
     "BORDER_RADIUS": "6px",
     "SHOW_HISTORY": False,
     "STYLES": ["fleetprompt.sites.stylesheet"],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "fleetprompt.sites.favicon"},
+    ],
     "SCRIPTS": ["fleetprompt.sites.script"],
     "SIDEBAR": {"navigation": "fleetprompt.sites.navigation"},
 }

@@ -52,24 +52,37 @@ operators_site = OperatorsSite()
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the side bar: what the user may see, a group per app, with each model's own icon."""
+    """Return the side bar: what the user may see, a group per app.
+
+    A model's admin may name its `icon`, and `side_links(request)` to show below it.
+    """
     site = operators_site if is_public() else tenant_site
     overview = {"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}
     groups = [
-        {"title": app["name"], "items": [_item(site, model) for model in app["models"]]}
+        {
+            "title": app["name"],
+            "items": [item for model in app["models"] for item in _items(site, model, request)],
+        }
         for app in site.get_app_list(request)
     ]
     return [{"items": [overview]}, *groups]
 
 
-def _item(site: UnfoldAdminSite, entry: dict[str, Any]) -> dict[str, Any]:
-    icon = getattr(site._registry[entry["model"]], "icon", "data_object")
-    return {"title": entry["name"], "icon": icon, "link": entry["admin_url"]}
+def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -> list[dict[str, Any]]:
+    model_admin = site._registry[entry["model"]]
+    icon = getattr(model_admin, "icon", "data_object")
+    further = getattr(model_admin, "side_links", lambda request: [])
+    return [{"title": entry["name"], "icon": icon, "link": entry["admin_url"]}, *further(request)]
 
 
 def stylesheet(request: HttpRequest) -> str:
     """Return the address of the project's own styles."""
     return static("fleetprompt/admin.css")
+
+
+def favicon(request: HttpRequest) -> str:
+    """Return the address of the symbol in the browser's tab."""
+    return static("fleetprompt/favicon.svg")
 
 
 def script(request: HttpRequest) -> str:

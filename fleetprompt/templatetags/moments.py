@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 register = template.Library()
 
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+_UNITS = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"))
 
 
 @register.filter
@@ -35,7 +35,7 @@ def ago(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def span(value: timedelta | float | None) -> str:
-    """Render a length of time by its largest unit: `12 ms`, `1.4 s`, `3 min`, `2 h`, `5 d`."""
+    """Render a length of time by its largest unit: `12 ms`, `1.4 s`, `3 min`, `2 h`, `5 d`, `11 y`."""
     if value is None:
         return "–"
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -1,0 +1,86 @@
+"""The page of a batch: everything that was requested together, and how far it is."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
+
+from directives import batches, display, subjects
+from directives.admin import access
+from directives.batches import Progress
+from directives.models import Directive
+from fleetprompt.model_admin import CappedPaginator
+from fleetprompt.sites import tenant_site
+from signals.models import Signal
+
+PER_PAGE = 50
+FAILURES = 10
+"""How many of the failed ones are named at the top."""
+_SEGMENTS = ("succeeded", "failed", "canceled", "running", "requested", "snoozed")
+
+
+@require_GET
+def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
+    """Show the directives with one correlation id; with `?live`, only what changes while they run."""
+    if not request.user.has_perm("directives.view_directive"):
+        access.refuse(request, "see directives", "directives.view_directive")
+    if "\x00" in correlation_id:
+        raise Http404("There is no such batch")
+    announced = batches.find(correlation_id)
+    progress = batches.progress(correlation_id)
+    if announced is None and not progress.total:
+        raise Http404("There is no such batch")
+    context = {
+        **_of_page(request, correlation_id),
+        "announced": announced,
+        "progress": progress,
+        "segments": _segments(progress),
+        "failures": list(_failed(correlation_id)),
+        "refresh": "" if progress.is_over else f"{display.batch_url(correlation_id)}?live=1",
+    }
+    if "live" in request.GET:
+        return TemplateResponse(request, "admin/directives/batch_live.html", context)
+    first = batches.directives(correlation_id).first()
+    context.update(tenant_site.each_context(request))
+    context.update(
+        title=_title(announced, first, progress.total),
+        opts=Directive._meta,
+        correlation_id=correlation_id,
+        first=first,
+        all_url=f"{reverse('admin:directives_directive_changelist')}?{urlencode({'q': correlation_id})}",
+    )
+    return TemplateResponse(request, "admin/directives/batch.html", context)
+
+
+def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
+    paginator: Paginator[Any] = CappedPaginator(batches.directives(correlation_id), PER_PAGE)
+    page = paginator.get_page(request.GET.get("page"))
+    records = subjects.find([d.subject for d in page if d.subject])
+    return {"page": page, "records": records}
+
+
+def _segments(progress: Progress) -> list[dict[str, Any]]:
+    """Return each status that occurs, with how many and what part of the whole they are."""
+    return [
+        {
+            "look": display.STATUSES[status],
+            "ends": status in Directive.TERMINAL,
+            "number": progress.counts[status],
+            "percent": 100 * progress.counts[status] / progress.total,
+        }
+        for status in _SEGMENTS
+        if progress.counts.get(status)
+    ]
+
+
+def _failed(correlation_id: str) -> Any:
+    return batches.directives(correlation_id).filter(status=Directive.Status.FAILED)[:FAILURES]
+
+
+def _title(announced: Signal | None, first: Directive | None, total: int) -> str:
+    name = announced.payload["name"] if announced else first.name if first else ""
+    return f"{display.label(name)}: batch of {total:,}"

@@ -1,0 +1,246 @@
+"""Forms made from payload models: a typed field for each of the payload's, by its JSON Schema."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.urls import reverse
+from django.utils import timezone
+from unfold import widgets
+
+from directives import subjects
+from directives.models import REASON_LENGTH
+from directives.registry import AnyHandler
+from signals.types import Subject
+
+LONG_TEXT = 255
+"""Texts that may be longer get a field of several lines."""
+OF_EVERY_PAYLOAD = ("reason", "subject")
+"""Fields of every payload that the form asks for in another way, or not at all."""
+_PREFIX = "payload_"
+"""Before the names of the payload's fields in the form, so that none is mistaken for the form's own."""
+
+
+class RequestForm(forms.Form):
+    """What every request needs besides its payload: why, when, and a number for the batch.
+
+    `payload_form` adds the fields of one directive's payload.
+    """
+
+    handler: AnyHandler
+
+    reason = forms.CharField(
+        max_length=REASON_LENGTH,
+        widget=widgets.UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Why, for the record. Everybody who may see the directive reads it.",
+    )
+    when = forms.ChoiceField(
+        choices=[("now", "Now"), ("later", "Later")],
+        initial="now",
+        widget=widgets.UnfoldAdminSelectWidget(),
+    )
+    at = forms.DateTimeField(
+        label="At",
+        required=False,
+        widget=widgets.UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
+    batch = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput())
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        zone = timezone.get_current_timezone_name()
+        self.fields["at"].help_text = f"Not before this time, in your time zone, {zone}."
+
+    def clean(self) -> dict[str, Any]:
+        """Check that a time is given when one is needed, and that it is still to come."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if cleaned.get("when") == "later" and "at" not in self.errors:
+            at = cleaned.get("at")
+            if at is None:
+                self.add_error("at", "Say when, or choose now.")
+            elif at <= timezone.now():
+                self.add_error("at", "Expected a time in the future.")
+        return cleaned
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """Not to run before this time; None for now."""
+        return self.cleaned_data["at"] if self.cleaned_data["when"] == "later" else None
+
+    @property
+    def payload_fields(self) -> list[forms.BoundField]:
+        """The fields of the payload, in order."""
+        return [self[name] for name in self.fields if name.startswith(_PREFIX)]
+
+    def payload(self, **extra: Any) -> dict[str, Any]:
+        """Return the payload as JSON values, with `extra` fields added; what was left empty is absent."""
+        values = {bound.name: self.cleaned_data.get(bound.name) for bound in self.payload_fields}
+        given = {
+            name.removeprefix(_PREFIX): _plain(value)
+            for name, value in values.items()
+            if value not in (None, "")
+        }
+        return {**given, **extra}
+
+    def add_refusal(self, refusal: ValidationError) -> None:
+        """Show why a request was refused, at the fields that it names."""
+        for message in refusal.messages:
+            path, _, text = message.partition(": ")
+            field = "_".join(path.split(".")[:2])
+            known = text and field in self.fields
+            self.add_error(field if known else None, text if known else message)
+
+
+class SubjectField(forms.UUIDField):
+    """The id of a subject, picked by its title.
+
+    Args:
+        subject_type: such as `forum.post`.
+    """
+
+    def __init__(self, subject_type: str, **options: Any) -> None:
+        self.subject_type = subject_type
+        url = reverse("admin:directives_directive_pick", args=[subject_type])
+        super().__init__(widget=_Picker({"data-ajax--url": url}), **options)
+
+    def clean(self, value: Any) -> UUID | None:
+        """Return the id of a subject that exists in the active tenant."""
+        found: UUID | None = super().clean(value)
+        if found and not subjects.find([Subject(self.subject_type, str(found))]):
+            raise ValidationError("There is none with this id here.")
+        return found
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the value to show, and give the widget its title as the only choice."""
+        found = subjects.find([Subject(self.subject_type, str(value))]) if value else {}
+        self.widget.choices = [(subject.id, str(record)) for subject, record in found.items()]
+        return super().prepare_value(value)
+
+
+class _Picker(widgets.UnfoldAdminAutocompleteWidget):
+    option_template_name = "django/forms/widgets/select_option.html"
+
+
+def payload_form(handler: AnyHandler, *, leave_out: Iterable[str] = ()) -> type[RequestForm]:
+    """Return the form for requesting a directive.
+
+    Args:
+        leave_out: fields of the payload that are known already, such as the subject's id.
+    """
+    schema = handler.Payload.model_json_schema()
+    hidden = {*OF_EVERY_PAYLOAD, *leave_out}
+    fields = {
+        f"{_PREFIX}{name}": _field(
+            handler, name, _resolved(part, schema), required=name in schema.get("required", ())
+        )
+        for name, part in schema["properties"].items()
+        if name not in hidden
+    }
+    # What must be filled in comes first.
+    fields = dict(sorted(fields.items(), key=lambda item: not item[1].required))
+    return type("PayloadForm", (RequestForm,), {**fields, "handler": handler})
+
+
+def _field(handler: AnyHandler, name: str, schema: Mapping[str, Any], *, required: bool) -> forms.Field:
+    common = {
+        "required": required,
+        "initial": schema.get("default"),
+        "label": name.replace("_", " ").capitalize(),
+        "help_text": schema.get("description", ""),
+    }
+    if subject_type := handler.references().get(name):
+        common["label"] = common["label"].removesuffix(" id")
+        return SubjectField(subject_type, **common)
+    if "enum" in schema or "const" in schema:
+        return _choice(schema.get("enum") or [schema["const"]], common)
+    make = _BY_TYPE.get(str(schema.get("format")), _BY_TYPE.get(str(schema.get("type")), _json))
+    return make(schema, common)
+
+
+def _resolved(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a value without the indirections of references and of "or null"."""
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    inner = options[0] if len(options) == 1 else schema
+    if reference := inner.get("$ref"):
+        inner = whole["$defs"][reference.rpartition("/")[2]]
+    return {**inner, **{key: schema[key] for key in ("default", "description") if key in schema}}
+
+
+def _text(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    longest = schema.get("maxLength")
+    one_line = longest is not None and longest <= LONG_TEXT
+    widget = (
+        widgets.UnfoldAdminTextInputWidget() if one_line else widgets.UnfoldAdminTextareaWidget({"rows": 5})
+    )
+    return forms.CharField(
+        max_length=longest, min_length=schema.get("minLength"), strip=False, widget=widget, **common
+    )
+
+
+def _integer(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    return forms.IntegerField(
+        min_value=schema.get("minimum"),
+        max_value=schema.get("maximum"),
+        widget=widgets.UnfoldAdminIntegerFieldWidget(),
+        **common,
+    )
+
+
+def _number(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    widget = widgets.UnfoldAdminDecimalFieldWidget({"step": "any"})
+    return forms.FloatField(
+        min_value=schema.get("minimum"), max_value=schema.get("maximum"), widget=widget, **common
+    )
+
+
+def _boolean(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    # A box that must be ticked could never say no.
+    return forms.BooleanField(widget=widgets.UnfoldBooleanWidget(), **{**common, "required": False})
+
+
+def _uuid(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    return forms.UUIDField(widget=widgets.UnfoldAdminUUIDInputWidget(), **common)
+
+
+def _moment(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    widget = widgets.UnfoldAdminTextInputWidget({"type": "datetime-local"})
+    return forms.DateTimeField(widget=widget, **common)
+
+
+def _date(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    return forms.DateField(widget=widgets.UnfoldAdminTextInputWidget({"type": "date"}), **common)
+
+
+def _json(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+    common["help_text"] = f"{common['help_text']} Written as JSON.".strip()
+    return forms.JSONField(widget=widgets.UnfoldAdminTextareaWidget(), **common)
+
+
+def _choice(values: Iterable[Any], common: dict[str, Any]) -> forms.Field:
+    by_text = {str(value): value for value in values}
+    choices = [(text, text) for text in by_text]
+    if not common["required"] and common["initial"] is None:
+        choices = [("", "–"), *choices]
+    return forms.TypedChoiceField(
+        choices=choices, coerce=by_text.get, widget=widgets.UnfoldAdminSelectWidget(), **common
+    )
+
+
+_BY_TYPE = {
+    "string": _text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "uuid": _uuid,
+    "date-time": _moment,
+    "date": _date,
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value

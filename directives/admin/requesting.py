@@ -1,0 +1,257 @@
+"""Requesting in the admin: choosing a type, filling its form, confirming a selection, trying it out."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
+
+from directives import batches, display, permissions, registry, subjects
+from directives.admin import access
+from directives.admin.forms import RequestForm, payload_form
+from directives.dry_run import DryRun, dry_run
+from directives.errors import Refused
+from directives.models import Directive
+from directives.registry import AnyHandler
+from fleetprompt.sites import tenant_site
+from signals.types import Subject
+
+EXAMPLES = 10
+"""How many of a selection are named on the page."""
+TRIED = 5
+"""How many of a selection are tried out."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The subjects that somebody chose, and the states they are in.
+
+    Args:
+        handler: what is to be requested for each.
+        ids: the subjects' ids.
+    """
+
+    handler: AnyHandler
+    ids: Sequence[str]
+    states: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = subjects.states(self.handler.subject_type, self.ids)
+        object.__setattr__(self, "states", Counter(found.values()))
+
+    @property
+    def noun(self) -> str:
+        """What one of them is called, or several."""
+        model: Any = subjects.model(self.handler.subject_type)
+        return str(model._meta.verbose_name if len(self.ids) == 1 else model._meta.verbose_name_plural)
+
+    @property
+    def changes(self) -> list[tuple[str, int]]:
+        """The states in which the directive would change something, each with how many are in it."""
+        return [(state, number) for state, number in self.states.items() if state != self.handler.becomes]
+
+    @property
+    def already(self) -> int:
+        """How many are in the wanted state already."""
+        return self.states[self.handler.becomes]
+
+    @property
+    def examples(self) -> list[str]:
+        """Links to the first few."""
+        chosen = [Subject(self.handler.subject_type, pk) for pk in self.ids[:EXAMPLES]]
+        records = subjects.find(chosen)
+        return [display.subject_link(subject, records) for subject in chosen]
+
+    @property
+    def others(self) -> int:
+        """How many are not among the examples."""
+        return max(len(self.ids) - EXAMPLES, 0)
+
+
+@require_GET
+def choose(request: HttpRequest) -> HttpResponse:
+    """Show the directive types that the user may request."""
+    allowed = _requestable(request.user)
+    if not allowed:
+        access.refuse(request, "request directives", "to request a directive of some name")
+    context = {"title": "Request directive", "handlers": allowed}
+    return _page(request, "admin/directives/choose.html", context)
+
+
+def may_request_any(user: Any) -> bool:
+    """Return whether there is a directive type that the user may request."""
+    return bool(_requestable(user))
+
+
+def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the form for requesting directives of one type; on POST request them, or try them out.
+
+    The parameter `subjects` has the ids of a selection, separated by commas; without it the form asks
+    for the subject too. `cause` is the directive that led to it.
+    """
+    handler = registry.find(name)
+    if handler is None:
+        raise Http404(f"There is no directive {name}")
+    access.require(request, "request", name)
+    given = request.POST or request.GET
+    ids = _ids(given.get("subjects", "")) if handler.subject_field else []
+    selection = Selection(handler, ids) if ids else None
+    form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
+    if request.method != "POST" or "confirm" not in request.POST:
+        return _form(request, form_class(), selection)
+    form = form_class(request.POST)
+    if not form.is_valid():
+        return _form(request, form, selection)
+    payloads = [form.payload(**{handler.subject_field: pk}) for pk in ids] if ids else [form.payload()]
+    if request.POST["confirm"] == "dry_run":
+        return _try_out(request, form, selection, payloads)
+    return _request(request, form, selection, payloads)
+
+
+def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> HttpResponse:
+    """Ask for confirmation of a directive for each of a list's selected records."""
+    handler = registry.get(name)
+    access.require(request, "request", name)
+    return _form(request, payload_form(handler, leave_out=_known_of(handler))(), Selection(handler, ids))
+
+
+@require_GET
+def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Lead to the request of the directive that undoes another one."""
+    directive = get_object_or_404(Directive, pk=pk)
+    handler = registry.find(directive.name)
+    if handler is None or handler.inverse is None or not directive.subject_id:
+        raise Http404("Nothing undoes this directive")
+    access.require(request, "request", handler.inverse)
+    return redirect(request_url(handler.inverse, [directive.subject_id], cause=str(directive.pk)))
+
+
+@require_GET
+def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
+    """Return the subjects of a type that match a term, for a picker: their ids and titles."""
+    model = subjects.model(subject_type)
+    model_admin: Any = tenant_site._registry.get(model) if model else None
+    if model_admin is None:
+        raise Http404(f"There is nothing to pick of type {subject_type}")
+    if not model_admin.has_view_permission(request):
+        access.refuse(request, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}")
+    term = request.GET.get("term", "").replace("\x00", "")
+    found, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
+    results = [{"id": str(record.pk), "text": str(record)} for record in found[:20]]
+    return JsonResponse({"results": results, "pagination": {"more": False}})
+
+
+def request_url(name: str, ids: Iterable[str] = (), **extra: str) -> str:
+    """Return the address of the page that requests a directive for the subjects with `ids`."""
+    url = reverse("admin:directives_directive_request_type", args=[name])
+    query = {"subjects": ",".join(ids), **extra}
+    return f"{url}?{urlencode(query)}" if query["subjects"] else url
+
+
+def _request(
+    request: HttpRequest,
+    form: RequestForm,
+    selection: Selection | None,
+    payloads: list[dict[str, Any]],
+) -> HttpResponse:
+    batch_id = str(form.cleaned_data["batch"])
+    try:
+        refused = batches.request_batch(
+            batch_id,
+            form.handler.name,
+            payloads,
+            actor=permissions.actor_of(request.user),  # type: ignore[arg-type]
+            reason=form.cleaned_data["reason"],
+            scheduled_at=form.scheduled_at,
+            causation_id=_cause(request, form.handler.name),
+        )
+    except Refused as refusal:
+        form.add_refusal(refusal)
+        return _form(request, form, selection)
+    for one in (refused or [])[:EXAMPLES]:
+        messages.error(request, str(one))
+    return HttpResponseRedirect(display.batch_url(batch_id))
+
+
+def _try_out(
+    request: HttpRequest,
+    form: RequestForm,
+    selection: Selection | None,
+    payloads: list[dict[str, Any]],
+) -> HttpResponse:
+    actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
+    runs: list[DryRun] = []
+    try:
+        for payload in payloads[:TRIED]:
+            runs.append(
+                dry_run(form.handler.name, payload, actor=actor, reason=form.cleaned_data["reason"])
+            )
+    except Refused as refusal:
+        form.add_refusal(refusal)
+    records = subjects.find([run.subject for run in runs if run.subject])
+    return _form(request, form, selection, dry_runs=runs, records=records)
+
+
+def _form(
+    request: HttpRequest, form: RequestForm, selection: Selection | None, **context: Any
+) -> HttpResponse:
+    handler = form.handler
+    count = len(selection.ids) if selection else 0
+    return _page(
+        request,
+        "admin/directives/request.html",
+        {
+            "title": f"{handler.label}: {count:,} {selection.noun}" if selection else handler.label,
+            "handler": handler,
+            "form": form,
+            "selection": selection,
+            "action": request_url(handler.name),
+            "subjects": ",".join(selection.ids) if selection else "",
+            "cause": _cause(request, handler.name) or "",
+            "media": form.media,
+            **context,
+        },
+        status=400 if form.errors else 200,
+    )
+
+
+def _page(
+    request: HttpRequest, template: str, context: dict[str, Any], status: int = 200
+) -> TemplateResponse:
+    whole = {**tenant_site.each_context(request), "opts": Directive._meta, **context}
+    return TemplateResponse(request, template, whole, status=status)
+
+
+def _requestable(user: Any) -> list[AnyHandler]:
+    return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
+
+
+def _known_of(handler: AnyHandler) -> list[str]:
+    """Return the payload's fields that need not be asked for when the subjects are known."""
+    return [handler.subject_field, "expected_revision"]
+
+
+def _cause(request: HttpRequest, name: str) -> str | None:
+    """Return the id of the directive that this request undoes, if it does undo one."""
+    ids = _ids((request.POST or request.GET).get("cause", ""))
+    directive = Directive.objects.filter(pk=ids[0]).first() if ids else None
+    handler = registry.find(directive.name) if directive else None
+    return ids[0] if handler and handler.inverse == name else None
+
+
+def _ids(text: str) -> list[str]:
+    found: dict[str, None] = {}
+    for part in text.split(","):
+        try:
+            found[str(UUID(part.strip()))] = None
+        except ValueError:
+            continue
+    return list(found)
