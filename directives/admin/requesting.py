@@ -1,8 +1,6 @@
 """Requesting in the admin: choosing a type, filling its form, confirming a selection, trying it out."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,63 +15,17 @@ from django.views.decorators.http import require_GET
 from directives import batches, display, permissions, registry, subjects
 from directives.admin import access
 from directives.admin.forms import RequestForm, payload_form
+from directives.admin.selection import Selection
 from directives.dry_run import DryRun, dry_run
 from directives.errors import Refused
 from directives.models import Directive
 from directives.registry import AnyHandler
 from fleetprompt.sites import tenant_site
-from signals.types import Subject
 
-EXAMPLES = 10
-"""How many of a selection are named on the page."""
+SHOWN = 10
+"""How many refusals are told one by one."""
 TRIED = 5
 """How many of a selection are tried out."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The subjects that somebody chose, and the states they are in.
-
-    Args:
-        handler: what is to be requested for each.
-        ids: the subjects' ids.
-    """
-
-    handler: AnyHandler
-    ids: Sequence[str]
-    states: Counter[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        found = subjects.states(self.handler.subject_type, self.ids)
-        object.__setattr__(self, "states", Counter(found.values()))
-
-    @property
-    def noun(self) -> str:
-        """What one of them is called, or several."""
-        model: Any = subjects.model(self.handler.subject_type)
-        return str(model._meta.verbose_name if len(self.ids) == 1 else model._meta.verbose_name_plural)
-
-    @property
-    def changes(self) -> list[tuple[str, int]]:
-        """The states in which the directive would change something, each with how many are in it."""
-        return [(state, number) for state, number in self.states.items() if state != self.handler.becomes]
-
-    @property
-    def already(self) -> int:
-        """How many are in the wanted state already."""
-        return self.states[self.handler.becomes]
-
-    @property
-    def examples(self) -> list[str]:
-        """Links to the first few."""
-        chosen = [Subject(self.handler.subject_type, pk) for pk in self.ids[:EXAMPLES]]
-        records = subjects.find(chosen)
-        return [display.subject_link(subject, records) for subject in chosen]
-
-    @property
-    def others(self) -> int:
-        """How many are not among the examples."""
-        return max(len(self.ids) - EXAMPLES, 0)
 
 
 @require_GET
@@ -176,7 +128,7 @@ def _request(
     except Refused as refusal:
         form.add_refusal(refusal)
         return _form(request, form, selection)
-    for one in (refused or [])[:EXAMPLES]:
+    for one in (refused or [])[:SHOWN]:
         messages.error(request, str(one))
     return HttpResponseRedirect(display.batch_url(batch_id))
 
