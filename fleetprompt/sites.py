@@ -71,9 +71,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -> list[dict[str, Any]]:
     model_admin = site._registry[entry["model"]]
     icon = getattr(model_admin, "icon", "data_object")
-    side_links = getattr(model_admin, "side_links", None)
+    side_links: Any = getattr(model_admin, "side_links", None)
     further = side_links(request) if side_links else []
-    return [{"title": entry["name"], "icon": icon, "link": entry["admin_url"]}, *further(request)]
+    return [{"title": entry["name"], "icon": icon, "link": entry["admin_url"]}, *further]
 
 
 def stylesheet(request: HttpRequest) -> str:
