@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
-from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.context import in_tenant, return_to_public
 
 PASSWORD = "correct-horse-7"
 
@@ -34,6 +34,13 @@ class AdminClient(Client):
 
     def __init__(self, tenant: str = "alpha") -> None:
         super().__init__(headers={"host": f"{tenant}.localhost"})
+
+    def request(self, **request: Any) -> Any:
+        """Send a request as usual, and leave the tenant that it was answered in."""
+        try:
+            return super().request(**request)
+        finally:
+            return_to_public()
 
     def log_in(self, user: User) -> "AdminClient":
         """Log in through the form; fail when it is refused."""

@@ -1,0 +1,122 @@
+"""Who may do what: role × directive × action, asked with real requests of a tenant's admin."""
+
+from uuid import uuid4
+
+import pytest
+
+from directives.models import Directive
+from fleetprompt.tenants.context import in_tenant
+from forums.models import Post
+from signals.models import Signal
+from tests.admin import AdminClient, client_of
+from tests.support import ask, change, make_forum
+
+THREAD = ("forum.thread.lock", "forum.thread.unlock", "forum.post.create")
+POST = ("forum.post.hide", "forum.post.unhide", "forum.post.delete")
+ACTIONS = ("request", "snooze", "cancel", "rerun")
+
+# A column per action; what a role may do, as the ready-made groups and Django's superuser have it.
+ROLES = {
+    "superuser": dict.fromkeys((*THREAD, *POST), "request snooze cancel rerun"),
+    "Moderator": {
+        **dict.fromkeys((*THREAD, *POST), "request snooze"),
+        "forum.post.delete": "",
+    },
+    "Auditor": dict.fromkeys((*THREAD, *POST), ""),
+    "staff without a group": dict.fromkeys((*THREAD, *POST), ""),
+    "only reruns of locks": {
+        **dict.fromkeys((*THREAD, *POST), ""),
+        "forum.thread.lock": "rerun",
+    },
+}
+CASES = [
+    (role, name, action, action in allowed.split())
+    for role, names in ROLES.items()
+    for name, allowed in names.items()
+    for action in ACTIONS
+]
+
+
+def log_in(role: str) -> AdminClient:
+    """Return a client that is logged in as somebody of the role."""
+    if role == "superuser":
+        return client_of("ada", superuser=True)
+    if role in ("Moderator", "Auditor"):
+        return client_of("someone", group=role)
+    single = ["view_directive", "rerun_forum.thread.lock"] if role.startswith("only") else []
+    return client_of("someone", permissions=single)
+
+
+def payload_of(name, forum):
+    """Return a payload that the directive takes, and the record that it is about."""
+    if name in POST:
+        return {"post_id": str(forum.posts[0].pk)}, forum.posts[0]
+    payload = {"thread_id": str(forum.thread.pk)}
+    if name == "forum.post.create":
+        payload |= {"content": "Hi", "author_id": "bot", "client_request_id": "1"}
+    return payload, forum.thread
+
+
+def request_it(client, name, forum):
+    """Submit the form that requests the directive."""
+    payload, record = payload_of(name, forum)
+    further = {f"payload_{key}": value for key, value in payload.items()} | {"payload_author_type": "agent"}
+    return client.post(
+        f"/admin/directives/directive/request/{name}/",
+        {
+            **further,
+            "subjects": str(record.pk),
+            "batch": str(uuid4()),
+            "reason": "Matrix",
+            "when": "now",
+            "confirm": "request",
+        },
+    )
+
+
+def operate(client, action, directive):
+    """Submit the form of an operation on one directive."""
+    return client.post(
+        f"/admin/directives/directive/{action}/",
+        {
+            "ids": str(directive.pk),
+            "reason": "Matrix",
+            "delay": "hour",
+            "confirm": "1",
+        },
+    )
+
+
+def stored(name, action, forum):
+    """Make a directive that is in the state which the action needs."""
+    payload, _ = payload_of(name, forum)
+    directive = ask(name, payload).directive
+    if action == "rerun":
+        change(directive, status="failed")
+    return directive
+
+
+@pytest.mark.parametrize(("role", "name", "action", "allowed"), CASES)
+def test_the_matrix(database, role, name, action, allowed):
+    client = log_in(role)
+    with in_tenant("alpha"):
+        forum = make_forum()
+        directive = None if action == "request" else stored(name, action, forum)
+        before = snapshot()
+    answer = request_it(client, name, forum) if directive is None else operate(client, action, directive)
+    assert answer.status_code in ((200, 302) if allowed else (403,)), answer.content.decode()
+    with in_tenant("alpha"):
+        if allowed:
+            assert Signal.objects.filter(actor_type="user", name__startswith="directive.").exists()
+            assert snapshot() != before
+        else:
+            assert snapshot() == before
+
+
+def snapshot():
+    """What a refused request must leave as it was."""
+    return (
+        list(Directive.objects.order_by("pk").values()),
+        list(Signal.objects.order_by("pk").values_list("pk", flat=True)),
+        list(Post.objects.order_by("pk").values_list("status", flat=True)),
+    )

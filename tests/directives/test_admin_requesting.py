@@ -1,0 +1,395 @@
+"""Requesting in a tenant's admin, by real requests: lists, forms, confirmation, batches, dry runs."""
+
+import logging
+import re
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from directives import batches, runner
+from directives.models import Directive
+from fleetprompt.tenants.context import in_tenant
+from forums import content
+from forums.models import Post
+from signals.models import Signal
+from tests.admin import AdminClient, client_of, person
+from tests.support import TESTER, Forum, ask, make_forum
+
+HIDE = "directives/directive/request/forum.post.hide/"
+
+
+@pytest.fixture
+def forum(database) -> Forum:
+    with in_tenant("alpha"):
+        return make_forum()
+
+
+@pytest.fixture
+def mira(database) -> AdminClient:
+    return client_of("mira", group="Moderator")
+
+
+def select(client, posts, action="request:forum.post.hide", **extra):
+    """Choose an action for posts in their list."""
+    data = {"action": action, "_selected_action": [str(post.pk) for post in posts], "index": "0", **extra}
+    return client.post("/admin/forums/post/", data)
+
+
+def hidden_fields(page):
+    """Return what a form of the page carries by itself."""
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.content.decode())
+    return dict(found)
+
+
+def submit(client, posts, path=HIDE, **fields):
+    """Submit the confirmation for posts."""
+    data = {
+        "subjects": ",".join(str(post.pk) for post in posts),
+        "batch": str(uuid4()),
+        "reason": "Spam wave",
+        "when": "now",
+        "confirm": "request",
+        **fields,
+    }
+    return client.post(f"/admin/{path}", data)
+
+
+def stored():
+    with in_tenant("alpha"):
+        return list(Directive.objects.order_by("created_at", "id"))
+
+
+def test_a_list_offers_what_applies_and_the_user_may(mira, forum):
+    page = mira.text("forums/post/")
+    offered = re.findall(r'<option value="request:([\w.]+)"', page)
+    assert offered == ["forum.post.hide", "forum.post.unhide"]
+    page = mira.text("forums/thread/")
+    offered = re.findall(r'<option value="request:([\w.]+)"', page)
+    assert offered == ["forum.post.create", "forum.thread.lock", "forum.thread.unlock"]
+
+
+def test_the_confirmation_says_how_many_change_and_which_are_so_already(mira, forum):
+    with in_tenant("alpha"):
+        Post.objects.filter(pk=forum.posts[0].pk).update(status="hidden")
+    page = select(mira, forum.posts)
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert "Hide post: 3 posts" in text
+    assert re.search(r"<strong>2</strong> from published to <strong>hidden</strong>", text)
+    assert re.search(r"<strong>1</strong> is hidden already", text)
+    assert stored() == []
+    assert set(hidden_fields(page)["subjects"].split(",")) == {str(post.pk) for post in forum.posts}
+
+
+def test_confirming_requests_one_batch_and_leads_to_its_page(mira, forum):
+    page = select(mira, forum.posts)
+    answer = submit(mira, forum.posts, **hidden_fields(page))
+    batch_id = hidden_fields(page)["batch"]
+    assert answer.headers["Location"] == f"/admin/directives/directive/batch/{batch_id}/"
+    directives = stored()
+    assert {d.subject_id for d in directives} == {str(post.pk) for post in forum.posts}
+    assert {(d.name, d.reason, d.correlation_id, d.actor_label) for d in directives} == {
+        ("forum.post.hide", "Spam wave", batch_id, "mira")
+    }
+    shown = mira.get(answer.headers["Location"]).content.decode()
+    assert "Working: 0 of 3" in shown
+    assert "hx-get" in shown
+
+
+def test_the_batch_page_follows_it_to_the_end(mira, forum):
+    url = submit(mira, forum.posts).headers["Location"]
+    with in_tenant("alpha"):
+        runner.run_due()
+    shown = mira.get(url, {"live": 1}).content.decode()
+    assert "Done: 3 of 3" in shown
+    assert "hx-get" not in shown
+    assert shown.count("Succeeded") == 3
+    assert "<html" not in shown
+
+
+def test_a_failure_in_a_batch_is_named_with_its_error(mira, forum):
+    with in_tenant("alpha"):
+        ask("forum.post.hide", {"post_id": str(uuid4())}, correlation_id="some-batch")
+        runner.run_due()
+    shown = mira.text("directives/directive/batch/some-batch/")
+    assert "1 failed" in shown
+    assert "there is no" in shown
+
+
+def test_a_double_submit_makes_no_second_batch(mira, forum):
+    batch = str(uuid4())
+    first = submit(mira, forum.posts, batch=batch)
+    again = submit(mira, forum.posts, batch=batch)
+    assert first.headers["Location"] == again.headers["Location"]
+    assert len(stored()) == 3
+    with in_tenant("alpha"):
+        assert Signal.objects.filter(name=batches.REQUESTED).count() == 1
+
+
+def test_asking_again_for_the_same_says_that_it_was_asked(mira, forum):
+    submit(mira, forum.posts)
+    answer = submit(mira, forum.posts)
+    shown = mira.get(answer.headers["Location"]).content.decode()
+    assert "3 of the 3 were requested before" in shown
+    assert "Nothing new was requested" in shown
+    assert len(stored()) == 3
+
+
+def test_a_request_for_later_waits_in_the_users_zone(mira, forum):
+    mira.cookies["timezone"] = "Asia/Kathmandu"
+    answer = submit(mira, forum.posts[:1], when="later", at="2999-01-01T05:45")
+    [directive] = stored()
+    assert directive.scheduled_at.isoformat() == "2999-01-01T00:00:00+00:00"
+    shown = mira.get(answer.headers["Location"]).content.decode()
+    assert "Waiting for its time" in shown
+    assert "1 snoozed" in shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"reason": ""}, "This field is required."),
+        ({"reason": " "}, "This field is required."),
+        ({"reason": "x" * 1001}, "at most 1000"),
+        ({"reason": "key is AKIAIOSFODNN7EXAMPLE"}, "secret"),
+        ({"when": "later"}, "Say when"),
+        ({"when": "later", "at": "2001-01-01T00:00"}, "future"),
+        ({"batch": "rubbish"}, "batch"),
+    ],
+)
+def test_bad_input_is_answered_at_its_field_and_changes_nothing(mira, forum, fields, said):
+    answer = submit(mira, forum.posts, **fields)
+    assert answer.status_code == 400
+    assert said.lower() in answer.content.decode().lower()
+    assert stored() == []
+
+
+@pytest.mark.parametrize("rubbish", ["", "x", "1,2,3", "\x00", ",,,", "%s", "../.."])
+def test_a_selection_of_rubbish_asks_for_the_record_instead(mira, forum, rubbish):
+    answer = mira.post(
+        f"/admin/{HIDE}",
+        {"subjects": rubbish, "batch": str(uuid4()), "reason": "x", "when": "now", "confirm": "request"},
+    )
+    assert answer.status_code == 400
+    assert stored() == []
+
+
+def test_records_that_are_gone_fail_when_they_run(mira, forum):
+    missing = Post(pk=uuid4())
+    page = mira.text(HIDE, subjects=str(missing.pk))
+    assert "None of them exists here any more" in page
+    url = submit(mira, [missing]).headers["Location"]
+    with in_tenant("alpha"):
+        runner.run_due()
+    assert "1 failed" in mira.get(url).content.decode()
+
+
+def test_a_dry_run_shows_what_would_happen_and_changes_nothing(mira, forum):
+    with in_tenant("alpha"):
+        Post.objects.filter(pk=forum.posts[1].pk).update(status="hidden")
+        before = Signal.objects.count()
+    answer = submit(mira, [*forum.posts, Post(pk=uuid4())], confirm="dry_run")
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert text.count("status: published → <strong>hidden</strong>") == 2
+    assert text.count("forum.post.hidden") == 2
+    assert "Nothing on it would change." in text
+    assert "It would fail: DirectiveError" in text
+    assert "Spam wave" in text, "what was typed is kept"
+    assert stored() == []
+    with in_tenant("alpha"):
+        assert Signal.objects.count() == before
+        assert set(Post.objects.values_list("revision", flat=True)) == {1}
+
+
+def test_the_request_page_lists_the_types_that_the_user_may_request(mira):
+    page = mira.text("directives/directive/request/")
+    names = re.findall(r"/directive/request/([\w.]+)/", page)
+    assert {name for name in names if name.startswith("forum.")} == {
+        "forum.post.create",
+        "forum.post.hide",
+        "forum.post.unhide",
+        "forum.thread.lock",
+        "forum.thread.unlock",
+    }
+    assert "Request directive" in mira.text("")
+
+
+def test_any_type_can_be_requested_by_its_form(mira, forum):
+    path = "directives/directive/request/forum.post.create/"
+    page = mira.text(path)
+    for label in ("Thread", "Content", "Author id", "Client request id"):
+        assert label in page
+    fields = {
+        "payload_thread_id": str(forum.thread.pk),
+        "payload_content": "<b>Hello</b>",
+        "payload_author_type": "agent",
+        "payload_author_id": "bot",
+        "payload_client_request_id": "1",
+    }
+    answer = submit(mira, [], path, **fields)
+    assert answer.status_code == 302, answer.content.decode()
+    with in_tenant("alpha"):
+        runner.run_due()
+        assert Post.objects.get(author_type="agent").content == "<b>Hello</b>"
+
+
+def test_the_form_names_each_field_that_is_wrong(mira, forum):
+    path = "directives/directive/request/forum.post.create/"
+    answer = submit(mira, [], path, payload_thread_id=str(uuid4()), payload_author_type="human")
+    text = answer.content.decode()
+    assert answer.status_code == 400
+    assert "There is none with this id here." in text
+    assert text.count("This field is required.") == 3
+    assert stored() == []
+
+
+def test_a_type_with_further_fields_asks_for_them_for_a_whole_selection(mira, forum):
+    with in_tenant("alpha"):
+        second = content.create_thread(forum.category, "Second", actor=TESTER)
+    page = mira.post(
+        "/admin/forums/thread/",
+        {
+            "action": "request:forum.post.create",
+            "_selected_action": [str(forum.thread.pk), str(second.pk)],
+            "index": "0",
+        },
+    )
+    assert "payload_content" in page.content.decode()
+    assert "payload_thread_id" not in page.content.decode()
+    fields = {
+        "payload_content": "Hi",
+        "payload_author_type": "agent",
+        "payload_author_id": "bot",
+        "payload_client_request_id": "1",
+    }
+    submit(mira, [forum.thread, second], "directives/directive/request/forum.post.create/", **fields)
+    assert {d.subject_id for d in stored()} == {str(forum.thread.pk), str(second.pk)}
+
+
+def test_the_picker_finds_records_by_their_title_and_only_here(mira, forum):
+    with in_tenant("beta"):
+        make_forum()
+    found = mira.get("/admin/directives/directive/pick/forum.thread/", {"term": "welc"}).json()
+    assert found["results"] == [{"id": str(forum.thread.pk), "text": "Welcome"}]
+    for term in ("nothing", "\x00", "%", "x" * 5000):
+        answer = mira.get("/admin/directives/directive/pick/forum.thread/", {"term": term})
+        assert answer.status_code == 200
+    assert mira.get("/admin/directives/directive/pick/no.such/").status_code == 404
+
+
+def test_the_picker_shows_only_what_the_user_may_see(forum):
+    nobody = client_of("nobody", permissions=["request_forum.post.hide"])
+    assert nobody.get("/admin/directives/directive/pick/forum.post/").status_code == 403
+
+
+def test_undoing_requests_the_inverse_and_names_its_cause(mira, forum):
+    with in_tenant("alpha"):
+        hide = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
+        runner.run_due()
+    lead = mira.get(f"/admin/directives/directive/{hide.pk}/undo/")
+    page = mira.get(lead.headers["Location"])
+    assert "Unhide post: 1 post" in page.content.decode()
+    assert hidden_fields(page)["cause"] == str(hide.pk)
+    path = "directives/directive/request/forum.post.unhide/"
+    submit(mira, forum.posts[:1], path, **hidden_fields(page))
+    unhide = stored()[-1]
+    assert (unhide.name, unhide.causation_id) == ("forum.post.unhide", str(hide.pk))
+
+
+@pytest.mark.parametrize("cause", ["rubbish", "\x00", str(uuid4()), "lock"])
+def test_a_cause_that_is_none_is_left_out(mira, forum, cause):
+    if cause == "lock":
+        with in_tenant("alpha"):
+            cause = str(ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive.pk)
+    submit(mira, forum.posts[:1], "directives/directive/request/forum.post.unhide/", cause=cause)
+    assert stored()[-1].causation_id == ""
+
+
+def test_what_has_no_inverse_cannot_be_undone(mira, forum):
+    with in_tenant("alpha"):
+        work = ask("zoo.animal.work", {"animal": "cat"}).directive
+    assert mira.get(f"/admin/directives/directive/{work.pk}/undo/").status_code == 404
+    assert mira.get(f"/admin/directives/directive/{uuid4()}/undo/").status_code == 404
+
+
+def test_an_unknown_name_is_not_found(mira, forum):
+    assert mira.get("/admin/directives/directive/request/forum.post.hyde/").status_code == 404
+    assert select(mira, forum.posts, "request:forum.post.hyde").status_code == 404
+
+
+@pytest.mark.parametrize("correlation_id", [str(uuid4()), "rubbish", "a/b", "%00", "'--"])
+def test_an_unknown_batch_is_not_found(mira, correlation_id):
+    assert mira.get(f"/admin/directives/directive/batch/{correlation_id}/").status_code == 404
+
+
+def test_titles_reasons_and_errors_are_text_and_nothing_else(mira, database):
+    hostile = "<script>alert(1)</script>"
+    with in_tenant("alpha"):
+        forum = make_forum()
+        post = content.create_post(forum.thread, hostile, actor=TESTER, author_id="ann")
+    pages = [
+        select(mira, [post]),
+        submit(mira, [post], confirm="dry_run", reason=hostile),
+        mira.get(submit(mira, [post], reason=hostile).headers["Location"]),
+    ]
+    for page in pages:
+        assert hostile not in page.content.decode()
+        assert "&lt;script&gt;alert(1)" in page.content.decode()
+
+
+def test_all_matching_can_be_selected_across_pages(mira, database):
+    with in_tenant("alpha"):
+        make_forum(120)
+    page = select(mira, [], select_across="1", _selected_action="x")
+    assert "Hide post: 120 posts" in page.content.decode()
+
+
+def test_a_user_without_a_permission_is_refused_with_403_and_a_line_in_the_log(forum, caplog):
+    auditor = client_of("aki", group="Auditor")
+    with in_tenant("alpha"):
+        before = Signal.objects.count()
+    with caplog.at_level(logging.WARNING, logger="directives.admin.access"):
+        for answer in (
+            select(auditor, forum.posts),
+            submit(auditor, forum.posts),
+            submit(auditor, forum.posts, confirm="dry_run"),
+            auditor.get(f"/admin/{HIDE}"),
+            auditor.get("/admin/directives/directive/request/"),
+        ):
+            assert answer.status_code == 403
+    assert "refused in tenant alpha: user" in caplog.text
+    assert "(aki) may not request forum.post.hide" in caplog.text
+    assert stored() == []
+    with in_tenant("alpha"):
+        assert Signal.objects.count() == before
+        assert set(Post.objects.values_list("status", flat=True)) == {"published"}
+
+
+def test_staff_who_see_nothing_of_directives_see_no_batch(forum):
+    asker = client_of("asker", permissions=["request_forum.post.hide"])
+    assert submit(asker, forum.posts).status_code == 302
+    batch_id = stored()[0].correlation_id
+    assert asker.get(f"/admin/directives/directive/batch/{batch_id}/").status_code == 403
+
+
+def test_nobody_requests_without_logging_in(forum):
+    answer = submit(AdminClient(), forum.posts)
+    assert answer.status_code == 302
+    assert "/admin/login/" in answer.headers["Location"]
+    assert stored() == []
+
+
+def test_a_form_from_elsewhere_is_refused(forum):
+    user = person("mira", group="Moderator")
+    strict = AdminClient().log_in(user)
+    strict.handler.enforce_csrf_checks = True
+    assert submit(strict, forum.posts).status_code == 403
+    assert stored() == []
+
+
+def test_times_that_are_over_by_the_time_it_is_confirmed_are_refused(mira, forum):
+    past = (timezone.now() - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M")
+    assert submit(mira, forum.posts, when="later", at=past).status_code == 400
