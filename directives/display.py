@@ -40,6 +40,7 @@ _SIGNAL_ICONS = {
     "directive.failed": "error",
     "directive.retry_scheduled": "replay",
     "directive.snoozed": "snooze",
+    "directive.run_requested": "play_arrow",
     "directive.canceled": "block",
     "directive.rerun_requested": "restart_alt",
     "directive.recovered": "healing",

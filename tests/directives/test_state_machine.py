@@ -1,4 +1,4 @@
-"""Random walks: request, run, snooze, cancel, rerun and crash at will, against a plain model of it all."""
+"""Random walks: request, run, snooze, run now, cancel, rerun and crash at will, against a plain model of it all."""
 
 from datetime import timedelta
 from itertools import count
@@ -129,6 +129,13 @@ class Walk(RuleBasedStateMachine):
             one.due = False
             one.take_place()
             one.say("directive.snoozed")
+
+    @rule(one=directives)
+    def run_now(self, one):
+        if self.allowed(one, ["requested"], lambda: self.operate("run_now", one)):
+            one.due = True
+            one.come_forward()
+            one.say("directive.run_requested")
 
     @rule(one=directives)
     def cancel(self, one):
