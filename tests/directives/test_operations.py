@@ -1,4 +1,4 @@
-"""What people do with a directive: snooze, run now, cancel, rerun, each with its actor, its reason and a signal."""
+"""What people do with a directive, from snooze to rerun: each leaves its actor, its reason and a signal."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -55,7 +55,12 @@ def ready_for(operation):
 
 @pytest.mark.parametrize(
     ("operation", "signal"),
-    [("snooze", "snoozed"), ("run_now", "run_requested"), ("cancel", "canceled"), ("rerun", "rerun_requested")],
+    [
+        ("snooze", "snoozed"),
+        ("run_now", "run_requested"),
+        ("cancel", "canceled"),
+        ("rerun", "rerun_requested"),
+    ],
 )
 def test_an_operation_leaves_its_own_actor_and_reason(alpha, operation, signal):
     directive = ready_for(operation)

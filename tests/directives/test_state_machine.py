@@ -1,4 +1,4 @@
-"""Random walks: request, run, snooze, run now, cancel, rerun and crash at will, against a plain model of it all."""
+"""Random walks: request, run, snooze, cancel, rerun and crash at will, against a plain model of it all."""
 
 from datetime import timedelta
 from itertools import count
