@@ -1,6 +1,7 @@
 """How directives, signals and their subjects are shown: badges, titles, links."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.db.models import Model
@@ -40,6 +41,7 @@ _SIGNAL_ICONS = {
     "directive.failed": "error",
     "directive.retry_scheduled": "replay",
     "directive.snoozed": "snooze",
+    "directive.run_requested": "play_arrow",
     "directive.canceled": "block",
     "directive.rerun_requested": "restart_alt",
     "directive.recovered": "healing",
@@ -55,6 +57,14 @@ def is_snoozed(directive: Directive) -> bool:
 def look(directive: Directive) -> Look:
     """Return how the directive's status is shown; one that is not due yet is snoozed."""
     return STATUSES["snoozed" if is_snoozed(directive) else directive.status]
+
+
+def duration(directive: Directive) -> timedelta | None:
+    """Return how long the last attempt took; None before its end, and for what an attempt did not end."""
+    canceled = directive.status == Directive.Status.CANCELED
+    if canceled or directive.completed_at is None or directive.started_at is None:
+        return None
+    return max(directive.completed_at - directive.started_at, timedelta(0))
 
 
 def badge(look: Look) -> SafeString:

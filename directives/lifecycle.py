@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
 from directives.models import Directive
@@ -170,6 +170,22 @@ def snooze(directive_id: UUID, until: datetime) -> Directive:
         IllegalTransition: it is not `requested`.
     """
     return _update(directive_id, [Status.REQUESTED], "snoozed", scheduled_at=until, queued_at=until)
+
+
+def run_now(directive_id: UUID) -> Directive:
+    """requested → requested, due now; one that stood in line for later takes a place, a retry keeps its.
+
+    Raises:
+        DirectiveNotFound: no such directive.
+        IllegalTransition: it is not `requested`.
+    """
+    return _update(
+        directive_id,
+        [Status.REQUESTED],
+        "run now",
+        scheduled_at=Least(F("scheduled_at"), Now()),
+        queued_at=Least(F("queued_at"), Now()),
+    )
 
 
 def cancel(directive_id: UUID) -> Directive:

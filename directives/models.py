@@ -79,11 +79,23 @@ class Directive(models.Model):
                 name="directive_history",
                 condition=~Q(ordering_key=""),
             ),
-            models.Index(fields=["status", "-created_at"], name="directive_status"),
-            models.Index(fields=["name", "-created_at"], name="directive_name"),
-            models.Index(fields=["subject_type", "subject_id"], name="directive_subject"),
-            models.Index(fields=["correlation_id"], name="directive_correlation"),
+            # What people list by, in the list's order: a page and its count read an index only.
             models.Index(fields=["-created_at", "-id"], name="directive_created"),
+            models.Index(fields=["status", "-created_at", "-id"], name="directive_by_status"),
+            models.Index(fields=["name", "-created_at", "-id"], name="directive_by_name"),
+            models.Index(
+                fields=["actor_type", "actor_id", "-created_at", "-id"], name="directive_by_actor"
+            ),
+            models.Index(fields=["subject_type", "-created_at", "-id"], name="directive_by_type"),
+            models.Index(
+                fields=["subject_type", "subject_id", "-created_at", "-id"], name="directive_by_subject"
+            ),
+            models.Index(fields=["correlation_id", "-created_at", "-id"], name="directive_by_batch"),
+            models.Index(
+                fields=["causation_id", "-created_at", "-id"],
+                name="directive_by_cause",
+                condition=~Q(causation_id=""),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

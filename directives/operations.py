@@ -1,4 +1,4 @@
-"""What people do with a directive that exists: snooze, cancel, rerun. Each leaves its actor and reason."""
+"""What people do with a directive that exists: snooze, run now, cancel, rerun; with actor and reason."""
 
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,23 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
         queue.wake(active_tenant(), at=until)
         if directive.ordering_key:
             queue.wake(active_tenant())
+    return directive
+
+
+def run_now(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
+    """Make a requested directive due now; a worker then runs it as soon as its line allows.
+
+    Args and returns as for `snooze`; users need the permission to snooze, since both move its time.
+
+    Raises:
+        Refused: naming the argument, the permission or the status that does not allow it.
+    """
+    directive_id = parse_id(directive_id)
+    with transaction.atomic():
+        _check(directive_id, actor, "snooze", reason)
+        directive = lifecycle.run_now(directive_id)
+        _record(directive, "directive.run_requested", actor, reason)
+        queue.wake(active_tenant())
     return directive
 
 

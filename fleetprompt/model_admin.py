@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import ModelAdmin as DjangoModelAdmin
 from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 COUNTED = 10_000
 """How far rows are counted exactly; what is more costs too much to count for a page."""
@@ -19,6 +21,8 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     Older rows are reached by filters, not by page numbers: a page behind that many rows would read
     them all.
     """
+
+    template_name = "admin/capped_pagination.html"
 
     @cached_property
     def count(self) -> int:
@@ -37,6 +41,16 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return self.found > COUNTED
 
 
+class CappedChangeList(ChangeList):
+    """A list that says how many rows it has in one place: its foot, where it says "10,000+" too."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the rows of the page."""
+        super().get_results(request)
+        # Else the page's head calls `result_count` the number of results.
+        self.full_result_count = self.result_count
+
+
 class ReadOnlyModelAdmin(ModelAdmin):
     """Shows records to those who may view them; nobody adds, edits or deletes them here."""
 
@@ -44,6 +58,8 @@ class ReadOnlyModelAdmin(ModelAdmin):
     """The symbol in the side bar, a name of Material Symbols."""
     paginator = CappedPaginator
     show_full_result_count = False
+    # Counting what each choice of each filter would find reads everything.
+    show_facets = ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 0
 
@@ -58,6 +74,10 @@ class ReadOnlyModelAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
         return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return what finds the rows of a page."""
+        return CappedChangeList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return no actions but those of the class itself; deleting is none of them."""

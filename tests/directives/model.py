@@ -44,6 +44,12 @@ class Expected:
         """Go to the end of those that are due, or of those that are for later."""
         self.place = (not self.due, next(_numbers))
 
+    def come_forward(self):
+        """Leave those that are for later for the end of those that are due; a retry keeps its place."""
+        stands_for_later, _ = self.place
+        if stands_for_later:
+            self.take_place()
+
     def say(self, name):
         """Add a signal."""
         self.signals.append(name)

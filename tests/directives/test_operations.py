@@ -1,4 +1,4 @@
-"""What people do with a directive: snooze, cancel, rerun, each with its actor, its reason and a signal."""
+"""What people do with a directive, from snooze to rerun: each leaves its actor, its reason and a signal."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -37,7 +37,12 @@ def rerun(directive, **options):
     return operations.rerun(directive.id, **{"actor": MODERATOR, "reason": "again", **options})
 
 
-OPERATIONS = {"snooze": snooze, "cancel": cancel, "rerun": rerun}
+def run_now(directive, **options):
+    return operations.run_now(directive.id, **{"actor": MODERATOR, "reason": "it is urgent", **options})
+
+
+OPERATIONS = {"snooze": snooze, "run_now": run_now, "cancel": cancel, "rerun": rerun}
+PERMISSIONS = {"snooze": "snooze", "run_now": "snooze", "cancel": "cancel", "rerun": "rerun"}
 
 
 def ready_for(operation):
@@ -50,7 +55,12 @@ def ready_for(operation):
 
 @pytest.mark.parametrize(
     ("operation", "signal"),
-    [("snooze", "snoozed"), ("cancel", "canceled"), ("rerun", "rerun_requested")],
+    [
+        ("snooze", "snoozed"),
+        ("run_now", "run_requested"),
+        ("cancel", "canceled"),
+        ("rerun", "rerun_requested"),
+    ],
 )
 def test_an_operation_leaves_its_own_actor_and_reason(alpha, operation, signal):
     directive = ready_for(operation)
@@ -80,6 +90,54 @@ def test_snoozing_twice_leaves_a_signal_each(alpha):
     snoozed = Signal.objects.filter(name="directive.snoozed")
     assert [signal.payload["reason"] for signal in snoozed] == ["first", "second"]
     assert messages() == 5, "the request, and for each snooze its own time and those behind it"
+
+
+def test_a_snoozed_directive_that_is_to_run_now_is_due_and_woken_for(alpha):
+    directive = ask_animal("work", scheduled_at=later())
+    sent = messages()
+    assert run_now(directive).scheduled_at <= timezone.now()
+    assert messages() == sent + 1
+    assert runner.take_turn() == 1
+    directive.refresh_from_db()
+    assert directive.status == "succeeded"
+    assert signal_names(directive)[:3] == [
+        "directive.requested",
+        "directive.run_requested",
+        "directive.started",
+    ]
+
+
+def test_run_now_goes_behind_what_is_due_and_before_what_is_for_later(alpha):
+    late, first, last = (ask_animal("work", scheduled_at=at) for at in (later(), None, later(2)))
+    run_now(late)
+    assert [outcome.directive_id for outcome in runner.run_due()] == [first.id, late.id]
+    assert run(last).kind == Kind.SNOOZED
+
+
+def test_run_now_of_a_retry_keeps_its_place_and_costs_no_attempt(alpha):
+    directive = ask_animal("stumble", times=1, seconds=3600.0)
+    assert run(directive).kind == Kind.RETRY_SCHEDULED
+    behind = ask_animal("work")
+    queued = directive.queued_at
+    assert run_now(directive).queued_at == queued
+    assert [outcome.directive_id for outcome in runner.run_due()] == [directive.id, behind.id]
+
+
+def test_run_now_of_what_is_due_already_moves_nothing_and_is_on_record_each_time(alpha):
+    directive = ask_animal("work")
+    before = directive.scheduled_at, directive.queued_at
+    run_now(directive)
+    again = run_now(directive)
+    assert (again.scheduled_at, again.queued_at) == before
+    assert Signal.objects.filter(name="directive.run_requested").count() == 2
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "canceled"])
+def test_what_has_ended_is_not_run_now(alpha, status):
+    directive = ask_animal("refuse" if status == "failed" else "work")
+    cancel(directive) if status == "canceled" else run(directive)
+    with pytest.raises(IllegalTransition, match=f"is {status}; only one that is requested can be run now"):
+        run_now(directive)
 
 
 def test_cancel_rerun_cancel_leaves_a_signal_each(alpha):
@@ -196,9 +254,10 @@ def test_a_user_needs_the_operations_own_permission(alpha, operation):
     who = Actor("user", str(ann.pk), "ann")
     directive = ready_for(operation)
     ann.user_permissions.add(Permission.objects.get(codename="request_zoo.animal.work"))
-    with pytest.raises(PermissionRefused, match=rf"needs directives\.{operation}_zoo\.animal\.work"):
+    needed = f"{PERMISSIONS[operation]}_zoo.animal.work"
+    with pytest.raises(PermissionRefused, match=f"needs directives.{needed}"):
         OPERATIONS[operation](directive, actor=who)
-    ann.user_permissions.add(Permission.objects.get(codename=f"{operation}_zoo.animal.work"))
+    ann.user_permissions.add(Permission.objects.get(codename=needed))
     OPERATIONS[operation](directive, actor=who)
     assert Signal.objects.filter(actor_type="user", actor_label="ann").count() == 1
 

@@ -131,6 +131,13 @@ class Walk(RuleBasedStateMachine):
             one.say("directive.snoozed")
 
     @rule(one=directives)
+    def run_now(self, one):
+        if self.allowed(one, ["requested"], lambda: self.operate("run_now", one)):
+            one.due = True
+            one.come_forward()
+            one.say("directive.run_requested")
+
+    @rule(one=directives)
     def cancel(self, one):
         if self.allowed(one, ["requested"], lambda: self.operate("cancel", one)):
             self.world.end(one, "canceled")

@@ -1,0 +1,178 @@
+"""A directive's page: the facts, what happened, what belongs to it, and what can be done with it."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.http import urlencode
+
+from directives import display, history, journal, permissions, registry, subjects
+from directives.admin import operating
+from directives.models import Directive
+from fleetprompt.model_admin import CappedPaginator
+from signals.models import Signal
+
+SIGNALS_SHOWN = 200
+RELATED_SHOWN = 20
+
+
+class Related(NamedTuple):
+    """Other directives that belong to one.
+
+    Args:
+        rows: the first of them.
+        number: how many there are, in words.
+        is_cut: whether there are more than `rows`.
+    """
+
+    rows: Sequence[Directive]
+    number: str
+    is_cut: bool
+
+
+def urls(admin: Any) -> list[URLPattern]:
+    """Return the addresses of what the page consists of, for `get_urls`."""
+    view = admin.admin_site.admin_view
+    return [path("<uuid:pk>/live/", view(partial(_live, admin)), name="directives_directive_live")]
+
+
+def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    """Answer with a directive's page.
+
+    Raises:
+        PermissionDenied: the user may not view directives, or tries to change one.
+        Http404: the tenant has no such directive.
+    """
+    directive = _find(admin, request, object_id)
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": display.label(directive.name),
+        "opts": admin.opts,
+        "original": directive,
+        **_context(request, directive),
+        **_around(directive),
+    }
+    return TemplateResponse(request, "admin/directives/detail.html", context)
+
+
+def _live(admin: Any, request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Answer with the part of the page that changes while a directive waits or runs, if it changed."""
+    directive = _find(admin, request, str(pk))
+    if request.GET.get("seen") == _version(directive):
+        return HttpResponse(status=204)
+    return TemplateResponse(request, "admin/directives/live.html", _context(request, directive))
+
+
+def _find(admin: Any, request: HttpRequest, object_id: str) -> Directive:
+    if request.method not in ("GET", "HEAD") or not admin.has_view_permission(request):
+        raise PermissionDenied
+    directive: Directive | None = admin.get_object(request, object_id)
+    if directive is None:
+        raise Http404(f"there is no directive {object_id!r}")
+    return directive
+
+
+def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
+    """Return what changes while the directive waits or runs."""
+    signals = _signals(directive)
+    subject = directive.subject
+    return {
+        "directive": directive,
+        "version": _version(directive),
+        "is_live": directive.status not in Directive.TERMINAL,
+        "is_snoozed": display.is_snoozed(directive),
+        "duration": display.duration(directive),
+        "records": subjects.find([subject] if subject else []),
+        "buttons": [*operating.buttons(request.user, directive), *_undo(request.user, directive)],
+        "lost": directive.metadata.get(journal.LOST),
+        "metadata": {key: value for key, value in directive.metadata.items() if key != journal.LOST},
+        "entries": history.timeline(signals[:SIGNALS_SHOWN]),
+        "is_timeline_cut": len(signals) > SIGNALS_SHOWN,
+        "signals_shown": SIGNALS_SHOWN,
+        "signals_url": f"{reverse('admin:signals_signal_changelist')}?q={directive.pk}",
+    }
+
+
+def _signals(directive: Directive) -> list[Signal]:
+    mine = Signal.objects.filter(causation_id=str(directive.pk))
+    return list(mine.order_by("-recorded_at", "-id")[: SIGNALS_SHOWN + 1])
+
+
+def _version(directive: Directive) -> str:
+    """Return a text that is another one when the page would show something else."""
+    mine = Signal.objects.filter(causation_id=str(directive.pk))
+    newest = mine.order_by("-recorded_at", "-id").values_list("pk", flat=True).first()
+    began = directive.started_at is not None
+    return f"{display.look(directive).word}-{directive.attempt}-{began}-{newest}".lower()
+
+
+def _undo(user: Any, directive: Directive) -> list[operating.Button]:
+    """Return the way to requesting the inverse, if the directive had an effect that has one."""
+    handler = registry.find(directive.name)
+    inverse = handler.inverse if handler else None
+    result = directive.result or {}
+    had_effect = directive.status == Directive.Status.SUCCEEDED and result.get("changed") is not False
+    if not (inverse and had_effect and permissions.allows(user, "request", inverse)):
+        return []
+    url = _reverse("directives_directive_undo", directive.pk)
+    return [operating.Button(f"Undo: {display.label(inverse)}", "undo", url)] if url else []
+
+
+def _around(directive: Directive) -> dict[str, Any]:
+    """Return what belongs to the directive: cause and effects, its batch, its subject's others."""
+    others = Directive.objects.exclude(pk=directive.pk)
+    batch = same_subject = None
+    if directive.correlation_id:
+        batch = _related(
+            Directive.objects.filter(correlation_id=directive.correlation_id), "created_at", "id"
+        )
+    effects = _related(others.filter(causation_id=str(directive.pk)), "created_at", "id")
+    if directive.subject_type:
+        about = others.filter(subject_type=directive.subject_type, subject_id=directive.subject_id)
+        same_subject = _related(about, "-created_at", "-id")
+    shown = [row for related in (batch, effects, same_subject) if related for row in related.rows]
+    return {
+        "batch": batch,
+        "batch_url": _batch_url(directive),
+        "cause": _cause(directive),
+        "effects": effects,
+        "same_subject": same_subject,
+        "around_records": subjects.find(row.subject for row in shown if row.subject),
+    }
+
+
+def _related(found: QuerySet[Directive], *order: str) -> Related:
+    ordered = found.order_by(*order)
+    counted = CappedPaginator(ordered, RELATED_SHOWN)
+    number = f"{counted.count:,}{'+' if counted.is_capped else ''}"
+    return Related(list(ordered[:RELATED_SHOWN]), number, counted.count > RELATED_SHOWN)
+
+
+def _cause(directive: Directive) -> Model | str:
+    """Return the directive or the signal that led to this one, or the text that says what did."""
+    text = directive.causation_id
+    try:
+        pk = UUID(text)
+    except ValueError:
+        return text
+    return Directive.objects.filter(pk=pk).first() or Signal.objects.filter(pk=pk).first() or text
+
+
+def _batch_url(directive: Directive) -> str:
+    listed = reverse("admin:directives_directive_changelist")
+    return _reverse("directives_directive_batch", directive.correlation_id) or (
+        f"{listed}?{urlencode({'q': directive.correlation_id})}"
+    )
+
+
+def _reverse(name: str, *arguments: object) -> str | None:
+    try:
+        return reverse(f"admin:{name}", args=arguments)
+    except NoReverseMatch:
+        return None

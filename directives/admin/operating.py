@@ -1,0 +1,248 @@
+"""The pages on which people snooze, rerun, cancel or run directives: the question, then the answer."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
+from django.core.cache import cache
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from directives import permissions, registry, subjects
+from directives.admin.operation_form import OperationForm, SnoozeForm
+from directives.admin.performing import LIMIT as LIMIT
+from directives.admin.performing import OPERATIONS, Operation, Result, perform
+from directives.models import Directive
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 50
+"""How many of the selected directives the question lists."""
+KEPT = 3600
+"""Seconds for which an answer is kept."""
+
+_AT_WORK = "at work"
+
+
+class Chosen(NamedTuple):
+    """A selected directive, and why the operation will not be done to it, if so."""
+
+    directive: Directive
+    problem: str
+
+
+class Button(NamedTuple):
+    """A way to something that the user may do."""
+
+    label: str
+    icon: str
+    url: str
+
+
+def urls(admin: Any) -> list[URLPattern]:
+    """Return the addresses of the pages, for `get_urls`."""
+    view = admin.admin_site.admin_view
+    return [
+        path("operate/<str:slug>/", view(partial(_question, admin)), name="directives_directive_operate"),
+        path(
+            "operate/<str:slug>/<uuid:token>/",
+            view(partial(_answer, admin)),
+            name="directives_directive_operated",
+        ),
+    ]
+
+
+def actions(user: Any) -> dict[str, Any]:
+    """Return the list's actions: the operations that the user may do on at least one directive type."""
+    names = [handler.name for handler in registry.handlers()]
+    return {
+        slug: (partial(_ask_about, operation), slug, operation.label)
+        for slug, operation in OPERATIONS.items()
+        if any(operation.allows(user, name) for name in names)
+    }
+
+
+def buttons(user: Any, directive: Directive) -> list[Button]:
+    """Return the ways to what the user may do and the status allows."""
+    return [
+        Button(operation.label, operation.icon, f"{_url(operation)}?id={directive.pk}")
+        for operation in OPERATIONS.values()
+        if directive.status in operation.states and operation.allows(user, directive.name)
+    ]
+
+
+def refuse_unoffered(request: HttpRequest) -> None:
+    """Refuse an action of the list that is not offered to the user.
+
+    Raises:
+        PermissionDenied: one was posted all the same.
+    """
+    posted = request.POST.getlist("action") if request.method == "POST" else []
+    for slug in posted:
+        if slug in OPERATIONS and slug not in actions(request.user):
+            _refuse(request, OPERATIONS[slug], [])
+
+
+def _ask_about(
+    operation: Operation, admin: Any, request: HttpRequest, queryset: QuerySet[Directive]
+) -> HttpResponse | None:
+    """Be the action of the list: ask the question about what is selected."""
+    ids = list(queryset.values_list("pk", flat=True)[: LIMIT + 1])
+    if len(ids) > LIMIT:
+        text = f"{operation.label}: select at most {LIMIT} directives at once. Narrow the list by filters."
+        admin.message_user(request, text, messages.ERROR)
+        return None
+    return _page(admin, request, operation, _choose(request, operation, ids), ids, _form(operation))
+
+
+def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
+    operation = _operation(admin, request, slug)
+    is_posted = request.method == "POST"
+    ids = _ids(request.POST.getlist(SELECTED) if is_posted else request.GET.getlist("id"))
+    chosen = _choose(request, operation, ids)
+    if not is_posted:
+        if not chosen:
+            raise Http404("there is no such directive")
+        return _page(admin, request, operation, chosen, ids, _form(operation))
+    form = _form(operation, request.POST)
+    if not form.is_valid():
+        return _page(admin, request, operation, chosen, ids, form, status=400)
+    token = form.cleaned_data["token"]
+    key = _key(request, token)
+    # A second submit of one form finds the first one at work, or its answer.
+    if cache.add(key, _AT_WORK, KEPT):
+        try:
+            cache.set(key, _perform(request, operation, ids, form), KEPT)
+        except BaseException:
+            cache.delete(key)
+            raise
+    return HttpResponseRedirect(reverse("admin:directives_directive_operated", args=[slug, token]))
+
+
+def _perform(
+    request: HttpRequest, operation: Operation, ids: Sequence[UUID], form: OperationForm
+) -> list[Result]:
+    user: Any = request.user
+    return perform(
+        operation,
+        ids,
+        actor=permissions.actor_of(user),
+        reason=form.cleaned_data["reason"],
+        options=form.options,
+    )
+
+
+def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    operation = _operation(admin, request, slug)
+    kept = cache.get(_key(request, token))
+    if kept is None:
+        raise Http404("the results of an operation are kept for an hour")
+    results: list[Result] = [] if kept == _AT_WORK else kept
+    found = Directive.objects.in_bulk([result.directive_id for result in results])
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": operation.label,
+        "opts": admin.opts,
+        "operation": operation,
+        "is_at_work": kept == _AT_WORK,
+        "rows": [(result, found.get(result.directive_id)) for result in results],
+        "counts": Counter((result.word, result.tone) for result in results).most_common(),
+        "records": _records(list(found.values())),
+    }
+    return TemplateResponse(request, "admin/directives/operated.html", context)
+
+
+def _operation(admin: Any, request: HttpRequest, slug: str) -> Operation:
+    if slug not in OPERATIONS:
+        raise Http404("there is no such operation")
+    operation = OPERATIONS[slug]
+    if not admin.has_view_permission(request) or slug not in actions(request.user):
+        _refuse(request, operation, [])
+    return operation
+
+
+def _ids(texts: Sequence[str]) -> list[UUID]:
+    try:
+        ids = list(dict.fromkeys(UUID(text) for text in texts))
+    except ValueError:
+        raise BadRequest("id: expected UUIDs") from None
+    if not 0 < len(ids) <= LIMIT:
+        raise BadRequest(f"id: expected 1 to {LIMIT} directives; got {len(ids)}")
+    return ids
+
+
+def _choose(request: HttpRequest, operation: Operation, ids: Sequence[UUID]) -> list[Chosen]:
+    """Return the selected directives that exist, each with what is in the way.
+
+    Raises:
+        PermissionDenied: the user may do it to none of them.
+    """
+    directives = list(Directive.objects.filter(pk__in=ids))
+    allowed = {name: operation.allows(request.user, name) for name in {d.name for d in directives}}
+    if allowed and not any(allowed.values()):
+        _refuse(request, operation, sorted(allowed))
+    refusal = "You may not do this to directives of this name."
+    return [
+        Chosen(directive, operation.why_not(directive.status) if allowed[directive.name] else refusal)
+        for directive in directives
+    ]
+
+
+def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) -> None:
+    about = ", ".join(names) or "any directive"
+    logger.warning("refused: user %s may not %s %s", request.user.pk, operation.slug, about)
+    raise PermissionDenied(f"you may not {operation.label.lower()} {about}")
+
+
+def _page(
+    admin: Any,
+    request: HttpRequest,
+    operation: Operation,
+    chosen: Sequence[Chosen],
+    ids: Sequence[UUID],
+    form: OperationForm,
+    status: int = 200,
+) -> HttpResponse:
+    # What will not be done comes first: it is what people have to know.
+    shown = sorted(chosen, key=lambda choice: not choice.problem)[:SHOWN]
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": operation.label,
+        "opts": admin.opts,
+        "operation": operation,
+        "form": form,
+        "ids": ids,
+        "selected": SELECTED,
+        "action_url": _url(operation),
+        "shown": shown,
+        "hidden": len(chosen) - len(shown),
+        "possible": sum(not choice.problem for choice in chosen),
+        "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
+        "missing": len(ids) - len(chosen),
+        "records": _records([choice.directive for choice in shown]),
+    }
+    return TemplateResponse(request, "admin/directives/operate.html", context, status=status)
+
+
+def _form(operation: Operation, data: Any = None) -> OperationForm:
+    return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data)
+
+
+def _records(directives: Sequence[Directive]) -> Any:
+    return subjects.find(directive.subject for directive in directives if directive.subject)
+
+
+def _url(operation: Operation) -> str:
+    return reverse("admin:directives_directive_operate", args=[operation.slug])
+
+
+def _key(request: HttpRequest, token: UUID) -> str:
+    return f"operated:{request.user.pk}:{token}"

@@ -1,0 +1,106 @@
+"""What an operation on directives asks for: a reason always, and for a snooze until when."""
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.formats import date_format
+from unfold.widgets import INPUT_CLASSES, UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget
+
+from directives.intake import check_reason
+from directives.models import REASON_LENGTH
+from signals.types import check_moment
+
+_MORNING = time(9)
+
+
+class OperationForm(forms.Form):
+    """The reason, and a token by which a double submit is known as one."""
+
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
+    reason = forms.CharField(
+        max_length=REASON_LENGTH,
+        help_text="Why, for those who read the history.",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+    field_order = ("token", "until", "at", "reason")
+
+    def clean_reason(self) -> str:
+        """Return the reason if it can be one."""
+        return check_reason(self.cleaned_data["reason"], required=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the operation takes besides the reason."""
+        return {}
+
+
+class SnoozeForm(OperationForm):
+    """Until when, too: one of a few usual times, or any time in the user's zone."""
+
+    until = forms.ChoiceField(label="Until", widget=UnfoldAdminRadioSelectWidget, initial="15m", choices=())
+    at = forms.DateTimeField(
+        label="Time",
+        required=False,
+        widget=forms.DateTimeInput(
+            format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local", "class": " ".join(INPUT_CLASSES)}
+        ),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        morning = date_format(_tomorrow_morning(), "D j M, H:i")
+        field: Any = self.fields["until"]
+        field.choices = [
+            ("15m", "In 15 minutes"),
+            ("1h", "In an hour"),
+            ("morning", f"Tomorrow morning ({morning})"),
+            ("at", "At the time below"),
+        ]
+        self.fields[
+            "at"
+        ].help_text = (
+            f"In your time zone, {timezone.get_current_timezone_name()}; only for the last choice."
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in, with `until` as a time.
+
+        Raises:
+            ValidationError: the time of one's own is missing or not in the future.
+        """
+        cleaned = super().clean() or {}
+        choice = cleaned.get("until")
+        if choice == "at":
+            if "at" not in self.errors:
+                cleaned["until"] = self._own_time(cleaned.get("at"))
+        elif choice:
+            cleaned["until"] = {
+                "15m": timezone.now() + timedelta(minutes=15),
+                "1h": timezone.now() + timedelta(hours=1),
+                "morning": _tomorrow_morning(),
+            }[choice]
+        return cleaned
+
+    def _own_time(self, value: datetime | None) -> datetime | None:
+        try:
+            if value is None:
+                raise ValidationError("Say until when.")
+            if check_moment("time", value) <= timezone.now():
+                raise ValidationError("Choose a time in the future.")
+        except ValidationError as error:
+            self.add_error("at", error)
+        return value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Until when."""
+        return {"until": self.cleaned_data["until"]}
+
+
+def _tomorrow_morning() -> datetime:
+    tomorrow = timezone.localdate() + timedelta(days=1)
+    return timezone.make_aware(datetime.combine(tomorrow, _MORNING))
