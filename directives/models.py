@@ -81,7 +81,10 @@ class Directive(models.Model):
             ),
             models.Index(fields=["status", "-created_at"], name="directive_status"),
             models.Index(fields=["name", "-created_at"], name="directive_name"),
-            models.Index(fields=["subject_type", "subject_id"], name="directive_subject"),
+            models.Index(
+                fields=["subject_type", "subject_id", "-created_at", "-id"],
+                name="directive_subject_history",
+            ),
             models.Index(fields=["correlation_id"], name="directive_correlation"),
             models.Index(fields=["-created_at", "-id"], name="directive_created"),
         ]
