@@ -1,6 +1,6 @@
 """How directives, signals and their subjects are shown: badges, titles, links."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from directives import registry
+from directives import registry, subjects
 from directives.models import Directive
+from signals.models import Signal
 from signals.types import Subject
 
 TITLE_LENGTH = 80
@@ -98,15 +99,24 @@ def title(subject: Subject, records: Mapping[Subject, Model]) -> str:
     record = records.get(subject)
     if record is None:
         return f"{subject} (not found)"
-    return Truncator(" ".join(str(record).split())).chars(TITLE_LENGTH) or str(subject)
+    return record_title(record) or str(subject)
+
+
+def record_title(record: Model) -> str:
+    """Return what people know a record by, in one line."""
+    return Truncator(" ".join(str(record).split())).chars(TITLE_LENGTH)
 
 
 def subject_link(subject: Subject | None, records: Mapping[Subject, Model]) -> SafeString | str:
     """Return a link to a subject's page, by its title; the plain title when it has no page."""
     if subject is None:
         return "–"
-    text = title(subject, records)
-    url = record_url(records[subject]) if subject in records else None
+    return record_link(records[subject]) if subject in records else title(subject, records)
+
+
+def record_link(record: Model) -> SafeString | str:
+    """Return a link to a record's page, by its title; the plain title when it has no page."""
+    text, url = record_title(record) or str(record.pk), record_url(record)
     return format_html('<a class="fp-link" href="{}">{}</a>', url, text) if url else text
 
 
@@ -117,6 +127,35 @@ def record_url(record: Model) -> str | None:
         return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[record.pk])
     except NoReverseMatch:
         return None
+
+
+def directive_link(directive: Directive) -> SafeString:
+    """Return a link to a directive's page, by what people call it."""
+    return format_html(
+        '<a class="fp-link" href="{}">{}</a>', directive_url(directive.pk), label(directive.name)
+    )
+
+
+def signal_url(pk: object) -> str:
+    """Return the address of a signal's page."""
+    return reverse("admin:signals_signal_change", args=[pk])
+
+
+def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
+    """Return the directives that the signals belong to, by causation id, in one query."""
+    texts = {signal.causation_id for signal in signals}
+    ids = {pk for text in texts if (pk := subjects.uuid(text)) and str(pk) == text}
+    return {str(pk): directive for pk, directive in Directive.objects.in_bulk(ids).items()}
+
+
+def gist(signal: Signal) -> str:
+    """Return what a signal says besides its name, in one line: its reason or error if it has one."""
+    payload = signal.payload
+    return str(
+        payload.get("reason")
+        or payload.get("error")
+        or ", ".join(f"{key} {value}" for key, value in payload.items() if key not in ("name", "result"))
+    )
 
 
 def directive_url(pk: object) -> str:

@@ -86,7 +86,6 @@ class Directive(models.Model):
             models.Index(
                 fields=["actor_type", "actor_id", "-created_at", "-id"], name="directive_by_actor"
             ),
-            models.Index(fields=["subject_type", "-created_at", "-id"], name="directive_by_type"),
             models.Index(
                 fields=["subject_type", "subject_id", "-created_at", "-id"], name="directive_by_subject"
             ),

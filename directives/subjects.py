@@ -65,14 +65,15 @@ def _records(subject_type: str, ids: Iterable[str]) -> Iterable[Model]:
     return found._default_manager.filter(pk__in=_valid(found, ids)) if found else ()
 
 
-def _valid(found: type[Model], ids: Iterable[str]) -> Collection[Any]:
+def _valid(known: type[Model], ids: Iterable[str]) -> Collection[Any]:
     """Return the ids that can be keys of the model: signals may carry any text."""
-    if found._meta.pk.get_internal_type() != "UUIDField":
+    if known._meta.pk.get_internal_type() != "UUIDField":
         return list(ids)
-    return [uuid for uuid in map(_uuid, ids) if uuid]
+    return [found for text in ids if (found := uuid(text))]
 
 
-def _uuid(text: str) -> UUID | None:
+def uuid(text: str) -> UUID | None:
+    """Return the UUID that a text is; None when it is none."""
     try:
         return UUID(text)
     except ValueError:

@@ -1,12 +1,16 @@
 """What the apps' admin classes share: reading without writing, and counting without scanning."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
@@ -40,6 +44,11 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         """Whether there are more rows than `count` says."""
         return self.found > COUNTED
 
+    @property
+    def shown_count(self) -> str:
+        """The number of rows for people: `1,234`, or `10,000+`."""
+        return f"{self.count:,}{'+' if self.is_capped else ''}"
+
 
 class CappedChangeList(ChangeList):
     """A list that says how many rows it has in one place: its foot, where it says "10,000+" too."""
@@ -63,6 +72,10 @@ class ReadOnlyModelAdmin(ModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return how the list finds its rows."""
+        return CappedChangeList
+
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
         return False
@@ -75,12 +88,59 @@ class ReadOnlyModelAdmin(ModelAdmin):
         """Return False."""
         return False
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return what finds the rows of a page."""
-        return CappedChangeList
-
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return no actions but those of the class itself; deleting is none of them."""
         actions = DjangoModelAdmin.get_actions(self, request)
         actions.pop("delete_selected", None)
         return actions
+
+
+class DetailModelAdmin(ReadOnlyModelAdmin):
+    """Shows one record on a page of its own making instead of a form that nobody may fill in."""
+
+    detail_template = ""
+
+    def detail_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        """Return what the page of a record shows besides `record` itself."""
+        return {}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a record's page."""
+        return self.record_view(request, object_id, self.detail_template, self.detail_context)
+
+    def record_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        template: str,
+        context: Callable[[HttpRequest, Any], dict[str, Any]],
+    ) -> HttpResponse:
+        """Show a page about one record, or go to the first page when there is none with that id.
+
+        Args:
+            context: gives what the template needs besides `record`.
+
+        Raises:
+            PermissionDenied: the user may not view the record, or wants to post something.
+        """
+        record = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, record) or request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        if record is None:
+            answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return answer
+        common = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "object": record,
+            "record": record,
+            "title": str(record),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, template, {**common, **context(request, record)})

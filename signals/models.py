@@ -56,7 +56,9 @@ class Signal(models.Model):
             models.Index(fields=["causation_id", "recorded_at"], name="signal_causation"),
             models.Index(fields=["correlation_id", "recorded_at"], name="signal_correlation"),
             models.Index(fields=["name", "recorded_at"], name="signal_name"),
-            models.Index(fields=["recorded_at"], name="signal_recorded"),
+            models.Index(fields=["actor_type", "actor_id", "recorded_at"], name="signal_actor"),
+            # With the id, since all signals of one transaction have one time.
+            models.Index(fields=["recorded_at", "id"], name="signal_order"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type")

@@ -1,3 +1,4 @@
-"""The admin pages of directives, and what other apps build theirs with."""
+"""The admin pages of directives and signals, and what other apps build theirs with."""
 
 from directives.admin import listing as listing
+from directives.admin import signals as signals

@@ -10,8 +10,12 @@ register = template.Library()
 
 register.filter("label", display.label)
 register.filter("signal_icon", display.signal_icon)
+register.filter("signal_url", display.signal_url)
 register.filter("directive_url", display.directive_url)
 register.filter("batch_url", display.batch_url)
+register.filter("record_url", display.record_url)
+register.filter("record_title", display.record_title)
+register.filter("look_badge", display.badge)
 register.simple_tag(display.subject_link, name="subject_link")
 
 

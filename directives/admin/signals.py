@@ -1,0 +1,188 @@
+"""The pages of signals: read, searched and exported, never written."""
+
+import logging
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.views.decorators.http import require_safe
+
+from directives import display, subjects
+from directives.admin.signal_filters import (
+    ActorFilter,
+    MomentFilter,
+    NameFilter,
+    SubjectTypeFilter,
+    search,
+)
+from fleetprompt.model_admin import CappedChangeList, DetailModelAdmin
+from fleetprompt.sites import tenant_site
+from fleetprompt.templatetags.moments import moment
+from fleetprompt.tenants.context import active_tenant
+from signals.exporting import FORMATS, export
+from signals.models import Signal
+
+logger = logging.getLogger(__name__)
+
+EXPORT = "signals.export_signal"
+"""The permission to export."""
+RELATED = 50
+"""How many signals of the same correlation a signal's page shows."""
+
+
+class SignalList(CappedChangeList):
+    """A page of the list, newest first, with what its rows are about."""
+
+    result_list: Any
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+        """Return the only order there is."""
+        return ["-recorded_at", "-id"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the signals of the page, their subjects and their directives."""
+        super().get_results(request)
+        signals: list[Any] = list(self.result_list)
+        self.result_list = signals
+        records = subjects.find(signal.subject for signal in signals if signal.subject)
+        directives = display.causes(signals)
+        for signal in signals:
+            signal.about = display.subject_link(signal.subject, records)
+            signal.cause = directives.get(signal.causation_id)
+
+
+@admin.register(Signal, site=tenant_site)
+class SignalAdmin(DetailModelAdmin):
+    """Lists signals, newest first, and exports what the list shows."""
+
+    icon = "sensors"
+    detail_template = "admin/directives/signal.html"
+    list_display = ("recorded", "fact", "about", "by", "cause", "says")
+    sortable_by = ()
+    list_filter = (NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter))
+    list_filter_submit = True
+    search_fields = ("id",)
+    search_help_text = "An id, a key or how it begins, a subject"
+
+    _parameters: ClassVar[set[str]] = {
+        NameFilter.parameter_name,
+        ActorFilter.parameter_name,
+        SubjectTypeFilter.parameter_name,
+        *(f"recorded_at_{bound}_{part}" for bound in ("from", "to") for part in (0, 1)),
+    }
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Return whether it is one of the filters: any other condition could cost a scan."""
+        return lookup in self._parameters
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
+        """Return how the list finds its rows."""
+        return SignalList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Signal], search_term: str
+    ) -> tuple[QuerySet[Signal], bool]:
+        """Return the signals that the term names; the form has emptied a term with NUL."""
+        term = (search_term or request.GET.get("q", "")).strip()
+        return (search(queryset, term) if term else queryset), False
+
+    @admin.display(description="recorded")
+    def recorded(self, signal: Signal) -> str:
+        """Show when it was recorded."""
+        return moment(signal.recorded_at)
+
+    @admin.display(description="name")
+    def fact(self, signal: Signal) -> SafeString:
+        """Show what happened."""
+        return format_html(
+            '<span class="fp-signal"><span class="material-symbols-outlined" aria-hidden="true">{}</span>'
+            "{}</span>",
+            display.signal_icon(signal.name),
+            signal.name,
+        )
+
+    @admin.display(description="subject")
+    def about(self, signal: Any) -> str:
+        """Show what it is about."""
+        text: str = signal.about
+        return text
+
+    @admin.display(description="actor")
+    def by(self, signal: Signal) -> str:
+        """Show who is behind it."""
+        return str(signal.actor)
+
+    @admin.display(description="directive")
+    def cause(self, signal: Any) -> SafeString | str:
+        """Show the directive that it belongs to."""
+        return display.directive_link(signal.cause) if signal.cause else "–"
+
+    @admin.display(description="says")
+    def says(self, signal: Signal) -> str:
+        """Show its reason, or else how its payload begins."""
+        return Truncator(display.gist(signal)).chars(100)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the export to the pages."""
+        view = self.admin_site.admin_view(require_safe(self.export_view))
+        return [path("export/<str:ending>/", view, name="signals_signal_export"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list, with a button for each kind of file to those who may export."""
+        links = [
+            (
+                kind.label,
+                f"{reverse('admin:signals_signal_export', args=[ending])}?{request.GET.urlencode()}",
+            )
+            for ending, kind in FORMATS.items()
+            if request.user.has_perm(EXPORT)
+        ]
+        return super().changelist_view(request, {**(extra_context or {}), "export_links": links})
+
+    def export_view(self, request: HttpRequest, ending: str) -> HttpResponseBase:
+        """Send the signals that the list shows for the same query string, oldest first.
+
+        Raises:
+            PermissionDenied: the user may not see or not export signals.
+            Http404: no such kind of file.
+            BadRequest: a parameter that the list does not know.
+        """
+        if not (self.has_view_permission(request) and request.user.has_perm(EXPORT)):
+            logger.warning("user %s may not export signals; it needs %s", request.user.pk, EXPORT)
+            raise PermissionDenied
+        if ending not in FORMATS:
+            raise Http404
+        try:
+            found = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters as error:
+            raise BadRequest(f"the list has no such filter or page: {error}") from error
+        tenant, kind = active_tenant().slug, FORMATS[ending]
+        name = f"{tenant}-signals-{timezone.now():%Y%m%dT%H%MZ}.{ending}"
+        return StreamingHttpResponse(
+            export(found, kind, tenant=tenant),
+            content_type=kind.content_type,
+            headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        )
+
+    def detail_context(self, request: HttpRequest, record: Signal) -> dict[str, Any]:
+        """Return what the signal is about, the directive it belongs to, and the signals of one request."""
+        related: list[Signal] = []
+        if record.correlation_id:
+            same = Signal.objects.filter(correlation_id=record.correlation_id).exclude(pk=record.pk)
+            related = list(same.order_by("-recorded_at", "-id")[: RELATED + 1])
+        about = [signal.subject for signal in (record, *related) if signal.subject]
+        return {
+            "title": record.name,
+            "directive": display.causes([record]).get(record.causation_id),
+            "records": subjects.find(about),
+            "related": related[:RELATED],
+            "has_more": len(related) > RELATED,
+        }

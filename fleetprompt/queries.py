@@ -1,0 +1,56 @@
+"""SQL that Django's ORM has no words for: walking an index by its values, and from one place in it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import BooleanField, F, Func, Model, UUIDField, Value
+from django.db.models.lookups import GreaterThan
+
+
+def distinct(
+    model: type[Model], *fields: str, limit: int, also: Sequence[str] = ()
+) -> list[tuple[Any, ...]]:
+    """Return the distinct values of some fields, in order, reading one index entry for each.
+
+    Args:
+        fields: the first fields of an index of the model.
+        also: fields to return besides, as some row with the same values has them.
+        limit: how many values are looked up; more are left out.
+    """
+    quote = connection.ops.quote_name
+    table = quote(model._meta.db_table)
+    known: Any = model._meta
+    columns = [quote(known.get_field(field).column) for field in (*fields, *also)]
+    keys = columns[: len(fields)]
+    names, order = ", ".join(columns), ", ".join(keys)
+    following = ", ".join(f"next.{column}" for column in columns)
+    last = ", ".join(f"found.{column}" for column in keys)
+    # A plain SELECT DISTINCT would read the whole index.
+    sql = f"""
+        WITH RECURSIVE found AS (
+            (SELECT {names}, 1 AS place FROM {table} ORDER BY {order} LIMIT 1)
+            UNION ALL
+            SELECT {following}, found.place + 1 FROM found CROSS JOIN LATERAL (
+                SELECT {names} FROM {table} WHERE ({order}) > ({last}) ORDER BY {order} LIMIT 1
+            ) AS next WHERE found.place < %s
+        ) SELECT {names} FROM found ORDER BY place
+    """  # noqa: S608 -- names of the model's own table and columns, quoted
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [limit])
+        return list(cursor.fetchall())
+
+
+def after(field: str, value: datetime, pk: UUID) -> GreaterThan:
+    """Return the condition that a row comes after a place in the order of a time and the primary key.
+
+    The database compares both columns as one, so that an index on them starts at the place.
+    """
+    place = _row(Value(value), Value(pk, UUIDField()))
+    return GreaterThan(_row(F(field), F("pk")), place)
+
+
+def _row(*values: Any) -> Func:
+    return Func(*values, function="ROW", output_field=BooleanField())
