@@ -13,9 +13,9 @@ from tests.support import ask, change, make_forum
 
 THREAD = ("forum.thread.lock", "forum.thread.unlock", "forum.post.create")
 POST = ("forum.post.hide", "forum.post.unhide", "forum.post.delete")
-ACTIONS = ("request", "snooze", "cancel", "rerun")
+ACTIONS = ("request", "snooze", "run_now", "cancel", "rerun")
 
-# A column per action; what a role may do, as the ready-made groups and Django's superuser have it.
+# What a role may do, as the ready-made groups and Django's superuser have it; who may snooze may run now.
 ROLES = {
     "superuser": dict.fromkeys((*THREAD, *POST), "request snooze cancel rerun"),
     "Moderator": {
@@ -30,7 +30,7 @@ ROLES = {
     },
 }
 CASES = [
-    (role, name, action, action in allowed.split())
+    (role, name, action, action.replace("run_now", "snooze") in allowed.split())
     for role, names in ROLES.items()
     for name, allowed in names.items()
     for action in ACTIONS
@@ -77,12 +77,12 @@ def request_it(client, name, forum):
 def operate(client, action, directive):
     """Submit the form of an operation on one directive."""
     return client.post(
-        f"/admin/directives/directive/{action}/",
+        f"/admin/directives/directive/operate/{action}/",
         {
-            "ids": str(directive.pk),
+            "_selected_action": str(directive.pk),
+            "token": str(uuid4()),
             "reason": "Matrix",
-            "delay": "hour",
-            "confirm": "1",
+            "until": "1h",
         },
     )
 
