@@ -84,6 +84,11 @@ class Directive(models.Model):
             models.Index(fields=["subject_type", "subject_id"], name="directive_subject"),
             models.Index(fields=["correlation_id"], name="directive_correlation"),
             models.Index(fields=["-created_at", "-id"], name="directive_created"),
+            models.Index(
+                fields=["status", "completed_at"],
+                name="directive_completed",
+                condition=Q(completed_at__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
