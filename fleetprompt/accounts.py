@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -13,6 +14,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fleetprompt.model_admin import ReadOnlyModelAdmin
 from fleetprompt.templatetags.moments import ago, moment
@@ -39,10 +41,19 @@ def _held_by(user: Any) -> Q:
     return Q(user=user.pk) | Q(group__user=user.pk)
 
 
+class _PermissionsField(forms.ModelMultipleChoiceField):
+    """Shows a permission by its own name, which says enough."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        """Return what the permission allows."""
+        return str(obj.name)
+
+
 class _Account(ModelAdmin):
     """What the pages of users and groups share: nobody touches what is mightier than himself."""
 
     list_per_page = 50
+    filter_horizontal = ()
 
     def held(self, obj: Any) -> Q:
         """Return which permissions an account has."""
@@ -71,13 +82,15 @@ class _Account(ModelAdmin):
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: HttpRequest | None = None, **kwargs: Any
     ) -> Any:
-        """Return the field; it offers the groups and permissions that the user has himself."""
-        if request:
-            permissions = own(self.admin_site, request.user)
-            if db_field.name in ("permissions", "user_permissions"):
-                kwargs["queryset"] = permissions
-            elif db_field.name == "groups":
-                kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
+        """Return boxes to tick: the groups and permissions that the user can give away."""
+        permissions = own(self.admin_site, cast(HttpRequest, request).user)
+        if db_field.name == "groups":
+            kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
+            kwargs["form_class"] = forms.ModelMultipleChoiceField
+        else:
+            kwargs["queryset"] = permissions
+            kwargs["form_class"] = _PermissionsField
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 

@@ -38,7 +38,7 @@ class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ["slug", "name"]
         help_texts = {
             "slug": "Short name: lower-case letters and digits, in groups joined by hyphens. It cannot be "
-            "changed later; the schema becomes org_<slug>.",
+            "changed later; the schema is named after it.",
             "name": "What people call the community.",
         }
 
@@ -75,7 +75,7 @@ def _add_errors(form: forms.BaseForm, error: ValidationError) -> None:
 
 @admin.register(Tenant, site=operators_site)
 class TenantAdmin(ModelAdmin):
-    """Lists, adds, renames and suspends communities."""
+    """Lists, adds, renames and suspends tenants."""
 
     icon = "apartment"
     list_display = ("slug", "name", "status", "hosts", "created")
@@ -89,7 +89,7 @@ class TenantAdmin(ModelAdmin):
         if obj is None:
             return [(None, {"fields": ("slug", "name", "domain")})]
         text = (
-            "The forum of a suspended community is not served, and its directives wait. To delete one with "
+            "The forum of a suspended tenant is not served, and its directives wait. To delete one with "
             f"everything in it, for good: manage.py tenant delete {cast(Tenant, obj).slug}"
         )
         fields = ("name", "status", "slug", "schema_name", "created")
@@ -145,7 +145,7 @@ class DomainForm(forms.ModelForm):  # type: ignore[type-arg]
         """Refuse to leave a tenant without a primary host."""
         wanted: bool = self.cleaned_data["is_primary"]
         if self.instance.pk and self.instance.is_primary and not wanted:
-            raise ValidationError("A community has one primary host: make another one primary instead.")
+            raise ValidationError("A tenant has one primary host: make another one primary instead.")
         return wanted
 
 

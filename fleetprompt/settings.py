@@ -93,6 +93,7 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var/static"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD_TENANT = look.TENANT
 UNFOLD_OPERATORS = look.OPERATORS
 WSGI_APPLICATION = "fleetprompt.wsgi.application"
