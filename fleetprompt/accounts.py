@@ -5,6 +5,7 @@ from typing import Any, cast
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
@@ -41,7 +42,7 @@ def _held_by(user: Any) -> Q:
     return Q(user=user.pk) | Q(group__user=user.pk)
 
 
-class _PermissionsField(forms.ModelMultipleChoiceField):
+class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """Shows a permission by its own name, which says enough."""
 
     def label_from_instance(self, obj: Any) -> str:
@@ -49,7 +50,7 @@ class _PermissionsField(forms.ModelMultipleChoiceField):
         return str(obj.name)
 
 
-class _Account(ModelAdmin):
+class _Account(BaseModelAdmin):  # type: ignore[type-arg]
     """What the pages of users and groups share: nobody touches what is mightier than himself."""
 
     list_per_page = 50
@@ -80,10 +81,10 @@ class _Account(ModelAdmin):
         return allowed and (obj is None or not (obj == request.user or self.is_mightier(request, obj)))
 
     def formfield_for_manytomany(
-        self, db_field: "ManyToManyField[Any, Any]", request: HttpRequest | None = None, **kwargs: Any
+        self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
     ) -> Any:
         """Return boxes to tick: the groups and permissions that the user can give away."""
-        permissions = own(self.admin_site, cast(HttpRequest, request).user)
+        permissions = own(self.admin_site, request.user)
         if db_field.name == "groups":
             kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
             kwargs["form_class"] = forms.ModelMultipleChoiceField
@@ -100,7 +101,7 @@ def _within(permissions: QuerySet[Permission], known: QuerySet[Permission]) -> Q
     return Group.objects.exclude(permissions__in=beyond.values("pk"))
 
 
-class AccountUserAdmin(_Account, DjangoUserAdmin):  # type: ignore[type-arg]
+class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     """Lists, adds and changes users."""
 
     icon = "person"
@@ -133,7 +134,7 @@ class AccountUserAdmin(_Account, DjangoUserAdmin):  # type: ignore[type-arg]
         return ago(user.last_login)
 
 
-class AccountGroupAdmin(_Account, DjangoGroupAdmin):
+class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):
     """Lists, adds and changes groups."""
 
     icon = "groups"
