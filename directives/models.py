@@ -95,6 +95,11 @@ class Directive(models.Model):
                 name="directive_by_cause",
                 condition=~Q(causation_id=""),
             ),
+            models.Index(
+                fields=["status", "completed_at"],
+                name="directive_completed",
+                condition=Q(completed_at__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,13 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
-from django_q.models import OrmQ, Schedule
+from django_q.models import Failure, OrmQ, Schedule
+from django_q.status import Stat
 from django_q.tasks import async_task
+from redis import RedisError
 
 from directives import registry
+from fleetprompt.counts import COUNTED
 from fleetprompt.tenants.context import is_public
 from fleetprompt.tenants.models import Tenant
 
@@ -96,6 +100,46 @@ def schedule_sweep(sender: Any, using: str = "default", **kwargs: Any) -> None:
                 "repeats": -1,
             },
         )
+
+
+@dataclass
+class State:
+    """How the queue and its clusters fare. A count above `COUNTED` means "more than that"."""
+
+    clusters: list[Any] = field(default_factory=list)
+    """django-q2's own reports: host, pid, status, workers, tob (when it started)."""
+    waiting: int | None = None
+    later: int | None = None
+    """Messages for a later time, and those that workers have taken; None where the broker has none."""
+    next_sweep: datetime | None = None
+    failures: list[Any] = field(default_factory=list)
+    """The ten messages that failed last, the newest first."""
+    error: str = ""
+    """Why the broker cannot be asked, if so."""
+
+
+def state() -> State:
+    """Return what can be told about the queue without touching it."""
+    found = State(
+        failures=list(Failure.objects.order_by("-stopped")[:10]),
+        next_sweep=Schedule.objects.filter(name=SWEEP).values_list("next_run", flat=True).first(),
+    )
+    try:
+        broker = get_broker()
+        found.clusters = sorted(Stat.get_all(broker), key=lambda cluster: (cluster.host, cluster.pid))
+        if Conf.ORM:
+            now = timezone.now()
+            found.waiting, found.later = _count(lock__lte=now), _count(lock__gt=now)
+        else:
+            found.waiting = broker.queue_size()
+    except RedisError as error:
+        found.error = str(error)
+    return found
+
+
+def _count(**lock: datetime) -> int:
+    messages = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, **lock).order_by("pk")
+    return int(messages.values("pk")[: COUNTED + 1].count())
 
 
 def _send(slug: str, broker: Any) -> None:

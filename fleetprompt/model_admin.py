@@ -15,8 +15,7 @@ from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-COUNTED = 10_000
-"""How far rows are counted exactly; what is more costs too much to count for a page."""
+from fleetprompt.counts import COUNTED
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]

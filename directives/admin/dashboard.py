@@ -1,15 +1,114 @@
-"""What the first page of each site shows."""
+"""What the first page of each site shows. Both pages ask for themselves again, as a fragment."""
 
 from typing import Any
 
+from django.core.paginator import Paginator
+from django.db import DatabaseError
+from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from directives import figures, queue, registry, subjects
+from directives.models import Directive
+from fleetprompt.tenants import schemas
+from fleetprompt.tenants.context import UnknownTenant, in_tenant
+from fleetprompt.tenants.models import Tenant
+
+TENANTS_PER_PAGE = 25
 
 
 def of_tenant(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the tenant's figures to the page's context."""
-    return context
+    """Add the tenant's figures to the page's context, for those who may view directives."""
+    context["base"] = _base(request)
+    if not request.user.has_perm("directives.view_directive"):
+        return context
+    hours = figures.by_hour()
+    failures = list(figures.latest_failures())
+    return {
+        **context,
+        "figures": figures.read(),
+        "chart": _chart(hours),
+        "failures": failures,
+        "any_yet": bool(failures) or Directive.objects.exists(),
+        "subject_lists": _subject_lists(),
+    }
 
 
 def of_operators(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add every tenant's figures to the page's context."""
+    """Add every tenant's figures, the queue and the clusters to the page's context.
+
+    Tenants need the permission to view tenants, the queue that to view its messages.
+    """
+    context["base"] = _base(request)
+    if request.user.has_perm("tenants.view_tenant"):
+        page = Paginator(Tenant.objects.order_by("slug"), TENANTS_PER_PAGE).get_page(
+            request.GET.get("page")
+        )
+        missing = schemas.missing_migrations([tenant.schema_name for tenant in page])
+        rows = [_tenant_row(tenant, missing[tenant.schema_name]) for tenant in page]
+        context |= {
+            "page": page,
+            "rows": rows,
+            "stuck": [row["tenant"] for row in rows if row["is_stuck"]],
+            "behind": schemas.behind(),
+        }
+    if request.user.has_perm("django_q.view_ormq"):
+        context["queue"] = queue.state()
     return context
+
+
+def _base(request: HttpRequest) -> str:
+    is_fragment = "HX-Request" in request.headers
+    return "admin/directives/fragment.html" if is_fragment else "admin/base_site.html"
+
+
+def _subject_lists() -> list[tuple[str, str]]:
+    """Return the names and addresses of the lists of what directives can be about."""
+    acted_on = {handler.subject_type for handler in registry.handlers()}
+    models = [model for subject_type, model in subjects.types().items() if subject_type in acted_on]
+    return [(str(model._meta.verbose_name_plural), url) for model in models if (url := _list_url(model))]
+
+
+def _list_url(model: type[Model]) -> str:
+    meta = model._meta
+    try:
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+    except NoReverseMatch:
+        return ""
+
+
+def _chart(hours: list[figures.Hour]) -> dict[str, Any]:
+    """Return the bars with their heights in per cent of the tallest, and the sums."""
+    highest = max(hour.total for hour in hours)
+    return {
+        "hours": [
+            {
+                "start": hour.start,
+                "counts": hour.counts,
+                "bars": [
+                    (outcome, round(100 * hour.counts[outcome] / highest, 1))
+                    for outcome in reversed(figures.OUTCOMES)
+                    if hour.counts[outcome]
+                ],
+            }
+            for hour in hours
+        ],
+        "highest": highest,
+        "zone": timezone.get_current_timezone_name(),
+        "sums": {outcome: sum(hour.counts[outcome] for hour in hours) for outcome in figures.OUTCOMES},
+    }
+
+
+def _tenant_row(tenant: Tenant, missing: list[str] | None) -> dict[str, Any]:
+    """Return a tenant's figures; `figures` is None, and `error` says why, when they cannot be read."""
+    row: dict[str, Any] = {"tenant": tenant, "missing": missing, "figures": None, "is_stuck": False}
+    if missing is None:
+        return {**row, "error": "its schema is missing or has no tables"}
+    try:
+        with in_tenant(tenant.slug):
+            found = figures.read()
+    except (DatabaseError, UnknownTenant) as error:
+        return {**row, "error": str(error).strip().splitlines()[0]}
+    is_active = tenant.status == Tenant.Status.ACTIVE
+    return {**row, "figures": found, "is_stuck": found.is_stuck and is_active}

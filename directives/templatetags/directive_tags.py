@@ -5,6 +5,7 @@ from django.utils.safestring import SafeString
 
 from directives import display
 from directives.models import Directive
+from fleetprompt.counts import COUNTED
 
 register = template.Library()
 
@@ -23,6 +24,14 @@ register.simple_tag(display.subject_link, name="subject_link")
 def status_badge(directive: Directive) -> SafeString:
     """Render the directive's status as a symbol and a word."""
     return display.badge(display.look(directive))
+
+
+@register.filter
+def capped(count: int | None) -> str:
+    """Render a count that stops behind `COUNTED`: `7`, `1,204`, `10,000+`; `–` when it is unknown."""
+    if count is None:
+        return "–"
+    return f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
 
 
 @register.filter

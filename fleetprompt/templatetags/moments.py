@@ -47,6 +47,12 @@ def span(value: timedelta | float | None) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{round(seconds * 1000)} ms"
 
 
+@register.simple_tag
+def now_moment() -> SafeString | str:
+    """Render the present time as `moment` does."""
+    return moment(timezone.now())
+
+
 def _time(local: datetime, text: str) -> SafeString:
     exact = f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
     return format_html(

@@ -1,5 +1,6 @@
 """Making and removing tenants: the row, the domain and the schema come and go together."""
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
@@ -31,7 +32,7 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
     ensure_shared_tables()
     schema = f"{SCHEMA_PREFIX}{slug}"
     tenant = Tenant(slug=slug, name=name.strip(), schema_name=schema)
-    address = Domain(domain=_normalised_domain(domain), is_primary=True)
+    address = Domain(domain=normalised_domain(domain), is_primary=True)
     with transaction.atomic():
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
@@ -85,10 +86,17 @@ def ensure_shared_tables() -> None:
         connection.close()
 
 
-def _normalised_domain(domain: str) -> str:
+def normalised_domain(domain: str) -> str:
+    """Return a tenant's host name as it is stored.
+
+    Raises:
+        ValidationError: it is no host name, or one of the operators'.
+    """
     domain = domain.strip().lower().rstrip(".")
     if not domain or len(domain) > 253 or any(c in domain for c in "/: *@") or domain[0] == ".":
         raise ValidationError(f"domain: expected a host name without port or path; got {domain!r}")
+    if domain in settings.PUBLIC_HOSTS:
+        raise ValidationError(f"domain: {domain!r} is a host of the operators")
     return domain
 
 

@@ -320,7 +320,7 @@ def test_an_unknown_name_is_not_found(mira, forum):
     assert select(mira, forum.posts, "request:forum.post.hyde").status_code == 404
 
 
-@pytest.mark.parametrize("correlation_id", [str(uuid4()), "rubbish", "a/b", "%00", "'--"])
+@pytest.mark.parametrize("correlation_id", [str(uuid4()), "rubbish", "a/b", "'--"])
 def test_an_unknown_batch_is_not_found(mira, correlation_id):
     assert mira.get(f"/admin/directives/directive/batch/{correlation_id}/").status_code == 404
 

@@ -5,3 +5,25 @@
     document.cookie = `timezone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
   }
 })();
+
+// A part of a page that loads itself again keeps what the person opened and how far they scrolled.
+(() => {
+  let kept = [];
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    kept = [...event.target.querySelectorAll("details[id], .fp-scroll[id]")].map((element) => ({
+      id: element.id,
+      open: element.open,
+      left: element.scrollLeft,
+    }));
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const { id, open, left } of kept) {
+      const element = document.getElementById(id);
+      if (element) {
+        if (open !== undefined) element.open = open;
+        element.scrollLeft = left;
+      }
+    }
+    kept = [];
+  });
+})();

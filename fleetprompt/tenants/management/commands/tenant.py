@@ -1,19 +1,25 @@
-"""`manage.py tenant`: create, list and delete communities."""
+"""`manage.py tenant`: create, list and delete communities, and make their first user."""
 
+import os
+import sys
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.console import OperatorCommand, add_format
 from fleetprompt.tenants import provisioning
+from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
+
+PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - the name of one
 
 
 class Command(OperatorCommand):
     """The subcommands that make, show and remove tenants."""
 
-    help = "Create, list and delete tenants (communities)."
+    help = "Create, list and delete tenants (communities), and make their superusers."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the subcommands and their options."""
@@ -22,6 +28,7 @@ class Command(OperatorCommand):
         create.add_argument("slug", help="short name, also in the schema org_<slug>")
         create.add_argument("--name", required=True, help="what people call the community")
         create.add_argument("--domain", required=True, help="host name that serves it")
+        self._add_createsuperuser(parsers)
         add_format(self.subcommand(parsers, "list", self.list, "List the tenants."))
         delete = self.subcommand(
             parsers, "delete", self.delete, "Delete a tenant with everything in it, for good."
@@ -36,6 +43,38 @@ class Command(OperatorCommand):
         self.stdout.write(f"Created tenant {tenant.slug} (schema {tenant.schema_name}, {domain}).")
         if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
             self.stderr.write(f"Note: ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
+
+    def createsuperuser(self, options: dict[str, Any]) -> None:
+        """Make a superuser in the tenant, as Django's command of that name does."""
+        if options["interactive"] and not sys.stdin.isatty():
+            raise CommandError("nobody can be asked for the password: use --no-input in scripts")
+        if not options["interactive"] and not os.environ.get(PASSWORD_VARIABLE):
+            raise CommandError(f"{PASSWORD_VARIABLE}: expected the password there, because of --no-input")
+        with in_tenant(options["slug"]) as tenant:
+            asked = options["interactive"]
+            call_command(
+                "createsuperuser",
+                username=options["username"],
+                email=options["email"] if asked else options["email"] or "",
+                interactive=asked,
+                verbosity=0,
+            )
+            where = [f" Log in at {domain.domain}/admin/." for domain in tenant.domains.all()[:1]]
+        self.stdout.write(f"Created a superuser of tenant {tenant.slug}.{''.join(where)}")
+
+    def _add_createsuperuser(self, parsers: Any) -> None:
+        text = "Make a user who may do everything in one tenant, and is nobody elsewhere."
+        parser = self.subcommand(parsers, "createsuperuser", self.createsuperuser, text)
+        parser.add_argument("slug")
+        parser.add_argument("--username", help="asked for by default")
+        parser.add_argument("--email", help="asked for by default, and empty with --no-input")
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help=f"ask nothing; the password stands in the environment variable {PASSWORD_VARIABLE}",
+        )
 
     def list(self, options: dict[str, Any]) -> None:
         """Print the tenants."""

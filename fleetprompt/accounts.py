@@ -1,0 +1,178 @@
+"""Who may log in, on both sites. Nobody gives away what he has not himself, or locks himself out."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import ManyToManyField, Q, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.sites import UnfoldAdminSite
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from fleetprompt.model_admin import ReadOnlyModelAdmin
+from fleetprompt.templatetags.moments import ago, moment
+
+
+def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
+    """Return the permissions that mean something on a site: for its models, and what can be done there."""
+    wanted = Q()
+    for model, shown in site._registry.items():
+        allowed = Q(content_type=ContentType.objects.get_for_model(model, for_concrete_model=False))
+        if isinstance(shown, ReadOnlyModelAdmin):
+            allowed &= ~Q(codename__regex=r"^(add|change|delete)_")
+        wanted |= allowed
+    return Permission.objects.filter(wanted).select_related("content_type")
+
+
+def own(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
+    """Return the permissions that a user can give away on a site: those that he has; all of a superuser."""
+    permissions = grantable(site)
+    return permissions if user.is_superuser else permissions.filter(_held_by(user)).distinct()
+
+
+def _held_by(user: Any) -> Q:
+    return Q(user=user.pk) | Q(group__user=user.pk)
+
+
+class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Shows a permission by its own name, which says enough."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        """Return what the permission allows."""
+        return str(obj.name)
+
+
+class _Account(BaseModelAdmin):  # type: ignore[type-arg]
+    """What the pages of users and groups share: nobody touches what is mightier than himself."""
+
+    list_per_page = 50
+    filter_horizontal = ()
+
+    def held(self, obj: Any) -> Q:
+        """Return which permissions an account has."""
+        raise NotImplementedError
+
+    def is_mightier(self, request: HttpRequest, obj: Any) -> bool:
+        """Return whether an account has what the user of the request has not."""
+        user = cast(Any, request.user)
+        if user.is_superuser:
+            return False
+        if getattr(obj, "is_superuser", False):
+            return True
+        mine = own(self.admin_site, user).values("pk")
+        return bool(grantable(self.admin_site).filter(self.held(obj)).exclude(pk__in=mine).exists())
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may change this account, or any at all."""
+        allowed = bool(super().has_change_permission(request, obj))
+        return allowed and (obj is None or not self.is_mightier(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may delete this account, or any at all; never his own."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and (obj is None or not (obj == request.user or self.is_mightier(request, obj)))
+
+    def formfield_for_manytomany(
+        self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
+    ) -> Any:
+        """Return boxes to tick: the groups and permissions that the user can give away."""
+        permissions = own(self.admin_site, request.user)
+        if db_field.name == "groups":
+            kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
+            kwargs["form_class"] = forms.ModelMultipleChoiceField
+        else:
+            kwargs["queryset"] = permissions
+            kwargs["form_class"] = _PermissionsField
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
+def _within(permissions: QuerySet[Permission], known: QuerySet[Permission]) -> QuerySet[Group]:
+    """Return the groups that have none of `known` besides `permissions`."""
+    beyond = known.exclude(pk__in=permissions.values("pk"))
+    return Group.objects.exclude(permissions__in=beyond.values("pk"))
+
+
+class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    """Lists, adds and changes users."""
+
+    icon = "person"
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "full_name", "is_active", "is_staff", "is_superuser", "seen")
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    readonly_fields = ("last_login", "date_joined")
+
+    def held(self, obj: User) -> Q:
+        """Return which permissions a user has, also while he is not active."""
+        return _held_by(obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what the user may not change: his own flags, and without being a superuser any."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        if obj is not None and obj == request.user:
+            return (*fields, "is_active", "is_staff", "is_superuser")
+        return fields if cast(Any, request.user).is_superuser else (*fields, "is_staff", "is_superuser")
+
+    @admin.display(description="full name", ordering="last_name")
+    def full_name(self, user: User) -> str:
+        """Show the full name."""
+        return user.get_full_name()
+
+    @admin.display(description="last log-in", ordering="last_login")
+    def seen(self, user: User) -> str:
+        """Show when the user logged in last."""
+        return ago(user.last_login)
+
+
+class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    """Lists, adds and changes groups."""
+
+    icon = "groups"
+
+    def held(self, obj: Group) -> Q:
+        """Return which permissions a group has."""
+        return Q(group=obj.pk)
+
+
+class LogEntryAdmin(ReadOnlyModelAdmin):
+    """Lists what was changed in the admin, by whom; nobody changes that."""
+
+    icon = "history"
+    list_display = ("time", "user", "action", "what", "get_change_message")
+    list_filter = ("action_flag",)
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_repr", "user__username")
+    fields = ("time", "user", "action", "content_type", "object_id", "object_repr", "get_change_message")
+    readonly_fields = fields
+
+    @admin.display(description="time", ordering="action_time")
+    def time(self, entry: LogEntry) -> str:
+        """Show when it was."""
+        return moment(entry.action_time)
+
+    @admin.display(description="action", ordering="action_flag")
+    def action(self, entry: LogEntry) -> str:
+        """Show whether something was added, changed or deleted."""
+        return str(entry.get_action_flag_display())
+
+    @admin.display(description="what")
+    def what(self, entry: LogEntry) -> str:
+        """Show the changed record."""
+        return f"{entry.content_type.name if entry.content_type else 'record'}: {entry.object_repr}"
+
+
+def register(site: UnfoldAdminSite) -> None:
+    """Put users, groups and the admin log on a site."""
+    site.register(User, AccountUserAdmin)
+    site.register(Group, AccountGroupAdmin)
+    site.register(LogEntry, LogEntryAdmin)

@@ -1,0 +1,278 @@
+"""The operators' pages of tenants, domains and the queue, and the accounts on both sites."""
+
+from typing import Any, cast
+
+from django import forms
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.text import Truncator
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from fleetprompt import accounts
+from fleetprompt.model_admin import ReadOnlyModelAdmin
+from fleetprompt.sites import operators_site, tenant_site
+from fleetprompt.templatetags.moments import ago, moment
+from fleetprompt.tenants import provisioning
+from fleetprompt.tenants.models import Domain, Tenant
+
+accounts.register(operators_site)
+accounts.register(tenant_site)
+
+
+class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Asks what `provisioning.create_tenant` needs, and creates the tenant as its last check."""
+
+    domain = forms.CharField(
+        max_length=253,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The host name that serves it, without a port: harbor.example.org.",
+    )
+
+    class Meta:
+        model = Tenant
+        fields = ["slug", "name"]
+        help_texts = {
+            "slug": "Short name: lower-case letters and digits, in groups joined by hyphens. It cannot be "
+            "changed later; the schema is named after it.",
+            "name": "What people call the community.",
+        }
+
+    def _post_clean(self) -> None:
+        # Only the attempt tells whether the slug, the domain and the schema are free.
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors:
+            return
+        data = self.cleaned_data
+        try:
+            self.instance = provisioning.create_tenant(
+                data["slug"], name=data["name"], domain=data["domain"]
+            )
+        except ValidationError as error:
+            _add_errors(self, error)
+
+    def save(self, commit: bool = True) -> Tenant:
+        """Return the tenant, which is stored already."""
+        self.save_m2m = lambda: None  # type: ignore[method-assign]
+        return cast(Tenant, self.instance)
+
+
+def _add_errors(form: forms.BaseForm, error: ValidationError) -> None:
+    """Show each sentence at the field that it names."""
+    if hasattr(error, "error_dict"):
+        for field, texts in error.message_dict.items():
+            form.add_error(field if field in form.fields else None, texts)
+        return
+    for text in error.messages:
+        field, _, sentence = text.partition(": ")
+        named = field in form.fields
+        form.add_error(field if named else None, sentence[:1].upper() + sentence[1:] if named else text)
+
+
+@admin.register(Tenant, site=operators_site)
+class TenantAdmin(ModelAdmin):
+    """Lists, adds, renames and suspends tenants."""
+
+    icon = "apartment"
+    list_display = ("slug", "name", "status", "hosts", "created")
+    list_filter = ("status",)
+    search_fields = ("slug", "name", "domains__domain")
+    list_per_page = 50
+    readonly_fields = ("slug", "schema_name", "created")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Return the fields of the page; what removes a tenant is said there."""
+        if obj is None:
+            return [(None, {"fields": ("slug", "name", "domain")})]
+        text = (
+            "The forum of a suspended tenant is not served, and its directives wait. To delete one with "
+            f"everything in it, for good: manage.py tenant delete {cast(Tenant, obj).slug}"
+        )
+        fields = ("name", "status", "slug", "schema_name", "created")
+        return [(None, {"fields": fields, "description": text})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """Return what never changes; a new tenant chooses its slug."""
+        return self.readonly_fields if obj else ()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form, which for a new tenant is one of its own."""
+        return super().get_form(
+            request, obj, change, **(kwargs if obj else {**kwargs, "form": AddTenantForm})
+        )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
+        """Return the tenants with their domains."""
+        return cast("QuerySet[Tenant]", super().get_queryset(request).prefetch_related("domains"))
+
+    def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
+        """Store name and status; a new tenant is stored already, with its domain."""
+        if change:
+            obj.save(update_fields=["name", "status"])
+        else:
+            _warn_unserved(request, obj.domains.get().domain)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Return False: `manage.py tenant delete` does that, after a question."""
+        return False
+
+    @admin.display(description="domains")
+    def hosts(self, tenant: Tenant) -> str:
+        """Show the host names, the primary one first."""
+        return ", ".join(domain.domain for domain in tenant.domains.all()) or "none: add one"
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, tenant: Tenant) -> str:
+        """Show when it was made."""
+        return ago(tenant.created_at)
+
+
+class DomainForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Checks a host name as creating a tenant does."""
+
+    def clean_domain(self) -> str:
+        """Return the host name in its normal form."""
+        try:
+            return provisioning.normalised_domain(self.cleaned_data["domain"])
+        except ValidationError as error:
+            raise ValidationError([text.removeprefix("domain: ") for text in error.messages]) from None
+
+    def clean_is_primary(self) -> bool:
+        """Refuse to leave a tenant without a primary host."""
+        wanted: bool = self.cleaned_data["is_primary"]
+        if self.instance.pk and self.instance.is_primary and not wanted:
+            raise ValidationError("A tenant has one primary host: make another one primary instead.")
+        return wanted
+
+
+@admin.register(Domain, site=operators_site)
+class DomainAdmin(ModelAdmin):
+    """Lists the host names; adds some, makes one primary, removes the others."""
+
+    icon = "language"
+    form = DomainForm
+    fields = ("tenant", "domain", "is_primary")
+    list_display = ("domain", "tenant", "is_primary", "is_served")
+    list_filter = ("is_primary",)
+    list_select_related = ("tenant",)
+    list_per_page = 50
+    search_fields = ("domain", "tenant__slug", "tenant__name")
+    autocomplete_fields = ("tenant",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """Return what stays: a host name does not move to another tenant."""
+        return ("tenant", "domain") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Return whether the user may delete domains; a primary one stays until another is primary."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and not (obj and cast(Domain, obj).is_primary)
+
+    def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
+        """Store the domain; say so when requests to it are refused."""
+        super().save_model(request, obj, form, change)
+        _warn_unserved(request, obj.domain)
+
+    @admin.display(description="served", boolean=True)
+    def is_served(self, domain: Domain) -> bool:
+        """Show whether ALLOWED_HOSTS lets requests in."""
+        return not provisioning.is_unserved(domain.domain, settings.ALLOWED_HOSTS)
+
+
+def _warn_unserved(request: HttpRequest, domain: str) -> None:
+    if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
+        messages.warning(request, f"ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
+
+
+class MessageAdmin(ReadOnlyModelAdmin):
+    """Lists the messages that wait in PostgreSQL's queue, or that a worker has taken."""
+
+    icon = "inbox"
+    list_display = ("task_name", "function", "key", "visible")
+    list_filter = ("key",)
+    fields = readonly_fields = ("task_name", "function", "arguments", "key", "visible")
+    ordering = ("-pk",)
+
+    @admin.display(description="message")
+    def task_name(self, message: Any) -> str:
+        """Show what the message is."""
+        return message.name() or str(message.pk)
+
+    @admin.display(description="function")
+    def function(self, message: Any) -> str:
+        """Show what it calls."""
+        return str(message.func())
+
+    @admin.display(description="arguments")
+    def arguments(self, message: Any) -> str:
+        """Show what it calls that with."""
+        return str(message.args())
+
+    @admin.display(description="visible to workers", ordering="lock")
+    def visible(self, message: Any) -> str:
+        """Show from when on workers can take it."""
+        return ago(message.lock)
+
+
+class FailureAdmin(ReadOnlyModelAdmin):
+    """Lists the messages that failed. Nothing is lost with them: the sweep wakes their tenants."""
+
+    icon = "sms_failed"
+    list_display = ("name", "func", "error", "ended")
+    search_fields = ("name", "func")
+    fields = readonly_fields = (
+        "name",
+        "func",
+        "args",
+        "kwargs",
+        "began",
+        "ended",
+        "cluster",
+        "whole_error",
+    )
+
+    @admin.display(description="error")
+    def error(self, failure: Any) -> str:
+        """Show how the error begins."""
+        return Truncator(str(failure.result)).chars(120)
+
+    @admin.display(description="error")
+    def whole_error(self, failure: Any) -> str:
+        """Show the error."""
+        return str(failure.result)
+
+    @admin.display(description="started", ordering="started")
+    def began(self, failure: Any) -> str:
+        """Show when the worker began."""
+        return moment(failure.started)
+
+    @admin.display(description="failed", ordering="stopped")
+    def ended(self, failure: Any) -> str:
+        """Show when it failed."""
+        return ago(failure.stopped)
+
+
+class ScheduleAdmin(ReadOnlyModelAdmin):
+    """Lists what clusters do by the clock; `migrate_schemas` makes what the project needs."""
+
+    icon = "schedule"
+    list_display = ("title", "func", "schedule_type", "minutes", "next")
+    fields = readonly_fields = ("title", "func", "schedule_type", "minutes", "repeats", "next")
+
+    @admin.display(description="schedule", ordering="name")
+    def title(self, schedule: Any) -> str:
+        """Show its name."""
+        return str(schedule.name or schedule.func)
+
+    @admin.display(description="next run", ordering="next_run")
+    def next(self, schedule: Any) -> str:
+        """Show when it is run next."""
+        return ago(schedule.next_run)
+
+
+for name, shown in (("OrmQ", MessageAdmin), ("Failure", FailureAdmin), ("Schedule", ScheduleAdmin)):
+    operators_site.register(apps.get_model("django_q", name), shown)

@@ -1,0 +1,235 @@
+"""The tenant's overview: figures, chart, failures and alarm, from real requests."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from directives import figures
+from directives.models import Directive
+from signals.models import Signal
+from tests.accounts import logged_in, make_user, within
+from tests.support import ask_animal, change, claim, expire_lease, run
+
+HOST = {"host": "alpha.localhost"}
+LATE = timedelta(minutes=3)
+
+
+@pytest.fixture
+def client(database):
+    return logged_in("alpha", make_user("alpha", is_superuser=True))
+
+
+def test_the_figures_tell_states_apart(alpha):
+    now = timezone.now()
+    ask_animal("work")
+    ask_animal("work", scheduled_at=now + timedelta(hours=1))
+    ask_animal("work", scheduled_at=now + timedelta(hours=2))
+    claim(ask_animal("work", animal="dog"))
+    run(ask_animal("refuse"))
+    change(run_refused := ask_animal("refuse"), scheduled_at=now)
+    run(run_refused)
+    change(run_refused, completed_at=now - timedelta(days=2))
+    found = figures.read()
+    assert (found.requested, found.snoozed, found.running) == (1, 2, 1)
+    assert (found.failed, found.failed_ever) == (1, 2)
+    assert now - timedelta(minutes=1) < found.oldest_due < timezone.now()
+    assert not found.is_stuck
+
+
+def test_the_chart_counts_by_hour_and_outcome(alpha):
+    now = timezone.now()
+    for status, age in (
+        ("succeeded", 0),
+        ("succeeded", 0),
+        ("failed", 3),
+        ("canceled", 23),
+        ("failed", 30),
+    ):
+        change(ask_animal("work"), status=status, completed_at=now - timedelta(hours=age))
+    with timezone.override("Asia/Kolkata"):
+        hours = figures.by_hour()
+    assert len(hours) == 24
+    assert {hour.start.minute for hour in hours} == {0}
+    assert {str(hour.start.tzinfo) for hour in hours} == {"Asia/Kolkata"}
+    assert hours[-1].start <= now < hours[-1].start + timedelta(hours=1)
+    assert hours[-1].counts == {"succeeded": 2, "failed": 0, "canceled": 0}
+    assert hours[-4].counts["failed"] == 1
+    assert hours[0].counts["canceled"] == 1
+    assert sum(hour.total for hour in hours) == 4
+
+
+class TestAlarm:
+    """A broken cluster is one that picked nothing up for a minute although something is due."""
+
+    def test_something_due_that_nobody_picks_up(self, client):
+        with within("alpha"):
+            change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+            assert figures.read().is_stuck
+        page = client.get("/admin/", headers=HOST).content.decode()
+        assert 'role="alert"' in page
+        assert "manage.py cluster" in page
+
+    def test_a_minute_has_not_passed(self, client):
+        with within("alpha"):
+            change(ask_animal("work"), scheduled_at=timezone.now() - timedelta(seconds=50))
+        assert 'role="alert"' not in client.get("/admin/", headers=HOST).content.decode()
+
+    def test_a_long_queue_is_worked_through(self, alpha):
+        change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+        claim(ask_animal("work", animal="dog"))
+        found = figures.read()
+        assert found.oldest_due
+        assert not found.is_stuck
+
+    def test_what_waits_behind_another_is_not_due(self, alpha):
+        first = ask_animal("work", animal="cat")
+        second = ask_animal("work", animal="cat")
+        claim(first)
+        change(second, scheduled_at=timezone.now() - LATE)
+        _forget_signals()
+        found = figures.read()
+        assert (found.requested, found.oldest_due, found.is_stuck) == (1, None, False)
+
+    def test_what_waited_behind_one_that_just_ended_is_due_only_since(self, alpha):
+        first = ask_animal("work", animal="cat")
+        change(ask_animal("work", animal="cat"), scheduled_at=timezone.now() - LATE)
+        run(first)
+        _forget_signals()
+        assert not figures.read().is_stuck
+        change(first, completed_at=timezone.now() - LATE)
+        assert figures.read().is_stuck
+
+    def test_a_lease_that_ran_out_long_ago(self, alpha):
+        directive = claim(ask_animal("work"))
+        _forget_signals()
+        expire_lease(directive)
+        assert not figures.read().is_stuck
+        change(directive, lease_expires_at=timezone.now() - LATE)
+        assert figures.read().is_stuck
+
+    def test_snoozed_ones_are_no_alarm(self, alpha):
+        change(ask_animal("work"), queued_at=timezone.now() - LATE, scheduled_at=timezone.now() + LATE)
+        assert not figures.read().is_stuck
+
+
+def test_the_page_shows_numbers_bars_and_failures_escaped(client):
+    with within("alpha"):
+        failed = ask_animal("refuse", note="x")
+        run(failed)
+        change(failed, last_error="<script>alert(1)</script> no such cat")
+        run(ask_animal("work", animal="dog"))
+    page = client.get("/admin/", headers=HOST).content.decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; no such cat" in page
+    assert "<script>alert(1)" not in page
+    assert f"/admin/directives/directive/{failed.pk}/change/" in page
+    assert 'aria-label="Directives that ended per hour: 1 succeeded, 1 failed, 0 canceled.' in page
+    assert len(re.findall('<th scope="row">', page)) == 24
+    assert 'hx-trigger="every 5s' in page
+
+
+def test_a_part_of_the_page_is_the_page_without_the_menu(client):
+    with within("alpha"):
+        ask_animal("work")
+    part = client.get("/admin/", headers={**HOST, "HX-Request": "true"}).content.decode()
+    assert part.strip().startswith('<div id="fp-overview"')
+    assert "<html" not in part
+    assert part.strip() in client.get("/admin/", headers=HOST).content.decode() or "As of" in part
+
+
+def test_a_new_tenant_is_told_where_to_begin(client):
+    page = client.get("/admin/", headers=HOST).content.decode()
+    assert "Nothing was asked for yet" in page
+    assert "/admin/forums/post/" in page
+
+
+def test_who_may_not_view_directives_sees_no_figures(database):
+    with within("alpha"):
+        run(ask_animal("refuse", note="secret"))
+    client = logged_in("alpha", make_user("alpha", may=["view_post"]))
+    answer = client.get("/admin/", headers=HOST)
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    assert "directives.view_directive" in page
+    assert "fp-number" not in page
+    assert "hx-get" not in page
+
+
+@pytest.mark.parametrize("name", ["Moderator", "Auditor"])
+def test_moderators_and_auditors_see_it(database, name):
+    client = logged_in("alpha", make_user("alpha", groups=[name]))
+    assert "fp-number" in client.get("/admin/", headers=HOST).content.decode()
+
+
+class TestBig:
+    """20,000 directives and 60,000 signals over 90 days: bounded reads, by index."""
+
+    DIRECTIVES = """
+        INSERT INTO directives_directive (id, name, status, payload, metadata, idempotency_key, actor_type,
+            actor_id, actor_label, subject_type, subject_id, ordering_key, correlation_id, causation_id, reason,
+            scheduled_at, queued_at, started_at, completed_at, attempt, max_attempts, last_error, created_at)
+        SELECT gen_random_uuid(), 'zoo.animal.work', status, '{}', '{}', 'key ' || n, 'system', 'x', '', '', '',
+            CASE WHEN status = 'requested' THEN 'zoo.cage:' || n % 500 ELSE '' END, '', '', '', at, at,
+            CASE WHEN status <> 'requested' THEN at END, CASE WHEN status <> 'requested' THEN at END, 1, 5, '', at
+        FROM (SELECT n, now() - n * interval '6.5 minutes' AS at,
+                (ARRAY['succeeded', 'succeeded', 'failed', 'canceled', 'requested'])[n % 5 + 1] AS status
+              FROM generate_series(1, 20000) AS n) AS made
+    """
+    SIGNALS = """
+        INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, occurred_at, recorded_at, actor_type,
+            actor_id, actor_label, subject_type, subject_id, source, correlation_id, causation_id)
+        SELECT gen_random_uuid(), (ARRAY['directive.requested', 'directive.started', 'directive.succeeded'])[n % 3 + 1],
+            'key ' || n, '{}', '{}', at, at, 'system', 'x', '', '', '', '', '', ''
+        FROM (SELECT n, now() - n * interval '2.1 minutes' AS at FROM generate_series(1, 60000) AS n) AS made
+    """
+
+    @pytest.fixture
+    def big(self, client):
+        with within("alpha"), connection.cursor() as cursor:
+            cursor.execute(self.DIRECTIVES)
+            cursor.execute(self.SIGNALS)
+            cursor.execute("ANALYZE directives_directive")
+            cursor.execute("ANALYZE signals_signal")
+        return client
+
+    def test_no_statement_scans_the_tables(self, big):
+        with CaptureQueriesContext(connection) as queries:
+            page = big.get("/admin/", headers=HOST).content.decode()
+        assert 'role="alert"' in page
+        statements = [
+            query["sql"]
+            for query in queries
+            if "directives_directive" in query["sql"] or "signals_signal" in query["sql"]
+        ]
+        assert 5 <= len(statements) <= 10
+        with within("alpha"), connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(f"EXPLAIN {statement}")
+                plan = "\n".join(row for (row,) in cursor.fetchall())
+                assert not re.search("Seq Scan on (directives_directive|signals_signal)", plan), plan
+
+    def test_the_number_of_statements_does_not_grow(self, client, request):
+        with within("alpha"):
+            change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+            run(ask_animal("refuse", animal="dog"))
+            _forget_signals()
+        client.get("/admin/", headers=HOST)
+        with CaptureQueriesContext(connection) as few:
+            client.get("/admin/", headers=HOST)
+        big = request.getfixturevalue("big")
+        with CaptureQueriesContext(connection) as many:
+            big.get("/admin/", headers=HOST)
+        assert len(many) <= len(few) + 1 < 50
+
+
+def _forget_signals():
+    """Let no worker have been seen, as when the last one was seen long ago."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("DELETE FROM signals_signal")
+        cursor.execute("SET session_replication_role = DEFAULT")
+    assert not Signal.objects.exists()
+    assert Directive.objects.exists()

@@ -1,0 +1,297 @@
+"""Users and groups on both sites: nobody gives away what he has not himself, or locks himself out."""
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from fleetprompt.tenants.context import in_tenant
+from tests.accounts import PASSWORD, host_of, logged_in, make_user, within
+from tests.support import manage
+
+MANAGER = ("view_user", "add_user", "change_user", "delete_user", "view_group", "add_group", "change_group")
+HIDE = "request_forum.post.hide"
+LOCK = "request_forum.thread.lock"
+
+
+@pytest.fixture
+def manager(database):
+    """Somebody who manages the users of alpha, and may hide posts, but not lock threads."""
+    return make_user("alpha", "manager", may=[*MANAGER, HIDE])
+
+
+def test_a_superuser_gives_everything_and_the_user_logs_in(database):
+    boss = logged_in("alpha", make_user("alpha", "boss", is_superuser=True))
+    added = _post(boss, "auth/user/add/", username="new", **_passwords())
+    assert added.status_code == 302
+    user = _user("new")
+    fields = _fields(user, is_staff="on", groups=[_group("Auditor").pk], user_permissions=[_pk(LOCK)])
+    assert _post(boss, f"auth/user/{user.pk}/change/", **fields).status_code == 302
+    user = _user("new")
+    with within("alpha"):
+        assert user.is_staff
+        assert user.has_perm(f"directives.{LOCK}")
+        assert user.has_perm("signals.view_signal")
+    login = Client().post(
+        "/admin/login/", {"username": "new", "password": PASSWORD}, headers={"host": "alpha.localhost"}
+    )
+    assert login.status_code == 302
+
+
+def test_a_manager_gives_what_he_has(manager):
+    user = make_user("alpha", "mod")
+    fields = _fields(user, user_permissions=[_pk(HIDE)])
+    assert _post(logged_in("alpha", manager), f"auth/user/{user.pk}/change/", **fields).status_code == 302
+    assert _rights("mod")[3] == {HIDE}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        lambda: {"user_permissions": [_pk(LOCK)]},
+        lambda: {"user_permissions": [_pk(HIDE), _pk("view_session")]},
+        lambda: {"groups": [_group("Moderator").pk]},
+        lambda: {"groups": [_group("Auditor").pk]},
+    ],
+    ids=["permission", "hidden permission", "group", "auditors"],
+)
+@pytest.mark.parametrize("whom", ["mod", "manager"])
+def test_a_manager_gives_nobody_what_he_has_not(manager, wish, whom):
+    make_user("alpha", "mod")
+    user = _user(whom)
+    before = _rights(whom)
+    answer = _post(logged_in("alpha", manager), f"auth/user/{user.pk}/change/", **_fields(user, **wish()))
+    assert answer.status_code == 200
+    assert "not one of the available choices" in answer.content.decode()
+    assert _rights(whom) == before
+
+
+@pytest.mark.parametrize("whom", ["mod", "manager"])
+def test_a_manager_makes_nobody_staff_or_superuser(manager, whom):
+    make_user("alpha", "mod", is_staff=False)
+    user = _user(whom)
+    before = _rights(whom)
+    fields = _fields(user, is_superuser="on", is_staff="on")
+    assert _post(logged_in("alpha", manager), f"auth/user/{user.pk}/change/", **fields).status_code == 302
+    assert _rights(whom)[:2] == before[:2]
+
+
+def test_an_added_user_is_nobody_yet_whatever_the_form_says(manager):
+    answer = _post(
+        logged_in("alpha", manager),
+        "auth/user/add/",
+        username="new",
+        is_superuser="on",
+        is_staff="on",
+        user_permissions=[_pk(HIDE)],
+        **_passwords(),
+    )
+    assert answer.status_code == 302
+    assert _rights("new") == (False, False, True, set(), set())
+
+
+@pytest.mark.parametrize(
+    "mightier",
+    [
+        {"is_superuser": True},
+        {"is_superuser": True, "is_active": False},
+        {"may": [LOCK]},
+        {"groups": ["Moderator"]},
+        {"may": [LOCK], "is_active": False},
+    ],
+    ids=["superuser", "inactive superuser", "by permission", "by group", "inactive"],
+)
+def test_a_manager_does_not_touch_who_has_more(manager, mightier):
+    user = make_user("alpha", "mighty", **mightier)
+    client = logged_in("alpha", manager)
+    for page, fields in (
+        ("change", _fields(user, username="taken")),
+        ("password", {"password1": "another one 1", "password2": "another one 1"}),
+        ("delete", {"post": "yes"}),
+    ):
+        assert _post(client, f"auth/user/{user.pk}/{page}/", **fields).status_code == 403, page
+    _post(client, "auth/user/", action="delete_selected", _selected_action=[user.pk], post="yes")
+    with within("alpha"):
+        kept = User.objects.get(pk=user.pk)
+    assert kept.username == "mighty"
+    assert kept.check_password(PASSWORD)
+
+
+def test_a_manager_sets_the_password_of_who_has_less_and_deletes_him(manager):
+    user = make_user("alpha", "mod", may=[HIDE])
+    client = logged_in("alpha", manager)
+    fields = {"password1": "another one 1", "password2": "another one 1"}
+    assert _post(client, f"auth/user/{user.pk}/password/", **fields).status_code == 302
+    with within("alpha"):
+        assert User.objects.get(pk=user.pk).check_password("another one 1")
+    assert _post(client, f"auth/user/{user.pk}/delete/", post="yes").status_code == 302
+    with within("alpha"):
+        assert not User.objects.filter(pk=user.pk).exists()
+
+
+def test_groups_hold_no_more_than_their_manager(manager):
+    client = logged_in("alpha", manager)
+    made = _post(client, "auth/group/add/", name="Hiders", permissions=[_pk(HIDE)])
+    assert made.status_code == 302
+    group = _group("Hiders")
+    answer = _post(
+        client, f"auth/group/{group.pk}/change/", name="Hiders", permissions=[_pk(HIDE), _pk(LOCK)]
+    )
+    assert "not one of the available choices" in answer.content.decode()
+    with within("alpha"):
+        assert [permission.codename for permission in group.permissions.all()] == [HIDE]
+    for ready_made in ("Moderator", "Auditor"):
+        path = f"auth/group/{_group(ready_made).pk}/change/"
+        assert _post(client, path, name="Mine").status_code == 403
+
+
+@pytest.mark.parametrize("site", ["alpha", ""])
+def test_nobody_locks_himself_out(database, site):
+    boss = make_user(site, "boss", is_superuser=True)
+    client = logged_in(site, boss)
+    fields = {"username": "boss", "first_name": "Bo"}
+    assert _post(client, f"auth/user/{boss.pk}/change/", site=site, **fields).status_code == 302
+    assert _post(client, f"auth/user/{boss.pk}/delete/", site=site, post="yes").status_code == 403
+    _post(client, "auth/user/", site=site, action="delete_selected", _selected_action=[boss.pk], post="yes")
+    with within(site):
+        kept = User.objects.get()
+    assert (kept.first_name, kept.is_active, kept.is_staff, kept.is_superuser) == ("Bo", True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("site", "offered", "hidden"),
+    [
+        (
+            "alpha",
+            {HIDE, "view_directive", "view_logentry", "change_user", "export_signal"},
+            {"view_tenant"},
+        ),
+        ("", {"view_tenant", "change_domain", "view_ormq", "view_failure", "add_user"}, {"view_directive"}),
+    ],
+    ids=["tenant", "operators"],
+)
+def test_the_pickers_show_what_means_something_on_the_site(database, site, offered, hidden):
+    boss = make_user(site, "boss", is_superuser=True)
+    user = make_user(site, "una")
+    page = logged_in(site, boss).get(f"/admin/auth/user/{user.pk}/change/", headers={"host": host_of(site)})
+    choices = page.context["adminform"].form.fields["user_permissions"].queryset
+    codenames = {permission.codename for permission in choices}
+    assert offered <= codenames
+    assert not codenames & {
+        "view_session",
+        "view_contenttype",
+        "add_permission",
+        "change_logentry",
+        *hidden,
+    }
+    assert not codenames & {"add_directive", "delete_signal", "change_ormq", "add_schedule"}
+
+
+def test_a_user_changes_his_own_password(database):
+    user = make_user("alpha", "una")
+    client = logged_in("alpha", user)
+    fields = {"old_password": PASSWORD, "new_password1": "a new one 1", "new_password2": "a new one 1"}
+    assert _post(client, "password_change/", **fields).status_code == 302
+    with within("alpha"):
+        assert User.objects.get(pk=user.pk).check_password("a new one 1")
+    assert client.get("/admin/", headers={"host": "alpha.localhost"}).status_code == 200
+
+
+def test_the_admin_log_is_the_tenants_and_nobody_changes_it(database):
+    boss = make_user("alpha", "boss", is_superuser=True)
+    client = logged_in("alpha", boss)
+    _post(client, "auth/group/add/", name="<b>Some</b>")
+    page = client.get("/admin/admin/logentry/", headers={"host": "alpha.localhost"}).content.decode()
+    assert "&lt;b&gt;Some&lt;/b&gt;" in page
+    assert "<b>Some</b>" not in page
+    for path in ("add/", "1/change/", "1/delete/"):
+        assert _post(client, f"admin/logentry/{path}").status_code in (302, 403)
+    other = logged_in("beta", make_user("beta", "boss", is_superuser=True))
+    assert (
+        "Some"
+        not in other.get("/admin/admin/logentry/", headers={"host": "beta.localhost"}).content.decode()
+    )
+
+
+class TestCreateSuperuser:
+    """`manage.py tenant createsuperuser SLUG`."""
+
+    ARGUMENTS = ("tenant", "createsuperuser", "alpha", "--no-input", "--username", "ada")
+
+    def test_makes_a_superuser_of_that_tenant_only(self, database):
+        done = manage(*self.ARGUMENTS, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+        assert done.returncode == 0, done.stderr
+        assert "alpha.localhost/admin/" in done.stdout
+        with in_tenant("alpha"):
+            ada = User.objects.get()
+            assert (ada.is_superuser, ada.is_staff, ada.check_password(PASSWORD)) == (True, True, True)
+        with in_tenant("beta"):
+            assert not User.objects.exists()
+        assert not User.objects.exists()
+
+    def test_refuses_a_taken_name(self, database):
+        make_user("alpha", "ada")
+        with within(""):
+            done = manage(*self.ARGUMENTS, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+        assert done.returncode == 1
+        assert "already taken" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("nowhere", "--no-input", "--username", "ada"), "there is no tenant 'nowhere'"),
+            (("alpha", "--no-input"), "--username"),
+            (("alpha", "--no-input", "--username", "a b"), "valid username"),
+            (("alpha", "--no-input", "--username", "ada", "--email", "x"), "valid email"),
+        ],
+    )
+    def test_says_what_is_wrong(self, database, monkeypatch, arguments, said):
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+        with pytest.raises(CommandError, match=said):
+            call_command("tenant", "createsuperuser", *arguments)
+        assert not User.objects.exists()
+
+    def test_makes_no_user_without_a_password(self, database, monkeypatch):
+        monkeypatch.delenv("DJANGO_SUPERUSER_PASSWORD", raising=False)
+        with pytest.raises(CommandError, match="DJANGO_SUPERUSER_PASSWORD"):
+            call_command(*self.ARGUMENTS)
+        done = manage("tenant", "createsuperuser", "alpha", "--username", "ada")
+        assert done.returncode == 1
+        assert "nobody can be asked" in done.stderr
+        with in_tenant("alpha"):
+            assert not User.objects.exists()
+
+
+def _post(client, path, *, site="alpha", **fields):
+    return client.post(f"/admin/{path}", fields, headers={"host": host_of(site)})
+
+
+def _fields(user, **fields):
+    return {"username": user.username, "is_active": "on", **fields}
+
+
+def _passwords():
+    return {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+
+
+def _user(username):
+    with within("alpha"):
+        return User.objects.get(username=username)
+
+
+def _group(name):
+    with within("alpha"):
+        return Group.objects.get(name=name)
+
+
+def _pk(codename):
+    with within("alpha"):
+        return Permission.objects.get(codename=codename).pk
+
+
+def _rights(username):
+    with within("alpha"):
+        user = User.objects.get(username=username)
+        permissions = set(user.user_permissions.values_list("codename", flat=True))
+        groups = set(user.groups.values_list("name", flat=True))
+        return user.is_superuser, user.is_staff, user.is_active, permissions, groups
