@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -140,7 +141,7 @@ class Handler(Generic[PayloadT]):
         """What it does, in one sentence for people."""
         return self.description or (type(self).__doc__ or "").strip().partition("\n")[0]
 
-    @property
+    @cached_property
     def subject_type(self) -> str:
         """The type of subject that `subject_field` names; empty without one."""
         return self.references().get(self.subject_field, "")
@@ -213,9 +214,10 @@ class Handler(Generic[PayloadT]):
                     for item in error.errors(include_input=False, include_url=False)
                 ]
             ) from None
-        named, own = parsed.subject, self.subject(parsed)
-        if named and (own is None or (named.type, named.id) != (own.type, own.id)):
-            raise InvalidPayload(f"payload.subject: expected {own or 'none'}, as the ids say")
+        if named := parsed.subject:
+            own = self.subject(parsed)
+            if own is None or (named.type, named.id) != (own.type, own.id):
+                raise InvalidPayload(f"payload.subject: expected {own or 'none'}, as the ids say")
         return parsed
 
     def dump(self, payload: PayloadT) -> dict[str, Any]:

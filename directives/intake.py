@@ -13,7 +13,7 @@ from directives.errors import InvalidPayload, PermissionRefused, Refused, Secret
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from directives.secrets import find_secret
-from signals.types import ID_LENGTH, KEY_LENGTH, Actor, check_moment, check_text, json_object
+from signals.types import ID_LENGTH, KEY_LENGTH, Actor, Subject, check_moment, check_text, json_object
 
 
 class DirectiveRequest(NamedTuple):
@@ -58,6 +58,8 @@ class Checked:
         payload: the payload in its normalised JSON form.
         key: the caller's own key, if there is one.
         scheduled_at: when it is wanted, unless now.
+        subject: what it is about.
+        line: what orders it among others, if anything.
     """
 
     handler: AnyHandler
@@ -66,6 +68,8 @@ class Checked:
     reason: str
     key: str | None
     scheduled_at: datetime | None
+    subject: Subject | None
+    line: str
 
 
 def check_item(
@@ -100,9 +104,11 @@ def _check(item: DirectiveRequest, common: Common) -> Checked:
         handler=handler,
         parsed=parsed,
         payload=payload,
-        reason=check_reason(item.reason or "") or common.reason or payload.get("reason", ""),
+        reason=(item.reason and check_reason(item.reason)) or common.reason or payload.get("reason", ""),
         key=None if key is None else _key(key),
         scheduled_at=scheduled_at if scheduled_at and scheduled_at > timezone.now() else None,
+        subject=handler.subject(parsed),
+        line=handler.ordering_key(parsed),
     )
 
 

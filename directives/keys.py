@@ -1,6 +1,6 @@
 """Idempotency keys of requests that bring none: the same wish is one directive, a new wish another."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -45,19 +45,35 @@ def keys(wishes: Sequence[Checked], tenant: str) -> list[str]:
     since. Else the key of the next revision is taken. So asking twice is one directive, while lock,
     unlock, lock are three, whether or not any of them has run yet.
     """
-    subjects = [wish.handler.subject(wish.parsed) for wish in wishes]
-    revisions = _revisions(wishes, [subject.id if subject else None for subject in subjects])
-    lines = [wish.handler.ordering_key(wish.parsed) for wish in wishes]
-    histories = _histories(set(lines) - {""})
+    revisions = _revisions(wishes)
+    first = [
+        wish.key or _default_key(wish, tenant, revision, ())
+        for wish, revision in zip(wishes, revisions, strict=True)
+    ]
+    histories = _histories(_contested(wishes, first))
     found = []
-    for wish, line, revision in zip(wishes, lines, revisions, strict=True):
-        history = histories[line] if line else []
-        key = wish.key or _default_key(wish, tenant, revision, history)
-        if line and all(entry.key != key for entry in history):
-            place = wish.scheduled_at or _NOW
-            history.append(_Entry(key, wish.handler.name, Status.REQUESTED, place, wish.payload))
+    for wish, revision, key in zip(wishes, revisions, first, strict=True):
+        history = histories.get(wish.line)
+        if history is not None:
+            key = wish.key or _default_key(wish, tenant, revision, history)
+            if all(entry.key != key for entry in history):
+                place = wish.scheduled_at or _NOW
+                history.append(_Entry(key, wish.handler.name, Status.REQUESTED, place, wish.payload))
         found.append(key)
     return found
+
+
+def _contested(wishes: Sequence[Checked], keys: Sequence[str]) -> set[str]:
+    """Return the lines whose history matters: with more than one wish here, or one whose key is known."""
+    known = set(
+        Directive.objects.filter(idempotency_key__in=set(keys)).values_list("idempotency_key", flat=True)
+    )
+    wished = Counter(wish.line for wish in wishes if wish.line)
+    return {
+        wish.line
+        for wish, key in zip(wishes, keys, strict=True)
+        if wished[wish.line] > 1 or (wish.line and key in known)
+    }
 
 
 def _default_key(wish: Checked, tenant: str, revision: int, history: Sequence[_Entry]) -> str:
@@ -93,23 +109,20 @@ def _is_same(entry: _Entry, wish: Checked) -> bool:
     return waits and entry.place <= (wish.scheduled_at or _NOW)
 
 
-def _revisions(wishes: Sequence[Checked], subject_ids: Sequence[str | None]) -> list[int]:
+def _revisions(wishes: Sequence[Checked]) -> list[int]:
     """Return the revision of each wish's subject, 0 without one."""
     handlers, ids = {}, defaultdict(set)
-    for wish, subject_id in zip(wishes, subject_ids, strict=True):
-        if subject_id is not None:
+    for wish in wishes:
+        if wish.subject:
             handlers[wish.handler.name] = wish.handler
-            ids[wish.handler.name].add(subject_id)
+            ids[wish.handler.name].add(wish.subject.id)
     found = {name: handler.revisions(ids[name]) for name, handler in handlers.items()}
-    return [
-        0 if subject_id is None else found[wish.handler.name].get(subject_id, 0)
-        for wish, subject_id in zip(wishes, subject_ids, strict=True)
-    ]
+    return [found[wish.handler.name].get(wish.subject.id, 0) if wish.subject else 0 for wish in wishes]
 
 
-def _histories(lines: set[str]) -> defaultdict[str, list[_Entry]]:
+def _histories(lines: set[str]) -> dict[str, list[_Entry]]:
     """Return all directives of each line, in the order of their places."""
-    histories: defaultdict[str, list[_Entry]] = defaultdict(list)
+    histories: dict[str, list[_Entry]] = {line: [] for line in lines}
     rows = (
         Directive.objects.filter(ordering_key__in=lines)
         .annotate(later=ExpressionWrapper(Q(queued_at__gt=Now()), BooleanField()))

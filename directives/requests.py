@@ -11,6 +11,7 @@ from directives import journal, keys, queue
 from directives.errors import KeyConflict, Refused
 from directives.intake import Checked, Common, DirectiveRequest, check_common, check_item
 from directives.models import Directive
+from fleetprompt.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
@@ -143,21 +144,22 @@ def _store(
     rows = [_row(item, key, common) for item, key in zip(good, keys.keys(good, tenant.slug), strict=True)]
     # The constraint decides who was first, not a look before the insert. In the order of the keys,
     # two batches that overlap wait for each other instead of locking each other out.
-    by_key = sorted(rows, key=lambda row: row.idempotency_key)
-    Directive.objects.bulk_create(by_key, ignore_conflicts=True, batch_size=1000)
-    stored = {
-        directive.idempotency_key: directive
-        for directive in Directive.objects.filter(idempotency_key__in=[row.idempotency_key for row in rows])
-    }
+    created = insert(sorted(rows, key=lambda row: row.idempotency_key))
+    stored = {directive.idempotency_key: directive for directive in created}
+    if known := {row.idempotency_key for row in rows} - stored.keys():
+        earlier = Directive.objects.filter(idempotency_key__in=known)
+        stored |= {directive.idempotency_key: directive for directive in earlier}
     results = iter([_result(row, stored[row.idempotency_key]) for row in rows])
     answers = [item if isinstance(item, Refused) else next(results) for item in checked]
-    _announce([a.directive for a in answers if isinstance(a, Requested) and a.created], tenant)
+    _announce(
+        [a.directive for a in answers if isinstance(a, Requested) and a.created], common.actor, tenant
+    )
     return answers
 
 
 def _row(item: Checked, key: str, common: Common) -> Directive:
-    subject = item.handler.subject(item.parsed)
-    later = {"scheduled_at": item.scheduled_at, "queued_at": item.scheduled_at}
+    # None becomes the time of the insert.
+    moments: Any = {"scheduled_at": item.scheduled_at, "queued_at": item.scheduled_at, "created_at": None}
     return Directive(
         name=item.handler.name,
         payload=item.payload,
@@ -167,13 +169,13 @@ def _row(item: Checked, key: str, common: Common) -> Directive:
         actor_type=common.actor.type,
         actor_id=common.actor.id,
         actor_label=common.actor.label,
-        subject_type=subject.type if subject else "",
-        subject_id=subject.id if subject else "",
-        ordering_key=item.handler.ordering_key(item.parsed),
+        subject_type=item.subject.type if item.subject else "",
+        subject_id=item.subject.id if item.subject else "",
+        ordering_key=item.line,
         correlation_id=common.correlation_id,
         causation_id=common.causation_id,
         max_attempts=item.handler.retry.max_attempts,
-        **(later if item.scheduled_at else {}),
+        **moments,
     )
 
 
@@ -190,7 +192,7 @@ def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
     )
 
 
-def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
+def _announce(created: Sequence[Directive], actor: Actor, tenant: Tenant) -> None:
     if not created:
         return
     bus.record(
@@ -204,6 +206,7 @@ def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
                     "scheduled_at": directive.scheduled_at.isoformat(),
                 },
                 tenant=tenant.slug,
+                actor=actor,
             )
             for directive in created
         ]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 _WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "authorization", "credential"})
 _JOINED = (
@@ -55,6 +56,7 @@ def _findings(field: str, value: object) -> Iterator[str]:
                 yield f"{field}: expected no secret; it looks like {kind}"
 
 
+@lru_cache(maxsize=256)
 def _is_secret_name(name: str) -> bool:
     words = re.split(r"[^a-z0-9]+", _CAMEL.sub("_", name).lower())
     joined = "".join(words)

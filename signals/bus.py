@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fleetprompt.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
 from signals.types import (
@@ -119,4 +120,4 @@ def record(signals: Sequence[Signal]) -> None:
     active_tenant()
     # The constraint decides who was first, not a look before the insert; a concurrent insert of the
     # same key makes this one wait and then lose.
-    Signal.objects.bulk_create(signals, ignore_conflicts=True, batch_size=1000)
+    insert(signals)

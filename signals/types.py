@@ -19,6 +19,8 @@ JSON_DEPTH = 50
 _EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What a JSON text must contain for `_UNSTORABLE` to be in its values.
+_SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
 _NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
 
 
@@ -91,15 +93,19 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(value, Mapping):
         raise Refused(f"{field}: expected an object; got {type(value).__name__}")
+    if not value:
+        return {}
     try:
         text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"{field}: expected JSON values; {error}") from error
-    _check_storable(field, value)
+    plain = dict(json.loads(text))
+    if plain != value or _SUSPICIOUS.search(text) or text.count("{") + text.count("[") > JSON_DEPTH:
+        _check_storable(field, value)
     size = len(text.encode())
     if size > JSON_BYTES:
         raise Refused(f"{field}: expected at most {JSON_BYTES} bytes as JSON; got {size}")
-    return dict(json.loads(text))
+    return plain
 
 
 def _check_storable(field: str, value: object, depth: int = 0) -> None:

@@ -1,30 +1,69 @@
-"""Who acts in the demo: a moderator with an account and permissions in each tenant, and agents."""
+"""Who acts in the demo: people with an account in each tenant, and agents."""
+
+import secrets
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
-from django.db.models import Q
+from django.contrib.auth.models import Group
 
+from directives import permissions, roles
 from signals.types import Actor
 
 SENTRY = Actor("agent", "spam-sentry", "Spam sentry")
 HELPER = Actor("agent", "forum-helper", "Forum helper")
 
 
-def moderator() -> Actor:
-    """Return the active tenant's moderator Mira, made if she is missing; nobody can log in as her."""
-    users = get_user_model()
-    user, created = users.objects.get_or_create(
-        username="mira", defaults={"first_name": "Mira", "last_name": "Okafor"}
-    )
-    if created:
-        user.set_unusable_password()
+class Person(NamedTuple):
+    """An account that each tenant of the demo has; without a group it is the one of an admin."""
+
+    username: str
+    first_name: str
+    last_name: str
+    group: str | None = None
+
+    @property
+    def role(self) -> str:
+        """What the person is, in a word."""
+        return (self.group or "admin").lower()
+
+
+MIRA = Person("mira", "Mira", "Okafor", roles.MODERATOR)
+AKI = Person("aki", "Aki", "Lindgren", roles.AUDITOR)
+ADA = Person("ada", "Ada", "Marsh")
+
+
+class LogIn(NamedTuple):
+    """With what a person logs in."""
+
+    person: Person
+    password: str
+
+
+def actor(person: Person) -> Actor:
+    """Return the person as an actor in the active tenant, with an account made if it is missing."""
+    return permissions.actor_of(_account(person))
+
+
+def log_ins() -> list[LogIn]:
+    """Give everybody a new random password in the active tenant, which is stored as a hash only."""
+    given = [LogIn(person, secrets.token_urlsafe(9)) for person in (MIRA, AKI, ADA)]
+    for person, password in given:
+        user = _account(person)
+        user.set_password(password)
         user.save()
-    user.user_permissions.add(*_moderation())
-    return Actor("user", str(user.pk), user.get_full_name() or user.get_username())
+    return given
 
 
-def _moderation() -> list[Permission]:
-    codenames = Q(codename__startswith="request_forum.") | Q(
-        codename__in=["snooze_directive", "cancel_directive", "rerun_directive"]
+def _account(person: Person) -> Any:
+    user, _ = get_user_model().objects.update_or_create(
+        username=person.username,
+        defaults={
+            "first_name": person.first_name,
+            "last_name": person.last_name,
+            "is_staff": True,
+            "is_superuser": person.group is None,
+        },
     )
-    return list(Permission.objects.filter(codenames, content_type__app_label="directives"))
+    if person.group:
+        user.groups.add(Group.objects.get(name=person.group))
+    return user

@@ -11,7 +11,7 @@ from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import DirectiveRequest, Requested, request, request_many
 from fleetprompt.demo.forums import Mark
-from fleetprompt.demo.people import HELPER, SENTRY, moderator
+from fleetprompt.demo.people import ADA, HELPER, MIRA, SENTRY, actor
 from fleetprompt.demo.scenes import Scene
 from fleetprompt.demo.waiting import Asked, Waiter
 from fleetprompt.tenants.context import in_tenant
@@ -85,7 +85,7 @@ def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
 
 def _against_spam(scene: Scene) -> Harbor:
     with in_tenant(scene.tenant):
-        mira = moderator()
+        mira = actor(MIRA)
         wave = _hide_wave(scene)
         [misjudged] = scene.marked(Mark.MISJUDGED)
         unhide = request(
@@ -134,7 +134,7 @@ def _announce(scene: Scene) -> Requested:
 
 
 def _snooze_lock(scene: Scene) -> Directive:
-    mira = moderator()
+    mira = actor(MIRA)
     now = timezone.now()
     # Together, so that no worker can take it in between.
     with transaction.atomic():
@@ -155,7 +155,7 @@ def _snooze_lock(scene: Scene) -> Directive:
 def _against_heat(scene: Scene) -> Orchard:
     [private] = scene.marked(Mark.PRIVATE)
     with in_tenant(scene.tenant):
-        mira = moderator()
+        mira = actor(MIRA)
         lock = request(
             "forum.thread.lock",
             {"thread_id": str(scene.thread.pk)},
@@ -165,7 +165,8 @@ def _against_heat(scene: Scene) -> Orchard:
         delete = request(
             "forum.post.delete",
             {"post_id": str(private.pk)},
-            actor=mira,
+            # Moderators may not delete, nor rerun.
+            actor=actor(ADA),
             reason="Gives away where a member lives",
         )
     return Orchard(scene, lock.directive, delete.directive)
@@ -191,11 +192,11 @@ def _unlock(scene: Scene) -> Directive:
         return request(
             "forum.thread.unlock",
             {"thread_id": str(scene.thread.pk)},
-            actor=moderator(),
+            actor=actor(MIRA),
             reason="Everybody has apologised",
         ).directive
 
 
 def _rerun(scene: Scene, late: Directive) -> None:
     with in_tenant(scene.tenant):
-        operations.rerun(late.id, actor=moderator(), reason="The thread is open again")
+        operations.rerun(late.id, actor=actor(ADA), reason="The thread is open again")

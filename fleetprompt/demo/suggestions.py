@@ -8,8 +8,10 @@ from django.conf import settings
 from rich.console import Console
 from rich.text import Text
 
+from fleetprompt.demo.people import log_ins
 from fleetprompt.demo.scenes import Scene
 from fleetprompt.demo.story import Story
+from fleetprompt.tenants.context import in_tenant
 
 PORT = 8000
 
@@ -18,10 +20,25 @@ def show(console: Console, story: Story) -> None:
     """Print the commands, each under what it is good for."""
     console.print()
     console.print(Text("What to try next", "bold"))
+    for scene in (story.harbor.scene, story.orchard.scene):
+        _show_log_ins(console, scene)
     for what, command in _commands(story):
         console.print(f"  {what}:", highlight=False)
         # Not wrapped, so that it can be copied as one line.
         console.print(Text(f"    {command}", "cyan"), soft_wrap=True)
+
+
+def _show_log_ins(console: Console, scene: Scene) -> None:
+    console.print(
+        f"  Moderate at {_address(scene)}admin/, while `make run` runs; log in as", highlight=False
+    )
+    with in_tenant(scene.tenant):
+        for person, password in log_ins():
+            console.print(
+                Text(f"    {person.username:<5} {password:<14}", "cyan").append(
+                    f" the {person.role}", "default"
+                )
+            )
 
 
 def _commands(story: Story) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import re
 
 from django.db import connection
+from django.test import Client
 
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
@@ -14,10 +15,13 @@ def test_the_demo_shows_what_directives_are_and_can_be_run_again(database):
     first = manage("demo")
     assert first.returncode == 0, first.stdout + first.stderr
     _check_report(first.stdout, run=1)
+    old = _check_log_ins(first.stdout)
     _check_forums(run=1)
     second = manage("demo")
     assert second.returncode == 0, second.stdout + second.stderr
     _check_report(second.stdout, run=2)
+    new = _check_log_ins(second.stdout)
+    assert not set(old) & set(new), "a run gives new passwords"
     _check_forums(run=1)
     _check_forums(run=2)
 
@@ -43,6 +47,36 @@ def _check_report(shown: str, *, run: int) -> None:
     assert "make run" in shown
     assert "http://harbor.localhost:8000/" in shown
     assert len(shown.splitlines()) < 100
+
+
+def _check_log_ins(shown: str) -> list[str]:
+    connection.close()
+    passwords = []
+    for host in ("harbor.localhost", "orchard.localhost"):
+        [lines] = re.findall(rf"http://{host}:8000/admin/.*\n((?: {{4}}\w+ +\S+ +the \w+\n){{3}})", shown)
+        found = re.findall(r"(\w+) +(\S+) +the (\w+)", lines)
+        assert [(name, role) for name, _, role in found] == [
+            ("mira", "moderator"),
+            ("aki", "auditor"),
+            ("ada", "admin"),
+        ]
+        for name, password, role in found:
+            _check_log_in(host, name, password, is_admin=role == "admin")
+            passwords.append(password)
+    return passwords
+
+
+def _check_log_in(host: str, name: str, password: str, *, is_admin: bool) -> None:
+    client = Client(headers={"host": host})
+    answer = client.post("/admin/login/?next=/admin/", {"username": name, "password": password})
+    assert (answer.status_code, answer.headers["location"]) == (302, "/admin/")
+    assert client.get("/admin/").status_code == 200
+    assert client.get("/admin/directives/directive/").status_code == 200
+    user = answer.wsgi_request.user
+    assert user.has_perm("directives.rerun_forum.post.create") == is_admin
+    assert user.has_perm("directives.request_forum.post.delete") == is_admin
+    # A request leaves its tenant active.
+    connection.set_schema_to_public()
 
 
 def _check_forums(*, run: int) -> None:

@@ -40,13 +40,15 @@ class Command(OperatorCommand):
 
     def _print_addresses(self, port: int) -> None:
         host = settings.PUBLIC_HOSTS[0] if settings.PUBLIC_HOSTS else HOST
-        self.stdout.write(f"Operators: http://{host}:{port}/ (health: http://{host}:{port}/health/)")
+        self.stdout.write(f"Operators: http://{host}:{port}/admin/ (health: http://{host}:{port}/health/)")
         tenants = Tenant.objects.filter(status=Tenant.Status.ACTIVE).prefetch_related("domains")
         for tenant in tenants:
             for domain in tenant.domains.all():
                 unserved = is_unserved(domain.domain, settings.ALLOWED_HOSTS)
                 note = " (not served: ALLOWED_HOSTS does not contain it)" if unserved else ""
-                self.stdout.write(f"{tenant.name}: http://{domain.domain}:{port}/{note}")
+                self.stdout.write(
+                    f"{tenant.name}: http://{domain.domain}:{port}/ (admin: http://{domain.domain}:{port}/admin/){note}"
+                )
         if not tenants:
             self.stdout.write(
                 "There are no communities yet: `make demo` makes two, `manage.py tenant create` yours."
