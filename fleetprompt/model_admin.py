@@ -26,6 +26,8 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     them all.
     """
 
+    template_name = "fleetprompt/pagination.html"
+
     @cached_property
     def count(self) -> int:
         """The number of rows, or `COUNTED` when there are more."""
