@@ -163,15 +163,16 @@ class Scope:
 
     def _signals(self, before: Place | None, since: datetime | None, limit: int) -> list[Place]:
         # Not a join: for each of the few signals, one look at its directive, and one into a hash of parts.
+        table, causation = Signal._meta.db_table, f"{Signal._meta.db_table}.causation_id"
         alone = f"""NOT COALESCE((
             SELECT (cause.subject_type, cause.subject_id) IN (SELECT type, id FROM parts)
             FROM {Directive._meta.db_table} AS cause
-            WHERE cause.id = CASE WHEN causation_id ~ '{_UUID}' THEN causation_id::uuid END
+            WHERE cause.id = CASE WHEN {causation} ~ '{_UUID}' THEN {causation}::uuid END
         ), false)"""  # noqa: S608 -- nothing in it comes from outside
         conditions = [_before("recorded_at", before), (alone, [])]
         if since:
             conditions.append(("recorded_at >= %s", [since]))
-        return self._places(Signal._meta.db_table, "recorded_at", conditions, limit)
+        return self._places(table, "recorded_at", conditions, limit)
 
     def _places(
         self, table: str, time: str, conditions: list[tuple[str, list[Any]]], limit: int

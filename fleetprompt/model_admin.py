@@ -25,7 +25,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     them all.
     """
 
-    template_name = "admin/capped_pagination.html"
+    template_name = "fleetprompt/pagination.html"
 
     @cached_property
     def count(self) -> int:

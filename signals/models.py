@@ -55,9 +55,9 @@ class Signal(models.Model):
             models.Index(fields=["subject_type", "subject_id", "recorded_at"], name="signal_subject"),
             models.Index(fields=["causation_id", "recorded_at"], name="signal_causation"),
             models.Index(fields=["correlation_id", "recorded_at"], name="signal_correlation"),
-            models.Index(fields=["name", "recorded_at"], name="signal_name"),
-            models.Index(fields=["actor_type", "actor_id", "recorded_at"], name="signal_actor"),
+            models.Index(fields=["name", "recorded_at", "id"], name="signal_name_order"),
             # With the id, since all signals of one transaction have one time.
+            models.Index(fields=["actor_type", "actor_id", "recorded_at", "id"], name="signal_actor_order"),
             models.Index(fields=["recorded_at", "id"], name="signal_order"),
         ]
         constraints = [

@@ -50,8 +50,10 @@ class SignalList(CappedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Find the signals of the page, their subjects and their directives."""
         super().get_results(request)
-        signals: list[Any] = list(self.result_list)
-        self.result_list = signals
+        # An index alone says which rows they are, however far down the page is.
+        page = list(self.result_list.values_list("pk", flat=True))
+        rows: dict[Any, Any] = Signal.objects.in_bulk(page)
+        self.result_list = signals = [rows[pk] for pk in page]
         records = subjects.find(signal.subject for signal in signals if signal.subject)
         directives = display.causes(signals)
         for signal in signals:
