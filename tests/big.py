@@ -16,12 +16,12 @@ INSERT INTO directives_directive (
     last_error_at, created_at
 )
 SELECT
-    md5('directive ' || n)::uuid, name, status, jsonb_build_object('post_id', subject_id), '{}',
+    ('0d' || lpad(to_hex(n), 30, '0'))::uuid, name, status, jsonb_build_object('post_id', subject_id), '{}',
     CASE WHEN status = 'succeeded' THEN '{"changed": true, "status": "hidden"}'::jsonb END,
     'Reason ' || n %% 100, name || ':big:' || subject_id || ':' || n, kind, kind || ' ' || n %% 40,
     initcap(kind) || ' ' || n %% 40, 'forum.' || split_part(name, '.', 2), subject_id,
     CASE WHEN status = 'running' THEN '' ELSE 'forum.post:' || subject_id END, 'batch ' || n / 50,
-    CASE WHEN n %% 25 = 0 THEN md5('directive ' || n - 1)::uuid::text ELSE '' END, due, due,
+    CASE WHEN n %% 25 = 0 THEN ('0d' || lpad(to_hex(n - 1), 30, '0'))::uuid::text ELSE '' END, due, due,
     CASE WHEN status IN ('running', 'succeeded', 'failed') THEN at + interval '1 second' END,
     CASE WHEN status IN ('succeeded', 'failed', 'canceled') THEN at + interval '2 seconds' END,
     CASE WHEN status = 'running' THEN now() + interval '1 day' END,
@@ -49,14 +49,14 @@ INSERT INTO signals_signal (
     actor_label, subject_type, subject_id, source, correlation_id, causation_id
 )
 SELECT
-    md5('signal ' || n)::uuid, signal, signal || ':big:' || n,
+    ('51' || lpad(to_hex(n), 30, '0'))::uuid, signal, signal || ':big:' || n,
     jsonb_build_object('name', d.name, 'attempt', d.attempt), '{}', at, at, d.actor_type, d.actor_id,
     d.actor_label, d.subject_type, d.subject_id, 'directives', d.correlation_id, d.id::text
 FROM (
     SELECT n,
         (ARRAY['directive.requested', 'directive.started', 'directive.succeeded'])[1 + n %% 3] AS signal,
         now() - interval '90 days' * (1 - n::float / %(signals)s) AS at,
-        md5('directive ' || 1 + (n - 1) %% %(directives)s)::uuid AS directive_id
+        ('0d' || lpad(to_hex(1 + (n - 1) %% %(directives)s), 30, '0'))::uuid AS directive_id
     FROM generate_series(1, %(signals)s) AS n
 ) AS made JOIN directives_directive AS d ON d.id = made.directive_id
 """
@@ -66,15 +66,18 @@ def fill(directives: int, signals: int) -> None:
     """Put directives and signals of the last 90 days into the active tenant, past the project's code.
 
     There are seven names, one of them without a handler, 120 actors at most, batches of 50, ten
-    directives on each subject, and 200 that wait; the subjects do not exist. The planner then knows
-    the tables as it does in production.
+    directives on each subject, and 200 that wait; the subjects do not exist. Ids grow with time, as
+    they do in production, and the planner knows the tables.
     """
     numbers = {"directives": directives, "signals": signals, "subjects": max(directives // 10, 1)}
     with connection.cursor() as cursor:
+        # VACUUM trusts only rows whose commit is on the disk, and the tests do not wait for that.
+        cursor.execute("SET synchronous_commit = on")
         cursor.execute(_DIRECTIVES, numbers)
         cursor.execute(_SIGNALS, numbers)
         for table in TABLES:
             cursor.execute(f"VACUUM (ANALYZE) {table}")
+        cursor.execute("RESET synchronous_commit")
 
 
 def seq_scans(queries: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -84,6 +87,11 @@ def seq_scans(queries: Iterable[Mapping[str, Any]]) -> list[str]:
         queries: what `CaptureQueriesContext` captured, in the tenant that is active now.
     """
     return [query["sql"] for query in queries if _concerns(query["sql"]) and _scans(query["sql"])]
+
+
+def asked(queries: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many of the captured queries ask for something: not those that name the schema."""
+    return sum(not query["sql"].startswith("SET search_path") for query in queries)
 
 
 def _concerns(sql: str) -> bool:
