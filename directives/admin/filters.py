@@ -124,7 +124,7 @@ class SubjectTypeFilter(ChoiceFilter):
 class RecentFilter(ChoiceFilter):
     """By how long ago it was requested."""
 
-    title, parameter_name = "time", "within"
+    title, parameter_name = "age", "within"
     spans = {
         "1h": ("Last hour", timedelta(hours=1)),
         "24h": ("Last 24 hours", timedelta(days=1)),
@@ -146,7 +146,7 @@ class RequestedFilter(RangeDateTimeFilter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.title = "requested from, to"
+        self.title = "time of the request"
         for end, whole_day in (("from", "00:00:00"), ("to", "23:59:59")):
             name = f"{self.parameter_name}_{end}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):

@@ -34,7 +34,8 @@ class DirectiveChangeList(CappedChangeList):
         self.subjects = subjects.find(row.subject for row in self.result_list if row.subject)
         for row in self.result_list:
             row.subject_link = display.subject_link(row.subject, self.subjects)
-        self.can_select_all = self.result_count <= operating.LIMIT
+        self.at_once = operating.LIMIT
+        self.can_select_all = self.result_count <= self.at_once
 
 
 @admin.register(Directive, site=tenant_site)

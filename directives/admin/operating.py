@@ -153,6 +153,7 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "opts": admin.opts,
         "operation": operation,
         "is_at_work": kept == _AT_WORK,
+        "ids": list(found),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
         "records": _records(list(found.values())),

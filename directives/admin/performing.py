@@ -50,7 +50,9 @@ class Operation:
         """Return why a status does not allow it; empty when it does."""
         if status in self.states:
             return ""
-        return f"It is {status}; only one that is {' or '.join(self.states)} can be {self.done.lower()}."
+        needed = "is requested" if _Status.REQUESTED in self.states else "has ended"
+        verb = "has" if status in (_Status.SUCCEEDED, _Status.FAILED) else "is"
+        return f"It {verb} {status}; only one that {needed} can be {self.done.lower()}."
 
 
 OPERATIONS = {
