@@ -24,6 +24,7 @@ from directives.admin.signal_filters import (
     search,
 )
 from fleetprompt.model_admin import CappedChangeList, DetailModelAdmin
+from fleetprompt.queries import by_index
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
@@ -49,10 +50,11 @@ class SignalList(CappedChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         """Find the signals of the page, their subjects and their directives."""
-        super().get_results(request)
-        # An index alone says which rows they are, however far down the page is.
-        page = list(self.result_list.values_list("pk", flat=True))
-        rows: dict[Any, Any] = Signal.objects.in_bulk(page)
+        with by_index():
+            super().get_results(request)
+            # An index alone says which rows they are, however far down the page is.
+            page = list(self.result_list.values_list("pk", flat=True))
+            rows: dict[Any, Any] = Signal.objects.in_bulk(page)
         self.result_list = signals = [rows[pk] for pk in page]
         records = subjects.find(signal.subject for signal in signals if signal.subject)
         directives = display.causes(signals)
@@ -68,6 +70,7 @@ class SignalAdmin(DetailModelAdmin):
     icon = "sensors"
     detail_template = "admin/directives/signal.html"
     list_display = ("recorded", "fact", "about", "by", "cause", "says")
+    list_display_links = ("recorded", "fact")
     sortable_by = ()
     list_filter = (NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter))
     list_filter_submit = True

@@ -159,6 +159,13 @@ def test_search_and_filters_go_together(client):
     assert shown(client, q="one", name="test.b")[1] == ["test.b"]
 
 
+def test_an_empty_list_says_what_to_do(client):
+    assert "There are no signals yet" in client.get(LIST).content.decode()
+    for query in ({"q": "x"}, {"name": "test.a"}):
+        emit("test.b")
+        assert "Show everything" in client.get(LIST, query).content.decode()
+
+
 def test_hostile_texts_are_escaped(client):
     signal = emit(
         payload={"reason": HOSTILE, HOSTILE: [HOSTILE]},
