@@ -13,8 +13,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
-from django.db import connection, transaction  # noqa: E402
-from django.test.utils import setup_databases, teardown_databases  # noqa: E402
+from django.db import transaction  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
@@ -25,7 +24,7 @@ from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from fleetprompt.tenants.provisioning import create_tenant  # noqa: E402
 from forums import content, moderation  # noqa: E402
 from forums.models import Post  # noqa: E402
-from tests.support import TESTER, ask, make_forum, qcluster, wait_until  # noqa: E402
+from tests.support import TESTER, ask, make_forum, own_database, qcluster, wait_until  # noqa: E402
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     for column in ("what", "per second", "ms each", "times the baseline"):
         table.add_column(column, justify="left" if column == "what" else "right")
     baseline = 0.0
-    with _database(), tempfile.TemporaryDirectory() as folder:
+    with own_database(), tempfile.TemporaryDirectory() as folder:
         for what, measure in _measures(posts, Path(folder) / "log"):
             seconds = measure() / posts
             baseline = baseline or seconds
@@ -46,6 +45,7 @@ def main() -> None:
 
 
 def _measures(posts: int, log: Path) -> Iterator[tuple[str, Callable[[], float]]]:
+    create_tenant("benchmark", name="Benchmark", domain="benchmark.localhost")
     with in_tenant("benchmark"):
         thread = make_forum().thread
         made = [Post(thread=thread, content=f"Post {n}", author_id="ann") for n in range(posts)]
@@ -105,17 +105,6 @@ def _clock() -> Iterator[list[float]]:
     start = time.perf_counter()
     yield taken
     taken.append(time.perf_counter() - start)
-
-
-@contextmanager
-def _database() -> Iterator[None]:
-    databases = setup_databases(verbosity=0, interactive=False)
-    try:
-        create_tenant("benchmark", name="Benchmark", domain="benchmark.localhost")
-        yield
-    finally:
-        connection.close()
-        teardown_databases(databases, verbosity=0)
 
 
 if __name__ == "__main__":

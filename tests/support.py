@@ -17,6 +17,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import setup_databases, teardown_databases
 
 from directives import execution, requests, runner
 from directives.models import Directive
@@ -234,6 +235,17 @@ def empty_tenants() -> None:
         for table in ("django_q_ormq", "django_q_task", *_OPERATORS):
             cursor.execute(f"DELETE FROM public.{table}")
         cursor.execute("SET session_replication_role = DEFAULT")
+
+
+@contextmanager
+def own_database() -> Iterator[None]:
+    """Use an empty database for a block, as a run of the tests does; it is removed after it."""
+    databases = setup_databases(verbosity=0, interactive=False)
+    try:
+        yield
+    finally:
+        connection.close()
+        teardown_databases(databases, verbosity=0)
 
 
 def database_url() -> str:

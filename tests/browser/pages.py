@@ -1,0 +1,54 @@
+"""The pages of the tenants' admin that every browser check looks at: add yours to `PAGES`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from django.db.models import Model
+from django.urls import reverse
+
+from directives.models import Directive
+from forums.models import Category, Post, Thread
+from signals.models import Signal
+
+
+class Look(NamedTuple):
+    """How a page is looked at."""
+
+    scheme: str
+    width: int
+    height: int
+
+
+LOOKS = (
+    Look("light", 1280, 800),
+    Look("dark", 1280, 800),
+    Look("light", 390, 844),
+    Look("dark", 390, 844),
+)
+
+
+def _list(model: type[Model]) -> Callable[[], str]:
+    return lambda: reverse(
+        f"admin:{model._meta.label_lower.replace('.', '_')}_changelist", "fleetprompt.urls"
+    )
+
+
+def _first(model: Any) -> Callable[[], str]:
+    """Return the address of a model's first record, found in the active tenant."""
+    name = f"admin:{model._meta.label_lower.replace('.', '_')}_change"
+    return lambda: reverse(name, "fleetprompt.urls", [model.objects.first().pk])
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "overview": lambda: "/admin/",
+    "categories": _list(Category),
+    "threads": _list(Thread),
+    "thread": _first(Thread),
+    "posts": _list(Post),
+    "posts, none found": lambda: f"{_list(Post)()}?q=nowhere",
+    "post": _first(Post),
+    "directives": _list(Directive),
+    "directive": _first(Directive),
+    "signals": _list(Signal),
+    "signal": _first(Signal),
+}

@@ -1,0 +1,32 @@
+"""Every page of `tests.browser.pages` by axe-core: light and dark, on a desk and on a phone."""
+
+import pytest
+
+from fleetprompt.tenants.context import in_tenant
+from tests.browser.accessible import check_accessible
+from tests.browser.pages import LOOKS, PAGES
+from tests.browser.people import log_in, make_people
+from tests.support import ask, make_forum, run
+
+
+def look_at(page, address):
+    for look in LOOKS:
+        page.emulate_media(color_scheme=look.scheme, reduced_motion="reduce")
+        page.set_viewport_size({"width": look.width, "height": look.height})
+        page.goto(f"http://alpha.localhost{address}")
+        check_accessible(page, f"{address} ({look.scheme}, {look.width} px)")
+
+
+def test_the_log_in_page_is_accessible(page):
+    look_at(page, "/admin/login/")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_accessible(page, name):
+    people = make_people("alpha")
+    with in_tenant("alpha"):
+        post = make_forum().posts[0]
+        run(ask("forum.post.hide", {"post_id": str(post.pk)}, reason="Spam").directive)
+        address = PAGES[name]()
+    log_in(page, "alpha.localhost", people.admin)
+    look_at(page, address)
