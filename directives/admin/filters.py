@@ -204,8 +204,9 @@ def search(queryset: QuerySet[Directive], term: str) -> QuerySet[Directive]:
     if len(term) > KEY_LENGTH or not is_storable(term):
         return queryset.none()
     found = Q(idempotency_key__startswith=term)
+    types = subject_types()
     for text in {term, term.lower()}:
-        found |= Q(correlation_id=text) | Q(subject_type__in=subject_types(), subject_id=text)
+        found |= Q(correlation_id=text) | Q(subject_type__in=types, subject_id=text)
         if match := _SUBJECT.fullmatch(text):
             found |= Q(subject_type=match["type"], subject_id=match["id"])
     with suppress(ValueError):
