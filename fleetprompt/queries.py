@@ -10,37 +10,40 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, F, Func, Model, UUIDField, Value
 from django.db.models.lookups import GreaterThan
 
+CHOICES = 100
+"""How many distinct values are looked up at most."""
+
 
 def distinct(
-    model: type[Model], *fields: str, limit: int, also: Sequence[str] = ()
+    model: type[Model], *fields: str, also: Sequence[str] = (), newest: Sequence[str] = ()
 ) -> list[tuple[Any, ...]]:
-    """Return the distinct values of some fields, in order, reading one index entry for each.
+    """Return up to `CHOICES` distinct values of some fields, in order, reading one index entry for each.
 
     Args:
         fields: the first fields of an index of the model.
         also: fields to return besides, as some row with the same values has them.
-        limit: how many values are looked up; more are left out.
+        newest: the fields that follow in that index, latest first: then `also` is of the newest row.
     """
     quote = connection.ops.quote_name
     table = quote(model._meta.db_table)
     known: Any = model._meta
     columns = [quote(known.get_field(field).column) for field in (*fields, *also)]
-    keys = columns[: len(fields)]
-    names, order = ", ".join(columns), ", ".join(keys)
+    names, keys = ", ".join(columns), ", ".join(columns[: len(fields)])
+    order = ", ".join([keys, *(f"{quote(known.get_field(field).column)} DESC" for field in newest)])
     following = ", ".join(f"next.{column}" for column in columns)
-    last = ", ".join(f"found.{column}" for column in keys)
-    # A plain SELECT DISTINCT would read the whole index.
+    last = ", ".join(f"found.{column}" for column in columns[: len(fields)])
+    # A plain SELECT DISTINCT would read the whole index; PostgreSQL has no other word for skipping.
     sql = f"""
         WITH RECURSIVE found AS (
             (SELECT {names}, 1 AS place FROM {table} ORDER BY {order} LIMIT 1)
             UNION ALL
             SELECT {following}, found.place + 1 FROM found CROSS JOIN LATERAL (
-                SELECT {names} FROM {table} WHERE ({order}) > ({last}) ORDER BY {order} LIMIT 1
+                SELECT {names} FROM {table} WHERE ({keys}) > ({last}) ORDER BY {order} LIMIT 1
             ) AS next WHERE found.place < %s
         ) SELECT {names} FROM found ORDER BY place
     """  # noqa: S608 -- names of the model's own table and columns, quoted
     with connection.cursor() as cursor:
-        cursor.execute(sql, [limit])
+        cursor.execute(sql, [CHOICES])
         return list(cursor.fetchall())
 
 

@@ -1,28 +1,28 @@
-"""How the list of directives is narrowed: by state, name, actor, subject type and time, and by search.
+"""How lists of directives and signals are narrowed: what both have in common, each part by an index.
 
 Whatever stands in the URL is answered: a value that nothing can have finds nothing.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+from unfold.utils import parse_datetime_str
 
-from directives import display, registry, subjects
-from directives.models import Directive
-from fleetprompt.distinct import distinct_values
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
+from directives import subjects
+from fleetprompt.errors import Refused
+from fleetprompt.queries import distinct
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, check_moment, is_storable
 
-Status = Directive.Status
-
+_BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
 _SUBJECT = re.compile(r"(?P<type>[a-z0-9_]+(?:\.[a-z0-9_]+)+):(?P<id>.+)")
 
 
@@ -38,7 +38,7 @@ class ChoiceFilter(DropdownFilter):
             self.lookup_choices.append((value, value))
         yield from super().choices(changelist)
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Directive]) -> QuerySet[Directive]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return those that have the value."""
         value = self.value()
         if not value:
@@ -48,60 +48,24 @@ class ChoiceFilter(DropdownFilter):
 
     def condition(self, value: str) -> Q | None:
         """Return what a value means; None when nothing can have it."""
-        raise NotImplementedError
-
-
-class StatusFilter(ChoiceFilter):
-    """By status; those that are not due yet are apart from the other requested ones."""
-
-    title, parameter_name = "status", "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the statuses, in the order in which directives go through them."""
-        return [
-            (status, "Snoozed" if status == "snoozed" else Status(status).label)
-            for status in ("requested", "snoozed", "running", "succeeded", "failed", "canceled")
-        ]
-
-    def condition(self, value: str) -> Q | None:
-        """Return which directives have the status."""
-        if value == "snoozed":
-            return Q(status=Status.REQUESTED, scheduled_at__gt=Now())
-        if value == Status.REQUESTED:
-            return Q(status=Status.REQUESTED, scheduled_at__lte=Now())
-        return Q(status=value) if value in Status.values else None
-
-
-class NameFilter(ChoiceFilter):
-    """By name: those that have a handler, and those of former times that only the table knows."""
-
-    title, parameter_name = "directive", "name"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the names, those with a handler by their labels."""
-        known = {handler.name for handler in registry.handlers()}
-        names = known.union(name for (name,) in distinct_values(Directive, "name"))
-        return sorted(
-            ((name, display.label(name)) for name in names), key=lambda choice: choice[1].casefold()
-        )
-
-    def condition(self, value: str) -> Q | None:
-        """Return which directives have the name."""
-        return Q(name=value) if len(value) <= NAME_LENGTH else None
+        return Q(**{self.parameter_name: value}) if len(value) <= NAME_LENGTH else None
 
 
 class ActorFilter(ChoiceFilter):
-    """By who asked, under the newest name; the first 100 are offered."""
+    """By who is behind it, by type and id: labels change."""
 
     title, parameter_name = "actor", "actor"
+    newest: Sequence[str] = ()
+    """The fields by which an index tells an actor's newest label."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the actors, as `type:id`."""
-        found = distinct_values(Directive, "actor_type", "actor_id", label="actor_label")
+        """Return the actors that there are, as `type:id`."""
+        fields = ("actor_type", "actor_id")
+        found = distinct(model_admin.model, *fields, also=["actor_label"], newest=self.newest)
         return [(f"{kind}:{key}", f"{label or key} ({kind})") for kind, key, label in found]
 
     def condition(self, value: str) -> Q | None:
-        """Return which directives the actor asked for."""
+        """Return which rows the actor is behind."""
         kind, _, key = value.partition(":")
         fits = kind in Actor.TYPES and 0 < len(key) <= ID_LENGTH
         return Q(actor_type=kind, actor_id=key) if fits else None
@@ -114,99 +78,81 @@ class SubjectTypeFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         """Return the types."""
-        return [(kind, kind) for kind in subject_types()]
-
-    def condition(self, value: str) -> Q | None:
-        """Return which directives are about subjects of the type."""
-        return Q(subject_type=value) if len(value) <= NAME_LENGTH else None
+        return [(kind, kind) for kind in subject_types(model_admin.model)]
 
 
-class RecentFilter(ChoiceFilter):
-    """By how long ago it was requested."""
-
-    title, parameter_name = "age", "within"
-    spans = {
-        "1h": ("Last hour", timedelta(hours=1)),
-        "24h": ("Last 24 hours", timedelta(days=1)),
-        "7d": ("Last 7 days", timedelta(days=7)),
-        "30d": ("Last 30 days", timedelta(days=30)),
-    }
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the lengths of time."""
-        return [(key, label) for key, (label, _) in self.spans.items()]
-
-    def condition(self, value: str) -> Q | None:
-        """Return which directives are that young."""
-        return Q(created_at__gte=Now() - self.spans[value][1]) if value in self.spans else None
-
-
-class RequestedFilter(RangeDateTimeFilter):
-    """By when it was requested, from and to a time in the user's zone; a day alone is all of it."""
+class MomentFilter(RangeDateTimeFilter):
+    """Between two times in the user's zone; a day alone is all of it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.title = "time of the request"
-        for end, whole_day in (("from", "00:00:00"), ("to", "23:59:59")):
-            name = f"{self.parameter_name}_{end}"
+        title: Any = self.title
+        self.title = f"{title} from, to"
+        for bound, time in _BOUNDS.items():
+            name = f"{self.parameter_name}_{bound}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):
-                self.used_parameters[f"{name}_1"] = whole_day
+                self.used_parameters[f"{name}_1"] = time
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Directive]) -> QuerySet[Directive]:
-        """Return those requested in the range; none when an end of it is no time."""
-        name = self.parameter_name
-        form = self.form_class(name=name, data=self.used_parameters)
-        if not form.is_valid():
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of that time; none when a bound is no time."""
+        try:
+            since, until = self._moment("from"), self._moment("to")
+        except (Refused, OverflowError):
             return queryset.none()
-        if start := form.cleaned_data.get(f"{name}_from"):
-            queryset = queryset.filter(created_at__gte=start)
-        if end := form.cleaned_data.get(f"{name}_to"):
-            # The seconds of a form stand for themselves to their end.
-            queryset = queryset.filter(created_at__lte=end + timedelta(microseconds=999_999))
+        if since:
+            queryset = queryset.filter(**{f"{self.parameter_name}__gte": since})
+        if until:
+            # The form knows no fractions: a second is meant with all of them.
+            end = until + timedelta(seconds=1)
+            queryset = queryset.filter(**{f"{self.parameter_name}__lt": end})
         return queryset
 
-
-FILTERS: list[Any] = [
-    StatusFilter,
-    NameFilter,
-    ActorFilter,
-    SubjectTypeFilter,
-    RecentFilter,
-    ("created_at", RequestedFilter),
-]
-PARAMETERS = {
-    "status",
-    "name",
-    "actor",
-    "subject_type",
-    "within",
-    *(f"created_at_{end}_{part}" for end in ("from", "to") for part in (0, 1)),
-}
-"""What may stand in the list's URL as a filter."""
+    def _moment(self, bound: str) -> datetime | None:
+        parts = [self.used_parameters.get(f"{self.parameter_name}_{bound}_{part}") for part in (0, 1)]
+        if not any(parts):
+            return None
+        naive = parse_datetime_str(" ".join(part or "" for part in parts))
+        return check_moment(bound, naive and timezone.make_aware(naive))
 
 
-def subject_types() -> list[str]:
+def parameters(filters: Iterable[Any]) -> set[str]:
+    """Return what may stand in a list's URL for its filters."""
+    found = set()
+    for one in filters:
+        if isinstance(one, tuple):
+            found |= {f"{one[0]}_{bound}_{part}" for bound in _BOUNDS for part in (0, 1)}
+        else:
+            found.add(one.parameter_name)
+    return found
+
+
+def subject_types(model: type[Model]) -> list[str]:
     """Return the types that subjects have, by name: of installed apps, and found in the table."""
-    found = {kind for (kind,) in distinct_values(Directive, "subject_type")}
+    found = {kind for (kind,) in distinct(model, "subject_type")}
     return sorted((found | set(subjects.types())) - {""})
 
 
-def search(queryset: QuerySet[Directive], term: str) -> QuerySet[Directive]:
-    """Return the directives that a person may mean by `term`; each way to find them has an index.
+def search(queryset: QuerySet[Any], term: str, *, key: str, ids: Sequence[str]) -> QuerySet[Any]:
+    """Return the rows that a person may mean by `term`; each way to find them has an index.
 
     Args:
-        term: an id, the beginning of an idempotency key, a correlation id, a subject's id, or
-            `type:id`. Case does not matter in ids.
+        term: an id, the beginning of a key, one of `ids`, a subject's id, or `type:id`. Case does
+            not matter in ids.
+        key: the field whose beginning counts.
+        ids: fields that must be equal.
     """
     term = term.strip()
     if not term:
         return queryset
     if len(term) > KEY_LENGTH or not is_storable(term):
         return queryset.none()
-    found = Q(idempotency_key__startswith=term)
-    types = subject_types()
+    found = Q(**{f"{key}__startswith": term})
+    types = subject_types(queryset.model)
     for text in {term, term.lower()}:
-        found |= Q(correlation_id=text) | Q(subject_type__in=types, subject_id=text)
+        # The index on subjects begins with their type.
+        found |= Q(subject_type__in=types, subject_id=text)
+        for field in ids:
+            found |= Q(**{field: text})
         if match := _SUBJECT.fullmatch(text):
             found |= Q(subject_type=match["type"], subject_id=match["id"])
     with suppress(ValueError):

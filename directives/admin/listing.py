@@ -14,6 +14,7 @@ from django.utils.text import Truncator
 
 from directives import display, subjects
 from directives.admin import detail, filters, operating, requesting, urls
+from directives.admin.directive_filters import FILTERS
 from directives.models import Directive
 from fleetprompt.model_admin import CappedChangeList, ReadOnlyModelAdmin
 from fleetprompt.sites import tenant_site
@@ -45,7 +46,7 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
     icon = "gavel"
     list_display = ("state", "what", "about", "requester", "why", "tries", "age", "took")
     list_display_links = ("what",)
-    list_filter = filters.FILTERS
+    list_filter = FILTERS
     list_filter_submit = True
     list_fullwidth = True
     # Only makes the box appear: `get_search_results` searches.
@@ -58,14 +59,15 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether it is a filter's parameter; by other columns everything would be read."""
-        return lookup in filters.PARAMETERS
+        return lookup in filters.parameters(FILTERS)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Directive], search_term: str
     ) -> tuple[QuerySet[Directive], bool]:
         """Return what the search finds, without duplicates."""
         # Django blanks a term with a NUL in it, and would find everything.
-        return filters.search(queryset, request.GET.get(SEARCH_VAR, search_term)), False
+        term = request.GET.get(SEARCH_VAR, search_term)
+        return filters.search(queryset, term, key="idempotency_key", ids=["correlation_id"]), False
 
     def side_links(self, request: HttpRequest) -> list[dict[str, str]]:
         """Return the link to request a directive, for those who may request any."""

@@ -1,7 +1,8 @@
 """The pages of signals: read, searched and exported, never written."""
 
 import logging
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -16,15 +17,10 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from directives import display, subjects
-from directives.admin.signal_filters import (
-    ActorFilter,
-    MomentFilter,
-    NameFilter,
-    SubjectTypeFilter,
-    search,
-)
+from directives.admin import filters
+from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
 from fleetprompt.model_admin import CappedChangeList, DetailModelAdmin
-from fleetprompt.queries import by_index
+from fleetprompt.queries import by_index, distinct
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
@@ -37,6 +33,19 @@ EXPORT = "signals.export_signal"
 """The permission to export."""
 RELATED = 50
 """How many signals of the same correlation a signal's page shows."""
+
+
+class NameFilter(ChoiceFilter):
+    """Signals of one name."""
+
+    title, parameter_name = "name", "name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return the names that there are."""
+        return [(name, name) for (name,) in distinct(Signal, "name")]
+
+
+FILTERS: list[Any] = [NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter)]
 
 
 class SignalList(CappedChangeList):
@@ -72,21 +81,14 @@ class SignalAdmin(DetailModelAdmin):
     list_display = ("recorded", "fact", "about", "by", "cause", "says")
     list_display_links = ("recorded", "fact")
     sortable_by = ()
-    list_filter = (NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter))
+    list_filter = FILTERS
     list_filter_submit = True
     search_fields = ("id",)
     search_help_text = "An id, a key or how it begins, a subject"
 
-    _parameters: ClassVar[set[str]] = {
-        NameFilter.parameter_name,
-        ActorFilter.parameter_name,
-        SubjectTypeFilter.parameter_name,
-        *(f"recorded_at_{bound}_{part}" for bound in ("from", "to") for part in (0, 1)),
-    }
-
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Return whether it is one of the filters: any other condition could cost a scan."""
-        return lookup in self._parameters
+        return lookup in filters.parameters(FILTERS)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
         """Return how the list finds its rows."""
@@ -96,8 +98,9 @@ class SignalAdmin(DetailModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Signal], search_term: str
     ) -> tuple[QuerySet[Signal], bool]:
         """Return the signals that the term names; the form has emptied a term with NUL."""
-        term = (search_term or request.GET.get("q", "")).strip()
-        return (search(queryset, term) if term else queryset), False
+        term = search_term or request.GET.get("q", "")
+        ids = ["correlation_id", "causation_id"]
+        return filters.search(queryset, term, key="dedupe_key", ids=ids), False
 
     @admin.display(description="recorded")
     def recorded(self, signal: Signal) -> str:
