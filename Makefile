@@ -11,10 +11,10 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lock clean
+.PHONY: help setup demo run test check screenshots lock clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), ARGS=… (for demo, test and lock)"
 
 setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
@@ -45,6 +45,9 @@ check: setup ## Check formatting, style, types, imports and migrations
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MANAGE) makemigrations --check --dry-run
+
+screenshots: setup ## Take the pictures of the admin in docs/screenshots; needs Chromium
+	@$(BIN)/python -m tests.screenshots
 
 lock: setup ## Compile the requirements anew (ARGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

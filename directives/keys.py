@@ -37,7 +37,7 @@ def same_payload(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def keys(wishes: Sequence[Checked], tenant: str) -> list[str]:
-    """Return the key of each wish, in order, with a query per handler and one for the lines.
+    """Return the key of each wish, in order, with a query per handler and two for the lines.
 
     Without a caller's own, it is the handler's, which ends in the subject's revision. A directive
     that is known under that key is the same wish, as long as it did not fail, was not canceled, is

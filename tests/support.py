@@ -243,9 +243,21 @@ def own_database() -> Iterator[None]:
     databases = setup_databases(verbosity=0, interactive=False)
     try:
         yield
+        # The server notices a moment later that a stopped process has gone.
+        wait_until(lambda: other_sessions() == 0, "nobody else uses the database")
     finally:
         connection.close()
         teardown_databases(databases, verbosity=0)
+
+
+def other_sessions() -> int:
+    """Count the sessions of other connections and processes on the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def database_url() -> str:

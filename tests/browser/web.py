@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from django.conf import settings
+from django.db import connection
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.support import environment, wait_until
@@ -87,6 +88,8 @@ def chromium(port: int) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+            # Django's connections are kept apart for code under an event loop.
+            connection.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 

@@ -8,7 +8,7 @@ from django.test import Client
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post, Thread
-from tests.support import manage
+from tests.support import manage, other_sessions
 
 
 def test_the_demo_shows_what_directives_are_and_can_be_run_again(database):
@@ -32,7 +32,7 @@ def test_a_demo_that_does_not_finish_says_so(database):
     assert "did not finish within 0 s" in found.stderr
     assert "The cluster's last lines:" in found.stderr
     assert "Traceback" not in found.stderr
-    assert _other_connections() == 0, "the cluster is left running"
+    assert other_sessions() == 0, "the cluster is left running"
 
 
 def _check_report(shown: str, *, run: int) -> None:
@@ -95,12 +95,3 @@ def _check_forums(*, run: int) -> None:
         assert thread.posts.filter(author_type=Post.AuthorType.AGENT).count() == 1
         rerun = Directive.objects.get(subject_id=str(thread.pk), name="forum.post.create")
         assert (rerun.status, rerun.attempt) == (Directive.Status.SUCCEEDED, 2)
-
-
-def _other_connections() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        return int(cursor.fetchone()[0])
