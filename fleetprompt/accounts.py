@@ -134,7 +134,7 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
         return ago(user.last_login)
 
 
-class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):
+class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Lists, adds and changes groups."""
 
     icon = "groups"
