@@ -175,9 +175,10 @@ class TestBig:
             'system', 'x', '', '', '', CASE WHEN status = 'requested' THEN 'cage ' || n % 500 ELSE '' END,
             '', '', '', at, at, ended, ended, 1, 5, '', at
         FROM (SELECT *, CASE WHEN status <> 'requested' THEN at END AS ended
-              FROM (SELECT n, now() - n * interval '6.5 minutes' AS at,
-                      (ARRAY['succeeded', 'succeeded', 'failed', 'canceled', 'requested'])[n % 5 + 1] AS status
-                    FROM generate_series(1, 20000) AS n) AS some) AS made
+              FROM (SELECT n, now() - n * interval '6.5 minutes' AS at, (ARRAY[
+                      'succeeded', 'succeeded', 'failed', 'canceled', 'requested'
+                    ])[n % 5 + 1] AS status
+                    FROM generate_series(1, 20000) AS n) AS aged) AS made
     """
     SIGNALS = """
         INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, occurred_at, recorded_at,

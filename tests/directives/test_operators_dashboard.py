@@ -1,5 +1,6 @@
 """The operators' overview: every tenant's figures, the queue, the clusters; whatever is broken."""
 
+import os
 import signal
 from datetime import timedelta
 
@@ -129,7 +130,7 @@ def test_a_running_cluster_is_seen_from_another_process_and_forgotten_when_kille
         assert str(process.pid) in page
         assert "No cluster is running" not in page
         with within(""):
-            process.send_signal(signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
             wait_until(lambda: not queue.state().clusters, "the dead cluster is forgotten", 60)
 
 
