@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from fleetprompt.counts import COUNTED
+from fleetprompt.queries import by_index
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -57,6 +58,21 @@ class CappedChangeList(ChangeList):
         super().get_results(request)
         # Else the page's head calls `result_count` the number of results.
         self.full_result_count = self.result_count
+
+
+class BigChangeList(CappedChangeList):
+    """A list of a table that is too big to be read from end to end, whatever the planner thinks."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the rows of the page, in memory afterwards."""
+        with by_index():
+            super().get_results(request)
+            # An index alone says which rows they are, however far down the page is.
+            page = list(self.result_list.values_list("pk", flat=True))
+            rows: dict[Any, Any] = self.model._default_manager.in_bulk(page)
+        self.result_list = [rows[pk] for pk in page if pk in rows]
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

@@ -6,8 +6,8 @@ Whatever stands in the URL is answered: a value that nothing can have finds noth
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
 from django.contrib.admin.views.main import ChangeList
@@ -18,9 +18,8 @@ from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 from unfold.utils import parse_datetime_str
 
 from directives import subjects
-from fleetprompt.errors import Refused
 from fleetprompt.queries import distinct
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, check_moment, is_storable
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
 _SUBJECT = re.compile(r"(?P<type>[a-z0-9_]+(?:\.[a-z0-9_]+)+):(?P<id>.+)")
@@ -84,10 +83,11 @@ class SubjectTypeFilter(ChoiceFilter):
 class MomentFilter(RangeDateTimeFilter):
     """Between two times in the user's zone; a day alone is all of it."""
 
+    title: str
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        title: Any = self.title
-        self.title = f"{title} from, to"
+        self.title = f"{self.title} from, to"
         for bound, time in _BOUNDS.items():
             name = f"{self.parameter_name}_{bound}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):
@@ -95,24 +95,24 @@ class MomentFilter(RangeDateTimeFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return those of that time; none when a bound is no time."""
-        try:
-            since, until = self._moment("from"), self._moment("to")
-        except (Refused, OverflowError):
+        since, until = (self._moment(bound) for bound in _BOUNDS)
+        if None in (since, until):
             return queryset.none()
         if since:
             queryset = queryset.filter(**{f"{self.parameter_name}__gte": since})
         if until:
             # The form knows no fractions: a second is meant with all of them.
-            end = until + timedelta(seconds=1)
-            queryset = queryset.filter(**{f"{self.parameter_name}__lt": end})
+            end = until.replace(microsecond=999_999)
+            queryset = queryset.filter(**{f"{self.parameter_name}__lte": end})
         return queryset
 
-    def _moment(self, bound: str) -> datetime | None:
+    def _moment(self, bound: str) -> datetime | Literal[False] | None:
+        """Return the time of a bound, False where none was given, None for what is no time."""
         parts = [self.used_parameters.get(f"{self.parameter_name}_{bound}_{part}") for part in (0, 1)]
         if not any(parts):
-            return None
+            return False
         naive = parse_datetime_str(" ".join(part or "" for part in parts))
-        return check_moment(bound, naive and timezone.make_aware(naive))
+        return timezone.make_aware(naive) if naive else None
 
 
 def parameters(filters: Iterable[Any]) -> set[str]:

@@ -16,22 +16,19 @@ from directives import display, subjects
 from directives.admin import detail, filters, operating, requesting, urls
 from directives.admin.directive_filters import FILTERS
 from directives.models import Directive
-from fleetprompt.model_admin import CappedChangeList, ReadOnlyModelAdmin
+from fleetprompt.model_admin import BigChangeList, ReadOnlyModelAdmin
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, span
 
 REASON_SHOWN = 60
 
 
-class DirectiveChangeList(CappedChangeList):
+class DirectiveChangeList(BigChangeList):
     """Finds the rows of a page, and with one query per type the subjects that they are about."""
-
-    result_list: list[Any]
 
     def get_results(self, request: HttpRequest) -> None:
         """Find the rows of the page."""
         super().get_results(request)
-        self.result_list = list(self.result_list)
         self.subjects = subjects.find(row.subject for row in self.result_list if row.subject)
         for row in self.result_list:
             row.subject_link = display.subject_link(row.subject, self.subjects)
@@ -53,7 +50,7 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
     search_fields = ("id",)
     search_help_text = "Id, key, correlation id or subject"
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BigChangeList]:
         """Return what finds the rows of a page."""
         return DirectiveChangeList
 

@@ -19,8 +19,8 @@ from django.views.decorators.http import require_safe
 from directives import display, subjects
 from directives.admin import filters
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
-from fleetprompt.model_admin import CappedChangeList, DetailModelAdmin
-from fleetprompt.queries import by_index, distinct
+from fleetprompt.model_admin import BigChangeList, DetailModelAdmin
+from fleetprompt.queries import distinct
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
@@ -48,10 +48,8 @@ class NameFilter(ChoiceFilter):
 FILTERS: list[Any] = [NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter)]
 
 
-class SignalList(CappedChangeList):
+class SignalList(BigChangeList):
     """A page of the list, newest first, with what its rows are about."""
-
-    result_list: Any
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
         """Return the only order there is."""
@@ -59,12 +57,8 @@ class SignalList(CappedChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         """Find the signals of the page, their subjects and their directives."""
-        with by_index():
-            super().get_results(request)
-            # An index alone says which rows they are, however far down the page is.
-            page = list(self.result_list.values_list("pk", flat=True))
-            rows: dict[Any, Any] = Signal.objects.in_bulk(page)
-        self.result_list = signals = [rows[pk] for pk in page]
+        super().get_results(request)
+        signals = self.result_list
         records = subjects.find(signal.subject for signal in signals if signal.subject)
         directives = display.causes(signals)
         for signal in signals:
@@ -90,7 +84,7 @@ class SignalAdmin(DetailModelAdmin):
         """Return whether it is one of the filters: any other condition could cost a scan."""
         return lookup in filters.parameters(FILTERS)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BigChangeList]:
         """Return how the list finds its rows."""
         return SignalList
 

@@ -259,7 +259,7 @@ def test_a_second_snooze_shows(client):
     assert "even later" in live(client, directive, seen).content.decode()
 
 
-@pytest.mark.parametrize("odd", [str(uuid4()), "rubbish", "1", "%00", "a/b", "_3A", "x" * 2000])
+@pytest.mark.parametrize("odd", [str(uuid4()), "rubbish", "1", "a/b", "_3A", "x" * 2000])
 def test_what_is_no_directive_is_not_found(client, odd):
     assert client.get(f"{LIST}{odd}/change/").status_code == 404
 

@@ -173,14 +173,10 @@ def test_a_day_is_the_users_day(client):
     "parameters",
     [
         {"status": "sleeping"},
-        {"status": "\x00"},
         {"name": "x" * 5000},
-        {"name": "a\x00b"},
         {"actor": "nobody"},
         {"actor": "user:"},
-        {"actor": "user:\x00"},
         {"actor": "user:" + "9" * 999},
-        {"subject_type": "\x00"},
         {"subject_type": "no such"},
         {"within": "ages"},
         {"created_at_from_0": "yesterday"},
@@ -189,7 +185,6 @@ def test_a_day_is_the_users_day(client):
         {"created_at_from_0": "2026-01-01", "created_at_from_1": "25:99"},
         {"created_at_from_0": "9999-12-31"},
         {"created_at_to_0": "0001-01-01", "created_at_to_1": "00:00"},
-        {"created_at_to_0": "\x00"},
     ],
 )
 def test_a_filter_value_that_nothing_can_have_finds_nothing(client, parameters):
@@ -251,8 +246,6 @@ def test_the_search_finds_by_id_key_correlation_and_subject(client, each_state):
     [
         "nothing",
         "x" * 100_000,
-        "a\x00b",
-        "\x00",
         "%",
         "_",
         "\\",

@@ -12,6 +12,7 @@ from directives import figures
 from directives.models import Directive
 from signals.models import Signal
 from tests.accounts import logged_in, make_user, within
+from tests.big import asked, fill, seq_scans
 from tests.support import ask_animal, change, claim, expire_lease, run
 
 HOST = {"host": "alpha.localhost"}
@@ -29,10 +30,9 @@ def test_the_figures_tell_states_apart(alpha):
     ask_animal("work", scheduled_at=now + timedelta(hours=1))
     ask_animal("work", scheduled_at=now + timedelta(hours=2))
     claim(ask_animal("work", animal="dog"))
-    run(ask_animal("refuse"))
-    change(run_refused := ask_animal("refuse"), scheduled_at=now)
-    run(run_refused)
-    change(run_refused, completed_at=now - timedelta(days=2))
+    run(ask_animal("refuse", animal="owl"))
+    run(old := ask_animal("refuse", animal="owl"))
+    change(old, completed_at=now - timedelta(days=2))
     found = figures.read()
     assert (found.requested, found.snoozed, found.running) == (1, 2, 1)
     assert (found.failed, found.failed_ever) == (1, 2)
@@ -137,7 +137,7 @@ def test_a_part_of_the_page_is_the_page_without_the_menu(client):
     part = client.get("/admin/", headers={**HOST, "HX-Request": "true"}).content.decode()
     assert part.strip().startswith('<div id="fp-overview"')
     assert "<html" not in part
-    assert part.strip() in client.get("/admin/", headers=HOST).content.decode() or "As of" in part
+    assert "As of" in part
 
 
 def test_a_new_tenant_is_told_where_to_begin(client):
@@ -155,7 +155,7 @@ def test_who_may_not_view_directives_sees_no_figures(database):
     page = answer.content.decode()
     assert "directives.view_directive" in page
     assert "fp-number" not in page
-    assert "hx-get" not in page
+    assert "every 5s" not in page
 
 
 @pytest.mark.parametrize("name", ["Moderator", "Auditor"])
@@ -167,49 +167,18 @@ def test_moderators_and_auditors_see_it(database, name):
 class TestBig:
     """20,000 directives and 60,000 signals over 90 days: bounded reads, by index."""
 
-    DIRECTIVES = """
-        INSERT INTO directives_directive (id, name, status, payload, metadata, idempotency_key, actor_type,
-            actor_id, actor_label, subject_type, subject_id, ordering_key, correlation_id, causation_id, reason,
-            scheduled_at, queued_at, started_at, completed_at, attempt, max_attempts, last_error, created_at)
-        SELECT gen_random_uuid(), 'zoo.animal.work', status, '{}', '{}', 'key ' || n, 'system', 'x', '', '', '',
-            CASE WHEN status = 'requested' THEN 'zoo.cage:' || n % 500 ELSE '' END, '', '', '', at, at,
-            CASE WHEN status <> 'requested' THEN at END, CASE WHEN status <> 'requested' THEN at END, 1, 5, '', at
-        FROM (SELECT n, now() - n * interval '6.5 minutes' AS at,
-                (ARRAY['succeeded', 'succeeded', 'failed', 'canceled', 'requested'])[n % 5 + 1] AS status
-              FROM generate_series(1, 20000) AS n) AS made
-    """
-    SIGNALS = """
-        INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, occurred_at, recorded_at, actor_type,
-            actor_id, actor_label, subject_type, subject_id, source, correlation_id, causation_id)
-        SELECT gen_random_uuid(), (ARRAY['directive.requested', 'directive.started', 'directive.succeeded'])[n % 3 + 1],
-            'key ' || n, '{}', '{}', at, at, 'system', 'x', '', '', '', '', '', ''
-        FROM (SELECT n, now() - n * interval '2.1 minutes' AS at FROM generate_series(1, 60000) AS n) AS made
-    """
-
     @pytest.fixture
     def big(self, client):
-        with within("alpha"), connection.cursor() as cursor:
-            cursor.execute(self.DIRECTIVES)
-            cursor.execute(self.SIGNALS)
-            cursor.execute("ANALYZE directives_directive")
-            cursor.execute("ANALYZE signals_signal")
+        with within("alpha"):
+            fill(directives=20_000, signals=60_000)
         return client
 
     def test_no_statement_scans_the_tables(self, big):
         with CaptureQueriesContext(connection) as queries:
-            page = big.get("/admin/", headers=HOST).content.decode()
-        assert 'role="alert"' in page
-        statements = [
-            query["sql"]
-            for query in queries
-            if "directives_directive" in query["sql"] or "signals_signal" in query["sql"]
-        ]
-        assert 5 <= len(statements) <= 10
-        with within("alpha"), connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(f"EXPLAIN {statement}")
-                plan = "\n".join(row for (row,) in cursor.fetchall())
-                assert not re.search("Seq Scan on (directives_directive|signals_signal)", plan), plan
+            big.get("/admin/", headers=HOST)
+        assert asked(queries) > 5
+        with within("alpha"):
+            assert seq_scans(queries) == []
 
     def test_the_number_of_statements_does_not_grow(self, client, request):
         with within("alpha"):

@@ -116,7 +116,6 @@ def test_it_has_what_filters_and_search_show_oldest_first(client, ending):
     assert names(client, ending, q="one") == ["test.n0", "test.n1"]
     assert names(client, ending, q="one", name="test.n1") == ["test.n1"]
     assert names(client, ending, name="test.none") == []
-    assert names(client, ending, q="\x00") == []
     assert names(client, ending, recorded_at_from_0="rubbish") == []
     assert names(client, ending, recorded_at_to_0="2020-01-01") == []
     assert names(client, ending, o="2", all="") == ["test.n0", "test.n1", "test.n2"]

@@ -1,0 +1,266 @@
+"""The operators' overview: every tenant's figures, the queue, the clusters; whatever is broken."""
+
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from directives import queue
+from directives.admin import dashboard
+from fleetprompt.tenants import schemas
+from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.tenants.provisioning import create_tenant
+from tests.accounts import logged_in, make_user, within
+from tests.support import ask_animal, change, lose_wake_ups, messages, qcluster, run, wait_until
+
+HOST = {"host": "localhost"}
+LATE = timedelta(minutes=3)
+
+
+@pytest.fixture
+def client(database):
+    cache.clear()
+    yield logged_in("", make_user("", is_superuser=True))
+    with within(""):
+        cache.clear()
+
+
+def test_each_tenant_has_its_figures(client):
+    with within("alpha"):
+        ask_animal("work")
+        run(ask_animal("refuse", animal="owl"))
+    alpha, beta = _rows(client)
+    assert (alpha["tenant"].slug, beta["tenant"].slug) == ("alpha", "beta")
+    assert (alpha["figures"].requested, alpha["figures"].failed) == (1, 1)
+    assert (beta["figures"].requested, beta["figures"].failed) == (0, 0)
+    assert alpha["missing"] == beta["missing"] == []
+
+
+def test_a_stuck_tenant_is_an_alarm_and_a_suspended_one_is_not(client):
+    with within("alpha"):
+        change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+    with within("beta"):
+        change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+    with within(""):
+        Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
+    try:
+        page = _get(client)
+    finally:
+        with within(""):
+            Tenant.objects.filter(slug="beta").update(status=Tenant.Status.ACTIVE)
+    assert 'role="alert"' in page
+    assert page.count("Nothing picked up") == 1
+    assert "Suspended" in page
+
+
+def test_a_broken_and_a_half_migrated_tenant_break_nothing(client):
+    with within(""), connection.cursor() as cursor:
+        create_tenant("harbor", name="<b>Harbor</b>", domain="harbor.localhost")
+        Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
+        cursor.execute("DELETE FROM org_harbor.django_migrations WHERE app = 'directives'")
+        cursor.execute("DROP TABLE org_harbor.directives_directive CASCADE")
+    page = _get(client)
+    rows = {row["tenant"].slug: row for row in _rows(client)}
+    assert rows["ghost"]["figures"] is None
+    assert rows["ghost"]["missing"] is None
+    assert rows["harbor"]["figures"] is None
+    assert "directives.0001_initial" in rows["harbor"]["missing"]
+    assert rows["alpha"]["figures"]
+    assert "2 tenants are behind with migrations" in page
+    assert "directives.0001_initial" in page
+    assert "&lt;b&gt;Harbor&lt;/b&gt;" in page
+    assert "<b>Harbor</b>" not in page
+
+
+def test_a_schema_that_is_gone_is_not_answered_for_by_the_public_one(database):
+    assert schemas.missing_migrations(["org_nobody"]) == {"org_nobody": None}
+
+
+def test_tenants_come_in_pages_with_bounded_statements(client):
+    with within(""):
+        Tenant.objects.bulk_create(
+            Tenant(slug=f"t{n}", name=f"T{n}", schema_name=f"org_t{n}") for n in range(60)
+        )
+    try:
+        with CaptureQueriesContext(connection) as queries:
+            assert len(_rows(client)) == dashboard.TENANTS_PER_PAGE
+        # A row costs no more than its own figures.
+        assert len(queries) < 40 + 5 * dashboard.TENANTS_PER_PAGE
+        last = client.get("/admin/?page=99", headers=HOST)
+        assert last.context["page"].number == 3
+        assert len(last.context["rows"]) == 62 - 2 * dashboard.TENANTS_PER_PAGE
+        assert client.get("/admin/?page=x", headers=HOST).status_code == 200
+    finally:
+        with within(""):
+            Tenant.objects.filter(slug__startswith="t").delete()
+
+
+def test_the_queue_is_counted(client):
+    with within("alpha"):
+        ask_animal("work")
+        ask_animal("work", scheduled_at=timezone.now() + LATE)
+    with within(""):
+        found = queue.state()
+        assert (found.waiting, found.later) == (1, 1)
+        assert found.next_sweep
+        assert messages() == 2
+        lose_wake_ups()
+        assert (queue.state().waiting, queue.state().later) == (0, 0)
+
+
+def test_without_a_cluster_it_says_how_to_start_one(client):
+    page = _get(client)
+    assert "No cluster is running" in page
+    assert "manage.py cluster" in page
+
+
+def test_a_running_cluster_is_seen_from_another_process_and_forgotten_when_killed(client, tmp_path):
+    with within(""), qcluster(tmp_path / "log", workers=2) as process:
+        [cluster] = wait_until(lambda: queue.state().clusters, "the cluster reports itself")
+        wait_until(lambda: len(queue.state().clusters[0].workers) == 2, "both workers are there")
+        assert cluster.pid == process.pid
+        page = _get(client)
+        assert cluster.host in page
+        assert str(process.pid) in page
+        assert "No cluster is running" not in page
+        with within(""):
+            os.killpg(process.pid, signal.SIGKILL)
+            wait_until(lambda: not queue.state().clusters, "the dead cluster is forgotten", 60)
+
+
+def test_failed_messages_are_shown_escaped_and_linked(client):
+    with within(""):
+        failure = _failure("<script>boom</script>")
+    page = _get(client)
+    assert "&lt;script&gt;boom&lt;/script&gt;" in page
+    assert "<script>boom" not in page
+    address = f"/admin/django_q/failure/{failure.pk}/change/"
+    assert address in page
+    assert "&lt;script&gt;boom" in client.get(address, headers=HOST).content.decode()
+
+
+def test_an_operator_without_permissions_sees_neither_tenants_nor_queue(database):
+    client = logged_in("", make_user("", may=["view_user"]))
+    answer = client.get("/admin/", headers=HOST)
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    assert "tenants.view_tenant" in page
+    assert "alpha" not in page
+    assert "Clusters" not in page
+
+
+class TestTenants:
+    """Adding and changing tenants and their domains."""
+
+    def test_one_is_added_with_its_schema(self, client):
+        answer = _post(
+            client, "tenants/tenant/add/", slug="harbor", name="Harbor", domain="Harbor.localhost"
+        )
+        assert answer.status_code == 302
+        with within("harbor") as tenant:
+            assert [domain.domain for domain in tenant.domains.all()] == ["harbor.localhost"]
+            ask_animal("work")
+        assert client.get("/", headers={"host": "harbor.localhost"}).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("fields", "field", "said"),
+        [
+            ({"slug": "Bad Slug"}, "slug", "lower-case"),
+            ({"slug": "alpha"}, "slug", "already exists"),
+            ({"slug": "admin"}, "slug", "reserved"),
+            ({"domain": "alpha.localhost"}, "domain", "belongs to the tenant"),
+            ({"domain": "http://x/"}, "domain", "host name"),
+            ({"domain": "localhost"}, "domain", "operators"),
+            ({"name": ""}, "name", "required"),
+            ({"domain": ""}, "domain", "required"),
+        ],
+    )
+    def test_what_is_wrong_is_said_at_its_field(self, client, fields, field, said):
+        wanted = {"slug": "harbor", "name": "Harbor", "domain": "harbor.localhost", **fields}
+        answer = _post(client, "tenants/tenant/add/", **wanted)
+        assert answer.status_code == 200
+        assert said in str(answer.context["adminform"].form.errors[field])
+        with within(""):
+            assert set(Tenant.objects.values_list("slug", flat=True)) == {"alpha", "beta"}
+
+    def test_name_and_status_change_and_nothing_else(self, client):
+        with within(""):
+            tenant = create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+        path = f"tenants/tenant/{tenant.pk}/change/"
+        fields = {"name": "Port", "status": "suspended", "slug": "port", "schema_name": "public"}
+        assert _post(client, path, **fields).status_code == 302
+        with within(""):
+            tenant.refresh_from_db()
+        assert (tenant.name, tenant.status) == ("Port", "suspended")
+        assert (tenant.slug, tenant.schema_name) == ("harbor", "org_harbor")
+        page = client.get(f"/admin/{path}", headers=HOST).content.decode()
+        assert "manage.py tenant delete harbor" in page
+        assert _post(client, f"tenants/tenant/{tenant.pk}/delete/", post="yes").status_code == 403
+
+    def test_domains_are_added_made_primary_and_removed(self, client):
+        with within(""):
+            tenant = create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+            first = tenant.domains.get()
+        added = _post(client, "tenants/domain/add/", tenant=tenant.pk, domain="PORT.example.org.")
+        assert added.status_code == 302
+        listed = client.get("/admin/tenants/domain/", headers=HOST).content.decode()
+        assert "ALLOWED_HOSTS does not contain port.example.org" in listed
+        with within(""):
+            second = Domain.objects.get(domain="port.example.org")
+        assert _post(client, f"tenants/domain/{first.pk}/delete/", post="yes").status_code == 403
+        kept = _post(client, f"tenants/domain/{first.pk}/change/")
+        assert "one primary host" in str(kept.context["adminform"].form.errors["is_primary"])
+        assert _post(client, f"tenants/domain/{second.pk}/change/", is_primary="on").status_code == 302
+        assert _post(client, f"tenants/domain/{first.pk}/delete/", post="yes").status_code == 302
+        with within(""):
+            [left] = Domain.objects.filter(tenant=tenant)
+        assert (left.domain, left.is_primary) == ("port.example.org", True)
+
+    @pytest.mark.parametrize("domain", ["beta.localhost", "BETA.localhost", "localhost", "a b", "x/y", ""])
+    def test_a_domain_that_is_wrong_or_anothers_is_refused(self, client, domain):
+        with within(""):
+            alpha = Tenant.objects.get(slug="alpha")
+        answer = _post(client, "tenants/domain/add/", tenant=alpha.pk, domain=domain)
+        assert answer.status_code == 200
+        assert answer.context["adminform"].form.errors["domain"]
+        with within(""):
+            assert Domain.objects.count() == 2
+
+
+@pytest.mark.parametrize("model", ["ormq", "failure", "schedule"])
+def test_the_queue_is_read_only(client, model):
+    with within(""):
+        failure = _failure("boom")
+    for path in ("add/", f"{failure.pk}/delete/", "1/delete/"):
+        assert _post(client, f"django_q/{model}/{path}", post="yes").status_code in (302, 403)
+    with within(""):
+        assert apps.get_model("django_q", "Failure").objects.count() == 1
+        assert apps.get_model("django_q", "Schedule").objects.count() == 1
+
+
+def _get(client):
+    answer = client.get("/admin/", headers=HOST)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def _rows(client):
+    return client.get("/admin/", headers=HOST).context["rows"]
+
+
+def _post(client, path, **fields):
+    return client.post(f"/admin/{path}", fields, headers=HOST)
+
+
+def _failure(text):
+    now = timezone.now()
+    return apps.get_model("django_q", "Failure").objects.create(
+        id="f" * 32, name="wake alpha", func="directives.tasks.work", started=now, stopped=now,
+        success=False, result=text,
+    )  # fmt: skip
