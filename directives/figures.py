@@ -63,11 +63,6 @@ class Figures:
     picked_up: datetime | None
     """When a worker last started one; only looked up when the oldest waits for long."""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to tell: nothing waits, runs or ever failed."""
-        return not (self.requested or self.snoozed or self.running or self.failed_ever)
-
 
 def read() -> Figures:
     """Return the active tenant's figures."""
