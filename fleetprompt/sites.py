@@ -4,9 +4,9 @@ Each is in the URLs of its own kind of host only, and answers nobody when the ot
 active. Which models they show is said in the apps' `admin` modules.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
@@ -14,7 +14,15 @@ from unfold.sites import UnfoldAdminSite
 from fleetprompt.tenants.context import active_tenant, is_public
 
 
-class TenantSite(UnfoldAdminSite):
+class _Site(UnfoldAdminSite):
+    """What both sites have in common."""
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> NoReturn:
+        """Answer 404: the side bar is short, and lists search for themselves."""
+        raise Http404
+
+
+class TenantSite(_Site):
     """Where a community's moderators and auditors work."""
 
     settings_name = "UNFOLD_TENANT"
@@ -31,7 +39,7 @@ class TenantSite(UnfoldAdminSite):
         return {**super().each_context(request), "site_title": name, "site_header": name}
 
 
-class OperatorsSite(UnfoldAdminSite):
+class OperatorsSite(_Site):
     """Where operators see all tenants, the queue and the clusters."""
 
     settings_name = "UNFOLD_OPERATORS"

@@ -1,39 +1,20 @@
-"""What tests of the admin share: people, and clients that are logged in as them on a tenant's host."""
+"""What tests of a tenant's admin share: clients that are logged in on its host."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 
-from fleetprompt.tenants.context import in_tenant, return_to_public
-
-PASSWORD = "correct-horse-7"
-
-
-def person(
-    username: str,
-    *,
-    tenant: str = "alpha",
-    group: str = "",
-    superuser: bool = False,
-    staff: bool = True,
-    permissions: Iterable[str] = (),
-) -> User:
-    """Make a user of a tenant, in one of its ready-made groups, or with single permissions."""
-    with in_tenant(tenant):
-        user = User.objects.create_user(username, password=PASSWORD, is_staff=staff, is_superuser=superuser)
-        if group:
-            user.groups.add(Group.objects.get(name=group))
-        user.user_permissions.add(*Permission.objects.filter(codename__in=list(permissions)))
-        return user
+from fleetprompt.tenants.context import return_to_public
+from tests.accounts import PASSWORD, host_of, make_user
 
 
 class AdminClient(Client):
-    """A browser without a screen on one host."""
+    """A browser without a screen on one tenant's host."""
 
     def __init__(self, tenant: str = "alpha") -> None:
-        super().__init__(headers={"host": f"{tenant}.localhost"})
+        super().__init__(headers={"host": host_of(tenant)})
 
     def request(self, **request: Any) -> Any:
         """Send a request as usual, and leave the tenant that it was answered in."""
@@ -55,6 +36,20 @@ class AdminClient(Client):
         return answer.content.decode()
 
 
-def client_of(username: str, tenant: str = "alpha", **options: Any) -> AdminClient:
-    """Make a person and return a client that is logged in as them; options are those of `person`."""
-    return AdminClient(tenant).log_in(person(username, tenant=tenant, **options))
+def client_of(
+    username: str,
+    tenant: str = "alpha",
+    *,
+    group: str = "",
+    superuser: bool = False,
+    permissions: Iterable[str] = (),
+) -> AdminClient:
+    """Make somebody of a tenant's staff, and return a client that is logged in as them.
+
+    Args:
+        group: one of the ready-made groups.
+        permissions: single permissions, by codename.
+    """
+    groups = [group] if group else []
+    user = make_user(tenant, username, may=permissions, groups=groups, is_superuser=superuser)
+    return AdminClient(tenant).log_in(user)

@@ -1,4 +1,4 @@
-"""Measures the admin's pages in a very big tenant, on a database of its own: `python -m tests.admin_benchmark`."""
+"""Measures the admin's pages in a very big tenant: `python -m tests.admin_benchmark`."""
 
 import argparse
 import os
@@ -38,7 +38,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="median of so many (default: 5)")
     options = parser.parse_args()
     table = Table(
-        title=f"{options.directives:,} directives and {options.signals:,} signals against {SMALL[0]} and {SMALL[1]}"
+        title=f"{options.directives:,} directives and {options.signals:,} signals,"
+        f" against {SMALL[0]} and {SMALL[1]}"
     )
     for column in ("page", "ms", "ms, small tenant", "ratio"):
         table.add_column(column, justify="left" if column == "page" else "right")

@@ -18,14 +18,15 @@ from forums.models import Post
 from signals import bus
 from signals.models import Signal
 from signals.types import Subject
+from tests.admin import client_of
 from tests.big import asked, seq_scans
-from tests.signals.test_admin import HOSTILE, login
+from tests.signals.test_admin import HOSTILE
 from tests.support import TESTER, ask, change, make_forum, run
 
 
 @pytest.fixture
 def client(database):
-    return login()
+    return client_of("ann", group="Auditor")
 
 
 def scope(thread):
@@ -253,7 +254,7 @@ def test_a_bad_place_is_a_bad_request(client, before):
 def test_who_may_not_view_directives_sees_no_history(database):
     with in_tenant("alpha"):
         forum = make_forum(1)
-    reader = login("rita", group=None)
+    reader = client_of("rita")
     detail, whole = urls(forum.posts[0])
     assert reader.get(detail).status_code == reader.get(whole).status_code == 403
     with in_tenant("alpha"):
@@ -267,7 +268,7 @@ def test_who_may_not_view_directives_sees_no_history(database):
 
 
 def test_nobody_writes_a_subject(client):
-    root = login("root", group=None, is_superuser=True)
+    root = client_of("root", superuser=True)
     with in_tenant("alpha"):
         forum = make_forum(1)
     for record in (forum.category, forum.thread, forum.posts[0]):

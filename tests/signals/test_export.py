@@ -19,7 +19,8 @@ from signals import bus
 from signals.exporting import CHUNK, FIELDS, FORMATS, export
 from signals.models import Signal
 from signals.types import Actor, Subject
-from tests.signals.test_admin import LIST, emit, login
+from tests.admin import client_of
+from tests.signals.test_admin import LIST, emit
 from tests.support import TESTER
 
 HOSTILE = [
@@ -36,7 +37,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
 
 @pytest.fixture
 def client(database):
-    return login()
+    return client_of("ann", group="Auditor")
 
 
 def read(client, ending, **query):
@@ -149,7 +150,7 @@ def test_the_list_offers_it_with_its_own_query_string(client):
 
 def test_who_may_only_view_is_not_offered_it_and_refused(database, caplog):
     emit("test.a")
-    moderator = login("mo", "Moderator")
+    moderator = client_of("mo", group="Moderator")
     assert "/export/" not in moderator.get(LIST).content.decode()
     with caplog.at_level(logging.WARNING, "directives"):
         for ending in FORMATS:
