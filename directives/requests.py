@@ -1,6 +1,8 @@
 """Requesting directives: check, store, say so and wake a worker, in the caller's transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -132,9 +134,24 @@ def request_each(
     if tenant.status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
     common = check_common(actor, reason, correlation_id, causation_id, metadata)
-    checked = [check_item(item, common) for item in items]
-    with transaction.atomic():
-        return _store(checked, common, tenant)
+    with _no_collecting(), transaction.atomic():
+        return _store([check_item(item, common) for item in items], common, tenant)
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Keep Python's collector of cycles away for a block.
+
+    A batch of thousands is all alive until its end, and has no cycles; looking through it again and
+    again took half of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _store(

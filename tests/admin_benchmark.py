@@ -27,7 +27,7 @@ from tests.admin import AdminClient, client_of  # noqa: E402
 from tests.big_pages import make_tenant, pages  # noqa: E402
 
 WAVE = 5_000
-SMALL = (200, 600)
+SMALL = (400, 1_200)
 
 
 def main() -> None:

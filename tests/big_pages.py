@@ -69,7 +69,8 @@ def pages(thread: UUID) -> Iterator[Page]:
         ("nothing", "no such thing"),
     ):
         yield Page(f"search by {name}", f"{listing}?q={term}", 25)
-    yield Page("directives, page 100", f"{listing}?p=100", 25)
+    far = min(100, Directive.objects.count() // 50)
+    yield Page("directives, a far page", f"{listing}?p={far}", 25)
     yield Page("a directive", f"{listing}{failed.pk}/change/", 30)
     yield Page("a batch", f"{listing}batch/{failed.correlation_id}/", 20)
     yield Page("a post", f"forums/post/{post.pk}/change/", 30)
