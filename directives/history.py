@@ -21,7 +21,8 @@ PAGE = 50
 NESTED = 40
 """How many signals of one directive it shows, the newest."""
 
-_SHOWN_ELSEWHERE = ("name", "attempt")
+_SHOWN_ELSEWHERE = ("name", "attempt", "idempotency_key")
+_MOMENTS = ("scheduled_at", "until")
 _UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
@@ -45,12 +46,19 @@ class Entry:
 
     @property
     def details(self) -> list[tuple[str, Any]]:
-        """What else the signal says, by name; empty values are left out."""
+        """What else the signal says, by name, times as such; empty values are left out."""
         return [
-            (key.replace("_", " "), value)
+            (key.replace("_", " "), _moment(value) if key in _MOMENTS else value)
             for key, value in self.signal.payload.items()
             if key not in _SHOWN_ELSEWHERE and value not in ("", None, {}, [])
         ]
+
+
+def _moment(value: Any) -> Any:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return value
 
 
 def timeline(signals: Iterable[Signal]) -> list[Entry]:

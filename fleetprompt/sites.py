@@ -65,7 +65,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     A model's admin may name its `icon`, and `side_links(request)` to show below it.
     """
     site = operators_site if is_public() else tenant_site
-    overview = {"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}
+    overview: dict[str, Any] = {"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}
     groups = [
         {
             "title": app["name"],
@@ -73,7 +73,15 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         }
         for app in site.get_app_list(request)
     ]
-    return [{"items": [overview]}, *groups]
+    sections = [{"items": [overview]}, *groups]
+    items = [item for section in sections for item in section["items"]]
+    # Below a model's own address may be that of another item.
+    here = max(
+        (item["link"] for item in items if request.path.startswith(item["link"])), key=len, default=""
+    )
+    for item in items:
+        item["active"] = item["link"] == here
+    return sections
 
 
 def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -> list[dict[str, Any]]:

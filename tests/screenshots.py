@@ -5,6 +5,7 @@ more is a line in `SHOTS`.
 """
 
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,15 +18,17 @@ SETTINGS = os.environ["DJANGO_SETTINGS_MODULE"] = "fleetprompt.settings"
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.urls import reverse  # noqa: E402
-from playwright.sync_api import Browser  # noqa: E402
+from playwright.sync_api import Browser, Page  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from directives import operations  # noqa: E402
 from directives.models import Directive  # noqa: E402
 from directives.requests import request, request_many  # noqa: E402
 from fleetprompt.demo import cluster, people, scenes, story  # noqa: E402
+from fleetprompt.demo.forums import Mark  # noqa: E402
 from fleetprompt.demo.story import Story  # noqa: E402
 from fleetprompt.demo.waiting import Asked, Waiter  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402
@@ -43,6 +46,7 @@ class Shot(NamedTuple):
         name: of the file, without its ending.
         address: the page's, from what the demo requested.
         who: the login name of who looks.
+        act: what the person does there before the picture is taken.
     """
 
     name: str
@@ -52,6 +56,10 @@ class Shot(NamedTuple):
     scheme: str = "light"
     width: int = 1280
     height: int = 800
+    act: Callable[[Page], None] | None = None
+
+
+OPERATORS = "localhost"
 
 
 def _page(name: str, *arguments: object) -> str:
@@ -64,6 +72,18 @@ def _overview(story: Story) -> str:
 
 def _directives(story: Story) -> str:
     return _page("directives_directive_changelist")
+
+
+def _confirm(story: Story) -> str:
+    posts = story.harbor.scene.marked(Mark.SPAM, Mark.FINE)[:4]
+    ids = ",".join(str(post.pk) for post in posts)
+    return f"{_page('directives_directive_request_type', 'forum.post.hide')}?subjects={ids}"
+
+
+def _try_out(page: Page) -> None:
+    page.get_by_label("Reason").fill("Same shop as last night")
+    page.get_by_role("button", name="Show what would happen").click()
+    page.wait_for_load_state()
 
 
 SHOTS = (
@@ -79,7 +99,11 @@ SHOTS = (
     ),
     Shot("posts", lambda story: _page("forums_post_changelist")),
     Shot("thread", lambda story: _page("forums_thread_change", story.harbor.scene.thread.pk)),
-    Shot("signals", lambda story: _page("signals_signal_changelist")),
+    Shot("confirm", _confirm, act=_try_out, height=900),
+    Shot("batch", lambda story: _page("directives_directive_batch", story.harbor.wave[0].correlation_id)),
+    Shot("history", lambda story: _page("forums_thread_history", story.harbor.scene.thread.pk)),
+    Shot("signals", lambda story: _page("signals_signal_changelist"), who=people.AKI.username),
+    Shot("operators", _overview, host=OPERATORS, who=people.ADA.username, height=900),
 )
 
 
@@ -129,7 +153,7 @@ def _post_nowhere() -> Directive:
 def _take(browser: Browser, played: Story) -> Iterator[tuple[Shot, Path]]:
     passwords = {
         scene.domain: _passwords(scene.tenant) for scene in (played.harbor.scene, played.orchard.scene)
-    }
+    } | {OPERATORS: {people.ADA.username: _operator(people.ADA.username)}}
     for shot in SHOTS:
         page = browser.new_context(
             viewport={"width": shot.width, "height": shot.height},
@@ -138,10 +162,18 @@ def _take(browser: Browser, played: Story) -> Iterator[tuple[Shot, Path]]:
         ).new_page()
         log_in(page, shot.host, passwords[shot.host][shot.who])
         page.goto(f"http://{shot.host}{shot.address(played)}")
+        if shot.act:
+            shot.act(page)
         path = FOLDER / f"{shot.name}.png"
         page.screenshot(path=path)
         page.context.close()
         yield shot, path
+
+
+def _operator(username: str) -> Person:
+    person = Person(username, secrets.token_urlsafe(9))
+    get_user_model().objects.create_superuser(username, password=person.password)
+    return person
 
 
 def _passwords(tenant: str) -> dict[str, Person]:

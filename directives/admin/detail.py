@@ -54,7 +54,6 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         **admin.admin_site.each_context(request),
         "title": display.label(directive.name),
         "opts": admin.opts,
-        "original": directive,
         **_context(request, directive),
         **_around(directive),
     }

@@ -80,6 +80,7 @@ class SubjectAdmin(HistoryAdmin):
         return [
             {
                 "label": handler.label,
+                "icon": "gavel",
                 "url": requesting.request_url(handler.name, [str(record.pk)]),
             }
             for handler in self.handlers(request)

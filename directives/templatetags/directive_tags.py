@@ -1,5 +1,7 @@
 """`directives.display` for templates. Imports no admin module: unfold loads tags while it is imported."""
 
+from datetime import datetime
+
 from django import template
 from django.utils.safestring import SafeString
 
@@ -36,9 +38,11 @@ def capped(count: int | None) -> str:
 
 @register.filter
 def json_kind(value: object) -> str:
-    """Return what kind of JSON value it is: object, list, boolean, empty, or text for numbers too."""
+    """Return what kind of value it is: object, list, boolean, moment, empty, or text for numbers too."""
     if isinstance(value, bool):
         return "boolean"
+    if isinstance(value, datetime):
+        return "moment"
     if isinstance(value, dict):
         return "object"
     if isinstance(value, list):

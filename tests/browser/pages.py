@@ -39,6 +39,24 @@ def _first(model: Any) -> Callable[[], str]:
     return lambda: reverse(name, "fleetprompt.urls", [model.objects.first().pk])
 
 
+def _about_directives(name: str, *arguments: object) -> str:
+    return reverse(f"admin:directives_directive_{name}", "fleetprompt.urls", arguments)
+
+
+def _confirm() -> str:
+    posts = ",".join(str(pk) for pk in Post.objects.values_list("pk", flat=True))
+    return f"{_about_directives('request_type', 'forum.post.hide')}?subjects={posts}"
+
+
+def _batch() -> str:
+    return _about_directives("batch", Directive.objects.all()[0].correlation_id)
+
+
+def _snooze() -> str:
+    waiting = Directive.objects.filter(status="requested")[0]
+    return f"{_about_directives('operate', 'snooze')}?id={waiting.pk}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "overview": lambda: "/admin/",
     "categories": _list(Category),
@@ -49,6 +67,14 @@ PAGES: dict[str, Callable[[], str]] = {
     "post": _first(Post),
     "directives": _list(Directive),
     "directive": _first(Directive),
+    "request, types": lambda: _about_directives("request"),
+    "request, form": lambda: _about_directives("request_type", "forum.post.create"),
+    "request, confirmation": _confirm,
+    "batch": _batch,
+    "snooze": _snooze,
+    "history": lambda: reverse(
+        "admin:forums_thread_history", "fleetprompt.urls", [Thread.objects.all()[0].pk]
+    ),
     "signals": _list(Signal),
     "signal": _first(Signal),
 }

@@ -1,19 +1,23 @@
 """Every page of `tests.browser.pages` by axe-core: light and dark, on a desk and on a phone."""
 
+from datetime import timedelta
+
 import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
 
 from fleetprompt.tenants.context import in_tenant
 from tests.browser.accessible import check_accessible
 from tests.browser.pages import LOOKS, PAGES
-from tests.browser.people import log_in, make_people
+from tests.browser.people import Person, log_in, make_people
 from tests.support import ask, make_forum, run
 
 
-def look_at(page, address):
+def look_at(page, address, host="alpha.localhost"):
     for look in LOOKS:
         page.emulate_media(color_scheme=look.scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": look.width, "height": look.height})
-        page.goto(f"http://alpha.localhost{address}")
+        page.goto(f"http://{host}{address}")
         check_accessible(page, f"{address} ({look.scheme}, {look.width} px)")
 
 
@@ -27,6 +31,16 @@ def test_pages_are_accessible(page, name):
     with in_tenant("alpha"):
         post = make_forum().posts[0]
         run(ask("forum.post.hide", {"post_id": str(post.pk)}, reason="Spam").directive)
+        later = timezone.now() + timedelta(hours=1)
+        ask("forum.thread.lock", {"thread_id": str(post.thread_id)}, scheduled_at=later)
         address = PAGES[name]()
     log_in(page, "alpha.localhost", people.admin)
     look_at(page, address)
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/admin/tenants/tenant/", "/admin/tenants/tenant/add/"])
+def test_the_operators_pages_are_accessible(page, address):
+    olga = Person("olga", "olga's password")
+    User.objects.create_superuser(olga.username, password=olga.password)
+    log_in(page, "localhost", olga)
+    look_at(page, address, "localhost")
