@@ -9,8 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
-from django.utils.http import urlencode
+from django.urls import URLPattern, path, reverse
 
 from directives import display, history, journal, permissions, registry, subjects
 from directives.admin import operating
@@ -117,10 +116,12 @@ def _undo(user: Any, directive: Directive) -> list[operating.Button]:
     inverse = handler.inverse if handler else None
     result = directive.result or {}
     had_effect = directive.status == Directive.Status.SUCCEEDED and result.get("changed") is not False
-    if not (inverse and had_effect and permissions.allows(user, "request", inverse)):
+    if not (
+        inverse and had_effect and directive.subject_id and permissions.allows(user, "request", inverse)
+    ):
         return []
-    url = _reverse("directives_directive_undo", directive.pk)
-    return [operating.Button(f"Undo: {display.label(inverse)}", "undo", url)] if url else []
+    url = reverse("admin:directives_directive_undo", args=[directive.pk])
+    return [operating.Button(f"Undo: {display.label(inverse)}", "undo", url)]
 
 
 def _around(directive: Directive) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def _around(directive: Directive) -> dict[str, Any]:
     shown = [row for related in (batch, effects, same_subject) if related for row in related.rows]
     return {
         "batch": batch,
-        "batch_url": _batch_url(directive),
+        "batch_url": display.batch_url(directive.correlation_id) if batch else "",
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,
@@ -161,17 +162,3 @@ def _cause(directive: Directive) -> Model | str:
     except ValueError:
         return text
     return Directive.objects.filter(pk=pk).first() or Signal.objects.filter(pk=pk).first() or text
-
-
-def _batch_url(directive: Directive) -> str:
-    listed = reverse("admin:directives_directive_changelist")
-    return _reverse("directives_directive_batch", directive.correlation_id) or (
-        f"{listed}?{urlencode({'q': directive.correlation_id})}"
-    )
-
-
-def _reverse(name: str, *arguments: object) -> str | None:
-    try:
-        return reverse(f"admin:{name}", args=arguments)
-    except NoReverseMatch:
-        return None

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
@@ -104,6 +104,8 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
         response: HttpResponse | None = None
         try:
             response = super().response_action(request, queryset)
+        except PermissionDenied:
+            raise
         except ValidationError:
             self.message_user(request, "Select directives by their ids.", messages.ERROR)
         return response

@@ -1,28 +1,26 @@
 """The pages on which people snooze, rerun, cancel or run directives: the question, then the answer."""
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
 from django.core.cache import cache
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from directives import permissions, registry, subjects
+from directives.admin import access
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
 from directives.admin.performing import OPERATIONS, Operation, Result, perform
 from directives.models import Directive
-
-logger = logging.getLogger(__name__)
 
 SHOWN = 50
 """How many of the selected directives the question lists."""
@@ -197,10 +195,11 @@ def _choose(request: HttpRequest, operation: Operation, ids: Sequence[UUID]) -> 
     ]
 
 
-def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) -> None:
+def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) -> NoReturn:
+    needed = [permissions.permission(operation.permission, name) for name in names]
     about = ", ".join(names) or "any directive"
-    logger.warning("refused: user %s may not %s %s", request.user.pk, operation.slug, about)
-    raise PermissionDenied(f"you may not {operation.label.lower()} {about}")
+    what = f"{operation.label.lower()} {about}"
+    access.refuse(request, what, ", ".join(needed) or f"to {operation.permission} some type")
 
 
 def _page(

@@ -1,12 +1,11 @@
 """The pages of signals: read, searched and exported, never written."""
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
@@ -17,7 +16,7 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from directives import display, subjects
-from directives.admin import filters
+from directives.admin import access, filters
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
 from fleetprompt.model_admin import BigChangeList, DetailModelAdmin
 from fleetprompt.queries import distinct
@@ -26,8 +25,6 @@ from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
 from signals.exporting import FORMATS, export
 from signals.models import Signal
-
-logger = logging.getLogger(__name__)
 
 EXPORT = "signals.export_signal"
 """The permission to export."""
@@ -158,8 +155,7 @@ class SignalAdmin(DetailModelAdmin):
             BadRequest: a parameter that the list does not know.
         """
         if not (self.has_view_permission(request) and request.user.has_perm(EXPORT)):
-            logger.warning("user %s may not export signals; it needs %s", request.user.pk, EXPORT)
-            raise PermissionDenied
+            access.refuse(request, "export signals", EXPORT)
         if ending not in FORMATS:
             raise Http404
         try:

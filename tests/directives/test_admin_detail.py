@@ -7,16 +7,15 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.db.models.functions import Now
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from directives import operations, roles
-from directives.admin import detail
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, return_to_public
 from signals.bus import emit
 from signals.models import Signal
+from tests.admin import client_of
 from tests.big import asked
 from tests.support import TESTER, ask, ask_animal, change, claim, make_due, make_forum, run
 
@@ -24,19 +23,9 @@ LIST = "/admin/directives/directive/"
 HOST = {"host": "alpha.localhost"}
 
 
-def log_in(name="root", group=None):
-    with in_tenant("alpha"):
-        user = User.objects.create_user(name, is_staff=True, is_superuser=group is None)
-        if group:
-            user.groups.add(Group.objects.get(name=group))
-        client = Client(headers=HOST)
-        client.force_login(user)
-    return client
-
-
 @pytest.fixture
 def client(database):
-    return log_in()
+    return client_of("root", superuser=True)
 
 
 def page(client, directive):
@@ -164,7 +153,7 @@ def test_buttons_are_those_that_status_and_user_allow(client):
     with in_tenant("alpha"):
         waiting, running, ended = (ask_animal("work", animal=str(n)) for n in range(3))
         claim(running), run(ended)
-    auditor = log_in("aud", roles.AUDITOR)
+    auditor = client_of("aud", group=roles.AUDITOR)
     assert names(client, waiting) == {"Snooze", "Run now", "Cancel"}
     assert names(client, running) == set()
     assert names(client, ended) == {"Rerun"}
@@ -172,22 +161,12 @@ def test_buttons_are_those_that_status_and_user_allow(client):
         assert names(auditor, directive) == set()
 
 
-@pytest.fixture
-def undo_page(monkeypatch):
-    """Let there be a page that requests inverses: it is the business of another module."""
-    real = detail._reverse
-    monkeypatch.setattr(
-        detail,
-        "_reverse",
-        lambda name, *arguments: "/undo/" if name.endswith("_undo") else real(name, *arguments),
-    )
-
-
-def test_undo_is_offered_for_an_effect_that_has_an_inverse_to_those_who_may_request_it(client, undo_page):
+def test_undo_is_offered_for_an_effect_that_has_an_inverse_to_those_who_may_request_it(client):
     with in_tenant("alpha"):
         thread = {"thread_id": str(make_forum().thread.pk)}
-        lock, again = ask("forum.thread.lock", thread).directive, None
-        assert "Undo: Unlock thread" not in names(client, lock)
+        lock = ask("forum.thread.lock", thread).directive
+    assert "Undo: Unlock thread" not in names(client, lock)
+    with in_tenant("alpha"):
         run(lock)
         again = ask("forum.thread.lock", thread, idempotency_key="again").directive
         run(again)
@@ -196,7 +175,7 @@ def test_undo_is_offered_for_an_effect_that_has_an_inverse_to_those_who_may_requ
     assert names(client, lock) == {"Rerun", "Undo: Unlock thread"}
     assert names(client, again) == {"Rerun"}, "it changed nothing"
     assert names(client, animal) == {"Rerun"}, "it has no inverse"
-    mod = log_in("mod", roles.MODERATOR)
+    mod = client_of("mod", group=roles.MODERATOR)
     assert names(mod, lock) == {"Undo: Unlock thread"}
     with in_tenant("alpha"):
         group = Group.objects.get(name=roles.MODERATOR)
@@ -211,7 +190,7 @@ def test_undo_is_offered_for_an_effect_that_has_an_inverse_to_those_who_may_requ
 def test_a_moderators_buttons_follow_each_permission(database):
     with in_tenant("alpha"):
         lock = ask("forum.thread.lock", {"thread_id": str(make_forum().thread.pk)}).directive
-    mod = log_in("mod", roles.MODERATOR)
+    mod = client_of("mod", group=roles.MODERATOR)
     assert names(mod, lock) == {"Snooze", "Run now"}
     with in_tenant("alpha"):
         user = User.objects.get(username="mod")
@@ -274,7 +253,7 @@ def test_another_tenants_directive_is_not_found(client):
 
 @pytest.mark.parametrize("who", ["root", "mod"])
 def test_nobody_adds_edits_or_deletes_a_directive(database, who):
-    client = log_in(who, None if who == "root" else roles.MODERATOR)
+    client = client_of(who, group="" if who == "root" else roles.MODERATOR, superuser=who == "root")
     with in_tenant("alpha"):
         directive = ask_animal("work")
         before = Directive.objects.values().get()
@@ -293,7 +272,7 @@ def test_nobody_adds_edits_or_deletes_a_directive(database, who):
 def test_who_may_not_view_directives_sees_none(database):
     with in_tenant("alpha"):
         directive = ask_animal("work")
-    client = log_in("ann", group="")
+    client = client_of("ann")
     assert client.get(f"{LIST}{directive.pk}/change/").status_code == 403
     assert live(client, directive).status_code == 403
 

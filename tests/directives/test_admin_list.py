@@ -4,9 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -14,6 +12,7 @@ from directives import operations
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from signals.types import Actor
+from tests.admin import client_of
 from tests.big import asked, fill, seq_scans
 from tests.support import TESTER, ask, ask_animal, change, claim, empty_tenants, make_forum, run
 
@@ -21,20 +20,9 @@ URL = "/admin/directives/directive/"
 HOST = {"host": "alpha.localhost"}
 
 
-def log_in(name="root", group=None):
-    """Log in as a superuser, or as one of a group, or of none when it is empty."""
-    with in_tenant("alpha"):
-        user, _ = User.objects.get_or_create(username=name, is_staff=True, is_superuser=group is None)
-        if group:
-            user.groups.set([Group.objects.get(name=group)])
-        client = Client(headers=HOST)
-        client.force_login(user)
-    return client
-
-
 @pytest.fixture
 def client(database):
-    return log_in()
+    return client_of("root", superuser=True)
 
 
 def read(client, **parameters):
@@ -273,7 +261,7 @@ def test_an_empty_list_says_what_to_do(client):
 
 
 def test_those_who_may_not_view_directives_see_no_list(database):
-    assert log_in("ann", group="").get(URL).status_code == 403
+    assert client_of("ann").get(URL).status_code == 403
 
 
 # What follows only reads, in a tenant with many rows.
@@ -290,7 +278,7 @@ def big(_tenants_exist, django_db_blocker):
         connection.set_schema_to_public()
         with in_tenant("alpha"):
             fill(directives=BIG, signals=3 * BIG)
-        yield log_in()
+        yield client_of("root", superuser=True)
         connection.set_schema_to_public()
         empty_tenants()
         connection.close()
