@@ -1,5 +1,6 @@
 """200,000 directives and 600,000 signals in one tenant: bounded queries, and no whole table is read."""
 
+import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -10,6 +11,7 @@ from tests.big_pages import DIRECTIVES, SIGNALS, make_tenant, pages
 from tests.support import empty_tenants
 
 
+@pytest.mark.timeout(900)
 def test_no_page_reads_a_whole_table_or_asks_without_end(database):
     client = client_of("ada", superuser=True)
     with in_tenant("alpha"):
