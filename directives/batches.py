@@ -1,27 +1,40 @@
 """Many directives of one type, requested together by one person: a batch, known by its correlation id."""
 
-from collections import Counter
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Count, Q, QuerySet
-from django.db.models.functions import Now
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from directives import permissions
 from directives.errors import Refused
 from directives.intake import DirectiveRequest
 from directives.models import Directive
 from directives.requests import Requested, request_each
+from fleetprompt.counts import COUNTED
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
+from signals.bus import Emitted
 from signals.models import Signal
 from signals.types import Actor
 
+# In the order of the index on correlation ids, so that a huge one is not read from end to end.
+_PROGRESS = """
+    SELECT CASE WHEN status = 'requested' AND scheduled_at > now() THEN 'snoozed' ELSE status END, count(*)
+    FROM (
+        SELECT status, scheduled_at FROM directives_directive WHERE correlation_id = %s
+        ORDER BY created_at DESC, id DESC LIMIT %s
+    ) AS counted GROUP BY 1
+"""
+
 REQUESTED = "directive.batch_requested"
 """The signal that a batch leaves, besides those of its directives."""
+NAMED = 20
+"""How many of the directives that had been requested before the batch's signal names."""
 LARGEST = 10_000
 """How many directives one batch may ask for."""
 
@@ -48,8 +61,13 @@ class Progress:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it waits to be run now."""
-        return self.ended + self.counts.get("snoozed", 0) == self.total
+        """Whether nothing of it will happen by itself any more."""
+        return self.ended == self.total
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what is left of it is not due yet: put off, or waiting for a retry."""
+        return not self.is_over and self.ended + self.counts.get("snoozed", 0) == self.total
 
 
 def request_batch(
@@ -78,13 +96,16 @@ def request_batch(
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         PermissionRefused: the actor may not request this directive.
-        Refused: there are too many payloads, or every one was refused for the reason given.
+        Refused: there are too many payloads, every one was refused for the reason given, or another
+            batch has that id.
     """
     permissions.check(actor, "request", name)
     if len(payloads) > LARGEST:
         raise Refused(f"batch: expected at most {LARGEST} directives; got {len(payloads)}")
+    digest = _digest(actor, name, payloads, reason, scheduled_at)
     with transaction.atomic():
-        if find(batch_id):
+        if known := find(batch_id):
+            _check_same(known, digest)
             return None
         items = [DirectiveRequest(name, payload, scheduled_at=scheduled_at) for payload in payloads]
         answers = request_each(
@@ -93,19 +114,24 @@ def request_batch(
         refused = [answer for answer in answers if isinstance(answer, Refused)]
         if len(refused) == len(answers):
             raise refused[0] if refused else Refused("batch: expected at least one directive")
-        created = sum(answer.created for answer in answers if isinstance(answer, Requested))
+        taken = [answer for answer in answers if isinstance(answer, Requested)]
+        known_ids = [str(answer.directive.pk) for answer in taken if not answer.created]
         facts = {
             "name": name,
             "reason": reason,
             "scheduled_at": scheduled_at.isoformat() if scheduled_at else None,
             "asked": len(answers),
-            "created": created,
-            "known": len(answers) - len(refused) - created,
+            "created": len(taken) - len(known_ids),
+            "known": len(known_ids),
+            "known_directives": known_ids[:NAMED],
             "refused": len(refused),
+            "digest": digest,
         }
-        if not _announce(batch_id, facts, actor, causation_id):
-            # Somebody submitted the same form at the same moment and was first.
+        announced = _announce(batch_id, facts, actor, causation_id)
+        if not announced.created:
+            # The same form was submitted at the same moment, and the other one was first.
             transaction.set_rollback(True)
+            _check_same(announced.signal, digest)
             return None
     return refused
 
@@ -121,21 +147,13 @@ def directives(correlation_id: str) -> QuerySet[Directive]:
 
 
 def progress(correlation_id: str) -> Progress:
-    """Return how far the directives with one correlation id are."""
-    rows = (
-        Directive.objects.filter(correlation_id=correlation_id)
-        .values("status")
-        .annotate(number=Count("pk"), later=Count("pk", filter=Q(scheduled_at__gt=Now())))
-        .order_by("status")
-    )
-    counts: Counter[str] = Counter()
-    for row in rows:
-        later = row["later"] if row["status"] == Directive.Status.REQUESTED else 0
-        counts.update({row["status"]: row["number"] - later, "snoozed": later})
-    return Progress(+counts)
+    """Return how far the directives with one correlation id are; of more than `COUNTED`, the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PROGRESS, [correlation_id, COUNTED + 1])
+        return Progress(dict(cursor.fetchall()))
 
 
-def _announce(batch_id: str, facts: Mapping[str, Any], actor: Actor, causation_id: str | None) -> bool:
+def _announce(batch_id: str, facts: Mapping[str, Any], actor: Actor, causation_id: str | None) -> Emitted:
     return bus.emit(
         REQUESTED,
         facts,
@@ -144,7 +162,20 @@ def _announce(batch_id: str, facts: Mapping[str, Any], actor: Actor, causation_i
         source="directives",
         correlation_id=batch_id,
         causation_id=causation_id,
-    ).created
+    )
+
+
+def _digest(
+    actor: Actor, name: str, payloads: Sequence[Mapping[str, Any]], reason: str, at: datetime | None
+) -> str:
+    """Return what tells one batch from another: who asks for what, why and when."""
+    asked = [actor.type, actor.id, name, reason, at and at.isoformat(), list(payloads)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _check_same(known: Signal, digest: str) -> None:
+    if known.payload.get("digest") != digest:
+        raise Refused("batch: this form was submitted before, with other contents; submit it again")
 
 
 def _dedupe_key(batch_id: str) -> str:

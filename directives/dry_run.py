@@ -97,6 +97,8 @@ def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
         # A savepoint, so that the record can be read after an error too.
         with transaction.atomic():
             result, signals = execution.perform(directive, checked.handler, tenant)
+            # What a commit would check only then: foreign keys.
+            connection.check_constraints()
     except (Exception, TimeLimitExceeded) as error:
         return DryRun(subject, error=failures.describe(error))
     return DryRun(subject, _differences(before, _fields(subject)), result, signals)

@@ -9,3 +9,13 @@ class NotEnqueued(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether `record` is to be logged."""
         return record.funcName != "async_task"
+
+
+class Brief(logging.Filter):
+    """Takes the traceback off what Django logs of requests that were refused: the sentence says it all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True; a refusal's record is shortened."""
+        if record.levelno < logging.ERROR:
+            record.exc_info = None
+        return True

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
@@ -102,6 +103,17 @@ class ReadOnlyModelAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
         return False
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Answer an action; ids that are none are told, not crashed on."""
+        try:
+            response: HttpResponse | None = super().response_action(request, queryset)
+        except PermissionDenied:
+            raise
+        except (ValidationError, ValueError):
+            self.message_user(request, "Select rows by their ids.", messages.ERROR)
+            response = None
+        return response
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return no actions but those of the class itself; deleting is none of them."""

@@ -59,6 +59,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "fleetprompt_cache",
+        # What people's operations came to is kept here for an hour, too.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
         "KEY_FUNCTION": "django_tenants.cache.make_key",
         "REVERSE_KEY_FUNCTION": "django_tenants.cache.reverse_key",
     }
@@ -125,10 +127,17 @@ DIRECTIVES_TURN = _env.directives_turn
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"no_enqueued": {"()": "fleetprompt.logs.NotEnqueued"}},
+    "filters": {
+        "no_enqueued": {"()": "fleetprompt.logs.NotEnqueued"},
+        "brief": {"()": "fleetprompt.logs.Brief"},
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _env.log_level},
     # Django's own handler would say everything twice.
-    "loggers": {"django": {"handlers": []}, "django-q": {"level": "INFO", "filters": ["no_enqueued"]}},
+    "loggers": {
+        "django": {"handlers": []},
+        "django.request": {"filters": ["brief"]},
+        "django-q": {"level": "INFO", "filters": ["no_enqueued"]},
+    },
 }

@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MinLengthValidator
 from django.db import models
 from django.db.models.functions import Length, Now
+from django.utils.text import Truncator
 from uuid_utils.compat import uuid7
 
 from signals.types import ID_LENGTH, Subject, is_storable
@@ -147,4 +148,4 @@ class Post(Record):
         ]
 
     def __str__(self) -> str:
-        return self.content[:80]
+        return Truncator(" ".join(self.content.split())).chars(80)

@@ -16,8 +16,8 @@ JSON_BYTES = 64 * 1024
 JSON_DEPTH = 50
 
 # A day from the ends of the calendar, so that a time exists in every time zone.
-_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
-_LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What a JSON text must contain for `_UNSTORABLE` to be in its values.
 _SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
@@ -75,7 +75,7 @@ def check_moment(field: str, value: object) -> datetime:
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise Refused(f"{field}: expected a time with a time zone")
-    if not _EARLIEST <= value <= _LATEST:
+    if not EARLIEST <= value <= LATEST:
         raise Refused(f"{field}: expected a time between the years 1 and 9999; got {value}")
     return value
 

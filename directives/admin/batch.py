@@ -25,7 +25,7 @@ _SEGMENTS = ("succeeded", "failed", "canceled", "running", "requested", "snoozed
 
 @require_GET
 def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
-    """Show the directives with one correlation id; with `?live`, only what changes while they run."""
+    """Show the directives with one correlation id; to htmx, only what changes while they run."""
     if not request.user.has_perm("directives.view_directive"):
         access.refuse(request, "see directives", "directives.view_directive")
     if "\x00" in correlation_id:
@@ -40,13 +40,17 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
         "progress": progress,
         "segments": _segments(progress),
         "failures": list(_failed(correlation_id)),
-        "refresh": "" if progress.is_over else f"{display.batch_url(correlation_id)}?live=1",
+        # Nothing to see every second in what waits for its time.
+        "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
     }
-    if "live" in request.GET:
+    if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)
     first = batches.directives(correlation_id).first()
     context.update(tenant_site.each_context(request))
+    known = _known(announced)
     context.update(
+        known=known,
+        known_records=subjects.find([d.subject for d in known if d.subject]),
         title=_title(announced, first, progress.total),
         opts=Directive._meta,
         correlation_id=correlation_id,
@@ -61,6 +65,12 @@ def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
     page = paginator.get_page(request.GET.get("page"))
     records = subjects.find([d.subject for d in page if d.subject])
     return {"page": page, "records": records}
+
+
+def _known(announced: Signal | None) -> list[Directive]:
+    """Return the first of those that had been requested before, as far as the batch's signal names them."""
+    ids = announced.payload.get("known_directives", []) if announced else []
+    return list(Directive.objects.filter(pk__in=ids))
 
 
 def _segments(progress: Progress) -> list[dict[str, Any]]:

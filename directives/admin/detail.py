@@ -11,8 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import display, history, journal, permissions, registry, subjects
-from directives.admin import operating
+from directives import display, history, journal, permissions, subjects
+from directives.admin import operating, undoing
 from directives.models import Directive
 from fleetprompt.model_admin import CappedPaginator
 from signals.models import Signal
@@ -78,7 +78,8 @@ def _find(admin: Any, request: HttpRequest, object_id: str) -> Directive:
 
 def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     """Return what changes while the directive waits or runs."""
-    signals = _signals(directive)
+    may_see = request.user.has_perm("signals.view_signal")
+    signals = _signals(directive) if may_see else []
     subject = directive.subject
     return {
         "directive": directive,
@@ -91,6 +92,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "lost": directive.metadata.get(journal.LOST),
         "metadata": {key: value for key, value in directive.metadata.items() if key != journal.LOST},
         "entries": history.timeline(signals[:SIGNALS_SHOWN]),
+        "may_see_signals": may_see,
         "is_timeline_cut": len(signals) > SIGNALS_SHOWN,
         "signals_shown": SIGNALS_SHOWN,
         "signals_url": f"{reverse('admin:signals_signal_changelist')}?q={directive.pk}",
@@ -111,13 +113,12 @@ def _version(directive: Directive) -> str:
 
 
 def _undo(user: Any, directive: Directive) -> list[operating.Button]:
-    """Return the way to requesting the inverse, if the directive had an effect that has one."""
-    handler = registry.find(directive.name)
-    inverse = handler.inverse if handler else None
-    result = directive.result or {}
-    had_effect = directive.status == Directive.Status.SUCCEEDED and result.get("changed") is not False
-    if not (
-        inverse and had_effect and directive.subject_id and permissions.allows(user, "request", inverse)
+    """Return the way to requesting the inverse, if there is something left to undo."""
+    inverse = undoing.inverse_of(directive)
+    if (
+        inverse is None
+        or not permissions.allows(user, "request", inverse)
+        or undoing.is_outdated(directive)
     ):
         return []
     url = reverse("admin:directives_directive_undo", args=[directive.pk])

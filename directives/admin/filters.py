@@ -83,11 +83,9 @@ class SubjectTypeFilter(ChoiceFilter):
 class MomentFilter(RangeDateTimeFilter):
     """Between two times in the user's zone; a day alone is all of it."""
 
-    title: str
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.title = f"{self.title} from, to"
+        self.title = "time, from and to"
         for bound, time in _BOUNDS.items():
             name = f"{self.parameter_name}_{bound}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):

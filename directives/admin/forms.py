@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
@@ -14,7 +15,8 @@ from unfold import widgets
 from directives import subjects
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
-from signals.types import Subject
+from fleetprompt.errors import Refused
+from signals.types import LATEST, Subject, is_storable, json_object
 
 LONG_TEXT = 255
 """Texts that may be longer get a field of several lines."""
@@ -61,8 +63,8 @@ class RequestForm(forms.Form):
             at = cleaned.get("at")
             if at is None:
                 self.add_error("at", "Say when, or choose now.")
-            elif at <= timezone.now():
-                self.add_error("at", "Expected a time in the future.")
+            elif not timezone.now() < at <= LATEST:
+                self.add_error("at", "Expected a time in the future, before the year 9999.")
         return cleaned
 
     @property
@@ -84,6 +86,10 @@ class RequestForm(forms.Form):
             if value not in (None, "")
         }
         return {**given, **extra}
+
+    def renew(self) -> None:
+        """Give the form a new number, so that submitting it again is another batch."""
+        self.data = {**self.data.dict(), "batch": str(uuid4())}  # type: ignore[attr-defined]
 
     def add_refusal(self, refusal: ValidationError) -> None:
         """Show why a request was refused, at the fields that it names."""
@@ -118,6 +124,39 @@ class SubjectField(forms.UUIDField):
         found = subjects.find([Subject(self.subject_type, str(value))]) if value else {}
         self.widget.choices = [(subject.id, str(record)) for subject, record in found.items()]
         return super().prepare_value(value)
+
+
+class JSONField(forms.JSONField):
+    """JSON that Python and PostgreSQL can both hold."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed, to show it again; what cannot be shown is left out."""
+        text = data if isinstance(data, str) and is_storable(data) else ""
+        try:
+            return super().bound_data(text, initial)
+        except (RecursionError, ValueError):
+            return InvalidJSONInput(text)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value.
+
+        Raises:
+            ValidationError: it is no JSON, nested too deeply, or holds what no text may.
+        """
+        try:
+            found = super().to_python(value)
+            json_object("value", {"": found})
+        except (RecursionError, ValueError, Refused):
+            raise ValidationError("Expected JSON, not nested too deeply.") from None
+        return found
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the text to show."""
+        try:
+            text = super().prepare_value(value)
+        except (RecursionError, ValueError):
+            return ""
+        return text if not isinstance(text, str) or is_storable(text) else ""
 
 
 class _Picker(widgets.UnfoldAdminAutocompleteWidget):
@@ -216,7 +255,7 @@ def _date(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
 
 def _json(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
     common["help_text"] = f"{common['help_text']} Written as JSON.".strip()
-    return forms.JSONField(widget=widgets.UnfoldAdminTextareaWidget(), **common)
+    return JSONField(widget=widgets.UnfoldAdminTextareaWidget(), **common)
 
 
 def _choice(values: Iterable[Any], common: dict[str, Any]) -> forms.Field:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
@@ -97,17 +96,6 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
         operating.refuse_unoffered(request)
         extra = {"title": "Directives", "is_narrowed": bool(request.GET.keys() - {"o", "p", "e"})}
         response: HttpResponse = super().changelist_view(request, {**extra, **(extra_context or {})})
-        return response
-
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Directive]) -> HttpResponse | None:
-        """Answer with the confirmation page of what is to be done to the selected directives."""
-        response: HttpResponse | None = None
-        try:
-            response = super().response_action(request, queryset)
-        except PermissionDenied:
-            raise
-        except ValidationError:
-            self.message_user(request, "Select directives by their ids.", messages.ERROR)
         return response
 
     def change_view(

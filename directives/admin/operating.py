@@ -1,10 +1,11 @@
 """The pages on which people snooze, rerun, cancel or run directives: the question, then the answer."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
@@ -113,7 +114,7 @@ def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
     form = _form(operation, request.POST)
     if not form.is_valid():
         return _page(admin, request, operation, chosen, ids, form, status=400)
-    token = form.cleaned_data["token"]
+    token = _token(operation, ids, form)
     key = _key(request, token)
     # A second submit of one form finds the first one at work, or its answer.
     if cache.add(key, _AT_WORK, KEPT):
@@ -242,6 +243,12 @@ def _records(directives: Sequence[Directive]) -> Any:
 
 def _url(operation: Operation) -> str:
     return reverse("admin:directives_directive_operate", args=[operation.slug])
+
+
+def _token(operation: Operation, ids: Sequence[UUID], form: OperationForm) -> UUID:
+    """Return what names one submit: the form's own number, and all that was filled in."""
+    chosen = [form.cleaned_data["reason"], form.data.get("until"), form.data.get("at")]
+    return uuid5(form.cleaned_data["token"], json.dumps([operation.slug, *map(str, ids), *chosen]))
 
 
 def _key(request: HttpRequest, token: UUID) -> str:

@@ -77,6 +77,8 @@ class SnoozeForm(OperationForm):
         if choice == "at":
             if "at" not in self.errors:
                 cleaned["until"] = self._own_time(cleaned.get("at"))
+        elif choice and cleaned.get("at"):
+            self.add_error("at", "Choose “At the time below”, or leave this empty.")
         elif choice:
             cleaned["until"] = {
                 "15m": timezone.now() + timedelta(minutes=15),

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import batches, display, permissions, registry, subjects
-from directives.admin import access
+from directives.admin import access, undoing
 from directives.admin.forms import RequestForm, payload_form
 from directives.admin.selection import Selection
 from directives.dry_run import DryRun, dry_run
@@ -55,7 +55,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     access.require(request, "request", name)
     given = request.POST or request.GET
     ids = _ids(given.get("subjects", "")) if handler.subject_field else []
-    selection = Selection(handler, ids) if ids else None
+    selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
     if request.method != "POST" or "confirm" not in request.POST:
         return _form(request, form_class(), selection)
@@ -63,27 +63,34 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     if not form.is_valid():
         return _form(request, form, selection)
     payloads = [form.payload(**{handler.subject_field: pk}) for pk in ids] if ids else [form.payload()]
+    if cause := _cause(request, name, ids):
+        # What has changed since is not to be overwritten by who only wants to undo.
+        payloads[0] |= undoing.expectation(cause)
     if request.POST["confirm"] == "dry_run":
         return _try_out(request, form, selection, payloads)
-    return _request(request, form, selection, payloads)
+    return _request(request, form, selection, payloads, cause)
 
 
 def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> HttpResponse:
     """Ask for confirmation of a directive for each of a list's selected records."""
     handler = registry.get(name)
     access.require(request, "request", name)
-    return _form(request, payload_form(handler, leave_out=_known_of(handler))(), Selection(handler, ids))
+    return _form(
+        request,
+        payload_form(handler, leave_out=_known_of(handler))(),
+        Selection(handler, ids, request.user),
+    )
 
 
 @require_GET
 def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Lead to the request of the directive that undoes another one."""
     directive = get_object_or_404(Directive, pk=pk)
-    handler = registry.find(directive.name)
-    if handler is None or handler.inverse is None or not directive.subject_id:
+    inverse = undoing.inverse_of(directive)
+    if inverse is None:
         raise Http404("Nothing undoes this directive")
-    access.require(request, "request", handler.inverse)
-    return redirect(request_url(handler.inverse, [directive.subject_id], cause=str(directive.pk)))
+    access.require(request, "request", inverse)
+    return redirect(request_url(inverse, [directive.subject_id], cause=str(directive.pk)))
 
 
 @require_GET
@@ -113,6 +120,7 @@ def _request(
     form: RequestForm,
     selection: Selection | None,
     payloads: list[dict[str, Any]],
+    cause: Directive | None,
 ) -> HttpResponse:
     batch_id = str(form.cleaned_data["batch"])
     try:
@@ -123,10 +131,11 @@ def _request(
             actor=permissions.actor_of(request.user),  # type: ignore[arg-type]
             reason=form.cleaned_data["reason"],
             scheduled_at=form.scheduled_at,
-            causation_id=_cause(request, form.handler.name),
+            causation_id=str(cause.pk) if cause else None,
         )
     except Refused as refusal:
         form.add_refusal(refusal)
+        form.renew()
         return _form(request, form, selection)
     for one in (refused or [])[:SHOWN]:
         messages.error(request, str(one))
@@ -139,6 +148,8 @@ def _try_out(
     selection: Selection | None,
     payloads: list[dict[str, Any]],
 ) -> HttpResponse:
+    if selection and not selection.may_view:
+        access.refuse(request, f"see {selection.noun}", selection.needed)
     actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
     runs: list[DryRun] = []
     try:
@@ -156,7 +167,9 @@ def _form(
     request: HttpRequest, form: RequestForm, selection: Selection | None, **context: Any
 ) -> HttpResponse:
     handler = form.handler
-    count = len(selection.ids) if selection else 0
+    ids = selection.ids if selection else []
+    cause = _cause(request, handler.name, ids)
+    count = len(ids)
     return _page(
         request,
         "admin/directives/request.html",
@@ -166,8 +179,9 @@ def _form(
             "form": form,
             "selection": selection,
             "action": request_url(handler.name),
-            "subjects": ",".join(selection.ids) if selection else "",
-            "cause": _cause(request, handler.name) or "",
+            "subjects": ",".join(ids),
+            "back": _list_url(handler) if selection else "",
+            "cause": cause.pk if cause else "",
             "media": form.media,
             **context,
         },
@@ -186,17 +200,23 @@ def _requestable(user: Any) -> list[AnyHandler]:
     return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
 
 
+def _list_url(handler: AnyHandler) -> str:
+    model: Any = subjects.model(handler.subject_type)
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
 def _known_of(handler: AnyHandler) -> list[str]:
     """Return the payload's fields that need not be asked for when the subjects are known."""
     return [handler.subject_field, "expected_revision"]
 
 
-def _cause(request: HttpRequest, name: str) -> str | None:
-    """Return the id of the directive that this request undoes, if it does undo one."""
-    ids = _ids((request.POST or request.GET).get("cause", ""))
-    directive = Directive.objects.filter(pk=ids[0]).first() if ids else None
-    handler = registry.find(directive.name) if directive else None
-    return ids[0] if handler and handler.inverse == name else None
+def _cause(request: HttpRequest, name: str, ids: Sequence[str]) -> Directive | None:
+    """Return the directive that this request undoes, if it does undo one."""
+    causes = _ids((request.POST or request.GET).get("cause", ""))
+    directive = Directive.objects.filter(pk=causes[0]).first() if causes else None
+    if directive is None or list(ids) != [directive.subject_id] or undoing.inverse_of(directive) != name:
+        return None
+    return directive
 
 
 def _ids(text: str) -> list[str]:

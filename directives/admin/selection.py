@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from directives import display, subjects
+from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.types import Subject
 
 EXAMPLES = 10
 """How many of a selection are named on the page."""
+LOOKED_AT = 500
+"""For how many of a selection it is looked up whether they wait for the same already."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,12 @@ class Selection:
     Args:
         handler: what is to be requested for each.
         ids: the subjects' ids.
+        user: who chose them, and sees their titles with the permission to view them.
     """
 
     handler: AnyHandler
     ids: Sequence[str]
+    user: Any
     states: Counter[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,6 +42,17 @@ class Selection:
         return str(model._meta.verbose_name if len(self.ids) == 1 else model._meta.verbose_name_plural)
 
     @property
+    def needed(self) -> str:
+        """The permission to view them."""
+        model: Any = subjects.model(self.handler.subject_type)
+        return f"{model._meta.app_label}.view_{model._meta.model_name}"
+
+    @property
+    def may_view(self) -> bool:
+        """Whether the user may view them."""
+        return bool(self.user.has_perm(self.needed))
+
+    @property
     def changes(self) -> list[tuple[str, int]]:
         """The states in which the directive would change something, each with how many are in it."""
         return [(state, number) for state, number in self.states.items() if state != self.handler.becomes]
@@ -47,11 +63,24 @@ class Selection:
         return self.states[self.handler.becomes]
 
     @property
+    def unfinished(self) -> int:
+        """For how many of the first few hundred the same directive waits or runs already."""
+        lines = [f"{self.handler.subject_type}:{pk}" for pk in self.ids[:LOOKED_AT]]
+        waiting = Directive.objects.filter(
+            ordering_key__in=lines,
+            status__in=[Directive.Status.REQUESTED, Directive.Status.RUNNING],
+            name=self.handler.name,
+        )
+        return waiting.values("ordering_key").distinct().count()
+
+    @property
     def examples(self) -> list[str]:
         """Links to the first few."""
         chosen = [Subject(self.handler.subject_type, pk) for pk in self.ids[:EXAMPLES]]
-        records = subjects.find(chosen)
-        return [display.subject_link(subject, records) for subject in chosen]
+        records = subjects.find(chosen) if self.may_view else {}
+        return [
+            display.subject_link(subject, records) if self.may_view else str(subject) for subject in chosen
+        ]
 
     @property
     def others(self) -> int:

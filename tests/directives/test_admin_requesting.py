@@ -103,7 +103,7 @@ def test_the_batch_page_follows_it_to_the_end(mira, forum):
     url = submit(mira, forum.posts).headers["Location"]
     with in_tenant("alpha"):
         runner.run_due()
-    shown = mira.get(url, {"live": 1}).content.decode()
+    shown = mira.get(url, headers={"hx-request": "true"}).content.decode()
     assert "Done: 3 of 3" in shown
     assert "hx-get" not in shown
     assert shown.count("Succeeded") == 3
@@ -127,6 +127,41 @@ def test_a_double_submit_makes_no_second_batch(mira, forum):
     assert len(stored()) == 3
     with in_tenant("alpha"):
         assert Signal.objects.filter(name=batches.REQUESTED).count() == 1
+
+
+def test_a_form_that_was_changed_after_going_back_is_not_taken_for_the_same(mira, forum):
+    batch = str(uuid4())
+    submit(mira, forum.posts[:1], batch=batch)
+    answer = submit(mira, forum.posts, batch=batch, reason="All of them")
+    assert answer.status_code == 400
+    assert "submitted before, with other contents" in answer.content.decode()
+    fresh = hidden_fields(answer)["batch"]
+    assert fresh != batch
+    assert submit(mira, forum.posts, batch=fresh).status_code == 302
+    assert len(stored()) == 3
+
+
+@pytest.mark.parametrize("path", ["forums/post/", "forums/thread/"])
+@pytest.mark.parametrize("pk", ["abc", "", "1"])
+def test_a_selection_of_what_is_no_id_is_told(mira, forum, path, pk):
+    name = "forum.post.hide" if "post" in path else "forum.thread.lock"
+    data = {"action": f"request:{name}", "_selected_action": pk, "index": "0"}
+    answer = mira.post(f"/admin/{path}", data, follow=True)
+    assert answer.status_code == 200
+    assert stored() == []
+
+
+def test_five_thousand_at_once(mira, database):
+    with in_tenant("alpha"):
+        thread = make_forum(0).thread
+        Post.objects.bulk_create(Post(thread=thread, content=f"P{n}", author_id="a") for n in range(5000))
+        posts = list(Post.objects.all())
+    page = select(mira, posts[:1], select_across="1")
+    assert "Hide post: 5,000 posts" in page.content.decode()
+    answer = submit(mira, posts, **hidden_fields(page))
+    assert "0 of 5,000" in mira.get(answer.headers["Location"]).content.decode()
+    with in_tenant("alpha"):
+        assert Directive.objects.count() == 5000
 
 
 def test_asking_again_for_the_same_says_that_it_was_asked(mira, forum):
@@ -300,11 +335,39 @@ def test_undoing_requests_the_inverse_and_names_its_cause(mira, forum):
     assert (unhide.name, unhide.causation_id) == ("forum.post.unhide", str(hide.pk))
 
 
-@pytest.mark.parametrize("cause", ["rubbish", "\x00", str(uuid4()), "lock"])
+def test_undoing_leaves_alone_what_changed_since(mira, forum):
+    post = {"post_id": str(forum.posts[0].pk)}
+    with in_tenant("alpha"):
+        hide = ask("forum.post.hide", post).directive
+        runner.run_due()
+    page = mira.get(mira.get(f"/admin/directives/directive/{hide.pk}/undo/").headers["Location"])
+    with in_tenant("alpha"):
+        ask("forum.post.delete", post)
+        runner.run_due()
+    assert "Undo" not in mira.text(f"directives/directive/{hide.pk}/change/")
+    path = "directives/directive/request/forum.post.unhide/"
+    submit(mira, forum.posts[:1], path, **hidden_fields(page))
+    with in_tenant("alpha"):
+        runner.run_due()
+        assert "expected_revision" in stored()[-1].last_error
+        assert Post.objects.get(pk=forum.posts[0].pk).status == "deleted"
+
+
+def test_what_has_not_succeeded_cannot_be_undone(mira, forum):
+    with in_tenant("alpha"):
+        hide = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
+    assert mira.get(f"/admin/directives/directive/{hide.pk}/undo/").status_code == 404
+
+
+@pytest.mark.parametrize("cause", ["rubbish", "\x00", str(uuid4()), "lock", "other post"])
 def test_a_cause_that_is_none_is_left_out(mira, forum, cause):
     if cause == "lock":
         with in_tenant("alpha"):
             cause = str(ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive.pk)
+    if cause == "other post":
+        with in_tenant("alpha"):
+            cause = str(ask("forum.post.hide", {"post_id": str(forum.posts[1].pk)}).directive.pk)
+            runner.run_due()
     submit(mira, forum.posts[:1], "directives/directive/request/forum.post.unhide/", cause=cause)
     assert stored()[-1].causation_id == ""
 
@@ -367,6 +430,14 @@ def test_a_user_without_a_permission_is_refused_with_403_and_a_line_in_the_log(f
     with in_tenant("alpha"):
         assert Signal.objects.count() == before
         assert set(Post.objects.values_list("status", flat=True)) == {"published"}
+
+
+def test_who_may_request_but_not_view_sees_no_content(forum):
+    asker = client_of("asker", permissions=["request_forum.post.hide"])
+    page = asker.text(HIDE, subjects=str(forum.posts[0].pk))
+    assert "Post 0" not in page
+    assert str(forum.posts[0].pk) in page
+    assert submit(asker, forum.posts, confirm="dry_run").status_code == 403
 
 
 def test_staff_who_see_nothing_of_directives_see_no_batch(forum):

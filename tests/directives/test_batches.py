@@ -47,10 +47,22 @@ def test_a_batch_is_one_correlation_id_and_one_signal(forum):
 
 
 def test_a_second_submit_is_no_second_batch(forum):
-    batch_id, _ = ask_batch(forum.posts[:1])
+    batch_id, _ = ask_batch(forum.posts)
     assert ask_batch(forum.posts, batch_id) == (batch_id, None)
-    assert Directive.objects.count() == 1
+    assert Directive.objects.count() == 3
     assert Signal.objects.filter(name=batches.REQUESTED).count() == 1
+
+
+@pytest.mark.parametrize(
+    "other", [{"reason": "no spam"}, {"scheduled_at": timezone.now()}, {"actor": Actor("agent", "x")}]
+)
+def test_another_batch_under_a_known_id_is_refused(forum, other):
+    batch_id, _ = ask_batch(forum.posts)
+    with pytest.raises(Refused, match="other contents"):
+        ask_batch(forum.posts, batch_id, **other)
+    with pytest.raises(Refused, match="other contents"):
+        ask_batch(forum.posts[:1], batch_id)
+    assert Directive.objects.count() == 3
 
 
 def test_submits_at_the_same_moment_are_one_batch(forum):
@@ -122,13 +134,22 @@ def test_progress_follows_a_batch_to_its_end(forum):
     operations.snooze(third.id, timezone.now() + timedelta(hours=1), actor=TESTER, reason="x")
     found = progress(batch_id)
     assert found.counts == {"succeeded": 1, "canceled": 1, "snoozed": 1}
-    assert (found.total, found.ended, found.is_over) == (3, 2, True)
+    assert (found.total, found.ended, found.is_over, found.is_waiting) == (3, 2, False, True)
+    operations.cancel(third.id, actor=TESTER, reason="x")
+    assert (progress(batch_id).is_over, progress(batch_id).is_waiting) == (True, False)
+
+
+def test_what_waits_for_its_retry_is_not_over(alpha):
+    ask("zoo.animal.stumble", {"animal": "cat", "times": 1}, correlation_id="some")
+    runner.run_due()
+    assert progress("some").is_waiting
+    assert not progress("some").is_over
 
 
 def test_a_batch_for_later_waits_for_its_time(forum):
     batch_id, _ = ask_batch(forum.posts, scheduled_at=timezone.now() + timedelta(hours=1))
     assert progress(batch_id).counts == {"snoozed": 3}
-    assert progress(batch_id).is_over
+    assert progress(batch_id).is_waiting
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

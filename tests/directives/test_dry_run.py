@@ -93,6 +93,11 @@ def test_a_connection_that_breaks_in_the_middle_is_told_and_replaced(alpha):
     assert active_schema() == "org_alpha"
 
 
+def test_what_only_a_commit_would_refuse_is_told_too(alpha):
+    found = try_out("zoo.animal.orphan", animal="cat")
+    assert found.error.startswith("IntegrityError")
+
+
 def test_a_record_that_a_worker_holds_is_not_waited_for_long(forum):
     post = forum.posts[0]
     holds, done = threading.Event(), threading.Event()

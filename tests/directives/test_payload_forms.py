@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from directives import registry
-from directives.admin.forms import SubjectField, payload_form
+from directives.admin.forms import JSONField, SubjectField, payload_form
 from directives.errors import InvalidPayload
 from directives.handlers import DirectivePayload, Handler, Reference
 from fleetprompt.tenants.context import in_tenant
@@ -92,8 +92,8 @@ def test_each_field_has_the_widget_of_its_type(alpha):
         "moment": forms.DateTimeField,
         "colour": forms.TypedChoiceField,
         "size": forms.TypedChoiceField,
-        "inner": forms.JSONField,
-        "tags": forms.JSONField,
+        "inner": JSONField,
+        "tags": JSONField,
         "when": forms.CharField,
         "batch": forms.CharField,
     }
@@ -168,6 +168,10 @@ def test_what_is_left_empty_gets_the_models_own_default(thread):
         ("colour", "green"),
         ("size", "3"),
         ("inner", "{"),
+        ("inner", "[" * 20_000),
+        ("inner", '{"a": "\ud800"}'),
+        ("inner", '{"a": ' + "9" * 5000 + "}"),
+        ("tags", '["a\\u0000"]'),
         ("other_id", "x"),
     ],
 )
@@ -175,6 +179,7 @@ def test_a_bad_value_is_refused_at_its_field(thread, field, value):
     form = every(thread, **{field: value})
     assert not form.is_valid()
     assert list(form.errors) == [f"payload_{field}"]
+    assert str(form).encode()
 
 
 def test_what_the_model_refuses_is_shown_at_the_field_it_names(thread):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from uuid import uuid4
 
 from django.db import DatabaseError, connection
 
@@ -11,6 +12,7 @@ from directives import requests
 from directives.errors import DirectiveError, Retry
 from directives.retry import RetryPolicy
 from fleetprompt.tenants.context import in_tenant
+from forums.models import Thread
 from tests.zoo.payloads import AnimalHandler, leave_effect
 
 QUICK = RetryPolicy(max_attempts=3, first=0.05, factor=1.0, longest=0.05, jitter=0.0)
@@ -195,6 +197,17 @@ class Hang(AnimalHandler):
         if context.directive.attempt <= payload.times:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return {}
+
+
+class Orphan(AnimalHandler):
+    """Makes a thread in a category that does not exist, which only the commit finds out."""
+
+    name = "zoo.animal.orphan"
+    label = "Orphan"
+
+    def execute(self, context, payload):
+        Thread.objects.create(category_id=uuid4(), title="Orphan")
         return {}
 
 
