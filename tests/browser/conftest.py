@@ -94,8 +94,9 @@ class Problems:
         page.on("response", self._look)
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # Chromium's own words for an answer that `_look` judges.
-        if message.type == "error" and "Failed to load resource" not in message.text:
+        # Chromium's and htmx' own words for an answer that `_look` judges.
+        repeated = ("Failed to load resource", "Response Status Error Code")
+        if message.type == "error" and not message.text.startswith(repeated):
             self.found.append(f"error on the console: {message.text}")
 
     def _miss(self, request: Request) -> None:

@@ -2,14 +2,18 @@
 
 import re
 from datetime import datetime, timedelta
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection
 from playwright.sync_api import expect
 
+from directives import batches
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post, Thread
+from tests.browser.accessible import check_accessible
 from tests.browser.people import log_in, make_people
 from tests.support import TESTER, ask, manage, wait_until
 
@@ -42,11 +46,12 @@ def wait_for_batch(page, number):
     expect(page.get_by_role("heading", name=f"Done: {number} of {number}")).to_be_visible(timeout=30_000)
 
 
-def test_the_day(page, people, cluster):
+def test_the_day(page, people, cluster, problems):
     log_in(page, HOST, people.moderator)
     _hide_the_spam(page)
     directive = _read_a_timeline(page)
     _undo_it(page, directive)
+    problems.allow(400)
     _lock_in_an_hour(page)
     _snooze_it(page)
 
@@ -65,6 +70,7 @@ def _hide_the_spam(page):
     page.get_by_role("button", name="Show what would happen").click()
     expect(page.get_by_text("Tried just now and rolled back")).to_be_visible()
     expect(page.get_by_text("published → hidden").first).to_be_visible()
+    check_accessible(page, "a dry run")
     with in_tenant("alpha"):
         assert not Directive.objects.exists()
     page.get_by_role("button", name=f"Hide post: {SPAM} posts").click()
@@ -110,6 +116,9 @@ def _lock_in_an_hour(page):
     page.get_by_role("link", name="Threads").first.click()
     page.get_by_role("link", name="The match").first.click()
     page.get_by_role("link", name="Lock thread").click()
+    page.get_by_role("button", name="Lock thread: 1 thread").click()
+    expect(page.get_by_text("This field is required.")).to_be_visible()
+    check_accessible(page, "a form with an error")
     page.get_by_label("Reason").fill("Match is over then")
     page.get_by_label("When").select_option(label="Later")
     later = datetime.now(ZoneInfo("Europe/Paris")) + timedelta(hours=1)
@@ -129,6 +138,7 @@ def _snooze_it(page):
     page.get_by_label("Reason").fill("They still talk nicely")
     page.get_by_role("button", name="Snooze").click()
     expect(page.get_by_role("row").nth(1).get_by_text("Snoozed").first).to_be_visible()
+    check_accessible(page, "what an operation came to")
     with in_tenant("alpha"):
         lock = Directive.objects.get(name="forum.thread.lock")
         at = lock.scheduled_at.astimezone(ZoneInfo("Europe/Paris"))
@@ -182,8 +192,15 @@ def test_a_moderator_is_refused_a_rerun(page, people, failed, problems):
     page.goto(f"{ADMIN}directives/directive/{failed.pk}/change/")
     expect(page.get_by_role("status").get_by_text("Failed")).to_be_visible()
     expect(page.get_by_role("link", name="Rerun")).to_have_count(0)
-    answer = page.goto(f"{ADMIN}directives/directive/operate/rerun/?id={failed.pk}")
-    assert answer.status == 403
+    address = f"{ADMIN}directives/directive/operate/rerun/?id={failed.pk}"
+    assert page.goto(address).status == 403
+    page.goto(f"{ADMIN}directives/directive/")
+    token = page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    form = {"_selected_action": str(failed.pk), "reason": "x", "token": str(uuid4())}
+    post = (
+        "([url, form]) => fetch(url, {method: 'POST', body: new URLSearchParams(form)}).then(a => a.status)"
+    )
+    assert page.evaluate(post, [address, {**form, "csrfmiddlewaretoken": token}]) == 403
     with in_tenant("alpha"):
         failed.refresh_from_db()
         assert failed.status == "failed"
@@ -215,3 +232,49 @@ def test_a_moderators_cookie_is_nobodys_in_another_community(page, people, probl
     for path in ("", "directives/directive/", "forums/post/"):
         page.goto(f"http://beta.localhost/admin/{path}")
         expect(page).to_have_url(re.compile(r"http://beta\.localhost/admin/login/"))
+
+
+@pytest.fixture
+def release(page, people, cluster):
+    """A batch that no worker can claim until the test calls this, with its page open."""
+    batch_id = str(uuid4())
+
+    def claims(function):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}(hashtext('org_alpha.claim'))")
+
+    claims("pg_advisory_lock")
+    try:
+        with in_tenant("alpha"):
+            payloads = [{"post_id": str(pk)} for pk in Post.objects.values_list("pk", flat=True)[:3]]
+            batches.request_batch(batch_id, "forum.post.hide", payloads, actor=TESTER, reason="Spam")
+        log_in(page, HOST, people.moderator)
+        page.goto(f"{ADMIN}directives/directive/batch/{batch_id}/")
+        expect(page.get_by_role("heading", name="Working: 0 of 3")).to_be_visible()
+        yield lambda: claims("pg_advisory_unlock")
+    finally:
+        claims("pg_advisory_unlock")
+
+
+def test_a_batch_stays_live_after_an_answer_that_failed(page, release, problems):
+    problems.allow(503)
+    failures = []
+
+    def fail_once(route):
+        if failures:
+            route.continue_()
+        else:
+            failures.append(route.request.url)
+            route.fulfill(status=503, body="Busy")
+
+    page.route("**/batch/**", fail_once)
+    page.wait_for_timeout(2_500)
+    assert failures
+    release()
+    wait_for_batch(page, 3)
+
+
+def test_a_session_that_ends_under_a_live_page_leads_to_the_log_in(page, release):
+    page.context.clear_cookies(name="sessionid")
+    expect(page).to_have_url(re.compile("/admin/login/"), timeout=10_000)
+    expect(page.get_by_role("progressbar")).to_have_count(0)

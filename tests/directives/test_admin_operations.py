@@ -215,11 +215,27 @@ def test_a_double_submit_does_it_once_and_shows_the_same_answer(client):
     directive = ask_one()
     token = str(uuid4())
     first = submit(client, "snooze", directive, token=token)
-    second = submit(client, "snooze", directive, token=token, until="15m")
+    second = submit(client, "snooze", directive, token=token)
     assert first["Location"] == second["Location"]
     assert client.get(second["Location"]).context["rows"][0][0].word == "Snoozed"
     with in_tenant("alpha"):
         assert Signal.objects.filter(name="directive.snoozed").count() == 1
+
+
+def test_a_form_that_was_changed_after_going_back_is_another_one(client):
+    directive = ask_one()
+    token = str(uuid4())
+    first = submit(client, "snooze", directive, token=token, until="1h")
+    second = submit(client, "snooze", directive, token=token, until="morning")
+    assert first["Location"] != second["Location"]
+    with in_tenant("alpha"):
+        assert Signal.objects.filter(name="directive.snoozed").count() == 2
+
+
+def test_a_time_that_is_not_chosen_is_told(client):
+    answer = submit(client, "snooze", ask_one(), until="1h", at="2999-01-01T00:00")
+    assert answer.status_code == 400
+    assert "leave this empty" in answer.content.decode()
 
 
 def test_a_second_submit_while_the_first_is_at_work_waits_for_it(client):
