@@ -1,7 +1,7 @@
 """Inserts thousands of records at once: per row, `bulk_create` costs several times what PostgreSQL does."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -45,22 +45,31 @@ def insert(records: Sequence[ModelT]) -> list[ModelT]:
     ]
 
 
-def _insert(records: Sequence[ModelT], columns: Iterable[str]) -> Iterator[ModelT]:
-    """Send the records as one JSON text, which PostgreSQL reads as rows of the table."""
-    table, names = records[0]._meta.db_table, ", ".join(columns)
-    rows = [{name: values[name] for name in columns} for values in map(vars, records)]
+def _insert(records: Sequence[ModelT], columns: Sequence[str]) -> Iterator[ModelT]:
+    """Send what the records have in common, and the rest of each, as JSON that PostgreSQL reads as rows."""
+    table = records[0]._meta.db_table
+    values = [vars(record) for record in records]
+    own = [name for name in columns if any(one[name] != values[0][name] for one in values)] or columns[:1]
+    common = {name: values[0][name] for name in columns if name not in own}
+    rows = [{name: one[name] for name in own} for one in values]
+    chosen = ", ".join(f"{'own' if name in own else 'common'}.{name}" for name in columns)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({names})"  # noqa: S608 the names are the model's own
-            f" SELECT {names} FROM json_populate_recordset(NULL::{table}, %s)"
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen}"  # noqa: S608 the model's own names
+            f" FROM json_populate_record(NULL::{table}, %s) AS common,"
+            f" json_populate_recordset(NULL::{table}, %s) WITH ORDINALITY AS own ORDER BY own.ordinality"
             " ON CONFLICT DO NOTHING RETURNING id",
-            [json.dumps(rows, ensure_ascii=False, allow_nan=False, default=_plain)],
+            [_json(common), _json(rows)],
         )
         stored = {pk for (pk,) in cursor.fetchall()}
     for record in records:
         if record.pk in stored:
             record._state.adding, record._state.db = False, connection.alias
             yield record
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
 
 
 def _plain(value: Any) -> str:
