@@ -9,7 +9,6 @@ from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import ManyToManyField, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -25,7 +24,9 @@ def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
     """Return the permissions that mean something on a site: for its models, and what can be done there."""
     wanted = Q()
     for model, shown in site._registry.items():
-        allowed = Q(content_type=ContentType.objects.get_for_model(model, for_concrete_model=False))
+        # By name: ids differ between schemas, and what caches them may know another schema's.
+        meta = model._meta
+        allowed = Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)
         if isinstance(shown, ReadOnlyModelAdmin):
             allowed &= ~Q(codename__regex=r"^(add|change|delete)_")
         wanted |= allowed
