@@ -51,6 +51,18 @@ class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-ar
         return str(obj.name)
 
 
+class _UserForm(UserChangeForm):
+    """Says what to do with a user who has left."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if active := self.fields.get("is_active"):
+            active.help_text = (
+                "Untick instead of deleting: who is not active cannot log in, and the admin log keeps "
+                "what the user did."
+            )
+
+
 class _Account(BaseModelAdmin):  # type: ignore[type-arg]
     """What the pages of users and groups share: nobody touches what is mightier than himself."""
 
@@ -77,9 +89,9 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
         return allowed and (obj is None or not self.is_mightier(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this account, or any at all; never his own."""
+        """Return whether the user may delete this account, or any at all."""
         allowed = bool(super().has_delete_permission(request, obj))
-        return allowed and (obj is None or not (obj == request.user or self.is_mightier(request, obj)))
+        return allowed and (obj is None or not self.is_mightier(request, obj))
 
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
@@ -103,10 +115,10 @@ def _within(permissions: QuerySet[Permission], known: QuerySet[Permission]) -> Q
 
 
 class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """Lists, adds and changes users."""
+    """Lists, adds, changes and deactivates users."""
 
     icon = "person"
-    form = UserChangeForm
+    form = _UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "full_name", "is_active", "is_staff", "is_superuser", "seen")
@@ -116,6 +128,10 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
     def held(self, obj: User) -> Q:
         """Return which permissions a user has, also while he is not active."""
         return _held_by(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: the admin log would lose what the user did."""
+        return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what the user may not change: his own flags, and without being a superuser any."""

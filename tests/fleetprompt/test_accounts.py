@@ -166,16 +166,31 @@ class TestContentTypes:
             assert Permission.objects.get(codename=HIDE).content_type.model == "directive"
 
 
-def test_a_manager_sets_the_password_of_who_has_less_and_deletes_him(manager):
+def test_a_manager_sets_the_password_of_who_has_less_and_deactivates_him(manager):
     user = make_user("alpha", "mod", may=[HIDE])
     client = logged_in("alpha", manager)
     fields = {"password1": "another one 1", "password2": "another one 1"}
     assert _post(client, f"auth/user/{user.pk}/password/", **fields).status_code == 302
     with within("alpha"):
         assert User.objects.get(pk=user.pk).check_password("another one 1")
-    assert _post(client, f"auth/user/{user.pk}/delete/", post="yes").status_code == 302
-    with within("alpha"):
-        assert not User.objects.filter(pk=user.pk).exists()
+    fields = {"username": "mod", "user_permissions": [_pk(HIDE)]}
+    assert _post(client, f"auth/user/{user.pk}/change/", **fields).status_code == 302
+    assert _rights("mod") == (False, True, False, {HIDE}, set())
+
+
+@pytest.mark.parametrize("site", ["alpha", ""])
+def test_nobody_deletes_a_user_and_the_page_says_what_to_do_instead(database, site):
+    client = logged_in(site, make_user(site, "boss", is_superuser=True))
+    user = make_user(site, "gone")
+    page = client.get(f"/admin/auth/user/{user.pk}/change/", headers={"host": host_of(site)})
+    assert "Untick instead of deleting" in page.content.decode()
+    assert f"/admin/auth/user/{user.pk}/delete/" not in page.content.decode()
+    listed = client.get("/admin/auth/user/", headers={"host": host_of(site)}).content.decode()
+    assert "delete_selected" not in listed
+    assert _post(client, f"auth/user/{user.pk}/delete/", site=site, post="yes").status_code == 403
+    _post(client, "auth/user/", site=site, action="delete_selected", _selected_action=[user.pk], post="yes")
+    with within(site):
+        assert User.objects.filter(pk=user.pk, is_active=True).exists()
 
 
 def test_groups_hold_no_more_than_their_manager(manager):
