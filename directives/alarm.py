@@ -1,5 +1,7 @@
 """Which tenants have work that nobody picks up, looked for in all of them at once."""
 
+from collections.abc import Collection
+
 from django.core.cache import cache
 from django.db import DatabaseError
 from django.utils import timezone
@@ -15,15 +17,18 @@ ENOUGH = 11
 _KEY = "directives.stuck"
 _SECONDS = 30
 _TABLES = ("directives_directive", "signals_signal")
-# Whatever is due may wait behind another one, so this only tells where to look closer. Each part
+# Whatever is late may wait behind another one, so this only tells where to look closer. Each part
 # reads one end of an index.
-_SUSPECT = """
+_LATE = """
     SELECT 1 WHERE LEAST(
       (SELECT scheduled_at FROM {schema}.directives_directive WHERE status = 'requested'
        ORDER BY scheduled_at LIMIT 1),
       (SELECT lease_expires_at FROM {schema}.directives_directive WHERE status = 'running'
        ORDER BY lease_expires_at LIMIT 1)
-    ) < %(late)s AND COALESCE(GREATEST(
+    ) < %(late)s
+"""
+_QUIET = """
+    SELECT 1 WHERE COALESCE(GREATEST(
       (SELECT recorded_at FROM {schema}.signals_signal WHERE name = 'directive.started'
        ORDER BY recorded_at DESC LIMIT 1),
       (SELECT completed_at FROM {schema}.directives_directive
@@ -49,12 +54,15 @@ def stuck_tenants() -> list[str]:
 def _look() -> list[str]:
     active = Tenant.objects.filter(status=Tenant.Status.ACTIVE).order_by("slug")
     names = dict(active.values_list("schema_name", "slug"))
-    late = timezone.now() - figures.PATIENCE
-    suspects = schemas.read_each(names, _TABLES, _SUSPECT, {"late": late})
+    values = {"late": timezone.now() - figures.PATIENCE}
+    suspects: Collection[str] = names
+    for select in (_LATE, _QUIET):
+        found = schemas.read_each(suspects, _TABLES, select, values)
+        suspects = [schema for schema, rows in found.items() if rows]
     stuck: list[str] = []
-    for schema, slug in names.items():
-        if suspects[schema] and _waits(slug):
-            stuck.append(slug)
+    for schema in suspects:
+        if _waits(names[schema]):
+            stuck.append(names[schema])
             if len(stuck) == ENOUGH:
                 break
     return stuck
