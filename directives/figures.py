@@ -1,20 +1,26 @@
 """How the active tenant's directives fare, in a few bounded reads that need no scan of a whole table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from directives import lifecycle
 from directives.models import Directive
 from fleetprompt.counts import COUNTED
+from fleetprompt.queries import by_index
 from signals.models import Signal
 
 PATIENCE = timedelta(seconds=60)
 """How long something may be due, with nothing picked up, before that is an alarm."""
+
+LOOKED_AT = 1_000
+"""How many that are due are looked at for one that does not wait for another."""
 
 OUTCOMES = (Directive.Status.SUCCEEDED, Directive.Status.FAILED, Directive.Status.CANCELED)
 HOURS = 24
@@ -71,11 +77,27 @@ def read() -> Figures:
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, values)
         requested, snoozed, running, failed, failed_ever = cursor.fetchone()
-    oldest = _oldest_due() if requested or running else None
+    oldest = oldest_due() if requested or running else None
     late = oldest is not None and now - oldest > PATIENCE
     picked_up = _last_picked_up() if late else None
     is_stuck = late and not _is_recent(picked_up, now) and not _has_completed_since(now - PATIENCE)
     return Figures(requested, snoozed, running, failed, failed_ever, oldest, is_stuck, picked_up)
+
+
+def oldest_due() -> datetime | None:
+    """Return since when the longest waiting directive could be claimed, one that fell silent included.
+
+    Only the `LOOKED_AT` that wait longest are looked at: behind a retry, very many may wait in one line.
+    """
+    waiting = Directive.objects.filter(status=Directive.Status.REQUESTED, scheduled_at__lte=Now())
+    # As values, and compared here: the planner would rather test the whole backlog.
+    longest = list(waiting.order_by("scheduled_at").values_list("pk", flat=True)[:LOOKED_AT])
+    moments = list(lifecycle.silent().values_list("lease_expires_at", flat=True)[:1])
+    if longest:
+        with by_index():
+            due = lifecycle.due().filter(pk__in=longest).order_by()
+            moments += due.values_list("scheduled_at", flat=True)
+    return min((moment for moment in moments if moment), default=None)
 
 
 @dataclass(frozen=True)
@@ -91,12 +113,15 @@ class Hour:
         return sum(self.counts.values())
 
 
-def by_hour() -> list[Hour]:
+def by_hour(now: datetime | None = None) -> list[Hour]:
     """Return the last 24 hours in the current time zone, the one that runs last, by outcome.
 
     An hour counts up to `COUNTED` directives of each outcome.
+
+    Args:
+        now: which hour runs; by default the present one.
     """
-    current = timezone.localtime().replace(minute=0, second=0, microsecond=0)
+    current = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
     # Steps of real time: on the day a clock changes an hour is there twice, or missing.
     starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(HOURS - 1, -1, -1)]
     found: dict[datetime, dict[str, int]] = {start: {} for start in starts}
@@ -107,17 +132,23 @@ def by_hour() -> list[Hour]:
     return [Hour(timezone.localtime(start), counts) for start, counts in found.items()]
 
 
+def together(tenants: Sequence[Sequence[Hour]]) -> list[Hour]:
+    """Return the hours of several tenants as one list; the same hours are given for each."""
+    return [
+        Hour(same[0].start, {outcome: sum(hour.counts[outcome] for hour in same) for outcome in OUTCOMES})
+        for same in zip(*tenants, strict=True)
+    ]
+
+
+def sums(hours: Sequence[Hour]) -> dict[str, int]:
+    """Return how many directives ended in some hours, by outcome."""
+    return {outcome: sum(hour.counts[outcome] for hour in hours) for outcome in OUTCOMES}
+
+
 def latest_failures(limit: int = 10) -> QuerySet[Directive]:
     """Return the directives that failed last, the newest first."""
     failed = Directive.objects.filter(status=Directive.Status.FAILED, completed_at__isnull=False)
     return failed.order_by("-completed_at")[:limit]
-
-
-def _oldest_due() -> datetime | None:
-    """Return since when the longest waiting directive could be claimed, one that fell silent included."""
-    due = lifecycle.due().order_by("scheduled_at").values_list("scheduled_at", flat=True).first()
-    silent = lifecycle.silent().values_list("lease_expires_at", flat=True).first()
-    return min((moment for moment in (due, silent) if moment), default=None)
 
 
 def _last_picked_up() -> datetime | None:

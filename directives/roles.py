@@ -34,7 +34,11 @@ def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any)
     """
     if is_public():
         return
-    content_type = ContentType.objects.db_manager(using).get_for_model(Directive)
+    meta = Directive._meta
+    # Not `get_for_model`: what it remembers may be of another schema, where ids differ.
+    content_type, _ = ContentType.objects.using(using).get_or_create(
+        app_label=meta.app_label, model=meta.model_name
+    )
     known = set(
         Permission.objects.using(using).filter(content_type=content_type).values_list("codename", flat=True)
     )

@@ -9,7 +9,6 @@ from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import ManyToManyField, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -25,7 +24,9 @@ def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
     """Return the permissions that mean something on a site: for its models, and what can be done there."""
     wanted = Q()
     for model, shown in site._registry.items():
-        allowed = Q(content_type=ContentType.objects.get_for_model(model, for_concrete_model=False))
+        # By name: ids differ between schemas, and what caches them may know another schema's.
+        meta = model._meta
+        allowed = Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)
         if isinstance(shown, ReadOnlyModelAdmin):
             allowed &= ~Q(codename__regex=r"^(add|change|delete)_")
         wanted |= allowed
@@ -48,6 +49,18 @@ class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-ar
     def label_from_instance(self, obj: Any) -> str:
         """Return what the permission allows."""
         return str(obj.name)
+
+
+class _UserForm(UserChangeForm):
+    """Says what to do with a user who has left."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if active := self.fields.get("is_active"):
+            active.help_text = (
+                "Untick instead of deleting: who is not active cannot log in, and the admin log keeps "
+                "what the user did."
+            )
 
 
 class _Account(BaseModelAdmin):  # type: ignore[type-arg]
@@ -76,9 +89,9 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
         return allowed and (obj is None or not self.is_mightier(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this account, or any at all; never his own."""
+        """Return whether the user may delete this account, or any at all."""
         allowed = bool(super().has_delete_permission(request, obj))
-        return allowed and (obj is None or not (obj == request.user or self.is_mightier(request, obj)))
+        return allowed and (obj is None or not self.is_mightier(request, obj))
 
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
@@ -102,10 +115,10 @@ def _within(permissions: QuerySet[Permission], known: QuerySet[Permission]) -> Q
 
 
 class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """Lists, adds and changes users."""
+    """Lists, adds, changes and deactivates users."""
 
     icon = "person"
-    form = UserChangeForm
+    form = _UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "full_name", "is_active", "is_staff", "is_superuser", "seen")
@@ -115,6 +128,10 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
     def held(self, obj: User) -> Q:
         """Return which permissions a user has, also while he is not active."""
         return _held_by(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: the admin log would lose what the user did."""
+        return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what the user may not change: his own flags, and without being a superuser any."""

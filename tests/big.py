@@ -108,14 +108,15 @@ def asked(queries: Iterable[Mapping[str, Any]]) -> int:
 def _scans(cursor: Any, sql: str) -> bool:
     cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
     [(plan,)] = cursor.fetchall()
-    return any(node["Node Type"] == "Seq Scan" and node["Relation Name"] in TABLES for node in _nodes(plan))
+    return any(node["Node Type"] == "Seq Scan" and node["Relation Name"] in TABLES for node in nodes(plan))
 
 
-def _nodes(value: Any) -> Iterable[dict[str, Any]]:
+def nodes(value: Any) -> Iterable[dict[str, Any]]:
+    """Return the nodes of a plan that EXPLAIN gave as JSON."""
     if isinstance(value, dict):
         if "Node Type" in value:
             yield value
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
-            yield from _nodes(item)
+            yield from nodes(item)

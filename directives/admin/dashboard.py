@@ -3,16 +3,15 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db import DatabaseError
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from directives import figures, queue, registry, subjects
+from directives.admin import tenants
 from directives.models import Directive
 from fleetprompt.tenants import schemas
-from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 
 TENANTS_PER_PAGE = 25
@@ -42,16 +41,17 @@ def of_operators(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """
     context["base"] = _base(request)
     if request.user.has_perm("tenants.view_tenant"):
-        page = Paginator(Tenant.objects.order_by("slug"), TENANTS_PER_PAGE).get_page(
-            request.GET.get("page")
-        )
-        missing = schemas.missing_migrations([tenant.schema_name for tenant in page])
-        rows = [_tenant_row(tenant, missing[tenant.schema_name]) for tenant in page]
+        known = Tenant.objects.order_by("slug").prefetch_related("domains")
+        page = Paginator(known, TENANTS_PER_PAGE).get_page(request.GET.get("page"))
+        rows = tenants.rows(list(page))
+        hours = tenants.hours(rows)
         context |= {
             "page": page,
             "rows": rows,
-            "stuck": [row["tenant"] for row in rows if row["is_stuck"]],
+            "stuck": tenants.stuck(rows),
             "behind": schemas.behind(),
+            "chart": _chart(hours) if hours else None,
+            "failures": tenants.failures(rows, request),
         }
     if request.user.has_perm("django_q.view_ormq"):
         context["queue"] = queue.state()
@@ -96,19 +96,5 @@ def _chart(hours: list[figures.Hour]) -> dict[str, Any]:
         ],
         "highest": highest,
         "zone": timezone.get_current_timezone_name(),
-        "sums": {outcome: sum(hour.counts[outcome] for hour in hours) for outcome in figures.OUTCOMES},
+        "sums": figures.sums(hours),
     }
-
-
-def _tenant_row(tenant: Tenant, missing: list[str] | None) -> dict[str, Any]:
-    """Return a tenant's figures; `figures` is None, and `error` says why, when they cannot be read."""
-    row: dict[str, Any] = {"tenant": tenant, "missing": missing, "figures": None, "is_stuck": False}
-    if missing is None:
-        return {**row, "error": "its schema is missing or has no tables"}
-    try:
-        with in_tenant(tenant.slug):
-            found = figures.read()
-    except (DatabaseError, UnknownTenant) as error:
-        return {**row, "error": str(error).strip().splitlines()[0]}
-    is_active = tenant.status == Tenant.Status.ACTIVE
-    return {**row, "figures": found, "is_stuck": found.is_stuck and is_active}

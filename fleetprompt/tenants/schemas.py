@@ -1,12 +1,14 @@
-"""Whether the tenants' schemas are up to date, read for many of them at once."""
+"""Reads that go through many tenants' schemas at once, such as whether they are up to date."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import cache
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from fleetprompt.tenants.models import Tenant
@@ -22,18 +24,31 @@ def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
     Args:
         names: of schemas; it takes one statement per hundred.
     """
-    found: dict[str, list[str] | None] = dict.fromkeys(names)
-    migrated = _with_tables(names)
-    for start in range(0, len(migrated), _TOGETHER):
-        applied: dict[str, set[tuple[str, str]]] = {}
-        part = migrated[start : start + _TOGETHER]
-        with connection.cursor() as cursor:
-            cursor.execute(_applied_sql(part), part)
-            for schema, app, name in cursor.fetchall():
-                applied.setdefault(schema, set()).add((app, name))
-        for schema in part:
-            lacks = sorted(_expected() - applied.get(schema, set()))
-            found[schema] = [f"{app}.{name}" for app, name in lacks]
+    rows = read_each(names, ("django_migrations",), "SELECT app, name FROM {schema}.django_migrations")
+    return {schema: None if found is None else _lacks(found) for schema, found in rows.items()}
+
+
+def read_each(
+    names: Collection[str], tables: Collection[str], select: str, values: Mapping[str, Any] | None = None
+) -> dict[str, list[tuple[Any, ...]] | None]:
+    """Return, by schema, the rows of a SELECT; None where a table is missing or the SELECT fails.
+
+    Args:
+        names: of schemas; it takes two statements per hundred.
+        tables: what the SELECT reads in each.
+        select: with `{schema}` before each table, or the public one behind a schema would answer for it.
+        values: of the SELECT's named parameters.
+    """
+    found: dict[str, list[tuple[Any, ...]] | None] = dict.fromkeys(names)
+    for start in range(0, len(found), _TOGETHER):
+        part = list(found)[start : start + _TOGETHER]
+        try:
+            found |= _read(part, tables, select, values or {})
+        except ProgrammingError:
+            # A tenant was deleted since the look for its tables, or one is broken: each by itself.
+            for name in part:
+                with suppress(ProgrammingError):
+                    found |= _read([name], tables, select, values or {})
     return found
 
 
@@ -48,22 +63,34 @@ def behind() -> list[str]:
     return slugs
 
 
-def _with_tables(names: Collection[str]) -> list[str]:
+def _read(
+    names: Collection[str], tables: Collection[str], select: str, values: Mapping[str, Any]
+) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _with_tables(names, tables)}
+    if found:
+        sql = " UNION ALL ".join(
+            f"SELECT %(name{n})s, row.* FROM ({select.format(schema=connection.ops.quote_name(name))}) row"  # noqa: S608
+            for n, name in enumerate(found)
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {**values, **{f"name{n}": name for n, name in enumerate(found)}})
+            for name, *row in cursor.fetchall():
+                found[name].append(tuple(row))
+    return found
+
+
+def _with_tables(names: Collection[str], tables: Collection[str]) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT schemaname FROM pg_tables"
-            " WHERE tablename = 'django_migrations' AND schemaname = ANY(%s)",
-            [list(names)],
+            "SELECT schemaname FROM pg_tables WHERE tablename = ANY(%s) AND schemaname = ANY(%s)"
+            " GROUP BY schemaname HAVING count(*) = %s",
+            [list(tables), list(names), len(tables)],
         )
         return [schema for (schema,) in cursor.fetchall()]
 
 
-def _applied_sql(schemas: list[str]) -> str:
-    # Qualified: a schema that is gone must not be answered for by the public one behind it.
-    return " UNION ALL ".join(
-        f"SELECT %s, app, name FROM {connection.ops.quote_name(schema)}.django_migrations"  # noqa: S608
-        for schema in schemas
-    )
+def _lacks(applied: list[tuple[Any, ...]]) -> list[str]:
+    return [f"{app}.{name}" for app, name in sorted(_expected() - set(applied))]
 
 
 @lru_cache

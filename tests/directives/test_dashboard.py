@@ -12,7 +12,7 @@ from directives import figures
 from directives.models import Directive
 from signals.models import Signal
 from tests.accounts import logged_in, make_user, within
-from tests.big import asked, fill, seq_scans
+from tests.big import asked, fill, nodes, seq_scans
 from tests.support import ask_animal, change, claim, expire_lease, run
 
 HOST = {"host": "alpha.localhost"}
@@ -192,6 +192,52 @@ class TestBig:
         with CaptureQueriesContext(connection) as many:
             big.get("/admin/", headers=HOST)
         assert len(many) <= len(few) + 1 < 50
+
+
+def test_a_long_line_behind_a_retry_is_not_walked(alpha):
+    _wait_behind_a_retry(5_000)
+    with CaptureQueriesContext(connection) as queries:
+        found = figures.read()
+    assert (found.oldest_due, found.is_stuck) == (None, False)
+    assert seq_scans(queries) == []
+    read = [_rows_read(query["sql"]) for query in queries if "queued_at" in query["sql"]]
+    assert read
+    assert max(read) <= figures.LOOKED_AT
+    # One that waits even longer, and for nobody, is found.
+    change(other := ask_animal("work", animal="dog"), scheduled_at=timezone.now() - timedelta(days=1))
+    assert figures.read().oldest_due == other.scheduled_at
+
+
+def _wait_behind_a_retry(count):
+    """Let many directives wait in one line behind one that is to be tried again tomorrow."""
+    now = timezone.now()
+    change(first := ask_animal("work"), scheduled_at=now + timedelta(days=1))
+    Directive.objects.bulk_create(
+        Directive(
+            name=first.name,
+            idempotency_key=f"behind:{n}",
+            actor_type="system",
+            actor_id="tester",
+            ordering_key=first.ordering_key,
+            scheduled_at=now - timedelta(hours=1),
+            queued_at=now + timedelta(minutes=1, seconds=n),
+        )
+        for n in range(count)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE directives_directive")
+
+
+def _rows_read(sql):
+    """Return the largest number of rows that a node of the statement's plan read from the table."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        [(plan,)] = cursor.fetchall()
+    return max(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes(plan)
+        if "Relation Name" in node
+    )
 
 
 def _forget_signals():

@@ -11,13 +11,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from directives import queue
+from directives import alarm, queue
 from directives.admin import dashboard
+from directives.models import Directive
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Domain, Tenant
-from fleetprompt.tenants.provisioning import create_tenant
+from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.accounts import logged_in, make_user, within
-from tests.support import ask_animal, change, lose_wake_ups, messages, qcluster, run, wait_until
+from tests.support import ask_animal, change, claim, lose_wake_ups, messages, qcluster, run, wait_until
 
 HOST = {"host": "localhost"}
 LATE = timedelta(minutes=3)
@@ -59,6 +60,166 @@ def test_a_stuck_tenant_is_an_alarm_and_a_suspended_one_is_not(client):
     assert "Suspended" in page
 
 
+def test_the_outcomes_of_the_last_24_hours_by_tenant_and_together(client):
+    now = timezone.now()
+    with within("alpha"):
+        for status, age in (("succeeded", 0), ("succeeded", 3), ("failed", 3), ("failed", 30)):
+            change(ask_animal("work"), status=status, completed_at=now - timedelta(hours=age))
+    with within("beta"):
+        for status, age in (("succeeded", 3), ("canceled", 3)):
+            change(ask_animal("work"), status=status, completed_at=now - timedelta(hours=age))
+    context = client.get("/admin/", headers=HOST).context
+    alpha, beta = context["rows"]
+    assert alpha["sums"] == {"succeeded": 2, "failed": 1, "canceled": 0}
+    assert beta["sums"] == {"succeeded": 1, "failed": 0, "canceled": 1}
+    assert context["chart"]["sums"] == {"succeeded": 3, "failed": 1, "canceled": 1}
+    assert context["chart"]["hours"][-4]["counts"] == {"succeeded": 2, "failed": 1, "canceled": 1}
+    assert context["chart"]["highest"] == 4
+
+
+class TestFailures:
+    """The latest of all the tenants of the page, with what leads to them on their own hosts."""
+
+    def test_the_newest_of_all_tenants_come_first(self, client):
+        failed = {
+            (slug, minutes): self._fail(slug, minutes)
+            for slug, minutes in (
+                ("alpha", 1),
+                ("beta", 2),
+                ("alpha", 3),
+                *(("beta", n) for n in range(4, 14)),
+            )
+        }
+        answer = client.get("/admin/", headers={"host": "localhost:8123"})
+        shown = answer.context["failures"]
+        assert [failure["directive"].pk for failure in shown] == list(failed.values())[:10]
+        assert [failure["tenant"].slug for failure in shown[:4]] == ["alpha", "beta", "alpha", "beta"]
+        page = answer.content.decode()
+        path = f"/admin/directives/directive/{failed['beta', 2]}/change/"
+        assert f'href="//beta.localhost:8123{path}"' in page
+        assert "in Beta · " in page
+        assert "&lt;script&gt;no beta 2" in page
+        assert "<script>no" not in page
+
+    def test_without_a_port(self, client):
+        key = self._fail("alpha", 1)
+        assert f'href="//alpha.localhost/admin/directives/directive/{key}/change/"' in _get(client)
+
+    def test_no_address_where_nobody_answers(self, client):
+        self._fail("beta", 1)
+        with within(""):
+            Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
+        try:
+            [failure] = client.get("/admin/", headers=HOST).context["failures"]
+        finally:
+            with within(""):
+                Tenant.objects.filter(slug="beta").update(status=Tenant.Status.ACTIVE)
+        assert (failure["tenant"].slug, failure["url"]) == ("beta", "")
+
+    def test_none_yet(self, client):
+        page = _get(client)
+        assert "Nothing has failed." in page
+        assert "Nothing ended in the last 24 hours." in page
+
+    def _fail(self, slug, minutes):
+        with within(slug):
+            run(directive := ask_animal("refuse", animal=f"owl {minutes}"))
+            change(
+                directive,
+                completed_at=timezone.now() - timedelta(minutes=minutes),
+                last_error=f"<script>no {slug} {minutes}",
+            )
+            return directive.pk
+
+
+class TestAlarm:
+    """It is about all active tenants, whichever of them the page shows."""
+
+    @pytest.fixture
+    def stuck(self, client, monkeypatch):
+        monkeypatch.setattr(dashboard, "TENANTS_PER_PAGE", 1)
+        with within("beta"):
+            change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+        return client
+
+    def test_a_tenant_of_another_page(self, stuck):
+        answer = stuck.get("/admin/", headers=HOST)
+        assert [row["tenant"].slug for row in answer.context["rows"]] == ["alpha"]
+        assert answer.context["stuck"] == ["beta"]
+        assert "Directives are due in beta," in answer.content.decode()
+        assert stuck.get("/admin/?page=2", headers=HOST).context["stuck"] == ["beta"]
+
+    def test_it_is_looked_for_twice_a_minute(self, stuck):
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
+        with within("beta"):
+            run(Directive.objects.get())
+        # What the page shows is of now, the others are remembered for a while.
+        assert stuck.get("/admin/?page=2", headers=HOST).context["stuck"] == []
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
+        with within(""):
+            cache.clear()
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == []
+
+    def test_a_worker_that_was_seen_a_moment_ago(self, stuck):
+        with within("beta"):
+            claim(ask_animal("work", animal="dog"))
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == []
+
+    def test_what_waits_behind_a_retry(self, stuck):
+        with within("beta"):
+            change(ask_animal("work"), queued_at=timezone.now() - LATE, scheduled_at=timezone.now() + LATE)
+            assert Directive.objects.filter(scheduled_at__lt=timezone.now()).count() == 1
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == []
+
+    def test_a_lease_that_ran_out_long_ago(self, stuck):
+        with within("beta"):
+            directive = Directive.objects.get()
+            change(directive, status="running", lease_expires_at=timezone.now() - LATE)
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
+
+    def test_suspended_and_broken_tenants(self, stuck):
+        with within(""), connection.cursor() as cursor:
+            create_tenant("aaa", name="Aaa", domain="aaa.localhost")
+            create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+            Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
+            cursor.execute(
+                "ALTER TABLE org_harbor.directives_directive DROP COLUMN lease_expires_at CASCADE"
+            )
+            Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
+        try:
+            assert stuck.get("/admin/", headers=HOST).context["stuck"] == []
+        finally:
+            with within(""):
+                Tenant.objects.filter(slug="beta").update(status=Tenant.Status.ACTIVE)
+                cache.clear()
+        assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
+
+    def test_all_of_very_many(self, stuck, monkeypatch):
+        monkeypatch.setattr(alarm, "ENOUGH", 1)
+        with within("alpha"):
+            change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
+        with within(""):
+            assert alarm.stuck_tenants() == ["alpha"]
+
+
+def test_a_tenant_deleted_while_migrations_are_read_is_none(client):
+    with within(""):
+        create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+
+    def delete_and_execute(execute, sql, *arguments):
+        if "UNION ALL" in sql and Tenant.objects.filter(slug="harbor").exists():
+            delete_tenant("harbor")
+        return execute(sql, *arguments)
+
+    with within(""), connection.execute_wrapper(delete_and_execute):
+        found = schemas.missing_migrations(["org_alpha", "org_harbor", "org_beta"])
+    assert found == {"org_alpha": [], "org_harbor": None, "org_beta": []}
+    with within(""):
+        create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+    with connection.execute_wrapper(delete_and_execute):
+        assert client.get("/admin/", headers=HOST).status_code == 200
+
+
 def test_a_broken_and_a_half_migrated_tenant_break_nothing(client):
     with within(""), connection.cursor() as cursor:
         create_tenant("harbor", name="<b>Harbor</b>", domain="harbor.localhost")
@@ -91,7 +252,7 @@ def test_tenants_come_in_pages_with_bounded_statements(client):
         with CaptureQueriesContext(connection) as queries:
             assert len(_rows(client)) == dashboard.TENANTS_PER_PAGE
         # A row costs no more than its own figures.
-        assert len(queries) < 40 + 5 * dashboard.TENANTS_PER_PAGE
+        assert len(queries) < 40 + 8 * dashboard.TENANTS_PER_PAGE
         last = client.get("/admin/?page=99", headers=HOST)
         assert last.context["page"].number == 3
         assert len(last.context["rows"]) == 62 - 2 * dashboard.TENANTS_PER_PAGE

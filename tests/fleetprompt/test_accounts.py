@@ -1,10 +1,20 @@
 """Users and groups on both sites: nobody gives away what he has not himself, or locks himself out."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import pytest
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 
+from directives.models import Directive
+from directives.roles import create_permissions
+from fleetprompt.sites import operators_site
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import PASSWORD, host_of, logged_in, make_user, within
 from tests.support import manage
@@ -117,16 +127,70 @@ def test_a_manager_does_not_touch_who_has_more(manager, mightier):
     assert kept.check_password(PASSWORD)
 
 
-def test_a_manager_sets_the_password_of_who_has_less_and_deletes_him(manager):
+class TestContentTypes:
+    """Their ids differ between schemas, while threads of other schemas look them up as well."""
+
+    @pytest.fixture
+    def shifted(self, database):
+        with within("alpha"):
+            _shift_content_types(100)
+        yield
+        with within("alpha"):
+            _shift_content_types(-100)
+
+    def test_a_manager_does_not_touch_who_has_more(self, shifted, manager):
+        user = make_user("alpha", "mighty", may=[LOCK])
+        client = logged_in("alpha", manager)
+        fields = {"password1": "another one 1", "password2": "another one 1"}
+        with _content_types_looked_up_elsewhere() as times:
+            answer = _post(client, f"auth/user/{user.pk}/password/", **fields)
+        assert times
+        assert answer.status_code == 403
+        with within("alpha"):
+            assert User.objects.get(pk=user.pk).check_password(PASSWORD)
+
+    def test_the_admin_log_names_the_right_model(self, shifted):
+        client = logged_in("alpha", make_user("alpha", "boss", is_superuser=True))
+        with _content_types_looked_up_elsewhere() as times:
+            assert _post(client, "auth/group/add/", name="Some").status_code == 302
+        assert times
+        with within("alpha"):
+            assert LogEntry.objects.get().content_type.model_class() is Group
+
+    def test_directives_permissions_are_made_for_their_own_type(self, shifted):
+        with within("alpha"):
+            with _content_types_looked_up_elsewhere() as times:
+                Permission.objects.filter(codename=HIDE).delete()
+                create_permissions(apps.get_app_config("directives"))
+            assert times
+            assert Permission.objects.get(codename=HIDE).content_type.model == "directive"
+
+
+def test_a_manager_sets_the_password_of_who_has_less_and_deactivates_him(manager):
     user = make_user("alpha", "mod", may=[HIDE])
     client = logged_in("alpha", manager)
     fields = {"password1": "another one 1", "password2": "another one 1"}
     assert _post(client, f"auth/user/{user.pk}/password/", **fields).status_code == 302
     with within("alpha"):
         assert User.objects.get(pk=user.pk).check_password("another one 1")
-    assert _post(client, f"auth/user/{user.pk}/delete/", post="yes").status_code == 302
-    with within("alpha"):
-        assert not User.objects.filter(pk=user.pk).exists()
+    fields = {"username": "mod", "user_permissions": [_pk(HIDE)]}
+    assert _post(client, f"auth/user/{user.pk}/change/", **fields).status_code == 302
+    assert _rights("mod") == (False, True, False, {HIDE}, set())
+
+
+@pytest.mark.parametrize("site", ["alpha", ""])
+def test_nobody_deletes_a_user_and_the_page_says_what_to_do_instead(database, site):
+    client = logged_in(site, make_user(site, "boss", is_superuser=True))
+    user = make_user(site, "gone")
+    page = client.get(f"/admin/auth/user/{user.pk}/change/", headers={"host": host_of(site)})
+    assert "Untick instead of deleting" in page.content.decode()
+    assert f"/admin/auth/user/{user.pk}/delete/" not in page.content.decode()
+    listed = client.get("/admin/auth/user/", headers={"host": host_of(site)}).content.decode()
+    assert "delete_selected" not in listed
+    assert _post(client, f"auth/user/{user.pk}/delete/", site=site, post="yes").status_code == 403
+    _post(client, "auth/user/", site=site, action="delete_selected", _selected_action=[user.pk], post="yes")
+    with within(site):
+        assert User.objects.filter(pk=user.pk, is_active=True).exists()
 
 
 def test_groups_hold_no_more_than_their_manager(manager):
@@ -260,6 +324,37 @@ class TestCreateSuperuser:
         assert "nobody can be asked" in done.stderr
         with in_tenant("alpha"):
             assert not User.objects.exists()
+
+
+@contextmanager
+def _content_types_looked_up_elsewhere():
+    """Before each statement of a block, have another thread look up all types of the public schema."""
+    times = []
+
+    def look_up():
+        for model in (*operators_site._registry, Directive):
+            ContentType.objects.get_for_model(model)
+        times.append(connection.schema_name)
+
+    def look_up_and_execute(execute, *arguments):
+        elsewhere.submit(look_up).result()
+        return execute(*arguments)
+
+    with ThreadPoolExecutor(max_workers=1) as elsewhere:
+        with connection.execute_wrapper(look_up_and_execute):
+            yield times
+        elsewhere.submit(lambda: connection.close()).result()
+    assert set(times) <= {"public"}
+
+
+def _shift_content_types(by):
+    """Give the active tenant's content types other ids, past the foreign keys."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("UPDATE django_content_type SET id = id + %s", [by])
+        cursor.execute("UPDATE auth_permission SET content_type_id = content_type_id + %s", [by])
+        cursor.execute("SET session_replication_role = DEFAULT")
+    ContentType.objects.clear_cache()
 
 
 def _post(client, path, *, site="alpha", **fields):
