@@ -30,13 +30,16 @@
 
 // select2 leaves what it draws without a name: it gets the label of the field that it stands for.
 window.addEventListener("load", () => {
-  for (const field of document.querySelectorAll("select.select2-hidden-accessible[id]")) {
-    const label = document.querySelector(`label[for="${field.id}"]`);
-    const drawn = field.nextElementSibling?.querySelector(".select2-selection");
-    if (!label || !drawn) continue;
-    label.id ||= `${field.id}-label`;
-    const text = drawn.querySelector(".select2-selection__rendered");
-    drawn.setAttribute("aria-labelledby", text ? `${label.id} ${text.id}` : label.id);
-    text?.setAttribute("aria-labelledby", label.id);
-  }
+  // jQuery's turn comes after select2's own, which is waiting for jQuery too.
+  window.django?.jQuery?.(() => {
+    for (const field of document.querySelectorAll("select.select2-hidden-accessible[id]")) {
+      const label = document.querySelector(`label[for="${field.id}"]`);
+      const drawn = field.nextElementSibling?.querySelector(".select2-selection");
+      if (!label || !drawn) continue;
+      label.id ||= `${field.id}-label`;
+      const text = drawn.querySelector(".select2-selection__rendered");
+      drawn.setAttribute("aria-labelledby", text ? `${label.id} ${text.id}` : label.id);
+      text?.setAttribute("aria-labelledby", label.id);
+    }
+  });
 });
