@@ -16,7 +16,7 @@ JSON_BYTES = 64 * 1024
 JSON_DEPTH = 50
 
 # A day from the ends of the calendar, so that a time exists in every time zone.
-EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What a JSON text must contain for `_UNSTORABLE` to be in its values.
@@ -75,7 +75,7 @@ def check_moment(field: str, value: object) -> datetime:
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise Refused(f"{field}: expected a time with a time zone")
-    if not EARLIEST <= value <= LATEST:
+    if not _EARLIEST <= value <= LATEST:
         raise Refused(f"{field}: expected a time between the years 1 and 9999; got {value}")
     return value
 
