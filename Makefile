@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+PROCESSES ?= 2
 ARGS ?=
 
 BIN := .venv/bin
@@ -15,7 +16,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), ARGS=… (for demo, test and lock)"
+	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test), ARGS=… (for demo, test and lock)"
 
 setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
 
@@ -37,7 +38,7 @@ run: setup ## Start the web server and a cluster; Ctrl-C stops both
 	@$(MANAGE) serve --port "$(PORT)"
 
 test: setup ## Run the tests (ARGS="-k word" runs some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
 
 check: setup ## Check formatting, style, types, imports and migrations
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Fixtures: a real PostgreSQL with two tenants, real commits, real qcluster processes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -11,13 +12,30 @@ from fasteners import InterProcessLock
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
+from tests.browser.web import MISSING
 from tests.support import TENANTS, Forum, empty_tenants, make_forum
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Any:
+    """Say at the very end that the browser tests did not run."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    if count := sum(MISSING in str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(
+            f"{count} browser tests were skipped: {MISSING}.", yellow=True, bold=True
+        )
+
+
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
-    """Make the test database. pytest-django's own version does so only for tests with its marker."""
-    lock = InterProcessLock(settings.BASE_DIR / "var" / "tests.lock")
+def django_db_setup(
+    django_db_modify_db_settings: None, django_db_blocker: pytest.FixtureRequest, worker_id: str
+) -> Iterator[None]:
+    """Make the test database. pytest-django's own version does so only for tests with its marker.
+
+    Each process of a parallel run has a database of its own.
+    """
+    lock = InterProcessLock(settings.BASE_DIR / "var" / f"tests-{worker_id}.lock")
     if not lock.acquire(blocking=False):
         pytest.exit("Another run of the tests uses this checkout; wait for its end.", returncode=1)
     with django_db_blocker.unblock():

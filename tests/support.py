@@ -35,6 +35,8 @@ FORUM_DATA = Path(
     os.environ.get("TEST_FORUM_DATA")
     or Path(settings.BASE_DIR).parent.joinpath("shared", "data", "youtube-spam")
 )
+ABSENT = "0199e9a4-4c5f-7000-8000-00000000dead"
+"""The id of nothing, the same in every process, so that parallel runs agree on their tests."""
 _KEPT = (
     "django_migrations",
     "django_content_type",
@@ -222,7 +224,7 @@ def worker_of(directive: Directive) -> int:
 
 
 def owner_cursor() -> Any:
-    """Return a cursor of the database's owner, who may turn triggers off: for tests that go past the guards."""
+    """Return a cursor of the database's owner, for tests that go past the guards."""
     return connection.cursor()
 
 
@@ -253,6 +255,18 @@ def own_database() -> Iterator[None]:
     finally:
         connection.close()
         teardown_databases(databases, verbosity=0)
+
+
+def somebody_waits() -> bool:
+    """Return whether a session of the tests' database waits for a lock."""
+    with connection.cursor() as cursor:
+        # Inside a transaction the first look would be repeated for ever.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0] > 0
 
 
 def other_sessions() -> int:

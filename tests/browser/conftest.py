@@ -20,30 +20,19 @@ FAILED = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder; without a browser, skip them or, where it is required, fail.
-
-    Raises:
-        UsageError: there is no browser where one is required.
-    """
+    """Mark the tests of this folder; without a browser, skip them unless it is required."""
     mine = [item for item in items if HERE in item.path.parents]
-    is_missing = bool(mine) and not find_chromium()
-    if is_missing and is_required():
-        raise pytest.UsageError(MISSING)
+    is_skipped = bool(mine) and not find_chromium() and not is_required()
     for item in mine:
         item.add_marker("browser")
-        if is_missing:
+        if is_skipped:
             item.add_marker(pytest.mark.skip(reason=MISSING))
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_terminal_summary(terminalreporter: Any) -> Any:
-    """Say at the very end that the browser tests did not run."""
-    yield
-    skipped = terminalreporter.stats.get("skipped", [])
-    if count := sum(MISSING in str(report.longrepr) for report in skipped):
-        terminalreporter.write_line(
-            f"{count} browser tests were skipped: {MISSING}.", yellow=True, bold=True
-        )
+def pytest_runtest_setup() -> None:
+    """Fail a test of this folder where a browser is required and missing."""
+    if not find_chromium() and is_required():
+        pytest.fail(MISSING, pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

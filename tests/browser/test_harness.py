@@ -39,7 +39,7 @@ def test_what_is_not_accessible_is_named(page):
 def pytest_without_chromium(**extra):
     keep = {name: value for name, value in os.environ.items() if name not in ("CI", "REQUIRE_BROWSER")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser/test_log_in.py"],
+        [sys.executable, "-m", "pytest", "-q", "-n2", "-pno:cacheprovider", "tests/browser/test_log_in.py"],
         cwd=settings.BASE_DIR,
         env={**keep, "TEST_CHROMIUM": "/nowhere/chromium", **extra},
         capture_output=True,
@@ -59,4 +59,6 @@ def test_without_chromium_the_run_says_last_what_was_skipped_and_why():
 def test_where_chromium_is_required_its_absence_is_a_failure(name):
     ended = pytest_without_chromium(**{name: "true"})
     assert ended.returncode != 0
-    assert MISSING in ended.stderr
+    assert MISSING in ended.stdout
+    assert "passed" not in ended.stdout
+    assert "skipped" not in ended.stdout

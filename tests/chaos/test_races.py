@@ -60,7 +60,10 @@ def starting_line():
 
 
 def waiting(cursor):
-    cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    cursor.execute(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event = 'advisory'"
+    )
     return cursor.fetchone()[0]
 
 

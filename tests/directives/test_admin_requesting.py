@@ -16,7 +16,7 @@ from forums.models import Post
 from signals.models import Signal
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
-from tests.support import TESTER, Forum, ask, make_forum
+from tests.support import ABSENT, TESTER, Forum, ask, make_forum
 
 HIDE = "directives/directive/request/forum.post.hide/"
 
@@ -359,7 +359,7 @@ def test_what_has_not_succeeded_cannot_be_undone(mira, forum):
     assert mira.get(f"/admin/directives/directive/{hide.pk}/undo/").status_code == 404
 
 
-@pytest.mark.parametrize("cause", ["rubbish", "\x00", str(uuid4()), "lock", "other post"])
+@pytest.mark.parametrize("cause", ["rubbish", "\x00", ABSENT, "lock", "other post"])
 def test_a_cause_that_is_none_is_left_out(mira, forum, cause):
     if cause == "lock":
         with in_tenant("alpha"):
@@ -384,7 +384,7 @@ def test_an_unknown_name_is_not_found(mira, forum):
     assert select(mira, forum.posts, "request:forum.post.hyde").status_code == 404
 
 
-@pytest.mark.parametrize("correlation_id", [str(uuid4()), "rubbish", "a/b", "'--"])
+@pytest.mark.parametrize("correlation_id", [ABSENT, "rubbish", "a/b", "'--"])
 def test_an_unknown_batch_is_not_found(mira, correlation_id):
     assert mira.get(f"/admin/directives/directive/batch/{correlation_id}/").status_code == 404
 

@@ -19,7 +19,7 @@ from forums.importing import import_posts
 from forums.models import CONTENT_LENGTH, Category, Post, Thread
 from signals.models import Signal
 from signals.types import Actor
-from tests.support import environment, manage, wait_until
+from tests.support import environment, manage, somebody_waits, wait_until
 
 HEADER = "id,author,date,content\n"
 
@@ -271,7 +271,7 @@ def test_two_imports_at_once_share_the_new_thread(database):
     with in_tenant("alpha"), transaction.atomic():
         load("a")
         other.start()
-        wait_until(_somebody_waits, "the second waits for the first")
+        wait_until(somebody_waits, "the second waits for the first")
     other.join()
     assert [report.imported for report in reports] == [1, 1]
     assert reports[0].thread_id == reports[1].thread_id
@@ -317,12 +317,6 @@ def test_a_process_says_what_it_refused_and_ends_with_1(database, tmp_path):
         "line 3: id: expected a text that is not empty",
         "line 4: date: expected a time in ISO 8601, or nothing; got 'never'",
     ]
-
-
-def _somebody_waits():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone()[0]
 
 
 def _contents():

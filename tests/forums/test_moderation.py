@@ -14,7 +14,7 @@ from fleetprompt.tenants.context import in_tenant
 from forums import moderation
 from forums.models import Post, Thread
 from signals.models import Signal
-from tests.support import make_forum, wait_until
+from tests.support import make_forum, somebody_waits, wait_until
 
 hide_post, publish_post, delete_post = (
     partial(moderation.set_status, Post, status=status) for status in ("hidden", "published", "deleted")
@@ -90,7 +90,7 @@ def test_a_change_waits_for_one_that_is_under_way(forum):
     with transaction.atomic():
         changes.append(delete_post(pk=pk))
         other.start()
-        wait_until(_somebody_waits, "the second change waits")
+        wait_until(somebody_waits, "the second change waits")
     other.join()
     assert [(c.before, c.after, c.revision) for c in changes] == [
         ("published", "deleted", 2),
@@ -133,9 +133,3 @@ def _check(change, after, record, before):
 def _in_transaction(change, **options):
     with transaction.atomic():
         return change(**options)
-
-
-def _somebody_waits():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone()[0]

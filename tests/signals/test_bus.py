@@ -13,7 +13,7 @@ from fleetprompt.tenants.context import NoActiveTenant, in_tenant
 from signals import bus
 from signals.models import Signal
 from signals.types import ID_LENGTH, KEY_LENGTH, Actor, Subject
-from tests.support import TESTER, wait_until
+from tests.support import TESTER, somebody_waits, wait_until
 
 SUBJECT = Subject("forum.post", "7")
 
@@ -156,7 +156,7 @@ def test_who_comes_second_waits_for_the_first_to_commit_or_roll_back(alpha, endi
     with transaction.atomic():
         first = emit()
         thread.start()
-        wait_until(_somebody_waits, "the second waits for the first")
+        wait_until(somebody_waits, "the second waits for the first")
         assert not second
         transaction.set_rollback(ending == "rollback")
     thread.join()
@@ -177,9 +177,3 @@ def test_any_batches_of_keys_leave_each_key_once(alpha, batches):
             first.setdefault(signal.dedupe_key, signal.pk)
     stored = Signal.objects.filter(dedupe_key__startswith=f"{prefix}:")
     assert dict(stored.values_list("dedupe_key", "pk")) == first
-
-
-def _somebody_waits():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-        return cursor.fetchone()[0]
