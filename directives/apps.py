@@ -10,10 +10,12 @@ class DirectivesConfig(AppConfig):
     name = "directives"
 
     def ready(self) -> None:
-        """Find the handlers of all installed apps, and keep permissions and the sweep in step with them."""
-        from directives import queue, registry, roles
+        """Find the handlers of all apps, keep permissions and the sweep in step with them, give gauges."""
+        from directives import gauges, queue, registry, roles
+        from fleetprompt.telemetry import exposition
 
         registry.discover()
+        exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=roles.last_app())
         post_migrate.connect(queue.schedule_sweep)

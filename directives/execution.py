@@ -15,6 +15,7 @@ from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
 from directives.retry import RetryPolicy
 from directives.timeouts import TimeLimitExceeded, limit_session, time_limit
+from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import active_schema, return_to
 from fleetprompt.tenants.models import Tenant
 from signals.models import Signal
@@ -122,8 +123,12 @@ def _record_failure(
     directive: Directive, handler: AnyHandler | None, tenant: Tenant, error: BaseException
 ) -> Outcome:
     text = failures.describe(error)
+    tracing.failed(error)
     if not isinstance(error, DirectiveError | Retry):
-        logger.warning("%s, attempt %d: %s", directive, directive.attempt, text, exc_info=error)
+        # The message may quote the payload: it is kept on the directive, and nowhere else.
+        logger.warning(
+            "%s, attempt %d: %s", directive, directive.attempt, errors.brief(error), exc_info=error
+        )
     if not connection.is_usable():
         connection.close()
     return_to(tenant)
@@ -136,7 +141,7 @@ def _record_failure(
         if _succeeded(directive):
             # The commit went through: the connection broke before it said so, or what hung on it failed.
             return Outcome(Kind.SUCCEEDED, directive.id)
-        logger.warning("%s; its own failure was: %s", superseded, text)
+        logger.warning("%s; its own failure was: %s", superseded, errors.brief(error))
         return Outcome(Kind.DISCARDED, directive.id, str(superseded))
 
 

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from directives import failures
 from directives.models import Directive
+from fleetprompt.telemetry import errors, metrics
 from signals import bus
 from signals.models import Signal
 from signals.types import Actor
@@ -78,7 +79,8 @@ def write(signals: Sequence[Signal], *, again: bool = False) -> list[Signal]:
         if failures.is_transient(error):
             raise
         if len(signals) == 1:
-            logger.error("signal %s is lost: %s", signals[0].dedupe_key, error)
+            logger.error("signal %s is lost: %s", signals[0].dedupe_key, errors.brief(error))
+            metrics.FAILED_WRITES.add(signals[0].name)
             return list(signals)
         return [lost for signal in signals for lost in write([signal], again=again)]
     return []

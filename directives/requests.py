@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from directives import journal, keys, queue
+from directives import journal, keys, observing, queue
 from directives.errors import KeyConflict, Refused
 from directives.intake import Checked, Common, DirectiveRequest, check_common, check_item
 from directives.models import Directive
@@ -139,7 +139,11 @@ def request_each(
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
     common = check_common(actor, reason, correlation_id, causation_id, metadata)
     wishes = list(items)
-    with no_collecting() if len(wishes) >= MANY else nullcontext(), transaction.atomic():
+    with (
+        no_collecting() if len(wishes) >= MANY else nullcontext(),
+        transaction.atomic(),
+        observing.requesting(tenant.slug, common.correlation_id),
+    ):
         return _store([check_item(item, common) for item in wishes], common, tenant)
 
 
@@ -147,7 +151,11 @@ def _store(
     checked: Sequence[Checked | Refused], common: Common, tenant: Tenant
 ) -> list[Requested | Refused]:
     good = [item for item in checked if isinstance(item, Checked)]
-    rows = [_row(item, key, common) for item, key in zip(good, keys.keys(good, tenant.slug), strict=True)]
+    metadata = common.metadata | observing.about_to_store([item.handler.name for item in good])
+    rows = [
+        _row(item, key, common, metadata)
+        for item, key in zip(good, keys.keys(good, tenant.slug), strict=True)
+    ]
     # The constraint decides who was first, not a look before the insert. In the order of the keys,
     # two batches that overlap wait for each other instead of locking each other out.
     created = insert(sorted(rows, key=lambda row: row.idempotency_key))
@@ -163,13 +171,13 @@ def _store(
     return answers
 
 
-def _row(item: Checked, key: str, common: Common) -> Directive:
+def _row(item: Checked, key: str, common: Common, metadata: dict[str, Any]) -> Directive:
     # None becomes the time of the insert.
     moments: Any = {"scheduled_at": item.scheduled_at, "queued_at": item.scheduled_at, "created_at": None}
     return Directive(
         name=item.handler.name,
         payload=item.payload,
-        metadata=common.metadata,
+        metadata=metadata,
         reason=item.reason,
         idempotency_key=key,
         actor_type=common.actor.type,
@@ -219,3 +227,4 @@ def _announce(created: Sequence[Directive], actor: Actor, tenant: Tenant) -> Non
     )
     now = timezone.now()
     queue.wake_at(tenant, {max(directive.scheduled_at, now) for directive in created})
+    observing.stored(created, tenant.slug)

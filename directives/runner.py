@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from directives import execution, journal, lifecycle, operations, queue
+from directives import execution, journal, lifecycle, observing, operations, queue
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
@@ -200,6 +200,7 @@ def _recover(tenant: Tenant, limit: int, only: UUID | None) -> tuple[list[Outcom
             outcomes.append(execution.fail(directive, tenant, text))
         else:
             recovered.append(directive)
+    observing.fell_silent(found, outcomes)
     return outcomes, sorted(recovered, key=lambda directive: directive.started_at is not None)
 
 
@@ -222,8 +223,10 @@ def _work_through(directives: Sequence[Directive], tenant: Tenant) -> Iterator[O
         if waiting and ours_until < time.monotonic() + timeout + lease / 3:
             lifecycle.renew(waiting, lease=timeout + lease)
             ours_until = time.monotonic() + timeout + lease
-        outcome = execution.execute(directive, tenant)
-        logger.info("%s, attempt %d: %s", directive, directive.attempt, outcome.kind)
+        with observing.attempting(directive, tenant.slug) as attempt:
+            outcome = execution.execute(directive, tenant)
+            attempt.outcome = outcome.kind
+            logger.info("%s, attempt %d: %s", directive, directive.attempt, outcome.kind)
         yield outcome
 
 

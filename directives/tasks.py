@@ -1,6 +1,9 @@
 """What a queue worker runs: one tenant's turn, and the sweep that wakes what was forgotten."""
 
 import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError
 
@@ -10,7 +13,25 @@ from fleetprompt.tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def _telling(task: Callable[P, R]) -> Callable[P, R]:
+    """Log what goes wrong in a task: what django-q2 would log quotes the exception's message."""
+
+    @wraps(task)
+    def told(*args: P.args, **options: P.kwargs) -> R:
+        try:
+            return task(*args, **options)
+        except Exception:
+            logger.exception("%s broke off", " ".join([task.__name__, *map(str, args)]))
+            raise
+
+    return told
+
+
+@_telling
 def work(slug: str) -> int:
     """Do one turn of due directives in a tenant; return how many attempts were executed.
 
@@ -30,6 +51,7 @@ def work(slug: str) -> int:
         return 0
 
 
+@_telling
 def sweep() -> list[str]:
     """Wake every active tenant with due directives or expired leases; return their slugs.
 

@@ -1,5 +1,6 @@
 """What the process environment may say: every setting an installation can choose, typed and checked."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -58,6 +59,18 @@ class Environment(BaseSettings):
     )
     time_zone: str = Field("UTC", description="Time zone in which times are shown.")
     log_level: str = Field("WARNING", description="Least severe message that is logged.")
+    log_format: str = Field("line", description="Form of the logs: `line` for people, `json` for programs.")
+    metrics_folder: str = Field(
+        "",
+        description="Folder in which this machine's processes keep metrics, such as var/metrics. "
+        "Empty: nothing is counted.",
+    )
+    metrics_token: str = Field(
+        "", description="What readers of /metrics bring as a bearer token. Empty: only this machine reads."
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        "", description="http://host:4318 of a collector of OpenTelemetry traces. Empty: nothing is traced."
+    )
 
     @field_validator("allowed_hosts", "public_hosts", mode="before")
     @classmethod
@@ -104,6 +117,27 @@ class Environment(BaseSettings):
         if value.upper() not in levels:
             raise ValueError(f"expected one of {', '.join(levels)}")
         return value.upper()
+
+    @field_validator("log_format")
+    @classmethod
+    def _is_format(cls, value: str) -> str:
+        if value not in ("line", "json"):
+            raise ValueError("expected line or json")
+        return value
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _is_token(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", value):
+            raise ValueError("expected 16 or more letters, digits and characters of ._~+/=-")
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _is_collector(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+            raise ValueError("expected a URL such as http://localhost:4318")
+        return value
 
     def database(self) -> dict[str, Any]:
         """Return Django's connection settings for `database_url`, or for the embedded server."""

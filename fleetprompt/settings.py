@@ -69,6 +69,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
     "fleetprompt.tenants.middleware.TenantMiddleware",
+    "fleetprompt.telemetry.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "fleetprompt.addresses.AddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -120,6 +121,10 @@ Q_CLUSTER: dict[str, Any] = {
     **({"redis": _env.broker_url} if _env.broker_url else {"orm": "default"}),
 }
 
+METRICS_FOLDER = str(BASE_DIR / _env.metrics_folder) if _env.metrics_folder else ""
+METRICS_TOKEN = _env.metrics_token
+OTEL_EXPORTER_OTLP_ENDPOINT = _env.otel_exporter_otlp_endpoint
+
 DIRECTIVES_BATCH = _env.directives_batch
 DIRECTIVES_LEASE = _env.directives_lease
 DIRECTIVES_TURN = _env.directives_turn
@@ -130,14 +135,29 @@ LOGGING = {
     "filters": {
         "no_enqueued": {"()": "fleetprompt.logs.NotEnqueued"},
         "brief": {"()": "fleetprompt.logs.Brief"},
+        "no_query": {"()": "fleetprompt.logs.NoQuery"},
+        "no_result": {"()": "fleetprompt.logs.NoResult"},
+        "seldom": {"()": "fleetprompt.logs.Seldom"},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "fleetprompt.telemetry.logs.Line"},
+        "json": {"()": "fleetprompt.telemetry.logs.Json"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": _env.log_format}},
     "root": {"handlers": ["stderr"], "level": _env.log_level},
     # Django's own handler would say everything twice.
     "loggers": {
         "django": {"handlers": []},
         "django.request": {"filters": ["brief"]},
-        "django-q": {"level": "INFO", "filters": ["no_enqueued"]},
+        "django.server": {
+            "handlers": ["stderr"],
+            "level": "INFO",
+            "filters": ["no_query"],
+            "propagate": False,
+        },
+        # At DEBUG it says every statement with its values, payloads among them.
+        "django.db.backends": {"level": "INFO"},
+        "django-q": {"level": "INFO", "filters": ["no_enqueued", "no_result"]},
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": ["seldom"]},
     },
 }

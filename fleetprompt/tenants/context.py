@@ -9,6 +9,7 @@ from django.db.models import Q
 from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.errors import Refused
+from fleetprompt.telemetry.context import bound
 from fleetprompt.tenants.models import Tenant
 
 # django-tenants adds the schema to the connection; its types do not say so.
@@ -53,7 +54,8 @@ def in_tenant(slug_or_schema: str) -> Iterator[Tenant]:
     tenant = _find(slug_or_schema)
     return_to(tenant)
     try:
-        yield tenant
+        with bound(tenant=tenant.slug):
+            yield tenant
     finally:
         return_to_public()
 

@@ -77,7 +77,7 @@ def test_what_waits_behind_a_full_batch_is_woken_when_it_is_done(alpha, settings
     assert states(*asked) == ["succeeded"] * 4
 
 
-def test_a_turn_that_breaks_leaves_a_wake_up(alpha):
+def test_a_turn_that_breaks_leaves_a_wake_up_and_a_line_in_the_log(alpha, caplog):
     ask_animal("work")
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE directives_directive RENAME TO directives_gone")
@@ -88,6 +88,9 @@ def test_a_turn_that_breaks_leaves_a_wake_up(alpha):
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE directives_gone RENAME TO directives_directive")
     assert messages() == 1
+    assert [r.getMessage() for r in caplog.records if r.name == "directives.tasks"] == [
+        "work alpha broke off"
+    ]
 
 
 def test_running_a_few_leaves_a_wake_up_for_the_others(alpha):

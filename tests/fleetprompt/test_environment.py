@@ -48,6 +48,9 @@ def test_without_debug_the_development_key_is_refused_when_it_is_set_on_purpose(
         ("DIRECTIVES_TURN", "nan"),
         ("TIME_ZONE", "Mars/Olympus"),
         ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("METRICS_TOKEN", "too short"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_the_variable(checkout, name, value):

@@ -272,3 +272,24 @@ class Pretend(AnimalHandler):
 
     def execute(self, context, payload):
         return {"type": "zoo.animal.work", "tenant": "somebody"}
+
+
+class Blurt(AnimalHandler):
+    """Quotes its note in what goes wrong, each time in another way."""
+
+    name = "zoo.animal.blurt"
+    label = "Blurt"
+    retry = QUICK
+
+    def execute(self, context, payload):
+        if payload.animal == "parrot":
+            try:
+                {}[payload.note]
+            except KeyError as error:
+                raise ValueError(f"no {payload.note}") from error
+        if payload.animal == "toad":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT %s::uuid", [payload.note])
+        if payload.animal == "mule":
+            raise Retry(payload.note)
+        raise DirectiveError(payload.note)

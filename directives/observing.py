@@ -1,0 +1,111 @@
+"""What requests and attempts tell the metrics, the traces and the logs; never anything of a payload."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from directives.models import Directive
+from directives.outcomes import Kind, Outcome
+from fleetprompt.telemetry import context, metrics, tracing
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def requesting(tenant: str, correlation_id: str) -> Iterator[None]:
+    """Trace the request of one or many directives; `about_to_store` completes it."""
+    fields = {"tenant": tenant, "correlation": correlation_id}
+    with tracing.span("request", fields, kind="PRODUCER"):
+        yield
+
+
+def about_to_store(names: Sequence[str]) -> dict[str, str]:
+    """Name the request after what is asked, and return what has to travel in the directives' metadata."""
+    tracing.note(f"request {_together(names)}", count=len(names))
+    return tracing.carrier()
+
+
+def stored(created: Sequence[Directive], tenant: str) -> None:
+    """Count and log the directives of one request when the caller's transaction commits, or never."""
+    names = Counter(directive.name for directive in created)
+    fields: dict[str, str] = {
+        "tenant": tenant,
+        "correlation": created[0].correlation_id,
+        "trace": tracing.trace_id(),
+    }
+    if len(created) == 1:
+        fields |= {"directive": str(created[0].id), "name": created[0].name}
+    transaction.on_commit(partial(_committed, names, fields), robust=True)
+
+
+def fell_silent(directives: Sequence[Directive], given_up: Sequence[Outcome]) -> None:
+    """Count leases that ran out, and the directives that ended thereby, when the claim commits."""
+    names = {directive.id: directive.name for directive in directives}
+    ended = [names[outcome.directive_id] for outcome in given_up]
+    if names and metrics.is_on():
+        transaction.on_commit(partial(_lost, list(names.values()), ended), robust=True)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt under observation; `outcome` is set when it has ended."""
+
+    outcome: Kind | None = None
+
+
+@contextmanager
+def attempting(directive: Directive, tenant: str) -> Iterator[Attempt]:
+    """Trace and measure one attempt, and have every line logged meanwhile say what it belongs to.
+
+    Args:
+        directive: as it was claimed.
+    """
+    attempt = Attempt()
+    fields: Mapping[str, str | int] = {
+        "tenant": tenant,
+        "directive": str(directive.id),
+        "name": directive.name,
+        "attempt": directive.attempt,
+        "correlation": directive.correlation_id,
+    }
+    # A claim leaves the lease of what had fallen silent where it was: that one did not wait for its time.
+    if directive.lease_expires_at is None:
+        waited = (timezone.now() - directive.scheduled_at).total_seconds()
+        # Another machine's clock may be behind the database's.
+        metrics.WAITING.add(directive.name, amount=max(waited, 0.0))
+    began = time.perf_counter()
+    with (
+        tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=directive.metadata),
+        context.bound(**fields, trace=tracing.trace_id()),
+    ):
+        yield attempt
+        if attempt.outcome:
+            tracing.note(outcome=attempt.outcome)
+            metrics.EXECUTION.add(directive.name, amount=time.perf_counter() - began)
+            metrics.OUTCOMES.add(directive.name, attempt.outcome)
+
+
+def _committed(names: Mapping[str, int], fields: Mapping[str, str]) -> None:
+    for name, number in names.items():
+        metrics.REQUESTED.add(name, amount=number)
+    with context.bound(**fields):
+        logger.info("requested %d: %s", sum(names.values()), _together(names))
+
+
+def _lost(silent: Iterable[str], ended: Iterable[str]) -> None:
+    for name in silent:
+        metrics.LOST_LEASES.add(name)
+    for name in ended:
+        metrics.OUTCOMES.add(name, Kind.FAILED)
+
+
+def _together(names: Iterable[str]) -> str:
+    distinct = set(names)
+    return distinct.pop() if len(distinct) == 1 else f"{len(distinct)} names"

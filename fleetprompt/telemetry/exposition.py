@@ -1,0 +1,129 @@
+"""The metrics of this machine as Prometheus reads them, and who may."""
+
+import hmac
+import ipaddress
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from django.conf import settings
+from django.db import connection
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from fleetprompt.telemetry import errors
+from fleetprompt.telemetry.folder import fold, locked
+
+PATH = "/metrics"
+
+Source = Callable[[], Iterable[Metric]]
+_sources: list[Source] = []
+
+
+def add_source(source: Source) -> None:
+    """Have `source` called whenever metrics are read: for what the database knows.
+
+    It looks at a bounded number of things and has a bounded number of label values.
+    """
+    if source not in _sources:
+        _sources.append(source)
+
+
+def render(accept: str = "") -> tuple[bytes, str]:
+    """Return the metrics of all processes of this machine and of all sources, and their content type.
+
+    Args:
+        accept: the request's header, which chooses between Prometheus' and OpenMetrics' text.
+    """
+    registry = CollectorRegistry()
+    for source in (_counted, *_sources):
+        registry.register(_Read(source))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+def refusal(environ: Mapping[str, Any], *, trusts_peers: bool) -> int:
+    """Return the HTTP status with which a reader of the metrics is refused; 0 for one who may.
+
+    With `METRICS_TOKEN` whoever brings it may, as a bearer token (RFC 6750), from anywhere. Without,
+    only this machine may.
+
+    Args:
+        environ: of the request, as WSGI has it.
+        trusts_peers: whether the peer's address is that of the reader; behind a proxy it is not.
+    """
+    if token := settings.METRICS_TOKEN:
+        given = str(environ.get("HTTP_AUTHORIZATION", "")).encode("latin-1", "replace")
+        return 0 if hmac.compare_digest(given, f"Bearer {token}".encode()) else 401
+    return 0 if trusts_peers and is_loopback(str(environ.get("REMOTE_ADDR", ""))) else 404
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is this machine's own."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(host: str, port: int) -> None:
+    """Serve the metrics from a thread of this process, for machines without a web server.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    server = make_server(host, port, _application, _Server, _Handler)
+    threading.Thread(target=server.serve_forever, daemon=True, name="metrics").start()
+
+
+def _application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    status = refusal(environ, trusts_peers=True) if environ["PATH_INFO"] == PATH else 404
+    if status:
+        said = {401: "401 Unauthorized", 404: "404 Not Found"}[status]
+        challenge = [("WWW-Authenticate", "Bearer")] if status == 401 else []
+        start_response(said, [("Content-Type", "text/plain"), *challenge])
+        return [f"{said}\n".encode()]
+    try:
+        body, content_type = render(environ.get("HTTP_ACCEPT", ""))
+    finally:
+        # Each scrape has a thread, and with it a connection, of its own.
+        connection.close()
+    start_response("200 OK", [("Content-Type", content_type)])
+    return [body]
+
+
+def _counted() -> Iterable[Metric]:
+    folder = Path(settings.METRICS_FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        fold(folder)
+        return list(MultiProcessCollector(None, str(folder)).collect())
+
+
+class _Read(Collector):
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            return list(self._source())
+        except Exception as error:
+            errors.say_once(f"metrics: {self._source.__module__} is", error)
+            return []
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 30
+
+    def log_message(self, *_args: Any) -> None:
+        """Say nothing: a scrape every few seconds is no news."""

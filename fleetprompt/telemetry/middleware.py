@@ -1,0 +1,33 @@
+"""Which request a line of the logs belongs to."""
+
+import re
+from collections.abc import Callable
+from uuid import uuid4
+
+from django.http import HttpRequest, HttpResponse
+
+from fleetprompt.telemetry import context
+
+HEADER = "X-Request-ID"
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestMiddleware:
+    """Gives a request an id, the one it brings or a new one, and answers with it.
+
+    It comes after the middleware that finds the tenant.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer `request`; what is logged meanwhile carries its tenant and its id."""
+        given = request.headers.get(HEADER, "")
+        request_id = given if _ID.fullmatch(given) else uuid4().hex
+        fields = {"tenant": str(getattr(request, "tenant", "")), "request": request_id}
+        request.log_fields = fields  # type: ignore[attr-defined]
+        with context.bound(**fields):
+            response = self._get_response(request)
+        response[HEADER] = request_id
+        return response
