@@ -11,7 +11,7 @@ class DirectivesConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the handlers of all installed apps, and keep permissions and the sweep in step with them."""
-        from directives import queue, registry, roles
+        from directives import checks, queue, registry, roles  # noqa: F401
 
         registry.discover()
         post_migrate.connect(roles.create_permissions, sender=self)
