@@ -8,5 +8,6 @@ from fleetprompt.sites import operators_site
 urlpatterns = [
     path("", views.index, name="index"),
     path("admin/", operators_site.urls),
-    path("health/", views.health, name="health"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
 ]

@@ -73,7 +73,7 @@ def sweep(tenants: Tenants) -> Findings:
             hint="Delete the schedule and run `manage.py migrate_schemas`, which makes it again.",
             id="directives.E023",
         )
-    elif _alive() and (late := _since(schedule["next_run"])) > LATE:
+    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE:
         yield checks.Error(
             f"the sweep was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
             hint="Look at the clusters' logs, and restart them.",
@@ -118,6 +118,11 @@ def _alive() -> list[Any] | None:
         return queue.clusters()
     except RedisError:
         return None
+
+
+def _any_for_long() -> bool:
+    """Return whether a cluster has been alive for long enough to have swept."""
+    return any(_since(cluster.tob) > LATE for cluster in _alive() or [])
 
 
 def _since(moment: datetime) -> timedelta:
