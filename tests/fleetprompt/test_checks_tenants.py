@@ -2,10 +2,8 @@
 
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django_tenants.postgresql_backend import base
 
-from fleetprompt import checkup
 from fleetprompt.tenants.checks import constraints, context, hosts, tables
 from fleetprompt.tenants.models import Domain, Tenant
 from tests.checks import altered, found, other_migration_name
@@ -134,16 +132,6 @@ def test_a_check_that_the_database_refuses_is_a_finding_and_no_traceback(databas
         said = found(hosts.hosts)["doctor.E002"]
     assert "tenants_domain" in said.msg
     assert found(hosts.hosts) == {}
-
-
-def test_a_thousand_tenants_take_few_statements(database):
-    known = checkup.known_tenants()
-    schemas = known | {f"org_{number}": str(number) for number in range(1000)}
-    for check in CHECKS:
-        with CaptureQueriesContext(connection) as queries:
-            found(check, tenants=schemas)
-        statements = [query for query in queries if not query["sql"].startswith("SET search_path")]
-        assert len(statements) < 60, check.title
 
 
 def dropped(schema, table, name):

@@ -6,8 +6,9 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from fleetprompt.checkup import CHECKS
+from fleetprompt.checkup import CHECKS, known_tenants
 from fleetprompt.tenants.models import Domain, Tenant
 from tests.checks import altered
 from tests.support import database_url, manage
@@ -100,3 +101,12 @@ def test_an_empty_database_is_a_finding(database):
         "the public schema has no tables yet"
     ]
     assert "every tenant is up to date" in said["not_made"]
+
+
+def test_a_thousand_tenants_take_few_statements(database):
+    tenants = known_tenants() | {f"org_{number}": str(number) for number in range(1000)}
+    for check in CHECKS:
+        with CaptureQueriesContext(connection) as queries:
+            check(app_configs=None, databases=["default"], tenants=tenants)
+        statements = [query for query in queries if not query["sql"].startswith("SET search_path")]
+        assert len(statements) < 60, check.title
