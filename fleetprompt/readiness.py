@@ -21,7 +21,10 @@ SECONDS = 3
 """How long the parts have, all together. Probes themselves often give up after a few seconds."""
 
 _REMEMBERED = 30
-"""Seconds for which it stays true that everything is migrated: it takes a read of every tenant."""
+"""Seconds for which it stays true that everything is migrated: it takes a read of every tenant.
+
+For as long nobody else is sent after one who does not come back.
+"""
 # libpq takes no less than two seconds.
 _CONNECT_SECONDS = 2
 
@@ -41,7 +44,7 @@ def look() -> dict[str, Part]:
     """
     global _current
     with _lock:
-        if _current is None or not _current.is_alive():
+        if _current is None or _current.is_over():
             _current = _Look()
             _current.start()
         current = _current
@@ -71,6 +74,10 @@ class _Look(threading.Thread):
                     break
         finally:
             connections.close_all()
+
+    def is_over(self) -> bool:
+        """Return whether it has ended, or is to be left alone: a broker may keep it waiting for long."""
+        return not self.is_alive() or time.monotonic() > self._ends + _REMEMBERED
 
     def wait(self) -> None:
         """Wait for the end, or until the time is over; then end what is still waiting."""

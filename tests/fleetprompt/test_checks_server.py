@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from django.conf import settings as project
 from django.db import connection
 from django.db.utils import ConnectionHandler
 
@@ -17,6 +18,9 @@ from fleetprompt.checks import machine, pooling, server
 from tests.checks import altered, found, other_migration_name
 from tests.support import database_url, owner_cursor, wait_until
 
+needs_own_server = pytest.mark.skipif(
+    not project.DATABASES["default"].get("EMBEDDED"), reason="changes the settings of a whole server"
+)
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CHECKS = [
     server.server_version,
@@ -53,6 +57,7 @@ def test_work_that_is_acknowledged_before_it_is_on_the_disk(database):
     assert found(server.durability) == {}
 
 
+@needs_own_server
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
 def test_a_server_that_a_power_cut_would_break(database, name):
     execute("SET synchronous_commit = on")
@@ -66,6 +71,7 @@ def test_transactions_that_do_not_see_what_others_commit(database):
     assert "repeatable read" in found(server.isolation)["fleetprompt.E013"].msg
 
 
+@needs_own_server
 def test_a_server_that_does_not_say_who_does_what(database):
     with server_setting("track_activities", "off"):
         assert list(found(server.activities)) == ["fleetprompt.W013"]
