@@ -42,7 +42,7 @@ class Check(Protocol):
 
 
 class Where(tuple[str, ...]):
-    """The tenants that a finding is about, as slugs; as a text it names the first few."""
+    """Names, such as the slugs of the tenants that a finding is about; as a text, the first few of them."""
 
     __slots__ = ()
 

@@ -105,7 +105,7 @@ def failures(tenants: Tenants) -> Findings:
         newest = failed[0]
         text = str(newest.result or "").strip().splitlines() or ["no reason was told"]
         yield checks.Warning(
-            f"{len(failed)} wake-ups failed within a day (10 are kept in view); the last was "
+            f"{len(failed)} of the last ten failed wake-ups are from within a day; the latest is "
             f"{newest.name}: {text[0][:200]}",
             hint="See `Failed tasks` in the operators' admin and the clusters' logs.",
             id="directives.W022",

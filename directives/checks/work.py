@@ -54,14 +54,17 @@ def due(tenants: Tenants) -> Findings:
 def silent(tenants: Tenants) -> Findings:
     """A worker that died leaves a lease, which another one takes over when it has run out."""
     values = {"silent": timezone.now() - SILENT, "limit": _LOOKED_AT}
-    for schema, rows in schemas.read_each(active(tenants), _TABLES, _SILENT, values).items():
-        for number, oldest in rows or []:
-            yield checks.Error(
-                f"{number} running directives are silent, the longest since {oldest:%Y-%m-%d %H:%M:%S %Z}",
-                hint="Start a cluster: its sweep has them taken over.",
-                obj=Where([tenants[schema]]),
-                id="directives.E031",
-            )
+    read = schemas.read_each(active(tenants), _TABLES, _SILENT, values)
+    found = {tenants[schema]: rows[0] for schema, rows in read.items() if rows}
+    if found:
+        number = sum(count for count, _ in found.values())
+        oldest = min(moment for _, moment in found.values())
+        yield checks.Error(
+            f"running directives are silent: {number}, the longest since {oldest:%Y-%m-%d %H:%M:%S %Z}",
+            hint="Start a cluster: its sweep has them taken over.",
+            obj=Where(found),
+            id="directives.E031",
+        )
 
 
 @database("every waiting directive has a handler")

@@ -192,7 +192,7 @@ def test_an_attempt_that_is_silent_for_long(database):
         change(silent, lease_expires_at=timezone.now() - LATE)
     finding = found(work.silent)["directives.E031"]
     assert finding.obj == ("alpha",)
-    assert finding.msg.startswith("1 running directives are silent")
+    assert finding.msg.startswith("running directives are silent: 1, the longest since")
 
 
 def test_what_a_suspended_tenant_holds_waits_rightly(database):

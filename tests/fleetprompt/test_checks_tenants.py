@@ -42,7 +42,7 @@ def test_hosts_that_nobody_reaches(database, settings):
         "tenants.W002": ("alpha",),
         "tenants.W003": ("alpha",),
     }
-    assert "alpha.example.org: not served" in said["tenants.W002"].msg
+    assert said["tenants.W002"].msg.endswith(": alpha.example.org")
 
 
 def test_a_schema_without_its_tenant_and_a_tenant_without_its_schema(database):

@@ -1,5 +1,7 @@
 """Whether people reach the tenants."""
 
+from collections.abc import Callable, Mapping
+
 from django.conf import settings
 from django.core import checks
 
@@ -23,18 +25,28 @@ def hosts(tenants: Tenants) -> Findings:
             obj=Where(without),
             id="tenants.W001",
         )
-    for slug, names in found.items():
-        if unserved := [domain for domain in names if is_unserved(domain, settings.ALLOWED_HOSTS)]:
-            yield checks.Warning(
-                f"{', '.join(unserved)}: not served, since ALLOWED_HOSTS does not contain it",
-                hint="Add it to ALLOWED_HOSTS, or remove the domain.",
-                obj=Where([slug]),
-                id="tenants.W002",
-            )
-        if hidden := [domain for domain in names if domain in settings.PUBLIC_HOSTS]:
-            yield checks.Warning(
-                f"{', '.join(hidden)}: serves the operators' site, since PUBLIC_HOSTS contains it",
-                hint="Remove it from PUBLIC_HOSTS, or remove the domain.",
-                obj=Where([slug]),
-                id="tenants.W003",
-            )
+    unserved = _those(found, lambda name: is_unserved(name, settings.ALLOWED_HOSTS))
+    if unserved:
+        yield checks.Warning(
+            f"not served, since ALLOWED_HOSTS does not contain it: {_listed(unserved)}",
+            hint="Add it to ALLOWED_HOSTS, or remove the domain.",
+            obj=Where(unserved),
+            id="tenants.W002",
+        )
+    hidden = _those(found, lambda name: name in settings.PUBLIC_HOSTS)
+    if hidden:
+        yield checks.Warning(
+            f"serves the operators' site, since PUBLIC_HOSTS contains it: {_listed(hidden)}",
+            hint="Remove it from PUBLIC_HOSTS, or remove the domain.",
+            obj=Where(hidden),
+            id="tenants.W003",
+        )
+
+
+def _those(names: Mapping[str, list[str]], is_wrong: Callable[[str], bool]) -> dict[str, list[str]]:
+    wrong = {slug: [name for name in mine if is_wrong(name)] for slug, mine in names.items()}
+    return {slug: mine for slug, mine in wrong.items() if mine}
+
+
+def _listed(names: Mapping[str, list[str]]) -> str:
+    return str(Where(name for mine in names.values() for name in mine))
