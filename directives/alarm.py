@@ -46,13 +46,20 @@ def stuck_tenants() -> list[str]:
     """
     slugs: list[str] | None = cache.get(_KEY)
     if slugs is None:
-        slugs = _look()
+        slugs = look()
         cache.set(_KEY, slugs, _SECONDS)
     return slugs
 
 
-def _look() -> list[str]:
+def look(schema_names: Collection[str] | None = None) -> list[str]:
+    """Return what `stuck_tenants` does, as of now.
+
+    Args:
+        schema_names: of the tenants to look at; all by default.
+    """
     active = Tenant.objects.filter(status=Tenant.Status.ACTIVE).order_by("slug")
+    if schema_names is not None:
+        active = active.filter(schema_name__in=schema_names)
     names = dict(active.values_list("schema_name", "slug"))
     values = {"late": timezone.now() - figures.PATIENCE}
     suspects: Collection[str] = names

@@ -11,7 +11,7 @@ class DirectivesConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the handlers of all apps, keep permissions and the sweep in step with them, give gauges."""
-        from directives import gauges, queue, registry, roles
+        from directives import checks, gauges, queue, registry, roles  # noqa: F401
         from fleetprompt.telemetry import exposition
 
         registry.discover()

@@ -102,6 +102,38 @@ def schedule_sweep(sender: Any, using: str = "default", **kwargs: Any) -> None:
         )
 
 
+def sweep_schedule() -> dict[str, Any] | None:
+    """Return the sweep's `func`, `next_run`, `repeats` and `cluster` as scheduled; None when it is not."""
+    fields = ("func", "next_run", "repeats", "cluster")
+    found: dict[str, Any] | None = Schedule.objects.filter(name=SWEEP).values(*fields).first()
+    return found
+
+
+def waiting_since() -> datetime | None:
+    """Return since when the longest waiting wake-up of PostgreSQL's broker could be taken."""
+    if not Conf.ORM:
+        return None
+    now = timezone.now()
+    waiting = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=now).order_by("pk")
+    locks = waiting.values_list("lock", flat=True)[:ABSORBED]
+    return min(locks, default=None)
+
+
+def ping() -> None:
+    """Ask the broker whether it is there.
+
+    Raises:
+        RedisError: it does not answer.
+        DatabaseError: PostgreSQL is the broker, and does not answer.
+    """
+    get_broker().ping()
+
+
+def clusters() -> list[Any]:
+    """Return django-q2's own reports of the clusters that were alive within the last seconds."""
+    return sorted(Stat.get_all(get_broker()), key=lambda cluster: (cluster.host, cluster.pid))
+
+
 @dataclass
 class State:
     """How the queue and its clusters fare. A count above `COUNTED` means "more than that"."""
@@ -125,13 +157,12 @@ def state() -> State:
         next_sweep=Schedule.objects.filter(name=SWEEP).values_list("next_run", flat=True).first(),
     )
     try:
-        broker = get_broker()
-        found.clusters = sorted(Stat.get_all(broker), key=lambda cluster: (cluster.host, cluster.pid))
+        found.clusters = clusters()
         if Conf.ORM:
             now = timezone.now()
             found.waiting, found.later = _count(lock__lte=now), _count(lock__gt=now)
         else:
-            found.waiting = broker.queue_size()
+            found.waiting = get_broker().queue_size()
     except RedisError as error:
         found.error = str(error)
     return found
@@ -149,7 +180,7 @@ def _send(slug: str, broker: Any) -> None:
         q_options={
             "task_name": _name(slug),
             "group": "directives",
-            "timeout": _longest_turn(),
+            "timeout": longest_turn(),
             "broker": broker,
         },
     )
@@ -159,7 +190,7 @@ def _name(slug: str) -> str:
     return f"wake {slug}"
 
 
-def _longest_turn() -> int:
+def longest_turn() -> int:
     """Return the seconds after which a worker must be stuck: every handler ends by its own limit."""
     longest = max((handler.timeout for handler in registry.handlers()), default=0)
     return math.ceil(settings.DIRECTIVES_TURN + settings.DIRECTIVES_BATCH * (longest + 1) + 60)

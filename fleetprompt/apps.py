@@ -13,7 +13,9 @@ class FleetPromptConfig(AppConfig):
     name = "fleetprompt"
 
     def ready(self) -> None:
-        """Have the cache's table made with the public schema's."""
+        """Have the cache's table made with the public schema's, and register the checks."""
+        from fleetprompt import checks  # noqa: F401
+
         post_migrate.connect(_create_cache_table, dispatch_uid="fleetprompt.cache")
 
 

@@ -9,6 +9,7 @@ from fleetprompt.telemetry.views import show as metrics
 urlpatterns = [
     path("", views.index, name="index"),
     path("admin/", operators_site.urls),
-    path("health/", views.health, name="health"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
 ]

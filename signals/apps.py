@@ -7,3 +7,7 @@ class SignalsConfig(AppConfig):
     """Django's view of the app; it lives in every tenant's schema."""
 
     name = "signals"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from signals import checks  # noqa: F401

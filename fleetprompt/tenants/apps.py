@@ -22,6 +22,8 @@ class TenantsConfig(AppConfig):
         """
         from django.contrib.contenttypes.models import ContentType
 
+        from fleetprompt.tenants import checks  # noqa: F401
+
         manager: Any = ContentType.objects
         manager._cache = _PerThread()
 

@@ -10,12 +10,14 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
+from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.tenants.models import Tenant
 
 _TOGETHER = 100
 _KEY = "tenants.behind"
 _SECONDS = 60
+_APPLIED = "SELECT app, name FROM {schema}.django_migrations"
 
 
 def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
@@ -24,8 +26,18 @@ def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
     Args:
         names: of schemas; it takes one statement per hundred.
     """
-    rows = read_each(names, ("django_migrations",), "SELECT app, name FROM {schema}.django_migrations")
-    return {schema: None if found is None else _lacks(found) for schema, found in rows.items()}
+    rows = read_each(names, ("django_migrations",), _APPLIED)
+    return {
+        schema: None if found is None else _lacks(found, settings.TENANT_APPS)
+        for schema, found in rows.items()
+    }
+
+
+def missing_in_public() -> list[str] | None:
+    """Return the migrations that the public schema lacks; None when it has no tables at all."""
+    public = get_public_schema_name()
+    found = read_each([public], ("django_migrations",), _APPLIED)[public]
+    return None if found is None else _lacks(found, settings.SHARED_APPS)
 
 
 def read_each(
@@ -89,12 +101,12 @@ def _with_tables(names: Collection[str], tables: Collection[str]) -> list[str]:
         return [schema for (schema,) in cursor.fetchall()]
 
 
-def _lacks(applied: list[tuple[Any, ...]]) -> list[str]:
-    return [f"{app}.{name}" for app, name in sorted(_expected() - set(applied))]
+def _lacks(applied: list[tuple[Any, ...]], installed: Collection[str]) -> list[str]:
+    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - set(applied))]
 
 
 @lru_cache
-def _expected() -> frozenset[tuple[str, str]]:
-    labels = {config.label for config in apps.get_app_configs() if config.name in settings.TENANT_APPS}
+def _expected(installed: frozenset[str]) -> frozenset[tuple[str, str]]:
+    labels = {config.label for config in apps.get_app_configs() if config.name in installed}
     known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     return frozenset((app, name) for app, name in known if app in labels)

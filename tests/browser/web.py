@@ -95,5 +95,5 @@ def chromium(port: int) -> Iterator[Browser]:
 
 def _answers(port: int) -> bool:
     with suppress(OSError):
-        return bool(urlopen(f"http://127.0.0.1:{port}/health/", timeout=5).status == 200)
+        return bool(urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).status == 200)
     return False

@@ -40,7 +40,7 @@ class Command(OperatorCommand):
 
     def _print_addresses(self, port: int) -> None:
         host = settings.PUBLIC_HOSTS[0] if settings.PUBLIC_HOSTS else HOST
-        self.stdout.write(f"Operators: http://{host}:{port}/admin/ (health: http://{host}:{port}/health/)")
+        self.stdout.write(f"Operators: http://{host}:{port}/admin/ (ready: http://{host}:{port}/readyz)")
         tenants = Tenant.objects.filter(status=Tenant.Status.ACTIVE).prefetch_related("domains")
         for tenant in tenants:
             for domain in tenant.domains.all():

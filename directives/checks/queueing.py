@@ -1,0 +1,129 @@
+"""Whether clusters are alive, and the queue moves."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.utils import timezone
+from redis import RedisError
+
+from directives import queue
+from fleetprompt.checkup import Findings, Tenants, database
+from fleetprompt.counts import COUNTED
+
+LATE = timedelta(minutes=3)
+"""The sweep comes every minute and a half at the latest."""
+BACKLOG = 1_000
+"""Wake-ups of one tenant are taken together: that many mean as many tenants, or nobody who takes them."""
+
+
+@database("the broker answers")
+def broker(tenants: Tenants) -> Findings:
+    """Without it no worker is woken."""
+    try:
+        queue.ping()
+    except RedisError as error:
+        yield checks.Error(
+            f"the broker does not answer: {error}",
+            hint="Start Redis, or mend BROKER_URL.",
+            id="directives.E020",
+        )
+
+
+@database("a cluster is alive")
+def clusters(tenants: Tenants) -> Findings:
+    """A cluster that is alive says so every second or oftener."""
+    alive = _alive()
+    if alive == []:
+        yield checks.Error(
+            f"no cluster of {settings.Q_CLUSTER['name']!r} is alive: nothing is executed",
+            hint="Start one: `manage.py cluster`, with the same DATABASE_URL, SECRET_KEY and CLUSTER_NAME.",
+            id="directives.E021",
+        )
+    for cluster in alive or []:
+        if not cluster.workers or cluster.status not in ("Starting", "Working", "Idle"):
+            yield checks.Warning(
+                f"the cluster on {cluster.host} (process {cluster.pid}) is {str(cluster.status).lower()} "
+                f"with {len(cluster.workers)} workers",
+                hint="Look at its log; restart it when it stays so.",
+                id="directives.W020",
+            )
+
+
+@database("the sweep is scheduled and comes by")
+def sweep(tenants: Tenants) -> Findings:
+    """Lost wake-ups, and what dead workers held, are found by the sweep alone."""
+    schedule = queue.sweep_schedule()
+    name = settings.Q_CLUSTER["name"]
+    if schedule is None:
+        yield checks.Error(
+            "the sweep is not scheduled: lost wake-ups are never made up for",
+            hint="Run `manage.py migrate_schemas`, which schedules it.",
+            id="directives.E022",
+        )
+    elif (
+        schedule["func"] != "directives.tasks.sweep"
+        or schedule["repeats"] >= 0
+        or schedule["cluster"] not in (None, name)
+    ):
+        yield checks.Error(
+            f"the schedule {queue.SWEEP!r} was changed: it calls {schedule['func']} for the cluster "
+            f"{schedule['cluster'] or name}, {schedule['repeats']} more times (-1: for good)",
+            hint="Delete the schedule and run `manage.py migrate_schemas`, which makes it again.",
+            id="directives.E023",
+        )
+    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE:
+        yield checks.Error(
+            f"the sweep was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
+            hint="Look at the clusters' logs, and restart them.",
+            id="directives.E024",
+        )
+
+
+@database("wake-ups are taken")
+def backlog(tenants: Tenants) -> Findings:
+    """What waits in the queue for long waits for a worker."""
+    waiting = queue.state().waiting or 0
+    since = queue.waiting_since()
+    if waiting > BACKLOG or (since and _since(since) > LATE):
+        many = f"more than {COUNTED}" if waiting > COUNTED else str(waiting)
+        longest = f", the first since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""
+        yield checks.Warning(
+            f"{many} wake-ups wait{longest}",
+            hint="Start more clusters, or raise CLUSTER_WORKERS.",
+            id="directives.W021",
+        )
+
+
+@database("no wake-up failed within a day")
+def failures(tenants: Tenants) -> Findings:
+    """A turn that failed is a fault of the program or the database, not of a directive."""
+    day = timedelta(days=1)
+    failed = [failure for failure in queue.state().failures if _since(failure.stopped) < day]
+    if failed:
+        newest = failed[0]
+        text = str(newest.result or "").strip().splitlines() or ["no reason was told"]
+        yield checks.Warning(
+            f"{len(failed)} of the last ten failed wake-ups are from within a day; the latest is "
+            f"{newest.name}: {text[0][:200]}",
+            hint="See `Failed tasks` in the operators' admin and the clusters' logs.",
+            id="directives.W022",
+        )
+
+
+def _alive() -> list[Any] | None:
+    """Return the clusters that are alive; None when the broker, which would know, does not answer."""
+    try:
+        return queue.clusters()
+    except RedisError:
+        return None
+
+
+def _any_for_long() -> bool:
+    """Return whether a cluster has been alive for long enough to have swept."""
+    return any(_since(cluster.tob) > LATE for cluster in _alive() or [])
+
+
+def _since(moment: datetime) -> timedelta:
+    return timezone.now() - moment

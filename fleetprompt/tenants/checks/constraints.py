@@ -1,0 +1,104 @@
+"""Whether each tenant has the constraints and indexes that its models declare.
+
+Keys are unique, and one line has one running directive, because the database says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core import checks
+from django.db import models as fields
+from django.db.models import Model
+
+from fleetprompt.checkup import Findings, Tenants, ask, database, grouped
+from fleetprompt.tenants.checks.tables import complete, models
+
+_INDEXES = """
+    SELECT n.nspname, t.relname, i.relname, indisunique, indpred IS NULL,
+      array(SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY(indkey))
+    FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+    JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE indisvalid AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
+"""
+_CHECKS = """
+    SELECT n.nspname, t.relname, conname
+    FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
+    WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
+"""
+
+
+class Declared(NamedTuple):
+    """What a model wants of the database: a constraint or an index by its name, or unique columns."""
+
+    table: str
+    name: str
+    columns: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return self.name or f"{self.table} ({', '.join(sorted(self.columns))})"
+
+
+@database("keys are unique, and constraints are there")
+def constraints(tenants: Tenants) -> Findings:
+    """Without them, two requests at one time become two directives, and two of one line may run."""
+    for what, where in grouped(_lacking(tenants, _declared()[0])):
+        yield checks.Error(
+            f"constraints are missing or not valid: {what}",
+            hint="Remove duplicates, and make them again as the migrations do (`manage.py sqlmigrate`).",
+            obj=where,
+            id="tenants.E015",
+        )
+
+
+@database("indexes are there")
+def indexes(tenants: Tenants) -> Findings:
+    """Without them, claims and pages read whole tables."""
+    for what, where in grouped(_lacking(tenants, _declared()[1])):
+        yield checks.Warning(
+            f"indexes are missing or not valid: {what}",
+            hint="Make them again as the migrations do (`manage.py sqlmigrate`), or REINDEX.",
+            obj=where,
+            id="tenants.W011",
+        )
+
+
+def _lacking(tenants: Tenants, declared: Collection[Declared]) -> dict[str, str]:
+    ready = complete(tenants)
+    found = _found(ready, {item.table for item in declared})
+    missing = {slug: set(declared) - found[schema] for schema, slug in ready.items()}
+    return {slug: ", ".join(sorted(map(str, items))) for slug, items in missing.items() if items}
+
+
+def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[Declared]]:
+    found: dict[str, set[Declared]] = defaultdict(set)
+    for schema, table, name, unique, whole, columns in ask(_INDEXES, list(schemas), list(tables)):
+        found[schema].add(Declared(table, name))
+        if unique and whole:
+            found[schema].add(Declared(table, "", frozenset(columns)))
+    for schema, table, name in ask(_CHECKS, list(schemas), list(tables)):
+        found[schema].add(Declared(table, name))
+    return found
+
+
+@cache
+def _declared() -> tuple[list[Declared], list[Declared]]:
+    """Return what the models of tenants declare: constraints, and mere indexes."""
+    every = models(settings.TENANT_APPS)
+    mere = [Declared(model._meta.db_table, index.name) for model in every for index in model._meta.indexes]
+    return [item for model in every for item in _constraints(model)], mere
+
+
+def _constraints(model: type[Model]) -> Iterator[Declared]:
+    meta = model._meta
+    for field in meta.local_concrete_fields:
+        if field.unique:
+            yield Declared(meta.db_table, "", frozenset([str(field.column)]))
+    for names in meta.unique_together:
+        columns = frozenset(str(meta.get_field(name).column) for name in names)  # type: ignore[union-attr]
+        yield Declared(meta.db_table, "", columns)
+    for constraint in meta.constraints:
+        if isinstance(constraint, fields.CheckConstraint | fields.UniqueConstraint):
+            yield Declared(meta.db_table, constraint.name)

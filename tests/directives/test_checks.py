@@ -1,0 +1,223 @@
+"""What the doctor says of the queue's settings, clocks, clusters, and of work that nobody does."""
+
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+from django_q.models import Schedule
+
+from directives import queue
+from directives.checks import clock, queueing, work
+from directives.checks import settings as checks
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import Tenant
+from tests.checks import altered, found
+from tests.support import ask_animal, change, claim, crash, owner_cursor
+
+LATE = timedelta(minutes=10)
+SETTINGS = [checks.broker, checks.cluster, checks.wake_ups, checks.leases]
+IDLE = [
+    clock.clock,
+    queueing.broker,
+    queueing.sweep,
+    queueing.backlog,
+    queueing.failures,
+    work.due,
+    work.silent,
+    work.unknown_names,
+    work.missing_permissions,
+]
+
+
+@pytest.mark.parametrize("check", SETTINGS, ids=lambda check: check.__name__)
+def test_the_projects_own_settings_are_fine(check, settings):
+    settings.DIRECTIVES_LEASE = 60
+    assert found(check) == {}
+
+
+@pytest.mark.parametrize(
+    ("check", "changed", "number"),
+    [
+        (checks.broker, {"orm": "other"}, "directives.E001"),
+        (checks.broker, {"orm": None}, "directives.E002"),
+        (checks.cluster, {"sync": True}, "directives.E003"),
+        (checks.cluster, {"scheduler": False}, "directives.E004"),
+        (checks.wake_ups, {"retry": 300}, "directives.W001"),
+        (checks.wake_ups, {"ack_failures": False}, "directives.W002"),
+        (checks.wake_ups, {"max_attempts": 0}, "directives.W002"),
+        (checks.wake_ups, {"save_limit": 0}, "directives.W003"),
+        (checks.wake_ups, {"catch_up": True}, "directives.W004"),
+    ],
+)
+def test_settings_of_the_queue_that_harm(settings, check, changed, number):
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, **changed}
+    assert list(found(check)) == [number]
+
+
+def test_django_q2s_own_defaults_are_told_apart(settings):
+    settings.Q_CLUSTER = {"name": "x", "orm": "default"}
+    assert set(found(checks.wake_ups)) == {"directives.W001", "directives.W002", "directives.W004"}
+
+
+@pytest.mark.parametrize(("lease", "number"), [(2, "directives.W005"), (7200, "directives.W006")])
+def test_leases_that_are_too_short_or_too_long(settings, lease, number):
+    settings.DIRECTIVES_LEASE = lease
+    assert list(found(checks.leases)) == [number]
+
+
+@pytest.mark.parametrize("check", IDLE, ids=lambda check: check.__name__)
+def test_tenants_without_work_are_fine(database, check):
+    assert found(check) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "number", "which"),
+    [
+        (15, "directives.W010", "behind"),
+        (-15, "directives.W010", "ahead of"),
+        (40, "directives.E010", "behind"),
+    ],
+)
+def test_a_clock_that_is_off(database, settings, seconds, number, which):
+    settings.DIRECTIVES_LEASE = 60
+    settings.TENANT_LIMIT_SET_CALLS = True
+    with altered("CREATE SCHEMA off", "DROP SCHEMA off CASCADE"):
+        with owner_cursor() as cursor:
+            cursor.execute(
+                "CREATE FUNCTION off.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+                f" RETURN pg_catalog.clock_timestamp() + {seconds} * interval '1 s'"
+            )
+            cursor.execute("GRANT USAGE ON SCHEMA off TO PUBLIC")
+        with connection.cursor() as cursor:
+            # The session asks the other clock from now on.
+            cursor.execute("SET search_path = off, pg_catalog, public")
+        [(given, finding)] = found(clock.clock, tenants={}).items()
+    assert given == number
+    assert f"clock is {abs(seconds)}." in finding.msg or f"clock is {abs(seconds) - 1}.9" in finding.msg
+    assert which in finding.msg
+
+
+def test_a_cluster_that_is_not_there(database):
+    assert list(found(queueing.clusters)) == ["directives.E021"]
+
+
+class TestSweep:
+    """The schedule that everything forgotten relies on."""
+
+    @pytest.fixture
+    def schedule(self, database):
+        """The schedule; it is put back after the test."""
+        found = Schedule.objects.get(name=queue.SWEEP)
+        yield found
+        found.save(force_insert=not Schedule.objects.filter(pk=found.pk).exists())
+
+    def test_it_is_missing(self, schedule):
+        Schedule.objects.all().delete()
+        assert list(found(queueing.sweep)) == ["directives.E022"]
+
+    @pytest.mark.parametrize(
+        "changed", [{"func": "builtins.print"}, {"repeats": 0}, {"cluster": "another"}]
+    )
+    def test_it_was_changed(self, schedule, changed):
+        Schedule.objects.update(**changed)
+        assert list(found(queueing.sweep)) == ["directives.E023"]
+
+    def test_its_time_has_passed_and_no_cluster_is_there_to_blame(self, schedule):
+        Schedule.objects.update(next_run=timezone.now() - LATE)
+        assert found(queueing.sweep) == {}
+
+
+def test_wake_ups_that_wait(database):
+    with in_tenant("alpha"):
+        ask_animal("work")
+    assert found(queueing.backlog) == {}
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE public.django_q_ormq SET lock = lock - interval '10 minutes'")
+    assert "1 wake-ups wait, the first since" in found(queueing.backlog)["directives.W021"].msg
+
+
+def test_wake_ups_that_are_for_later_do_not_wait(database):
+    with in_tenant("alpha") as tenant:
+        queue.wake(tenant, after=3600)
+    assert found(queueing.backlog) == {}
+
+
+def test_very_many_wake_ups(database):
+    with in_tenant("alpha") as tenant:
+        queue.wake_at(tenant, [timezone.now()] * (queueing.BACKLOG + 1))
+    assert "1001 wake-ups wait" in found(queueing.backlog)["directives.W021"].msg
+
+
+def test_a_wake_up_that_failed(database):
+    now = timezone.now()
+    failure = apps.get_model("django_q", "Failure").objects.create(
+        id="f" * 32, name="wake alpha", func="directives.tasks.work", started=now, stopped=now,
+        success=False, result="KeyError: boom",
+    )  # fmt: skip
+    assert "wake alpha: KeyError: boom" in found(queueing.failures)["directives.W022"].msg
+    type(failure).objects.update(stopped=now - timedelta(days=2))
+    assert found(queueing.failures) == {}
+
+
+def test_a_broker_that_does_not_answer(database, monkeypatch):
+    from django_q.brokers.redis_broker import Redis
+    from django_q.conf import Conf
+
+    monkeypatch.setattr(Conf, "REDIS", "redis://127.0.0.1:9/0")
+    monkeypatch.setattr(queue, "get_broker", Redis)
+    assert list(found(queueing.broker)) == ["directives.E020"]
+    # What only the broker could tell is not said to be wrong, too.
+    assert found(queueing.clusters) == found(queueing.sweep) == {}
+
+
+def test_work_that_nobody_picks_up(database):
+    with in_tenant("beta"):
+        directive = ask_animal("work")
+        assert found(work.due) == {}
+        change(directive, scheduled_at=timezone.now() - LATE)
+    finding = found(work.due)["directives.E030"]
+    assert finding.obj == ("beta",)
+    assert found(work.due, tenants={"org_alpha": "alpha"}) == {}
+
+
+def test_an_attempt_that_is_silent_for_long(database):
+    with in_tenant("alpha"):
+        silent, alive = ask_animal("work", "silent"), ask_animal("work", "alive")
+        crash(silent)
+        claim(alive)
+    assert found(work.silent) == {}
+    with in_tenant("alpha"):
+        change(silent, lease_expires_at=timezone.now() - LATE)
+    finding = found(work.silent)["directives.E031"]
+    assert finding.obj == ("alpha",)
+    assert finding.msg.startswith("running directives are silent: 1, the longest since")
+
+
+def test_what_a_suspended_tenant_holds_waits_rightly(database):
+    with in_tenant("alpha"):
+        directive = ask_animal("work")
+        crash(directive)
+        change(directive, lease_expires_at=timezone.now() - LATE)
+    Tenant.objects.filter(slug="alpha").update(status=Tenant.Status.SUSPENDED)
+    try:
+        assert found(work.silent) == found(work.due) == {}
+    finally:
+        Tenant.objects.filter(slug="alpha").update(status=Tenant.Status.ACTIVE)
+
+
+def test_a_name_that_nobody_knows(database):
+    with in_tenant("alpha"):
+        change(ask_animal("work"), name="zoo.animal.vanished")
+    finding = found(work.unknown_names)["directives.W030"]
+    assert finding.obj == ("alpha",)
+    assert "zoo.animal.vanished" in finding.msg
+
+
+def test_a_directive_type_without_its_permissions(database):
+    update = "UPDATE org_beta.auth_permission SET codename = '{}' WHERE codename = '{}'"
+    names = ("request_forum.post.was", "request_forum.post.hide")
+    with altered(update.format(*names), update.format(*names[::-1])):
+        finding = found(work.missing_permissions)["directives.W031"]
+    assert (finding.obj, finding.msg.rsplit(" ", 1)[1]) == (("beta",), "forum.post.hide")

@@ -1,0 +1,124 @@
+"""What the doctor says when signals could be changed: triggers, and the rights of the program's role."""
+
+import pytest
+from django.db import connection
+
+from fleetprompt.tenants.context import in_tenant
+from signals import bus, checks
+from signals.triggers import expected
+from tests.checks import altered, found
+from tests.support import TESTER, owner_cursor
+
+TABLE = "org_alpha.signals_signal"
+TRIGGER = (
+    "CREATE TRIGGER signals_append_only BEFORE UPDATE OR DELETE ON {table}"
+    " FOR EACH ROW EXECUTE FUNCTION org_alpha.signals_refuse_change()"
+)
+
+
+def test_every_tenant_has_the_triggers_of_the_migrations(database):
+    assert {"signals_append_only", "signals_never_truncated"} <= {trigger.name for trigger in expected()}
+    assert all(trigger.body for trigger in expected())
+    assert found(checks.triggers) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("DROP TRIGGER signals_append_only ON {table}", TRIGGER, "signals_append_only is missing"),
+        (
+            "ALTER TABLE {table} DISABLE TRIGGER signals_append_only",
+            "ALTER TABLE {table} ENABLE TRIGGER signals_append_only",
+            "signals_append_only is disabled",
+        ),
+        (
+            "ALTER TABLE {table} ENABLE REPLICA TRIGGER signals_never_truncated",
+            "ALTER TABLE {table} ENABLE TRIGGER signals_never_truncated",
+            "signals_never_truncated is disabled",
+        ),
+        (
+            TRIGGER.replace("CREATE", "CREATE OR REPLACE").replace("UPDATE OR DELETE", "DELETE"),
+            TRIGGER.replace("CREATE", "CREATE OR REPLACE"),
+            "signals_append_only is another one",
+        ),
+    ],
+)
+def test_a_trigger_that_is_gone_or_sleeps(database, before, after, said):
+    with altered(before.format(table=TABLE), after.format(table=TABLE)):
+        finding = found(checks.triggers)["signals.E001"]
+    assert finding.obj == ("alpha",)
+    assert said in finding.msg
+    assert found(checks.triggers) == {}
+
+
+def test_a_trigger_whose_function_refuses_nothing(database):
+    with owner_cursor() as cursor:
+        cursor.execute("SELECT pg_get_functiondef('org_alpha.signals_refuse_change()'::regprocedure)")
+        [original] = cursor.fetchone()
+    harmless = (
+        "CREATE OR REPLACE FUNCTION org_alpha.signals_refuse_change() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RETURN NEW; END $$"
+    )
+    with in_tenant("alpha"):
+        bus.emit("forum.post.hidden", dedupe_key="key", actor=TESTER)
+    with altered(harmless, original):
+        assert "another one than the migrations make" in found(checks.triggers)["signals.E001"].msg
+    assert found(checks.triggers) == {}
+
+
+class TestRights:
+    """Roles with more and less power over signals."""
+
+    @pytest.fixture
+    def role(self, database):
+        """A role that may read everything; the session has it until the end of the test."""
+        grants = [
+            f"GRANT {what} {schema} TO doctors_patient"
+            for schema in ("public", "org_alpha", "org_beta")
+            for what in ("USAGE ON SCHEMA", "SELECT ON ALL TABLES IN SCHEMA")
+        ]
+        with altered(
+            "CREATE ROLE doctors_patient", "DROP OWNED BY doctors_patient; DROP ROLE doctors_patient"
+        ):
+            with owner_cursor() as cursor:
+                for grant in grants:
+                    cursor.execute(grant)
+            yield self._become
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ROLE")
+
+    @staticmethod
+    def _become():
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE doctors_patient")
+        return found(checks.rights)
+
+    def test_one_that_only_reads_and_inserts_is_fine(self, role):
+        assert role() == {}
+
+    @pytest.mark.parametrize("right", ["UPDATE", "DELETE", "TRUNCATE"])
+    def test_one_that_may_change_rows(self, role, right, monkeypatch):
+        with owner_cursor() as cursor:
+            cursor.execute(f"GRANT {right} ON {TABLE} TO doctors_patient")
+        with monkeypatch.context() as changed:
+            changed.setitem(connection.settings_dict, "EMBEDDED", None)
+            finding = role()["signals.W001"]
+        assert finding.obj == ("alpha",)
+        assert "doctors_patient may change or delete rows" in finding.msg
+
+    def test_one_that_owns_the_table(self, role):
+        with owner_cursor() as cursor:
+            cursor.execute("SELECT relowner::regrole::text FROM pg_class WHERE oid = %s::regclass", [TABLE])
+            [owner] = cursor.fetchone()
+        with altered(
+            f"ALTER TABLE {TABLE} OWNER TO doctors_patient",
+            f"RESET ROLE; ALTER TABLE {TABLE} OWNER TO {owner}",
+        ):
+            assert [finding.obj for finding in role().values()] == [("alpha",)]
+
+    def test_a_superuser(self, database):
+        with altered("CREATE ROLE doctors_boss SUPERUSER", "RESET ROLE; DROP ROLE doctors_boss"):
+            with connection.cursor() as cursor:
+                cursor.execute("SET ROLE doctors_boss")
+            [finding] = found(checks.rights).values()
+        assert "connects as doctors_boss, a superuser" in finding.msg
