@@ -12,8 +12,9 @@ class DirectivesConfig(AppConfig):
     def ready(self) -> None:
         """Find the handlers of all installed apps, and keep permissions and the sweep in step with them."""
         from directives import queue, registry, roles
+        from fleetprompt.apps import last_app
 
         registry.discover()
         post_migrate.connect(roles.create_permissions, sender=self)
-        post_migrate.connect(roles.create_groups, sender=roles.last_app())
+        post_migrate.connect(roles.create_groups, sender=last_app())
         post_migrate.connect(queue.schedule_sweep)

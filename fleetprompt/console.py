@@ -15,6 +15,8 @@ from rich.table import Table
 
 Row = dict[str, Any]
 
+INSUFFICIENT_PRIVILEGE = "42501"
+
 
 class OperatorCommand(BaseCommand):
     """A management command which answers bad input with one sentence and status 1.
@@ -38,7 +40,10 @@ class OperatorCommand(BaseCommand):
             what = "does not answer" if state[:2] in ("08", "57") else "gave up"
             raise CommandError(f"the database {what}: {str(error).strip()}") from error
         except ProgrammingError as error:
-            if getattr(error.__cause__, "sqlstate", "") != "42P01":  # undefined table
+            state = getattr(error.__cause__, "sqlstate", "")
+            if state == INSUFFICIENT_PRIVILEGE:
+                raise CommandError(lacks_right(error)) from error
+            if state != "42P01":  # undefined table
                 raise
             raise CommandError(
                 "the database lacks a table; bring it up to date with `manage.py migrate_schemas`"
@@ -98,6 +103,15 @@ class OperatorCommand(BaseCommand):
             for row in rows:
                 table.add_row(*(_cell(row[column]) for column in shown))
             console.print(table)
+
+
+def lacks_right(error: ProgrammingError) -> str:
+    """Return what to tell whose database role may not do what it tried."""
+    what = str(error).strip().splitlines()[0]
+    return (
+        f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs, "
+        "with the owner's login in DATABASE_OWNER_URL"
+    )
 
 
 def _sentences(error: ValidationError) -> list[str]:

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 from fasteners import InterProcessLock
 
+from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
@@ -21,11 +22,12 @@ def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
     if not lock.acquire(blocking=False):
         pytest.exit("Another run of the tests uses this checkout; wait for its end.", returncode=1)
     with django_db_blocker.unblock():
-        databases = setup_databases(verbosity=0, interactive=False)
+        with as_owner():
+            databases = setup_databases(verbosity=0, interactive=False)
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
-        connection.close()
-        teardown_databases(databases, verbosity=0)
+        with as_owner():
+            teardown_databases(databases, verbosity=0)
     lock.release()
 
 

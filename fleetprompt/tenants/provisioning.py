@@ -8,6 +8,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http.request import validate_host
 from django_tenants.utils import schema_exists
 
+from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 
@@ -30,6 +31,11 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
     """
     validate_slug(slug)
     ensure_shared_tables()
+    with as_owner():
+        return _create(slug, name, domain)
+
+
+def _create(slug: str, name: str, domain: str) -> Tenant:
     schema = f"{SCHEMA_PREFIX}{slug}"
     tenant = Tenant(slug=slug, name=name.strip(), schema_name=schema)
     address = Domain(domain=normalised_domain(domain), is_primary=True)
@@ -57,6 +63,11 @@ def delete_tenant(slug: str) -> None:
     Raises:
         ValidationError: there is no such tenant.
     """
+    with as_owner():
+        _delete(slug)
+
+
+def _delete(slug: str) -> None:
     # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
     if not Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED):
         raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
@@ -75,15 +86,16 @@ def ensure_shared_tables() -> None:
     """Make the public schema's tables when the database has none; never touch an existing set."""
     if MigrationRecorder(connection).has_table():
         return
-    with connection.cursor() as cursor:
-        # Held by the session: two first commands on an empty database must not both migrate it.
-        cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
-    try:
-        if Tenant._meta.db_table not in connection.introspection.table_names():
-            call_command("migrate_schemas", shared=True, verbosity=0)
-    finally:
-        # Migrating may have ended the session, and the lock with it; ending it here does no harm.
-        connection.close()
+    with as_owner():
+        with connection.cursor() as cursor:
+            # Held by the session: two first commands on an empty database must not both migrate it.
+            cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
+        try:
+            if Tenant._meta.db_table not in connection.introspection.table_names():
+                call_command("migrate_schemas", shared=True, verbosity=0)
+        finally:
+            # Migrating may have ended the session, and the lock with it; ending it here does no harm.
+            connection.close()
 
 
 def normalised_domain(domain: str) -> str:
