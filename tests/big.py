@@ -49,7 +49,6 @@ INSERT INTO signals_signal (
     id, name, dedupe_key, payload, metadata, occurred_at, recorded_at, actor_type, actor_id,
     actor_label, subject_type, subject_id, source, correlation_id, causation_id
 )
-from tests.support import owner_cursor
 SELECT
     ('51' || lpad(to_hex(n), 30, '0'))::uuid, signal, signal || ':big:' || n,
     jsonb_build_object('name', d.name, 'attempt', d.attempt), '{}', at, at, d.actor_type, d.actor_id,

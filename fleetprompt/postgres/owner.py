@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import connection as _django_connection
 
+from fleetprompt.errors import Refused
+
 connection: Any = _django_connection
 
 
@@ -20,6 +22,7 @@ def as_owner() -> Iterator[None]:
 
     Raises:
         RuntimeError: a transaction is open, which cannot go on under another role.
+        Refused: this process does not know the owner, and its own role cannot make schemas.
     """
     shared = connection.settings_dict
     if "APPLICATION" in shared:
@@ -27,6 +30,11 @@ def as_owner() -> Iterator[None]:
         return
     if connection.in_atomic_block:
         raise RuntimeError("as_owner() cannot be entered inside a transaction")
+    if not can_migrate():
+        raise Refused(
+            "DATABASE_OWNER_URL: expected the login of the database's owner, because the role "
+            f"{shared['USER']!r} cannot make schemas"
+        )
     connection.close()
     # Not changed in place: the dictionary is the one that every thread connects by.
     connection.settings_dict = login()

@@ -15,7 +15,7 @@ from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_s
 DEADLOCK = "40P01"
 
 
-def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
+def create_tenant(slug: str, *, name: str, domain: str, restored: bool = False) -> Tenant:
     """Create a tenant with its schema, tables and primary domain, in one transaction.
 
     A process killed half-way leaves nothing behind, because PostgreSQL rolls the schema back too.
@@ -25,17 +25,20 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
         slug: see `validate_slug`; the schema becomes `org_<slug>`.
         name: what people call the community, 1 to 200 characters.
         domain: the host name that serves it, without a port.
+        restored: take the schema that a backup has brought back, and bring it up to date, instead of
+            making an empty one.
 
     Raises:
         ValidationError: naming the field that is wrong or taken.
+        RuntimeError: a transaction is open; the owner's role needs one of its own.
     """
     validate_slug(slug)
     ensure_shared_tables()
     with as_owner():
-        return _create(slug, name, domain)
+        return _create(slug, name, domain, restored)
 
 
-def _create(slug: str, name: str, domain: str) -> Tenant:
+def _create(slug: str, name: str, domain: str, restored: bool) -> Tenant:
     schema = f"{SCHEMA_PREFIX}{slug}"
     tenant = Tenant(slug=slug, name=name.strip(), schema_name=schema)
     address = Domain(domain=normalised_domain(domain), is_primary=True)
@@ -43,13 +46,14 @@ def _create(slug: str, name: str, domain: str) -> Tenant:
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
-        _refuse_taken(tenant, address)
+        _refuse_taken(tenant, address, restored)
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
         address.tenant = tenant
         address.save()
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
+        if not restored:
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
         try:
             call_command("migrate_schemas", schema_name=schema, tenant=True, verbosity=0)
         finally:
@@ -112,13 +116,16 @@ def normalised_domain(domain: str) -> str:
     return domain
 
 
-def _refuse_taken(tenant: Tenant, address: Domain) -> None:
+def _refuse_taken(tenant: Tenant, address: Domain, restored: bool) -> None:
     if Tenant.objects.filter(slug=tenant.slug).exists():
         raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
     other = Domain.objects.select_related("tenant").filter(domain=address.domain).first()
     if other:
         raise ValidationError(f"domain: {address.domain!r} belongs to the tenant {other.tenant.slug!r}")
-    if schema_exists(tenant.schema_name):
+    exists = schema_exists(tenant.schema_name)
+    if restored and not exists:
+        raise ValidationError(f"slug: there is no schema {tenant.schema_name!r}; restore it first")
+    if exists and not restored:
         raise ValidationError(
             f"slug: the schema {tenant.schema_name!r} exists already, and no tenant owns it"
         )
