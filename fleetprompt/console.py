@@ -8,6 +8,7 @@ from typing import IO, Any, cast
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
+from django.db.migrations.exceptions import MigrationSchemaMissing
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -39,6 +40,10 @@ class OperatorCommand(BaseCommand):
             state = getattr(error.__cause__, "sqlstate", None) or "08000"
             what = "does not answer" if state[:2] in ("08", "57") else "gave up"
             raise CommandError(f"the database {what}: {str(error).strip()}") from error
+        except MigrationSchemaMissing as error:
+            raise CommandError(
+                f"the database's owner lacks a right: {str(error).splitlines()[0]}"
+            ) from error
         except ProgrammingError as error:
             state = getattr(error.__cause__, "sqlstate", "")
             if state == INSUFFICIENT_PRIVILEGE:

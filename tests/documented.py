@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 
 from fleetprompt.postgres import embedded, owner
 from tests.support import database_url
@@ -19,23 +19,11 @@ NAME = "documented"
 DOCS = Path(settings.BASE_DIR) / "docs"
 
 
-def server(database: str) -> dict[str, str]:
-    """Return the variables by which PostgreSQL's programs find the tests' server, as its superuser."""
-    wrapper: Any = type(connections["default"])({**owner.login(), "NAME": database}, "default")
-    params = wrapper.get_connection_params()
-    named = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
-    return {
-        **{variable: str(params[key]) for key, variable in named.items() if params.get(key)},
-        "PGDATABASE": database,
-    }
-
-
-def psql(statements: str) -> None:
-    """Run statements in psql, as the server's superuser."""
+def psql(server: str, statements: str) -> None:
+    """Run statements in psql, as the superuser whose address `server` is."""
     done = subprocess.run(
-        [embedded.programs() / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"],
+        [embedded.programs() / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", server],
         input=statements,
-        env=server("postgres"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -54,8 +42,9 @@ def statements() -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Database:
-    """The documented database, and the logins of its two roles."""
+    """The documented database, the logins of its two roles, and the address of the server's superuser."""
 
+    server: str
     application: dict[str, Any]
     owner: dict[str, Any]
 
@@ -77,10 +66,10 @@ class Database:
         """Return the address of the database for one of its roles."""
         return database_url({**connection.settings_dict, **self.application, **role})
 
-    def drop(self) -> None:
-        """Destroy the database; the roles stay."""
+    def make_anew(self) -> None:
+        """Destroy the database, and follow the documentation to an empty one for the same roles."""
         connection.close()
-        psql(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE);")
+        psql(self.server, f"DROP DATABASE {NAME} WITH (FORCE);" + statements()[1])
 
 
 @contextmanager
@@ -90,10 +79,11 @@ def documented_database() -> Iterator[Database]:
     leave = f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE);" + "".join(
         f"DROP ROLE IF EXISTS {NAME}_{role};" for role in ("app", "owner")
     )
-    psql(leave)
-    psql(roles + database)
+    server = database_url({**owner.login(), "NAME": "postgres"})
+    psql(server, leave + roles + database)
     passwords = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '(.*?)'", roles))
     made = Database(
+        server,
         {"NAME": NAME, "USER": f"{NAME}_app", "PASSWORD": passwords[f"{NAME}_app"]},
         {"USER": f"{NAME}_owner", "PASSWORD": passwords[f"{NAME}_owner"]},
     )
@@ -101,7 +91,7 @@ def documented_database() -> Iterator[Database]:
         yield made
     finally:
         connection.close()
-        psql(leave)
+        psql(server, leave)
 
 
 def attack(url: str, schema: str, statement: str) -> str | None:
