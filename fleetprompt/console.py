@@ -113,10 +113,7 @@ class OperatorCommand(BaseCommand):
 def lacks_right(error: ProgrammingError) -> str:
     """Return what to tell whose database role may not do what it tried."""
     what = str(error).strip().splitlines()[0]
-    return (
-        f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs, "
-        "with the owner's login in DATABASE_OWNER_URL"
-    )
+    return f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs"
 
 
 def _sentences(error: ValidationError) -> list[str]:

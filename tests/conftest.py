@@ -5,14 +5,12 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
 from fasteners import InterProcessLock
 
-from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
-from tests.support import TENANTS, Forum, empty_tenants, make_forum
+from tests.support import TENANTS, Forum, empty_tenants, make_databases, make_forum, remove_databases
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +20,10 @@ def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
     if not lock.acquire(blocking=False):
         pytest.exit("Another run of the tests uses this checkout; wait for its end.", returncode=1)
     with django_db_blocker.unblock():
-        with as_owner():
-            databases = setup_databases(verbosity=0, interactive=False)
+        databases = make_databases()
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
-        with as_owner():
-            teardown_databases(databases, verbosity=0)
+        remove_databases(databases)
     lock.release()
 
 

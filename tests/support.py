@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from django.conf import settings
 from django.db import connection, connections
 from django.db.models.functions import Now
@@ -32,6 +33,9 @@ from signals.types import Actor
 
 TENANTS = ("alpha", "beta")
 TESTER = Actor("system", "tester")
+needs_two_roles = pytest.mark.skipif(
+    "OWNER" not in settings.DATABASES["default"], reason="DATABASE_OWNER_URL names no owner"
+)
 FORUM_DATA = Path(
     os.environ.get("TEST_FORUM_DATA")
     or Path(settings.BASE_DIR).parent.joinpath("shared", "data", "youtube-spam")
@@ -252,18 +256,34 @@ def empty_tenants() -> None:
             cursor.execute(f"DELETE FROM public.{table}")
 
 
+def make_databases() -> Any:
+    """Make the test database, as the server's superuser; return what `remove_databases` needs."""
+    with _as_superuser():
+        return setup_databases(verbosity=0, interactive=False)
+
+
+def remove_databases(databases: Any) -> None:
+    """Remove the test database."""
+    connection.close()
+    with _as_superuser():
+        teardown_databases(databases, verbosity=0)
+
+
+def _as_superuser() -> Any:
+    # Without a second role there is nobody to become, and no database yet that could be asked.
+    return as_owner() if connection.settings_dict.get("OWNER") else nullcontext()
+
+
 @contextmanager
 def own_database() -> Iterator[None]:
     """Use an empty database for a block, as a run of the tests does; it is removed after it."""
-    with as_owner():
-        databases = setup_databases(verbosity=0, interactive=False)
+    databases = make_databases()
     try:
         yield
         # The server notices a moment later that a stopped process has gone.
         wait_until(lambda: other_sessions() == 0, "nobody else uses the database")
     finally:
-        with as_owner():
-            teardown_databases(databases, verbosity=0)
+        remove_databases(databases)
 
 
 def other_sessions() -> int:

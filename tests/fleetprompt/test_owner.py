@@ -8,11 +8,9 @@ from django.test.utils import CaptureQueriesContext
 from fleetprompt.postgres import grants
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import active_schema, in_tenant
-from tests.support import in_threads, owner_cursor
+from tests.support import in_threads, needs_two_roles, owner_cursor
 
-pytestmark = pytest.mark.skipif(
-    "OWNER" not in settings.DATABASES["default"], reason="DATABASE_OWNER_URL names no owner"
-)
+pytestmark = needs_two_roles
 APPLICATION = settings.DATABASES["default"]["USER"]
 OWNER = settings.DATABASES["default"].get("OWNER", {}).get("USER")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from directives import tasks
@@ -92,10 +93,12 @@ def follow(commands: str, folder, slug: str = "") -> None:
         ("manage.py", f"{sys.executable} {settings.BASE_DIR}/manage.py"),
     ):
         commands = commands.replace(documented, real)
+    # The programs of the server's own version: on another server, those on the path.
+    programs = f"{embedded.programs()}:" if connection.settings_dict.get("EMBEDDED") else ""
     done = subprocess.run(
         ["bash", "-euc", f"cd {folder}; {commands}"],  # noqa: S607
         cwd=settings.BASE_DIR,
-        env={**environment(), "PATH": f"{embedded.programs()}:{os.environ['PATH']}"},
+        env={**environment(), "PATH": programs + os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,7 +1,6 @@
 """The database's own guard: what the application's role is refused, and that it can do its work."""
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from directives.models import Directive
@@ -13,10 +12,16 @@ from signals import bus
 from signals.models import Signal
 from tests.attacks import ATTACKS, OTHERWISE, REFUSED
 from tests.documented import attack
-from tests.support import TESTER, ask, database_url, make_forum, manage, owner_cursor, qcluster, wait_until
-
-needs_two_roles = pytest.mark.skipif(
-    "OWNER" not in settings.DATABASES["default"], reason="DATABASE_OWNER_URL names no owner"
+from tests.support import (
+    TESTER,
+    ask,
+    database_url,
+    make_forum,
+    manage,
+    needs_two_roles,
+    owner_cursor,
+    qcluster,
+    wait_until,
 )
 
 
