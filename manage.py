@@ -10,7 +10,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetprompt.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
-    from django.db import OperationalError
+    from django.db import OperationalError, ProgrammingError
 
     try:
         execute_from_command_line(sys.argv)
@@ -19,6 +19,13 @@ def main() -> int:
         return 1
     except OperationalError as error:
         sys.stderr.write(f"Error: the database does not answer: {str(error).strip()}\n")
+        return 1
+    except ProgrammingError as error:
+        from fleetprompt.console import INSUFFICIENT_PRIVILEGE, lacks_right
+
+        if getattr(error.__cause__, "sqlstate", "") != INSUFFICIENT_PRIVILEGE:
+            raise
+        sys.stderr.write(f"Error: {lacks_right(error)}\n")
         return 1
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python would complain once more on its way out.

@@ -12,10 +12,11 @@ class DirectivesConfig(AppConfig):
     def ready(self) -> None:
         """Find the handlers of all apps, keep permissions and the sweep in step with them, give gauges."""
         from directives import checks, gauges, queue, registry, roles  # noqa: F401
+        from fleetprompt.apps import last_app
         from fleetprompt.telemetry import exposition
 
         registry.discover()
         exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
-        post_migrate.connect(roles.create_groups, sender=roles.last_app())
+        post_migrate.connect(roles.create_groups, sender=last_app())
         post_migrate.connect(queue.schedule_sweep)

@@ -22,11 +22,6 @@ AUDITOR = "Auditor"
 _MODERATING = ("request", "snooze")
 
 
-def last_app() -> AppConfig:
-    """Return the app whose `post_migrate` comes last: every permission exists by then."""
-    return [config for config in apps.get_app_configs() if config.models_module][-1]
-
-
 def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
     """Make the permissions that the migrated tenant lacks (on `post_migrate`).
 

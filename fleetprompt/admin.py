@@ -1,5 +1,6 @@
 """The operators' pages of tenants, domains and the queue, and the accounts on both sites."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from django import forms
@@ -7,6 +8,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
@@ -15,6 +17,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fleetprompt import accounts
 from fleetprompt.model_admin import ReadOnlyModelAdmin
+from fleetprompt.postgres import owner
 from fleetprompt.sites import operators_site, tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.tenants import provisioning
@@ -49,9 +52,10 @@ class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
             return
         data = self.cleaned_data
         try:
-            self.instance = provisioning.create_tenant(
-                data["slug"], name=data["name"], domain=data["domain"]
-            )
+            # On a connection of its own: the page's transaction is the application's role's.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                made = thread.submit(_create_tenant, data["slug"], data["name"], data["domain"])
+            self.instance = made.result()
         except ValidationError as error:
             _add_errors(self, error)
 
@@ -59,6 +63,13 @@ class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
         """Return the tenant, which is stored already."""
         self.save_m2m = lambda: None  # type: ignore[method-assign]
         return cast(Tenant, self.instance)
+
+
+def _create_tenant(slug: str, name: str, domain: str) -> Tenant:
+    try:
+        return provisioning.create_tenant(slug, name=name, domain=domain)
+    finally:
+        connection.close()
 
 
 def _add_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -115,6 +126,10 @@ class TenantAdmin(ModelAdmin):
             obj.save(update_fields=["name", "status"])
         else:
             _warn_unserved(request, obj.domains.get().domain)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may, and the web process knows a database role that can make schemas."""
+        return bool(super().has_add_permission(request)) and owner.can_migrate()
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False: `manage.py tenant delete` does that, after a question."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
 
@@ -13,10 +13,16 @@ class FleetPromptConfig(AppConfig):
     name = "fleetprompt"
 
     def ready(self) -> None:
-        """Have the cache's table made with the public schema's, and register the checks."""
+        """Have the cache's table made, and rights given when all is made; register the checks."""
         from fleetprompt import checks  # noqa: F401
 
         post_migrate.connect(_create_cache_table, dispatch_uid="fleetprompt.cache")
+        post_migrate.connect(_grant, sender=last_app(), dispatch_uid="fleetprompt.grants")
+
+
+def last_app() -> AppConfig:
+    """Return the app whose `post_migrate` comes last: every table and permission exists by then."""
+    return [config for config in apps.get_app_configs() if config.models_module][-1]
 
 
 def _create_cache_table(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
@@ -24,3 +30,10 @@ def _create_cache_table(sender: AppConfig, using: str = "default", **kwargs: Any
 
     if sender.label == "tenants" and is_public():
         call_command("createcachetable", database=using, verbosity=0)
+
+
+def _grant(sender: AppConfig, **kwargs: Any) -> None:
+    from fleetprompt.postgres import grants
+    from fleetprompt.tenants.context import active_schema
+
+    grants.grant(active_schema())

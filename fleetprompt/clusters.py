@@ -22,6 +22,8 @@ def start(output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own command, no input in it
         [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
         cwd=settings.BASE_DIR,
+        # Workers change rows only, so they do not know the owner's login.
+        env={**os.environ, "DATABASE_OWNER_URL": ""},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,

@@ -8,12 +8,15 @@ from typing import IO, Any, cast
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
+from django.db.migrations.exceptions import MigrationSchemaMissing
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 Row = dict[str, Any]
+
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 class OperatorCommand(BaseCommand):
@@ -37,8 +40,15 @@ class OperatorCommand(BaseCommand):
             state = getattr(error.__cause__, "sqlstate", None) or "08000"
             what = "does not answer" if state[:2] in ("08", "57") else "gave up"
             raise CommandError(f"the database {what}: {str(error).strip()}") from error
+        except MigrationSchemaMissing as error:
+            raise CommandError(
+                f"the database's owner lacks a right: {str(error).splitlines()[0]}"
+            ) from error
         except ProgrammingError as error:
-            if getattr(error.__cause__, "sqlstate", "") != "42P01":  # undefined table
+            state = getattr(error.__cause__, "sqlstate", "")
+            if state == INSUFFICIENT_PRIVILEGE:
+                raise CommandError(lacks_right(error)) from error
+            if state != "42P01":  # undefined table
                 raise
             raise CommandError(
                 "the database lacks a table; bring it up to date with `manage.py migrate_schemas`"
@@ -98,6 +108,12 @@ class OperatorCommand(BaseCommand):
             for row in rows:
                 table.add_row(*(_cell(row[column]) for column in shown))
             console.print(table)
+
+
+def lacks_right(error: ProgrammingError) -> str:
+    """Return what to tell whose database role may not do what it tried."""
+    what = str(error).strip().splitlines()[0]
+    return f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs"
 
 
 def _sentences(error: ValidationError) -> list[str]:

@@ -7,11 +7,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SECRET_KEY = "development-only-" + "0" * 40
+
+_LOGIN = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
 
 HostList = Annotated[list[str], NoDecode]
 
@@ -39,6 +41,11 @@ class Environment(BaseSettings):
         "",
         description="PostgreSQL to use, postgresql://user:password@host:port/name. "
         "Empty: the embedded one in var/postgres.",
+    )
+    database_owner_url: str = Field(
+        "",
+        description="DATABASE_URL's database with its owner's login, for what migrates; DATABASE_URL is "
+        "then a role that cannot change tables or signals. Empty: one role is everything.",
     )
     broker_url: str = Field(
         "",
@@ -79,7 +86,7 @@ class Environment(BaseSettings):
             return [host.strip().lower() for host in value.split(",") if host.strip()]
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def _is_postgresql(cls, value: str) -> str:
         if not value:
@@ -92,6 +99,20 @@ class Environment(BaseSettings):
             raise ValueError(
                 "expected postgresql://user:password@host:port/name, special characters quoted as in URLs"
             ) from None
+        return value
+
+    @field_validator("database_owner_url")
+    @classmethod
+    def _is_of_the_owner(cls, value: str, info: ValidationInfo) -> str:
+        if not value or "database_url" not in info.data:
+            return value
+        if not info.data["database_url"]:
+            raise ValueError("expected DATABASE_URL too; the embedded PostgreSQL has an owner already")
+        owner, application = (dj_database_url.parse(url) for url in (value, info.data["database_url"]))
+        if owner.get("NAME") != application.get("NAME"):
+            raise ValueError("expected the database that DATABASE_URL names")
+        if not owner.get("USER") or not application.get("USER") or owner["USER"] == application["USER"]:
+            raise ValueError("expected a user, and another one than DATABASE_URL's")
         return value
 
     @field_validator("broker_url")
@@ -140,14 +161,22 @@ class Environment(BaseSettings):
         return value
 
     def database(self) -> dict[str, Any]:
-        """Return Django's connection settings for `database_url`, or for the embedded server."""
+        """Return Django's connection settings for `database_url`, or for the embedded server.
+
+        `OWNER` holds what is different for the owner, where there is one.
+        """
         if not self.database_url:
             return {
                 "NAME": "fleetprompt",
-                "USER": "postgres",
+                "USER": "fleetprompt_app",
+                "OWNER": {"USER": "postgres"},
                 "EMBEDDED": BASE_DIR / "var/postgres",
             }
-        return dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
+        settings = dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
+        if self.database_owner_url:
+            owner: dict[str, Any] = dict(dj_database_url.parse(self.database_owner_url))
+            settings["OWNER"] = {name: owner[name] for name in _LOGIN if name in owner}
+        return settings
 
 
 def _is_loopback(host: str) -> bool:

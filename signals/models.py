@@ -22,11 +22,15 @@ class SignalQuerySet(models.QuerySet["Signal"]):
 
     update = _refuse
     bulk_update = _refuse
+    update_or_create = _refuse
     delete = _refuse
 
 
 class Signal(models.Model):
     """What did happen: name, payload, actor, subject, when it occurred and when it was recorded."""
+
+    append_only = True
+    """The application's database role gets no right to change or delete rows; see `postgres.grants`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=NAME_LENGTH)

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from tests.support import owner_cursor
+
 TABLES = ("directives_directive", "signals_signal")
 
 _DIRECTIVES = """
@@ -69,14 +71,13 @@ def fill(directives: int, signals: int) -> None:
     they do in production, and the planner knows the tables.
     """
     numbers = {"directives": directives, "signals": signals, "subjects": max(directives // 10, 1)}
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         # VACUUM trusts only rows whose commit is on the disk, and the tests do not wait for that.
         cursor.execute("SET synchronous_commit = on")
         cursor.execute(_DIRECTIVES, numbers)
         cursor.execute(_SIGNALS, numbers)
         for table in TABLES:
             cursor.execute(f"VACUUM (ANALYZE) {table}")
-        cursor.execute("RESET synchronous_commit")
 
 
 def seq_scans(queries: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from directives.models import Directive
 from forums import content
 from forums.models import Post
 from signals.models import Signal
 from tests.big import fill
-from tests.support import TESTER
+from tests.support import TESTER, owner_cursor
 
 DIRECTIVES = 200_000
 SIGNALS = 600_000
@@ -35,7 +33,7 @@ def make_tenant(directives: int = DIRECTIVES, signals: int = SIGNALS) -> UUID:
     """Fill the active tenant: all directives are about the posts of one thread; return the thread's id."""
     category = content.create_category("general", "General", actor=TESTER)
     thread = content.create_thread(category, "Everything happens here", actor=TESTER)
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(_POSTS, [thread.pk, max(directives // 10, 1)])
         cursor.execute("ANALYZE forums_post")
     fill(directives, signals)

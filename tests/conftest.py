@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
 from fasteners import InterProcessLock
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.browser.web import MISSING
-from tests.support import TENANTS, Forum, empty_tenants, make_forum
+from tests.support import TENANTS, Forum, empty_tenants, make_databases, make_forum, remove_databases
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -39,11 +38,10 @@ def django_db_setup(
     if not lock.acquire(blocking=False):
         pytest.exit("Another run of the tests uses this checkout; wait for its end.", returncode=1)
     with django_db_blocker.unblock():
-        databases = setup_databases(verbosity=0, interactive=False)
+        databases = make_databases()
         assert connection.settings_dict["NAME"].startswith("test_")
         yield
-        connection.close()
-        teardown_databases(databases, verbosity=0)
+        remove_databases(databases)
     lock.release()
 
 

@@ -7,15 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 from django.db.models.functions import Now
 from django.test.utils import setup_databases, teardown_databases
 
@@ -23,6 +24,7 @@ from directives import execution, requests, runner
 from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import Requested
+from fleetprompt.postgres.owner import as_owner, login
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from forums import content
 from forums.models import Category, Post, Thread
@@ -31,6 +33,9 @@ from signals.types import Actor
 
 TENANTS = ("alpha", "beta")
 TESTER = Actor("system", "tester")
+needs_two_roles = pytest.mark.skipif(
+    "OWNER" not in settings.DATABASES["default"], reason="DATABASE_OWNER_URL names no owner"
+)
 FORUM_DATA = Path(
     os.environ.get("TEST_FORUM_DATA")
     or Path(settings.BASE_DIR).parent.joinpath("shared", "data", "youtube-spam")
@@ -223,9 +228,19 @@ def worker_of(directive: Directive) -> int:
     return int(started.payload["worker"].rsplit(":", 1)[1])
 
 
-def owner_cursor() -> Any:
-    """Return a cursor of the database's owner, for tests that go past the guards."""
-    return connection.cursor()
+@contextmanager
+def owner_cursor() -> Iterator[Any]:
+    """Give a cursor of the database's owner in the active schema, for tests that go past the guards.
+
+    The tests' owner is a superuser. The connection is another one, which commits each statement.
+    """
+    owner: Any = type(connections["default"])(login(), "default")
+    owner.set_tenant(connection.tenant)
+    try:
+        with owner.cursor() as cursor:
+            yield cursor
+    finally:
+        owner.close()
 
 
 def empty_tenants() -> None:
@@ -241,20 +256,36 @@ def empty_tenants() -> None:
             cursor.execute(f'DELETE FROM "{schema}"."{table}"')
         for table in ("django_q_ormq", "django_q_task", *_OPERATORS):
             cursor.execute(f"DELETE FROM public.{table}")
-        cursor.execute("SET session_replication_role = DEFAULT")
+
+
+def make_databases() -> Any:
+    """Make the test database, as the server's superuser; return what `remove_databases` needs."""
+    with _as_superuser():
+        return setup_databases(verbosity=0, interactive=False)
+
+
+def remove_databases(databases: Any) -> None:
+    """Remove the test database."""
+    connection.close()
+    with _as_superuser():
+        teardown_databases(databases, verbosity=0)
+
+
+def _as_superuser() -> Any:
+    # Without a second role there is nobody to become, and no database yet that could be asked.
+    return as_owner() if connection.settings_dict.get("OWNER") else nullcontext()
 
 
 @contextmanager
 def own_database() -> Iterator[None]:
     """Use an empty database for a block, as a run of the tests does; it is removed after it."""
-    databases = setup_databases(verbosity=0, interactive=False)
+    databases = make_databases()
     try:
         yield
         # The server notices a moment later that a stopped process has gone.
         wait_until(lambda: other_sessions() == 0, "nobody else uses the database")
     finally:
-        connection.close()
-        teardown_databases(databases, verbosity=0)
+        remove_databases(databases)
 
 
 def somebody_waits() -> bool:
@@ -279,9 +310,14 @@ def other_sessions() -> int:
         return int(cursor.fetchone()[0])
 
 
-def database_url() -> str:
-    """Return the URL of the database that the tests use, for a process of its own."""
-    params = connection.get_connection_params()
+def database_url(settings: dict[str, Any] | None = None) -> str:
+    """Return the URL of the database that the tests use, for a process of its own.
+
+    Args:
+        settings: the login, as Django's connection settings; the application's by default.
+    """
+    other: Any = type(connections["default"])(settings or connection.settings_dict, "default")
+    params = other.get_connection_params()
     host = quote(params.get("host") or "", safe="")
     port = f":{params['port']}" if params.get("port") else ""
     login = quote(params.get("user") or "postgres", safe="")
@@ -296,6 +332,7 @@ def environment(**extra: str) -> dict[str, str]:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "DATABASE_URL": database_url(),
+        "DATABASE_OWNER_URL": database_url(login()) if connection.settings_dict.get("OWNER") else "",
         "PYTHONUNBUFFERED": "1",
         **extra,
     }

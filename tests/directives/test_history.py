@@ -21,7 +21,7 @@ from signals.types import Subject
 from tests.admin import client_of
 from tests.big import asked, seq_scans
 from tests.signals.test_admin import HOSTILE
-from tests.support import ABSENT, TESTER, ask, change, make_forum, run
+from tests.support import ABSENT, TESTER, ask, change, make_forum, owner_cursor, run
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def large(database):
         forum = make_forum(0)
         other = content.create_thread(forum.category, "Other", actor=TESTER)
         for statement in LARGE:
-            with connection.cursor() as cursor:
+            with owner_cursor() as cursor:
                 cursor.execute(statement, {"thread": forum.thread.pk, "other": other.pk})
     return forum.thread
 

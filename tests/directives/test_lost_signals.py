@@ -3,14 +3,24 @@
 from contextlib import contextmanager
 
 import pytest
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError
 
 from directives import journal, runner
 from directives.models import Directive
 from directives.outcomes import Kind
 from forums.models import Post
 from signals.models import Signal
-from tests.support import ask, ask_animal, crash, effects, make_due, messages, run, signal_names
+from tests.support import (
+    ask,
+    ask_animal,
+    crash,
+    effects,
+    make_due,
+    messages,
+    owner_cursor,
+    run,
+    signal_names,
+)
 
 REFUSE = """
 CREATE FUNCTION test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -24,19 +34,19 @@ END $$;
 
 @contextmanager
 def table_missing():
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("ALTER TABLE signals_signal RENAME TO signals_gone")
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE signals_gone RENAME TO signals_signal")
 
 
 @contextmanager
 def refusing(*names, state="P0001"):
     arguments = ", ".join(f"'{name}'" for name in names)
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(REFUSE.replace("{state}", state))
         cursor.execute(
             "CREATE TRIGGER test_refuse BEFORE INSERT ON signals_signal"
@@ -45,7 +55,7 @@ def refusing(*names, state="P0001"):
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("DROP TRIGGER test_refuse ON signals_signal")
             cursor.execute("DROP FUNCTION test_refuse")
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -18,7 +19,18 @@ from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Domain, Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.accounts import logged_in, make_user, within
-from tests.support import ask_animal, change, claim, lose_wake_ups, messages, qcluster, run, wait_until
+from tests.support import (
+    ask_animal,
+    change,
+    claim,
+    lose_wake_ups,
+    messages,
+    needs_two_roles,
+    owner_cursor,
+    qcluster,
+    run,
+    wait_until,
+)
 
 HOST = {"host": "localhost"}
 LATE = timedelta(minutes=3)
@@ -178,13 +190,14 @@ class TestAlarm:
         assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
 
     def test_suspended_and_broken_tenants(self, stuck):
-        with within(""), connection.cursor() as cursor:
+        with within(""):
             create_tenant("aaa", name="Aaa", domain="aaa.localhost")
             create_tenant("harbor", name="Harbor", domain="harbor.localhost")
             Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
-            cursor.execute(
-                "ALTER TABLE org_harbor.directives_directive DROP COLUMN lease_expires_at CASCADE"
-            )
+            with owner_cursor() as cursor:
+                cursor.execute(
+                    "ALTER TABLE org_harbor.directives_directive DROP COLUMN lease_expires_at CASCADE"
+                )
             Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
         try:
             assert stuck.get("/admin/", headers=HOST).context["stuck"] == []
@@ -208,7 +221,9 @@ def test_a_tenant_deleted_while_migrations_are_read_is_none(client):
 
     def delete_and_execute(execute, sql, *arguments):
         if "UNION ALL" in sql and Tenant.objects.filter(slug="harbor").exists():
-            delete_tenant("harbor")
+            # By somebody else: this connection is in the middle of a statement.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(_delete_harbor).result()
         return execute(sql, *arguments)
 
     with within(""), connection.execute_wrapper(delete_and_execute):
@@ -221,11 +236,12 @@ def test_a_tenant_deleted_while_migrations_are_read_is_none(client):
 
 
 def test_a_broken_and_a_half_migrated_tenant_break_nothing(client):
-    with within(""), connection.cursor() as cursor:
+    with within(""):
         create_tenant("harbor", name="<b>Harbor</b>", domain="harbor.localhost")
         Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
-        cursor.execute("DELETE FROM org_harbor.django_migrations WHERE app = 'directives'")
-        cursor.execute("DROP TABLE org_harbor.directives_directive CASCADE")
+        with owner_cursor() as cursor:
+            cursor.execute("DELETE FROM org_harbor.django_migrations WHERE app = 'directives'")
+            cursor.execute("DROP TABLE org_harbor.directives_directive CASCADE")
     page = _get(client)
     rows = {row["tenant"].slug: row for row in _rows(client)}
     assert rows["ghost"]["figures"] is None
@@ -329,6 +345,17 @@ class TestTenants:
             ask_animal("work")
         assert client.get("/", headers={"host": "harbor.localhost"}).status_code == 200
 
+    @needs_two_roles
+    def test_a_server_that_does_not_know_the_databases_owner_offers_to_add_none(self, client, monkeypatch):
+        with monkeypatch.context() as without:
+            without.delitem(connection.settings_dict, "OWNER")
+            page = client.get("/admin/tenants/tenant/", headers=HOST)
+            assert page.status_code == 200
+            assert "/admin/tenants/tenant/add/" not in page.content.decode()
+            assert client.get("/admin/tenants/tenant/add/", headers=HOST).status_code == 403
+        page = client.get("/admin/tenants/tenant/", headers=HOST).content.decode()
+        assert "/admin/tenants/tenant/add/" in page
+
     @pytest.mark.parametrize(
         ("fields", "field", "said"),
         [
@@ -403,6 +430,13 @@ def test_the_queue_is_read_only(client, model):
     with within(""):
         assert apps.get_model("django_q", "Failure").objects.count() == 1
         assert apps.get_model("django_q", "Schedule").objects.count() == 1
+
+
+def _delete_harbor():
+    try:
+        delete_tenant("harbor")
+    finally:
+        connection.close()
 
 
 def _get(client):

@@ -9,7 +9,7 @@ from directives.outcomes import Kind
 from fleetprompt.tenants.context import in_tenant, is_public
 from forums.models import Category, Post, Thread
 from signals.models import Signal
-from tests.support import TENANTS, ask, ask_animal, claim, make_forum, run, states
+from tests.support import TENANTS, ask, ask_animal, claim, make_forum, owner_cursor, run, states
 
 EVERYTHING = (Category, Thread, Post, Directive, Signal)
 
@@ -113,7 +113,7 @@ def test_a_worker_is_back_in_the_public_schema_whatever_a_handler_did(database, 
 def test_a_worker_is_back_in_the_public_schema_when_the_turn_itself_breaks(database):
     with in_tenant("alpha"):
         ask_animal("work")
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE directives_directive RENAME TO directives_gone")
     try:
         with pytest.raises(Exception, match="directives_directive"):
@@ -121,6 +121,6 @@ def test_a_worker_is_back_in_the_public_schema_when_the_turn_itself_breaks(datab
         assert is_public()
         assert tasks.work("beta") == 0
     finally:
-        with in_tenant("alpha"), connection.cursor() as cursor:
+        with in_tenant("alpha"), owner_cursor() as cursor:
             cursor.execute("ALTER TABLE directives_gone RENAME TO directives_directive")
     assert tasks.work("alpha") == 1

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from directives import runner, tasks
@@ -11,7 +10,7 @@ from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, is_public
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
-from tests.support import ask_animal, claim, crash, lose_wake_ups, messages, run, states
+from tests.support import ask_animal, claim, crash, lose_wake_ups, messages, owner_cursor, run, states
 
 
 def ask_roaming(count):
@@ -79,13 +78,13 @@ def test_what_waits_behind_a_full_batch_is_woken_when_it_is_done(alpha, settings
 
 def test_a_turn_that_breaks_leaves_a_wake_up_and_a_line_in_the_log(alpha, caplog):
     ask_animal("work")
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("ALTER TABLE directives_directive RENAME TO directives_gone")
     try:
         with pytest.raises(Exception, match="directives_directive"):
             tasks.work("alpha")
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE directives_gone RENAME TO directives_directive")
     assert messages() == 1
     assert [r.getMessage() for r in caplog.records if r.name == "directives.tasks"] == [
@@ -153,7 +152,7 @@ def test_the_sweep_leaves_suspended_tenants_alone(database):
 )
 def test_a_broken_tenant_does_not_keep_the_others_asleep(database, caplog, damage):
     create_tenant("aaa", name="Broken", domain="aaa.localhost")
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(damage)
     with in_tenant("alpha"):
         ask_animal("work")

@@ -17,7 +17,7 @@ from directives.roles import create_permissions
 from fleetprompt.sites import operators_site
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import PASSWORD, host_of, logged_in, make_user, within
-from tests.support import manage
+from tests.support import manage, owner_cursor
 
 MANAGER = ("view_user", "add_user", "change_user", "delete_user", "view_group", "add_group", "change_group")
 HIDE = "request_forum.post.hide"
@@ -349,11 +349,10 @@ def _content_types_looked_up_elsewhere():
 
 def _shift_content_types(by):
     """Give the active tenant's content types other ids, past the foreign keys."""
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("UPDATE django_content_type SET id = id + %s", [by])
         cursor.execute("UPDATE auth_permission SET content_type_id = content_type_id + %s", [by])
-        cursor.execute("SET session_replication_role = DEFAULT")
     ContentType.objects.clear_cache()
 
 

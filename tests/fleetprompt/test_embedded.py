@@ -1,12 +1,15 @@
 """The embedded PostgreSQL: real servers in fresh folders, joined and left by real processes."""
 
 import os
+import re
+import shlex
 import signal
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
+from django.conf import settings
 
 from fleetprompt.postgres import embedded
 from tests.support import database_url, wait_until
@@ -122,6 +125,42 @@ def test_a_path_too_long_for_a_socket_gets_its_socket_elsewhere(new_checkout):
     assert embedded.socket_directory(deep.data) != deep.data
 
 
+def test_the_folder_of_an_earlier_version_goes_on_after_its_next_migration(checkout):
+    _create(checkout, "quay")
+    with _superuser(checkout) as superuser:
+        # What there was before there were two roles.
+        superuser.execute("DROP OWNED BY fleetprompt_app")
+        superuser.execute("DROP ROLE fleetprompt_app")
+    refused = checkout.manage("tenant", "list")
+    assert refused.returncode == 1
+    assert "`manage.py migrate_schemas` gives it what it needs" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert checkout.manage("migrate_schemas", "--verbosity", "0").returncode == 0
+    assert "quay" in checkout.manage("tenant", "list").stdout
+
+
+def test_its_backup_comes_back_as_documented(checkout):
+    _create(checkout, "lagoon")
+    block = re.findall(r"```sh\n(.*?)```", (settings.BASE_DIR / "docs/backups.md").read_text(), re.S)[-1]
+    dump, drop, *restore = (shlex.split(line.removeprefix("manage.py ")) for line in block.splitlines())
+    for command in (dump, drop):
+        done = checkout.manage(*command)
+        assert done.returncode == 0, done.stderr
+    with _superuser(checkout, "postgres") as superuser:
+        assert not superuser.execute("SELECT 1 FROM pg_database WHERE datname = 'fleetprompt'").fetchone()
+    for command in restore:
+        done = checkout.manage(*command)
+        assert done.returncode == 0, done.stderr
+    assert "lagoon" in checkout.manage("tenant", "list").stdout
+
+
+def test_a_program_that_does_not_come_with_it_is_refused(checkout):
+    done = checkout.manage("embedded", "run", "pg_dumpling")
+    assert done.returncode == 1
+    assert "program: expected one of " in done.stderr
+    assert "pg_dump," in done.stderr
+
+
 @needs_root
 def test_it_works_as_a_normal_user(new_checkout):
     checkout = new_checkout(user="nobody")
@@ -189,6 +228,16 @@ def test_the_url_of_the_tests_leads_to_the_database_of_the_tests(database):
         row = connection.execute("SELECT current_database()").fetchone()
     assert row is not None
     assert row[0].startswith("test_")
+
+
+def _create(checkout, slug):
+    done = checkout.manage("tenant", "create", slug, "--name", slug, "--domain", f"{slug}.localhost")
+    assert done.returncode == 0, done.stderr
+
+
+def _superuser(checkout, database="fleetprompt"):
+    socket = embedded.socket_directory(checkout.data)
+    return psycopg.connect(host=str(socket), user="postgres", dbname=database, autocommit=True)
 
 
 def _pid(data):

@@ -1,5 +1,7 @@
 """What the process environment may say, asked of real `manage.py check` processes."""
 
+import re
+
 import pytest
 
 GOOD_KEY = "k" * 50
@@ -69,6 +71,27 @@ def test_the_environment_goes_before_the_env_file(new_checkout):
     (checkout.folder / ".env").write_text("LOG_LEVEL=loud\n")
     assert_refused(checkout.manage("check"), "LOG_LEVEL: ")
     assert checkout.manage("check", LOG_LEVEL="info").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected"),
+    [
+        ("mysql://localhost/forum", "starts with postgresql://"),
+        ("postgresql://boss:secret@localhost/other", "the database that DATABASE_URL names"),
+        ("postgresql://app:word@localhost/forum", "another one than DATABASE_URL's"),
+        ("postgresql://localhost/forum", "expected a user"),
+    ],
+)
+def test_the_owner_is_another_user_of_the_same_database(checkout, owner, expected):
+    url = "postgresql://app:word@localhost/forum"
+    done = checkout.manage("check", DATABASE_URL=url, DATABASE_OWNER_URL=owner)
+    assert_refused(done, "DATABASE_OWNER_URL: ", expected)
+    assert not {"word", "secret"} & set(re.findall(r"\w+", done.stderr))
+
+
+def test_the_embedded_server_has_an_owner_already(checkout):
+    done = checkout.manage("check", DATABASE_OWNER_URL="postgresql://boss@localhost/forum")
+    assert_refused(done, "DATABASE_OWNER_URL: ", "expected DATABASE_URL too")
 
 
 @pytest.mark.parametrize("command", [("check",), ("--help",), ("directive", "--help")])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fleetprompt.tenants.context import active_schema
 from fleetprompt.tenants.models import RESERVED_SLUGS, SLUG_LENGTH, Domain, Tenant, validate_slug
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
-from tests.support import environment, manage, wait_until
+from tests.support import environment, manage, owner_cursor, wait_until
 
 CREATE = ("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost")
 
@@ -89,7 +89,7 @@ def test_bad_input_is_refused_with_the_fields_name_and_changes_nothing(
 
 
 def test_a_schema_without_a_tenant_is_left_alone(database):
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("CREATE SCHEMA org_harbor")
     try:
         with pytest.raises(ValidationError, match="schema 'org_harbor' exists already"):
@@ -97,13 +97,13 @@ def test_a_schema_without_a_tenant_is_left_alone(database):
         assert schema_exists("org_harbor")
         assert not Tenant.objects.filter(slug="harbor").exists()
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("DROP SCHEMA org_harbor")
 
 
 def test_an_error_while_tables_are_made_leaves_nothing_behind(database):
     before = _traces()
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse_posts() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
             " IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands()"
@@ -117,7 +117,7 @@ def test_an_error_while_tables_are_made_leaves_nothing_behind(database):
         with pytest.raises(Exception, match="no posts here"):
             create_tenant("harbor", name="Harbor", domain="harbor.localhost")
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("DROP EVENT TRIGGER refuse_posts")
             cursor.execute("DROP FUNCTION refuse_posts")
     assert active_schema() == "public"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +12,7 @@ from fleetprompt.tenants.context import NoActiveTenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
 from signals.models import Signal
-from tests.support import TESTER
+from tests.support import TESTER, owner_cursor
 
 STORABLE = st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
 
@@ -83,7 +83,7 @@ def test_a_known_external_id_is_refused(forum):
 
 
 def test_record_and_signal_come_together_or_not_at_all(forum):
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(
             "ALTER TABLE signals_signal ADD CONSTRAINT mute CHECK (source <> 'forums') NOT VALID"
         )
@@ -91,7 +91,7 @@ def test_record_and_signal_come_together_or_not_at_all(forum):
         with pytest.raises(Exception, match="mute"):
             _post(forum, "Unheard")
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE signals_signal DROP CONSTRAINT mute")
     assert not Post.objects.filter(content="Unheard").exists()
 

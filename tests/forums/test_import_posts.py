@@ -19,7 +19,7 @@ from forums.importing import import_posts
 from forums.models import CONTENT_LENGTH, Category, Post, Thread
 from signals.models import Signal
 from signals.types import Actor
-from tests.support import environment, manage, somebody_waits, wait_until
+from tests.support import environment, manage, owner_cursor, somebody_waits, wait_until
 
 HEADER = "id,author,date,content\n"
 
@@ -245,14 +245,14 @@ def test_more_rows_than_a_batch_come_in_their_order(load):
 
 
 def test_a_batch_comes_in_with_its_thread_or_not_at_all(load):
-    with in_tenant("alpha"), connection.cursor() as cursor:
+    with in_tenant("alpha"), owner_cursor() as cursor:
         cursor.execute("ALTER TABLE forums_post ADD CONSTRAINT no_b CHECK (content <> 'b') NOT VALID")
     try:
         with pytest.raises(IntegrityError, match="no_b"):
             load(HEADER + "1,ann,,a\n2,ann,,b\n")
         _assert_empty()
     finally:
-        with in_tenant("alpha"), connection.cursor() as cursor:
+        with in_tenant("alpha"), owner_cursor() as cursor:
             cursor.execute("ALTER TABLE forums_post DROP CONSTRAINT no_b")
 
 

@@ -8,7 +8,7 @@ from fleetprompt.tenants.context import in_tenant
 from tests.admin import client_of
 from tests.big import TABLES, asked, seq_scans
 from tests.big_pages import DIRECTIVES, SIGNALS, make_tenant, pages
-from tests.support import empty_tenants
+from tests.support import empty_tenants, owner_cursor
 
 
 @pytest.mark.timeout(900)
@@ -40,6 +40,6 @@ def _problems(client, page):
 def _shrink():
     """Give the tables back small: those who come after look at plans too."""
     empty_tenants()
-    with in_tenant("alpha"), connection.cursor() as cursor:
+    with in_tenant("alpha"), owner_cursor() as cursor:
         for table in TABLES:
             cursor.execute(f"VACUUM (FULL, ANALYZE) {table}")

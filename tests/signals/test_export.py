@@ -21,7 +21,7 @@ from signals.models import Signal
 from signals.types import Actor, Subject
 from tests.admin import client_of
 from tests.signals.test_admin import LIST, emit
-from tests.support import TESTER
+from tests.support import TESTER, owner_cursor
 
 HOSTILE = [
     'quo"tes, commas',
@@ -163,7 +163,7 @@ def test_who_may_only_view_is_not_offered_it_and_refused(database, caplog):
 
 def fill(count):
     """Make many signals at a few times, as batches do, some 1 kB each."""
-    with in_tenant("alpha"), connection.cursor() as cursor:
+    with in_tenant("alpha"), owner_cursor() as cursor:
         cursor.execute(
             "INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, occurred_at, recorded_at,"
             " actor_type, actor_id, actor_label, subject_type, subject_id, source, correlation_id,"

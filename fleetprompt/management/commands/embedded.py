@@ -1,5 +1,7 @@
 """`manage.py embedded`: look after the embedded PostgreSQL."""
 
+import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from fleetprompt.postgres import embedded
 class Command(OperatorCommand):
     """The subcommands that start, stop and show the embedded server."""
 
-    help = "Start, stop or show the embedded PostgreSQL. It starts by itself when it is needed."
+    help = "Start, stop, show or use the embedded PostgreSQL. It starts by itself when it is needed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the subcommands."""
@@ -21,6 +23,10 @@ class Command(OperatorCommand):
         self.subcommand(parsers, "start", self.start, "Start the server, or join the running one.")
         self.subcommand(parsers, "stop", self.stop, "Stop the server; its data stays.")
         self.subcommand(parsers, "status", self.status, "Say where the server listens, if it runs.")
+        text = "Run one of PostgreSQL's programs, such as pg_dump or psql, on it as its superuser."
+        run = self.subcommand(parsers, "run", self.run_program, text)
+        run.add_argument("program")
+        run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own")
 
     def start(self, options: dict[str, Any]) -> None:
         """Start the server."""
@@ -36,6 +42,25 @@ class Command(OperatorCommand):
         """Print whether the server runs, and where it listens."""
         socket = embedded.running(self._folder())
         self.stdout.write(f"Running. Socket: {socket}" if socket else "Not running.")
+
+    def run_program(self, options: dict[str, Any]) -> None:
+        """Become the program, with the server and the database as what it connects to."""
+        folder, programs = self._folder(), embedded.programs()
+        known = sorted(path.name for path in programs.iterdir())
+        if options["program"] not in known:
+            raise CommandError(f"program: expected one of {', '.join(known)}; got {options['program']!r}")
+        try:
+            # Not the project's database, which the program may be about to replace.
+            socket = embedded.start(folder)
+        except embedded.EmbeddedServerError as error:
+            raise CommandError(str(error)) from error
+        login = {"PGHOST": str(socket), "PGPORT": "5432", "PGUSER": embedded.SUPERUSER}
+        database = {"PGDATABASE": connection.settings_dict["NAME"]}
+        os.execve(  # noqa: S606 - no shell, and the program is one of the wheel's
+            programs / options["program"],
+            [options["program"], *options["arguments"]],
+            {**os.environ, **login, **database},
+        )
 
     def _folder(self) -> Path:
         folder = connection.settings_dict.get("EMBEDDED")

@@ -28,6 +28,11 @@ class Command(OperatorCommand):
         create.add_argument("slug", help="short name, also in the schema org_<slug>")
         create.add_argument("--name", required=True, help="what people call the community")
         create.add_argument("--domain", required=True, help="host name that serves it")
+        create.add_argument(
+            "--restored",
+            action="store_true",
+            help="take the schema that pg_restore has brought back, instead of making an empty one",
+        )
         self._add_createsuperuser(parsers)
         add_format(self.subcommand(parsers, "list", self.list, "List the tenants."))
         delete = self.subcommand(
@@ -39,7 +44,9 @@ class Command(OperatorCommand):
     def create(self, options: dict[str, Any]) -> None:
         """Create the tenant."""
         domain = options["domain"]
-        tenant = provisioning.create_tenant(options["slug"], name=options["name"], domain=domain)
+        tenant = provisioning.create_tenant(
+            options["slug"], name=options["name"], domain=domain, restored=options["restored"]
+        )
         self.stdout.write(f"Created tenant {tenant.slug} (schema {tenant.schema_name}, {domain}).")
         if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
             self.stderr.write(f"Note: ALLOWED_HOSTS does not contain {domain}; it is not served yet.")

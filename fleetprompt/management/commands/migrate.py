@@ -1,0 +1,5 @@
+"""`manage.py migrate`: the same as `migrate_schemas`, under the name that Django's tools call."""
+
+from fleetprompt.management.commands.migrate_schemas import Command
+
+__all__ = ["Command"]

@@ -1,0 +1,184 @@
+"""The commands of docs/backups.md, followed after a real loss: what was due goes on, each effect once."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from directives import tasks
+from directives.models import Directive
+from fleetprompt.postgres import embedded, guard
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import Tenant
+from signals.models import Signal
+from tests.documented import DOCS
+from tests.support import (
+    ask_animal,
+    change,
+    crash,
+    effects,
+    ended,
+    environment,
+    lose_wake_ups,
+    manage,
+    qcluster,
+    run,
+    states,
+    wait_until,
+)
+
+CHECKS: list[tuple[str, ...]] = []
+"""Management commands that must pass on a restored database while a cluster runs."""
+DUMP, RESTORE, DUMP_ONE, _ONE, TAKE_OUT, _ = re.findall(
+    r"```sh\n(.*?)```", (DOCS / "backups.md").read_text(), re.S
+)
+DELETE, RESTORE_ONE, REGISTER = _ONE.strip().splitlines()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Directives of a tenant in every state, and what its signals said."""
+
+    slug: str
+    finished: Directive
+    failed: Directive
+    due: Directive
+    running: Directive
+    later: Directive
+    signals: list[tuple[object, ...]]
+
+    def states(self) -> list[str]:
+        """Return the statuses as they are stored."""
+        return states(self.finished, self.failed, self.due, self.running, self.later)
+
+    def effects(self) -> list[int]:
+        """Count the effects of each."""
+        every = (self.finished, self.failed, self.due, self.running, self.later)
+        return [effects(directive.payload["animal"]) for directive in every]
+
+
+def fill(slug: str) -> Work:
+    """Leave directives of every kind in a tenant, about animals that no other test knows."""
+    with in_tenant(slug):
+        names = [f"{kind} {uuid4().hex[:8]}" for kind in ("cat", "owl", "ant", "dog", "bat")]
+        finished, failed, due, running, later = (
+            ask_animal("refuse" if name.startswith("owl") else "work", animal=name) for name in names
+        )
+        run(finished)
+        run(failed)
+        crash(running)
+        change(later, scheduled_at=timezone.now() + timezone.timedelta(days=1))
+        return Work(slug, finished, failed, due, running, later, said())
+
+
+def said() -> list[tuple[object, ...]]:
+    """Return what the active tenant's signals say, in their order."""
+    return list(Signal.objects.values_list("id", "name", "dedupe_key", "recorded_at", "payload"))
+
+
+def follow(commands: str, folder, slug: str = "") -> None:
+    """Run documented commands in a shell, about this tenant in place of the documented one."""
+    for documented, real in (
+        ("Harbor Club", slug.title()),
+        ("org_harbor", f"org_{slug}"),
+        ("tenant create harbor", f"tenant create {slug}"),
+        ("tenant delete harbor", f"tenant delete {slug}"),
+        ("harbor.localhost", f"{slug}.localhost"),
+        ("manage.py", f"{sys.executable} {settings.BASE_DIR}/manage.py"),
+    ):
+        commands = commands.replace(documented, real)
+    # The programs of the server's own version: on another server, those on the path.
+    programs = f"{embedded.programs()}:" if connection.settings_dict.get("EMBEDDED") else ""
+    done = subprocess.run(
+        ["bash", "-euc", f"cd {folder}; {commands}"],  # noqa: S607
+        cwd=settings.BASE_DIR,
+        env={**environment(), "PATH": programs + os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def assert_restored(*works: Work) -> None:
+    """Check that the tenants are as they were, and that the database guards them."""
+    for work in works:
+        with in_tenant(work.slug):
+            assert said() == work.signals
+            assert work.states() == ["succeeded", "failed", "requested", "running", "requested"]
+    assert guard.weaknesses() == []
+
+
+def assert_goes_on(log, *works: Work) -> None:
+    """Check that a cluster finishes what was due and takes over what was running, each effect once."""
+
+    def done() -> bool:
+        # As the schedule does every minute.
+        tasks.sweep()
+        return all(_ended(work) for work in works)
+
+    with qcluster(log, DATABASE_OWNER_URL=""):
+        wait_until(done, "what was due has been done")
+        for check in CHECKS:
+            checked = manage(*check)
+            assert checked.returncode == 0, checked.stdout + checked.stderr
+    for work in works:
+        with in_tenant(work.slug):
+            assert work.states() == ["succeeded", "failed", "succeeded", "succeeded", "requested"]
+            assert work.effects() == [1, 0, 1, 1, 0]
+            assert said()[: len(work.signals)] == work.signals
+            work.running.refresh_from_db()
+            assert work.running.attempt == 2
+
+
+def _ended(work: Work) -> bool:
+    with in_tenant(work.slug):
+        return ended([work.due, work.running])
+
+
+def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, tmp_path):
+    works = [fill("north"), fill("south")]
+    follow(DUMP, tmp_path)
+    documented.make_anew()
+    follow(RESTORE, tmp_path)
+    assert set(Tenant.objects.values_list("slug", "domains__domain")) == {
+        ("north", "north.localhost"),
+        ("south", "south.localhost"),
+    }
+    assert_restored(*works)
+    follow(DELETE, tmp_path, "north")
+    follow(TAKE_OUT, tmp_path, "north")
+    follow(REGISTER, tmp_path, "north")
+    assert_restored(*works)
+    assert_goes_on(tmp_path / "log", *works)
+
+
+def test_one_tenant_comes_back_beside_the_others_and_goes_on(documented, tmp_path):
+    work, other = fill("north"), fill("south")
+    follow(DUMP_ONE, tmp_path, "north")
+    assert "north.localhost" in (tmp_path / "tenants.json").read_text()
+    with in_tenant("north"):
+        run(ask_animal("work", animal="too late"))
+    follow(DELETE, tmp_path, "north")
+    lose_wake_ups()
+    follow(RESTORE_ONE, tmp_path, "north")
+    assert tasks.work("north") == 0, "nobody touches it before it is registered"
+    follow(REGISTER, tmp_path, "north")
+    assert_restored(work, other)
+    assert_goes_on(tmp_path / "log", work, other)
+
+
+def test_what_has_no_schema_is_not_restored(documented):
+    done = manage(
+        *("tenant", "create", "ghost", "--restored", "--name", "Ghost", "--domain", "ghost.localhost")
+    )
+    assert done.returncode == 1
+    assert "slug: there is no schema 'org_ghost'; restore it first" in done.stderr
+    assert not Tenant.objects.filter(slug="ghost").exists()

@@ -1,0 +1,131 @@
+"""The database's own guard: what the application's role is refused, and that it can do its work."""
+
+import pytest
+from django.db import connection
+
+from directives.models import Directive
+from fleetprompt.postgres import guard, owner
+from fleetprompt.postgres.owner import as_owner
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import Tenant
+from signals import bus
+from signals.models import Signal
+from tests.attacks import ATTACKS, OTHERWISE, REFUSED
+from tests.documented import attack
+from tests.support import (
+    TESTER,
+    ask,
+    database_url,
+    make_forum,
+    manage,
+    needs_two_roles,
+    owner_cursor,
+    qcluster,
+    wait_until,
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "tenant"),
+    [pytest.param("database", "alpha", marks=needs_two_roles), ("documented", "north")],
+    ids=["the default", "as documented"],
+)
+def test_whatever_sql_the_application_runs_signals_stay(request, where, tenant):
+    request.getfixturevalue(where)
+    with in_tenant(tenant):
+        bus.emit("forum.post.hidden", {"x": 1}, dedupe_key="attacked", actor=TESTER)
+    names = {
+        "owner": owner.login()["USER"],
+        "database": connection.settings_dict["NAME"],
+        "schema": f"org_{tenant}",
+    }
+    before = _guarded(tenant)
+    got_through = {}
+    for statement in (text.format(**names) for text in ATTACKS):
+        state = attack(database_url(), f"org_{tenant}", statement)
+        if state not in {REFUSED, *OTHERWISE.get(statement, ())}:
+            got_through[statement] = state
+    assert got_through == {}
+    assert _guarded(tenant) == before
+    assert guard.weaknesses() == []
+
+
+def test_what_the_owner_could_do_is_told(documented):
+    with as_owner():
+        told = "\n".join(guard.weaknesses())
+    assert f"{documented.owner['USER']} may create schemas" in told
+    assert "owns, or may become the owner of, 2 append-only tables such as org_north.signals_signal" in told
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        ("GRANT UPDATE ON org_north.signals_signal TO {role}", "may change or hang triggers on 1 "),
+        ("GRANT UPDATE (name) ON org_north.signals_signal TO {role}", "may change or hang triggers on 1 "),
+        ("GRANT TRUNCATE ON org_north.signals_signal TO PUBLIC", "may change or hang triggers on 1 "),
+        ("GRANT CREATE ON SCHEMA org_north TO {role}", "may create in the schemas of 1 "),
+        ("GRANT TEMPORARY ON DATABASE {database} TO PUBLIC", "may create temporary tables"),
+    ],
+)
+def test_a_right_too_many_is_told_and_taken_back_by_the_next_migration(documented, right, told):
+    names = {"role": documented.application["USER"], "database": documented.application["NAME"]}
+    with owner_cursor() as cursor:
+        cursor.execute(right.format(**names))
+    [text] = guard.weaknesses()
+    assert told in text
+    assert not guard.guarded()
+    done = manage("migrate_schemas", "--verbosity", "0")
+    assert done.returncode == 0, done.stderr
+    assert guard.guarded()
+
+
+def test_the_application_does_its_work_and_sees_who_else_is_connected(documented, tmp_path):
+    with in_tenant("north"):
+        forum = make_forum()
+        payload = {"thread_id": str(forum.thread.pk)}
+        directive = ask("forum.thread.lock", payload).directive
+        with qcluster(tmp_path / "log", DATABASE_OWNER_URL=""):
+            wait_until(lambda: Directive.objects.get(pk=directive.pk).status == "succeeded", "it is locked")
+        names = Signal.objects.filter(subject_id=str(forum.thread.pk)).values_list("name", flat=True)
+        assert list(names)[-3:] == ["directive.started", "forum.thread.locked", "directive.succeeded"]
+    with owner_cursor(), connection.cursor() as cursor:
+        cursor.execute("SELECT usename, query FROM pg_stat_activity WHERE datname = current_database()")
+        seen = dict(cursor.fetchall())
+    assert "insufficient privilege" not in seen[documented.owner["USER"]]
+
+
+def test_without_the_owners_login_what_migrates_is_refused_in_one_sentence(documented):
+    for command in (
+        ("tenant", "create", "west", "--name", "West", "--domain", "west.localhost"),
+        ("tenant", "delete", "north", "--yes"),
+        ("migrate_schemas",),
+    ):
+        done = manage(*command, DATABASE_OWNER_URL="")
+        assert done.returncode == 1
+        assert "DATABASE_OWNER_URL: expected the login of the database's owner" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert set(Tenant.objects.values_list("slug", "status")) == {("north", "active"), ("south", "active")}
+
+
+def test_a_role_without_its_rights_is_told_how_to_get_them(documented):
+    with owner_cursor() as cursor:
+        cursor.execute(f"REVOKE ALL ON public.tenants_tenant FROM {documented.application['USER']}")
+    done = manage("tenant", "list")
+    assert done.returncode == 1
+    assert "permission denied for table tenants_tenant; `manage.py migrate_schemas` gives" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert manage("migrate_schemas", "--verbosity", "0").returncode == 0
+    assert manage("tenant", "list").returncode == 0
+
+
+def _guarded(tenant: str) -> list[object]:
+    with owner_cursor() as cursor:
+        cursor.execute(
+            f"SELECT name, payload::text FROM org_{tenant}.signals_signal WHERE dedupe_key = 'attacked'"
+        )
+        rows: list[object] = cursor.fetchall()
+        cursor.execute(
+            "SELECT tgname, tgenabled, pg_get_functiondef(tgfoid) FROM pg_trigger"
+            f" WHERE tgrelid = 'org_{tenant}.signals_signal'::regclass ORDER BY 1"
+        )
+        return rows + cursor.fetchall()
