@@ -66,6 +66,23 @@ def test_a_trigger_whose_function_refuses_nothing(database):
     assert found(checks.triggers) == {}
 
 
+def login():
+    """Return the role that the application connects as."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT session_user")
+        return cursor.fetchone()[0]
+
+
+def found_as(role):
+    """Return the findings about rights of a session with another role."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET ROLE {role}")
+        try:
+            return found(checks.rights)
+        finally:
+            cursor.execute("RESET ROLE")
+
+
 class TestRights:
     """Roles with more and less power over signals."""
 
@@ -78,20 +95,13 @@ class TestRights:
             for what in ("USAGE ON SCHEMA", "SELECT ON ALL TABLES IN SCHEMA")
         ]
         with altered(
-            "CREATE ROLE doctors_patient", "DROP OWNED BY doctors_patient; DROP ROLE doctors_patient"
+            f"CREATE ROLE doctors_patient; GRANT doctors_patient TO {login()}",
+            "DROP OWNED BY doctors_patient; DROP ROLE doctors_patient",
         ):
             with owner_cursor() as cursor:
                 for grant in grants:
                     cursor.execute(grant)
-            yield self._become
-            with connection.cursor() as cursor:
-                cursor.execute("RESET ROLE")
-
-    @staticmethod
-    def _become():
-        with connection.cursor() as cursor:
-            cursor.execute("SET ROLE doctors_patient")
-        return found(checks.rights)
+            yield lambda: found_as("doctors_patient")
 
     def test_one_that_only_reads_and_inserts_is_fine(self, role):
         assert role() == {}
@@ -112,13 +122,13 @@ class TestRights:
             [owner] = cursor.fetchone()
         with altered(
             f"ALTER TABLE {TABLE} OWNER TO doctors_patient",
-            f"RESET ROLE; ALTER TABLE {TABLE} OWNER TO {owner}",
+            f"ALTER TABLE {TABLE} OWNER TO {owner}",
         ):
             assert [finding.obj for finding in role().values()] == [("alpha",)]
 
     def test_a_superuser(self, database):
-        with altered("CREATE ROLE doctors_boss SUPERUSER", "RESET ROLE; DROP ROLE doctors_boss"):
-            with connection.cursor() as cursor:
-                cursor.execute("SET ROLE doctors_boss")
-            [finding] = found(checks.rights).values()
+        with altered(
+            f"CREATE ROLE doctors_boss SUPERUSER; GRANT doctors_boss TO {login()}", "DROP ROLE doctors_boss"
+        ):
+            [finding] = found_as("doctors_boss").values()
         assert "connects as doctors_boss, a superuser" in finding.msg
