@@ -16,4 +16,4 @@ class DirectivesConfig(AppConfig):
         registry.discover()
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=roles.last_app())
-        post_migrate.connect(queue.schedule_sweep)
+        post_migrate.connect(queue.schedule)

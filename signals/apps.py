@@ -1,9 +1,26 @@
 """The signals app: what did happen in a tenant, for good."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db import transaction
+from django.db.models.signals import post_delete
 
 
 class SignalsConfig(AppConfig):
     """Django's view of the app; it lives in every tenant's schema."""
 
     name = "signals"
+
+    def ready(self) -> None:
+        """Put the checkpoints of tenants aside that are deleted."""
+        from fleetprompt.tenants.models import Tenant
+
+        post_delete.connect(_put_checkpoints_aside, sender=Tenant)
+
+
+def _put_checkpoints_aside(instance: Any, **_kwargs: Any) -> None:
+    from signals.audit import checkpoints
+
+    file = checkpoints.path(instance)
+    transaction.on_commit(lambda: checkpoints.put_aside([file], "deleted"), robust=True)
