@@ -65,9 +65,9 @@ def reload(text: str | bytes) -> Any:
     """Read what `dumps` wrote, so that writing it again gives the same bytes.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or an object has a key twice, which readers take differently.
     """
-    return json.loads(text, parse_int=_integer)
+    return json.loads(text, parse_int=_integer, object_pairs_hook=_once)
 
 
 def _number(digits: str, floats: list[float]) -> Any:
@@ -84,6 +84,13 @@ def _integer(digits: str) -> int | float:
     if len(digits) <= 16 and abs(int(digits)) <= _SAFE:
         return int(digits)
     return float(digits)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
 
 
 def _escaped(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -25,6 +25,11 @@ _ENTRIES = f"""
     FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
     WHERE e.seal = %s AND e.index >= %s ORDER BY e.index LIMIT %s
 """  # noqa: S608 the module's own columns
+_AT = """
+    SELECT e.signal_id::text, s.name
+    FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
+    WHERE e.seal = %s AND e.index = %s
+"""
 _BETWEEN = f"""
     SELECT s.id::text {LOOSE}
         AND (s.recorded_at, s.id) > (%s, %s) AND (s.recorded_at, s.id) < (%s, %s) LIMIT 2
@@ -77,19 +82,19 @@ class Walk:
         if row[events.ID] is None:
             self._find("removed", f"signal {pk} was removed", row)
             return
-        self._order.append((row[events.RECORDED], row[events.ID], index, row[events.NAME]))
         self._computed.append(events.leaf(row, self._tenant.slug))
-        if index >= self._seal.size:
-            self._find("inserted", f"{_named(row)} was inserted, with an entry of its own", row)
-        elif self._computed[-1] != bytes(leaf):
+        if self._computed[-1] != bytes(leaf):
             self._find("changed", f"{_named(row)} was changed", row)
-        elif is_early:
+            return
+        self._order.append((row[events.RECORDED], row[events.ID], index, row[events.NAME]))
+        if is_early:
             text = f"{_named(row)} was inserted with a time up to which an earlier seal is complete"
             self._find("inserted", text, row)
 
     def end(self) -> list[Finding]:
         """Return what does not fit, in the order of places."""
         self._check_gap(self._seal.size)
+        self._check_extra()
         if self._fits(self._computed):
             self._found = [_entry_only(finding) for finding in self._found]
         self._check_order()
@@ -120,8 +125,23 @@ class Walk:
             self._found.append(Finding("entries", text, pk, None, self._seal.number, first))
         else:
             after = f" after signal {self._order[-1][1]}" if self._order else ""
+            if index == self._seal.size:
+                after += ", or before if the others were renumbered,"
             text = f"what stood at {places} of seal {self._seal.number}{after} was removed with its entry"
             self._found.append(Finding("removed", text, seal=self._seal.number, index=first))
+
+    def _check_extra(self) -> None:
+        """Tell which of the entries are too many: the one without which the root fits, or else the last."""
+        extra = len(self._stored) - self._seal.size
+        if extra <= 0:
+            return
+        first = merkle.odd_one_out(self._stored, bytes.fromhex(self._seal.root)) if extra == 1 else None
+        at = self._seal.size if first is None else first
+        number = self._seal.number
+        pk, name = _signal_at(number, at)
+        text = f"signal {pk} ({name}) was inserted, with an entry of its own; in seal {number}, place {at}"
+        self._found = [finding for finding in self._found if finding.index != at]
+        self._found.append(Finding("inserted", text, pk, name, number, at))
 
     def _without_entry(self, following: Sequence[Any] | None) -> str | None:
         """Return the one signal without an entry that stands between its neighbours, if it is the one."""
@@ -138,9 +158,10 @@ class Walk:
         if not all(time.endswith("Z") for time, *_ in self._order):
             return  # Texts of times beyond the calendar do not sort.
         known = {finding.index for finding in self._found}
-        for entry, other in zip(self._order, sorted(self._order), strict=True):
+        order = [entry for entry in self._order if entry[2] not in known]
+        for entry, other in zip(order, sorted(order), strict=True):
             _, pk, index, name = entry
-            if entry != other and index not in known:
+            if entry != other:
                 text = (
                     f"signal {pk} ({name}) was reordered, {other[1]} belongs there; "
                     f"known by seal {self._seal.number}, place {index}"
@@ -150,6 +171,12 @@ class Walk:
 
 def _named(row: Sequence[Any]) -> str:
     return f"signal {row[events.ID]} ({row[events.NAME]})"
+
+
+def _signal_at(seal: int, index: int) -> tuple[str | None, str | None]:
+    with connection.cursor() as cursor:
+        cursor.execute(_AT, [seal, index])
+        return cursor.fetchone() or (None, None)
 
 
 def _entry_only(finding: Finding) -> Finding:

@@ -58,8 +58,7 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
         for finding in loss.findings[:20]:
             command.stderr.write(finding.text)
         if loss.files and not options["yes"]:
-            question = f"Accept that {len(loss.findings)} seals or files are lost? Type the slug: "
-            command.confirm(question, tenant.slug, "Not acknowledged")
+            command.confirm("Accept this loss? Type the slug: ", tenant.slug, "Not acknowledged")
         aside = _written(
             lambda: acknowledging.acknowledge(options["reason"], actor=parse.actor(options["actor"]))
         )
