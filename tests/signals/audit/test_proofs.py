@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from signals.audit import exports, keys, proofs, sealing
 from signals.audit.models import Seal, SealEntry
 from signals.models import Signal
 from tests.signals.audit.attacks import emit, make_log, unguarded
-from tests.support import empty_tenants, environment
+from tests.support import empty_tenants
 
 SIZES = range(1, 8)
 
@@ -125,33 +126,38 @@ def test_a_key_that_stands_twice_is_refused(evidence):
 
 
 def test_checking_needs_no_database(evidence, tmp_path):
-    proof, export, key = tmp_path / "proof.json", tmp_path / "export.jsonl", tmp_path / "key"
+    proof = tmp_path / "proof.json"
     proof.write_bytes(evidence[0][3])
-    export.write_bytes(b"".join(evidence[1]))
     [public] = own_keys().values()
-    key.write_text(str(public))
-
-    def check(*arguments):
-        return subprocess.run(
-            [sys.executable, "manage.py", "audit", *arguments],
-            cwd=settings.BASE_DIR,
-            env=environment(DATABASE_URL="postgresql://nobody@127.0.0.1:1/nowhere", AUDIT_KEY=""),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    done = check("check-proof", str(proof), "--public-key", str(public))
+    done = subprocess.run(
+        [sys.executable, "manage.py", "audit", "check-proof", str(proof), "--public-key", str(public)],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "The proof holds: forum.post.hidden" in done.stdout
-    done = check("check-export", str(export), "--public-key", str(key), "--format", "json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["signals"] == sum(SIZES)
+
+
+def test_a_file_is_checked_with_a_key_from_a_file(evidence, tmp_path, capsys):
+    # No fixture opens the database for this test, so whoever asked it would fail.
+    export, key = tmp_path / "export.jsonl", tmp_path / "key"
+    export.write_bytes(b"".join(evidence[1]))
+    [public] = own_keys().values()
+    key.write_text(f"{public}\n")
+    arguments = ["audit", "check-export", str(export), "--public-key", str(key)]
+    call_command(*arguments, "--format", "json")
+    assert json.loads(capsys.readouterr().out)["signals"] == sum(SIZES)
     export.write_bytes(b"".join(evidence[1][:-1]))
-    done = check("check-export", str(export), "--public-key", str(key))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "CommandError: the export is cut off: it has no signed end\n"
+    with pytest.raises(CommandError, match="the export is cut off: it has no signed end"):
+        call_command(*arguments)
+    with pytest.raises(CommandError, match="--public-key: expected Ed25519 public keys"):
+        call_command("audit", "check-export", str(export), "--public-key", "abc")
+    with pytest.raises(CommandError, match=r"FILE: .*: No such file"):
+        call_command("audit", "check-proof", str(tmp_path / "no"), "--public-key", str(public))
 
 
 def test_an_export_is_written_whole_or_not_at_all(alpha, tmp_path, capsysbinary):

@@ -121,8 +121,8 @@ FORGED = {
     "the record's hash, too": "UPDATE signals_pruning SET last_seal = 3, last_hash = '0'",
     "the record's time": "UPDATE signals_pruning SET before = before + interval '1 day'",
     "the record removed": "DELETE FROM signals_pruning",
-    "a second record": "INSERT INTO signals_pruning SELECT 2, previous, key, signature, 3, last_hash, signals,"
-    " before, pruned_at, transaction FROM signals_pruning",
+    "a second record": "INSERT INTO signals_pruning SELECT 2, previous, key, signature, 3, last_hash,"
+    " signals, before, pruned_at, transaction FROM signals_pruning",
 }
 
 

@@ -3,10 +3,12 @@
 import io
 import json
 import threading
+from itertools import count
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
@@ -95,6 +97,77 @@ def test_a_signal_that_commits_late_is_in_the_next_seal_and_no_alarm(alpha):
     assert sealing.seal().signals == 1
     assert Seal.objects.get(number=2).horizon > late_one.recorded_at
     assert intact()
+
+
+def test_a_transaction_may_begin_and_end_between_any_statements_of_a_sealer(alpha):
+    """Begin and emit after one statement, commit after another one or after the seal; for all pairs.
+
+    The statements are those up to the one that reads the signals, and the next.
+    """
+    statements: list[str] = []
+    emit(1)
+    with connection.execute_wrapper(_after_each(lambda number, sql: statements.append(sql))):
+        sealing.seal()
+    [reading] = [number for number, sql in enumerate(statements) if "FROM signals_signal" in sql]
+    assert reading > 5
+    for begin in range(reading + 1):
+        for end in range(begin, reading + 3):
+            _seal_around(begin, end)
+            assert sealing.seal().signals <= 1
+    assert intact()
+    assert len(sealed()) == Signal.objects.count() == len(set(sealed()))
+
+
+def _seal_around(begin: int, end: int) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def emitter():
+        with transaction.atomic():
+            bus.emit("a.b", dedupe_key=f"{begin} {end}", actor=TESTER)
+            begun.set()
+            assert go_on.wait(20)
+
+    thread = threading.Thread(target=lambda: in_threads(emitter))
+
+    def happen(number: int, sql: str) -> None:
+        if number == begin:
+            thread.start()
+            assert begun.wait(20)
+        if number == end:
+            go_on.set()
+            thread.join()
+
+    bus.emit("a.b", dedupe_key=f"other {begin} {end}", actor=TESTER)
+    with connection.execute_wrapper(_after_each(happen)):
+        sealing.seal()
+    # What is not committed yet is no alarm either.
+    assert intact(), (begin, end)
+    go_on.set()
+    thread.join()
+
+
+def _after_each(function):
+    """Return a wrapper that calls the function with number and SQL of each statement after it."""
+    numbers = count()
+
+    def wrapper(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if "search_path" not in sql:
+            function(next(numbers), sql)
+        return result
+
+    return wrapper
+
+
+def test_a_signal_gets_its_time_in_the_one_statement_that_inserts_it(alpha):
+    with CaptureQueriesContext(connection) as queries:
+        bus.record([bus.fact("a.b", dedupe_key="1", actor=TESTER)])
+    assert len([query for query in queries if "search_path" not in query["sql"]]) == 1
+    with transaction.atomic():
+        bus.record([bus.fact("a.b", dedupe_key="2", actor=TESTER)])
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT now() < recorded_at FROM signals_signal WHERE dedupe_key = '2'")
+            assert cursor.fetchone() == (True,)
 
 
 def test_emitting_does_not_wait_for_a_sealer_nor_a_sealer_for_emitting(alpha):
