@@ -26,8 +26,7 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
             disagree.append(slug)
         if options["format"] == "table":
             command.stdout.write(_sealed_sentence(slug, done))
-    if options["format"] == "json":
-        command.print_json(rows)
+    _print_rows(command, options, rows)
     if disagree:
         raise CommandError(
             f"the checkpoints of {', '.join(disagree)} disagree with the database: run audit verify"
@@ -45,8 +44,7 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
             reports.append(_readable(lambda: verification.verify(file=file, advance=advance)))
         if options["format"] == "table":
             _print_report(command, reports[-1])
-    if options["format"] == "json":
-        command.print_json([_report_row(report) for report in reports])
+    _print_rows(command, options, [_report_row(report) for report in reports])
     if bad := [report.tenant for report in reports if report.findings.count]:
         raise CommandError(f"the signals of {', '.join(bad)} are not as they were sealed")
 
@@ -97,6 +95,14 @@ def _tenants(options: dict[str, Any]) -> list[str]:
     return list(Tenant.objects.values_list("slug", flat=True))
 
 
+def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Row]) -> None:
+    """Print what the sentences so far said as JSON, if that is wanted."""
+    if options["format"] == "json":
+        command.print_json(rows)
+    elif not rows:
+        command.stdout.write("There are no tenants yet.")
+
+
 def _written(function: Any) -> Any:
     try:
         return function()
@@ -127,7 +133,7 @@ def _sealed_sentence(slug: str, done: Sealed) -> str:
         numbers = (
             f"seal {done.seals[0]}" if len(done.seals) == 1 else f"seals {done.seals[0]}–{done.seals[-1]}"
         )
-        text = f"{slug}: {done.signals:,} signals in {numbers}."
+        text = f"{slug}: {_count(done.signals, 'signal')} in {numbers}."
     else:
         text = f"{slug}: {'somebody else is sealing' if done.busy else 'nothing is new'}."
     return f"{text} Completeness could not be claimed: {done.obstacle}." if done.obstacle else text
@@ -160,7 +166,7 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
     complete = f", complete up to {_time(report.horizon)}" if report.horizon else ""
     seals = report.seals - report.pruned_seals
     say(
-        f"{report.tenant}: {report.signals:,} signals in {seals:,} seals{complete}; "
+        f"{report.tenant}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
         f"{report.unsealed:,} not sealed yet."
     )
     if report.checkpoints is None and report.seals:
@@ -175,6 +181,10 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
             if report.seals
             else "Nothing is sealed yet."
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _time(moment: Any) -> str:
