@@ -19,4 +19,4 @@ class DirectivesConfig(AppConfig):
         exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())
-        post_migrate.connect(queue.schedule_sweep)
+        post_migrate.connect(queue.schedule)

@@ -23,6 +23,7 @@ from fleetprompt.tenants.context import is_public
 from fleetprompt.tenants.models import Tenant
 
 SWEEP = "directives: sweep"
+SEAL = "signals: seal"
 ABSORBED = 500
 """How many waiting messages a turn looks at, so that a long queue does not make turns long."""
 
@@ -88,18 +89,19 @@ def absorb(slug: str) -> None:
     OrmQ.objects.filter(pk__in=mine, lock__lte=now).delete()
 
 
-def schedule_sweep(sender: Any, using: str = "default", **kwargs: Any) -> None:
-    """Have django-q2 run the sweep every minute (on `post_migrate` of the public schema)."""
+def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:
+    """Have django-q2 sweep and seal every minute (on `post_migrate` of the public schema)."""
     if sender.label == "django_q" and is_public():
-        Schedule.objects.using(using).get_or_create(
-            name=SWEEP,
-            defaults={
-                "func": "directives.tasks.sweep",
-                "schedule_type": Schedule.MINUTES,
-                "minutes": 1,
-                "repeats": -1,
-            },
-        )
+        for name, function in ((SWEEP, "directives.tasks.sweep"), (SEAL, "directives.tasks.seal")):
+            Schedule.objects.using(using).get_or_create(
+                name=name,
+                defaults={
+                    "func": function,
+                    "schedule_type": Schedule.MINUTES,
+                    "minutes": 1,
+                    "repeats": -1,
+                },
+            )
 
 
 def sweep_schedule() -> dict[str, Any] | None:

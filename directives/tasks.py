@@ -1,20 +1,26 @@
-"""What a queue worker runs: one tenant's turn, and the sweep that wakes what was forgotten."""
+"""What a queue worker runs: one tenant's turn, the sweep that wakes what was forgotten, and sealing."""
 
 import logging
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError
 
 from directives import lifecycle, queue, runner
+from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
+from signals.audit import keys, sealing
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+SEALS = 10
+"""How many seals of one tenant a minute makes at most, so that workers have time for others."""
+
 
 
 def _telling(task: Callable[P, R]) -> Callable[P, R]:
@@ -68,3 +74,27 @@ def sweep() -> list[str]:
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
     return woken
+
+
+@_telling
+def seal() -> dict[str, int]:
+    """Seal the new signals of every active tenant; return how many were sealed, by slug."""
+    sealed = {}
+    for tenant in Tenant.objects.filter(status=Tenant.Status.ACTIVE):
+        try:
+            with in_tenant(tenant.slug):
+                if count := sealing.seal(batches=SEALS).signals:
+                    sealed[tenant.slug] = count
+        except keys.KeyMissing as missing:
+            _warn_once(str(missing))
+            break
+        except (DatabaseError, Refused, OSError, ValueError):
+            # One broken or vanishing tenant must not keep the others unsealed.
+            logger.exception("the signals of the tenant %s could not be sealed", tenant.slug)
+    return sealed
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    """Say once in this process what holds for every minute."""
+    logger.warning("signals are not sealed: %s", text)

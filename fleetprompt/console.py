@@ -66,6 +66,22 @@ class OperatorCommand(BaseCommand):
         parser.set_defaults(run=run)
         return parser
 
+    def confirm(self, question: str, answer: str, refused: str) -> None:
+        """Ask for `answer` to be typed before something is destroyed.
+
+        Args:
+            refused: what did not happen then, such as `Not deleted`.
+
+        Raises:
+            CommandError: something else was typed, or nobody is there to be asked.
+        """
+        try:
+            typed = input(question).strip()
+        except EOFError:
+            raise CommandError(f"{refused}: nobody answered. Use --yes in scripts.") from None
+        if typed != answer:
+            raise CommandError(f"{refused}.")
+
     @property
     def console(self) -> Console:
         """A rich console on the command's output; wide, and never wrapped, when it is not a terminal."""

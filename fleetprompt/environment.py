@@ -1,5 +1,6 @@
 """What the process environment may say: every setting an installation can choose, typed and checked."""
 
+import base64
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,6 +65,19 @@ class Environment(BaseSettings):
         allow_inf_nan=False,
         description="Seconds after which a worker lets the next tenant have its turn.",
     )
+    audit_folder: Path = Field(
+        BASE_DIR / "var/audit",
+        description="Where checkpoints of the audit log are kept, outside the database.",
+    )
+    audit_key: str = Field(
+        "",
+        repr=False,
+        description="Ed25519 private key that signs seals, base64 of 32 bytes or PEM. Needed to seal when "
+        "DEBUG is 0; made on first use otherwise.",
+    )
+    audit_public_keys: HostList = Field(
+        [], description="Public keys whose signatures count besides that of AUDIT_KEY, separated by commas."
+    )
     time_zone: str = Field("UTC", description="Time zone in which times are shown.")
     log_level: str = Field("WARNING", description="Least severe message that is logged.")
     log_format: str = Field("line", description="Form of the logs: `line` for people, `json` for programs.")
@@ -84,6 +98,20 @@ class Environment(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return [host.strip().lower() for host in value.split(",") if host.strip()]
+        return value
+
+    @field_validator("audit_public_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value
+
+    @field_validator("audit_key")
+    @classmethod
+    def _is_private_key(cls, value: str) -> str:
+        if value and not value.startswith("-----BEGIN PRIVATE KEY-----") and not _is_base64(value, size=32):
+            raise ValueError(
+                "expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
+            )
         return value
 
     @field_validator("database_url", "database_owner_url")
@@ -177,6 +205,13 @@ class Environment(BaseSettings):
             owner: dict[str, Any] = dict(dj_database_url.parse(self.database_owner_url))
             settings["OWNER"] = {name: owner[name] for name in _LOGIN if name in owner}
         return settings
+
+
+def _is_base64(text: str, *, size: int) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == size
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, F, Func, Model, UUIDField, Value
+from django.db.models import BooleanField, DateTimeField, F, Func, Model, UUIDField, Value
 from django.db.models.lookups import GreaterThan
 
 CHOICES = 100
@@ -45,6 +45,13 @@ def distinct(
     with connection.cursor() as cursor:
         cursor.execute(sql, [CHOICES])
         return list(cursor.fetchall())
+
+
+class ClockTimestamp(Func):
+    """The moment at which the database evaluates it: no start of a transaction or statement."""
+
+    function = "clock_timestamp"
+    output_field = DateTimeField()
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Model
 from django.db.models.expressions import DatabaseDefault
+
+from fleetprompt.queries import ClockTimestamp
 
 BATCH = 5000
 """Records per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""
@@ -20,8 +22,8 @@ def insert(records: Sequence[ModelT]) -> list[ModelT]:
     """Insert new records of one model in their order, leaving out those whose unique values are taken.
 
     Columns hold texts, numbers, ids, times and JSON. Those with a default in the database get the
-    database's time, one for all, unless they have a value. A concurrent insert of a unique value makes
-    this one wait and then lose.
+    database's time, one for all, unless they have a value. Where the default is `ClockTimestamp` that is a
+    moment inside each INSERT. A concurrent insert of a unique value makes this one wait and then lose.
 
     Returns:
         those that were stored.
@@ -29,43 +31,53 @@ def insert(records: Sequence[ModelT]) -> list[ModelT]:
     if not records:
         return []
     fields: Any = records[0]._meta.concrete_fields
+    clocked = [field.attname for field in fields if isinstance(field.db_default, ClockTimestamp)]
     dated = [field.attname for field in fields if field.has_db_default()]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT statement_timestamp()")
-        [now] = cursor.fetchone()
+    now = _now() if set(dated) - set(clocked) else None
     for record in records:
         values = vars(record)
         for name in dated:
             if values[name] is None or isinstance(values[name], DatabaseDefault):
-                values[name] = now
+                values[name] = None if name in clocked else now
     return [
         stored
         for start in range(0, len(records), BATCH)
-        for stored in _insert(records[start : start + BATCH], [field.column for field in fields])
+        for stored in _insert(records[start : start + BATCH], [field.column for field in fields], clocked)
     ]
 
 
-def _insert(records: Sequence[ModelT], columns: Sequence[str]) -> Iterator[ModelT]:
+def _insert(records: Sequence[ModelT], columns: Sequence[str], clocked: Sequence[str]) -> Iterator[ModelT]:
     """Send what the records have in common, and the rest of each, as JSON that PostgreSQL reads as rows."""
     table = records[0]._meta.db_table
     values = [vars(record) for record in records]
     own = [name for name in columns if any(one[name] != values[0][name] for one in values)] or columns[:1]
     common = {name: values[0][name] for name in columns if name not in own}
     rows = [{name: one[name] for name in own} for one in values]
-    chosen = ", ".join(f"{'own' if name in own else 'common'}.{name}" for name in columns)
+    chosen = {name: f"{'own' if name in own else 'common'}.{name}" for name in columns}
+    # What is materialized is evaluated once, in this very statement.
+    chosen |= {name: f"coalesce({chosen[name]}, moment.at)" for name in clocked}
+    sql = (
+        "WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)"  # noqa: S608 the model's own names
+        f" INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(chosen.values())}"
+        f" FROM json_populate_record(NULL::{table}, %s) AS common, moment,"
+        f" json_populate_recordset(NULL::{table}, %s) WITH ORDINALITY AS own ORDER BY own.ordinality"
+        f" ON CONFLICT DO NOTHING RETURNING {', '.join(['id', *clocked])}"
+    )
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen}"  # noqa: S608 the model's own names
-            f" FROM json_populate_record(NULL::{table}, %s) AS common,"
-            f" json_populate_recordset(NULL::{table}, %s) WITH ORDINALITY AS own ORDER BY own.ordinality"
-            " ON CONFLICT DO NOTHING RETURNING id",
-            [_json(common), _json(rows)],
-        )
-        stored = {pk for (pk,) in cursor.fetchall()}
+        cursor.execute(sql, [_json(common), _json(rows)])
+        stored = {pk: times for pk, *times in cursor.fetchall()}
     for record in records:
         if record.pk in stored:
+            vars(record).update(zip(clocked, stored[record.pk], strict=True))
             record._state.adding, record._state.db = False, connection.alias
             yield record
+
+
+def _now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        [now] = cursor.fetchone()
+    return cast(datetime, now)
 
 
 def _json(value: Any) -> str:

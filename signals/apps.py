@@ -1,6 +1,10 @@
 """The signals app: what did happen in a tenant, for good."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db import transaction
+from django.db.models.signals import post_delete
 
 
 class SignalsConfig(AppConfig):
@@ -9,5 +13,15 @@ class SignalsConfig(AppConfig):
     name = "signals"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and put the checkpoints of tenants aside that are deleted."""
+        from fleetprompt.tenants.models import Tenant
         from signals import checks  # noqa: F401
+
+        post_delete.connect(_put_checkpoints_aside, sender=Tenant)
+
+
+def _put_checkpoints_aside(instance: Any, **_kwargs: Any) -> None:
+    from signals.audit import checkpoints
+
+    file = checkpoints.path(instance)
+    transaction.on_commit(lambda: checkpoints.put_aside([file], "deleted"), robust=True)

@@ -1,44 +1,31 @@
 """The signal: one append-only fact. Rows come in through `signals.bus` only."""
 
-from typing import Any, NoReturn
-
 from django.db import models
-from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from fleetprompt.queries import ClockTimestamp
+from signals.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
+from signals.audit.models import Pruning, Seal, SealEntry
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject
 
-
-class AppendOnlyError(TypeError):
-    """Something tried to change or delete a signal."""
+__all__ = ["AppendOnlyError", "Pruning", "Seal", "SealEntry", "Signal"]
 
 
-def _refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
-    raise AppendOnlyError("signals are append-only: they are never updated or deleted")
+class SignalQuerySet(AppendOnlyQuerySet["Signal"]):
+    """Reads signals."""
 
 
-class SignalQuerySet(models.QuerySet["Signal"]):
-    """Reads signals; a trigger in the database refuses what slips past these refusals."""
-
-    update = _refuse
-    bulk_update = _refuse
-    update_or_create = _refuse
-    delete = _refuse
-
-
-class Signal(models.Model):
+class Signal(AppendOnlyModel):
     """What did happen: name, payload, actor, subject, when it occurred and when it was recorded."""
-
-    append_only = True
-    """The application's database role gets no right to change or delete rows; see `postgres.grants`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=NAME_LENGTH)
     dedupe_key = models.CharField(max_length=KEY_LENGTH, unique=True)
     payload = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
-    occurred_at = models.DateTimeField(db_default=Now())
-    recorded_at = models.DateTimeField(db_default=Now(), editable=False)
+    occurred_at = models.DateTimeField(db_default=ClockTimestamp())
+    # The moment of the insert itself: sealing relies on it (`signals.audit.horizon`).
+    recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
     actor_type = models.CharField(max_length=10)
     actor_id = models.CharField(max_length=ID_LENGTH)
     actor_label = models.CharField(max_length=ID_LENGTH, default="")
@@ -60,7 +47,7 @@ class Signal(models.Model):
             models.Index(fields=["causation_id", "recorded_at"], name="signal_causation"),
             models.Index(fields=["correlation_id", "recorded_at"], name="signal_correlation"),
             models.Index(fields=["name", "recorded_at", "id"], name="signal_name_order"),
-            # With the id, since all signals of one transaction have one time.
+            # With the id, since all signals of one statement have one time.
             models.Index(fields=["actor_type", "actor_id", "recorded_at", "id"], name="signal_actor_order"),
             models.Index(fields=["recorded_at", "id"], name="signal_order"),
         ]
@@ -70,19 +57,6 @@ class Signal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject_type}:{self.subject_id}"
-
-    delete = _refuse
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Insert the signal; saving it again is refused.
-
-        Raises:
-            AppendOnlyError: the signal is stored already.
-        """
-        if not self._state.adding:
-            _refuse()
-        kwargs["force_insert"] = True
-        super().save(*args, **kwargs)
 
     @property
     def actor(self) -> Actor:

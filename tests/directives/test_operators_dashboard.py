@@ -429,7 +429,7 @@ def test_the_queue_is_read_only(client, model):
         assert _post(client, f"django_q/{model}/{path}", post="yes").status_code in (302, 403)
     with within(""):
         assert apps.get_model("django_q", "Failure").objects.count() == 1
-        assert apps.get_model("django_q", "Schedule").objects.count() == 1
+        assert apps.get_model("django_q", "Schedule").objects.count() == 2
 
 
 def _delete_harbor():

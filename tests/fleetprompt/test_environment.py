@@ -48,6 +48,8 @@ def test_without_debug_the_development_key_is_refused_when_it_is_set_on_purpose(
         ("DIRECTIVES_LEASE", "0"),
         ("DIRECTIVES_LEASE", "inf"),
         ("DIRECTIVES_TURN", "nan"),
+        ("AUDIT_KEY", "secret/ss"),
+        ("AUDIT_KEY", "c2hvcnQ="),
         ("TIME_ZONE", "Mars/Olympus"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
@@ -59,6 +61,7 @@ def test_a_bad_value_is_refused_in_one_line_that_names_the_variable(checkout, na
     done = checkout.manage("check", **{name: value})
     assert_refused(done, f"{name}: ")
     assert "pa/ss" not in done.stderr
+    assert "secret/ss" not in done.stderr
 
 
 def test_all_bad_values_are_named_at_once(checkout):

@@ -126,12 +126,17 @@ def test_known_values_are_left_out_and_the_others_stored(alpha):
     assert rows.insert([]) == []
 
 
-def test_all_rows_of_a_call_get_one_time_over_several_statements(alpha, monkeypatch):
+def test_all_rows_of_a_statement_get_one_moment_in_it(alpha, monkeypatch):
     monkeypatch.setattr(rows, "BATCH", 2)
-    rows.insert([bus.fact("a.b", dedupe_key=str(n), actor=TESTER) for n in range(5)])
-    [(recorded, occurred)] = set(Signal.objects.values_list("recorded_at", "occurred_at"))
-    assert recorded == occurred
-    assert Signal.objects.count() == 5
+    facts = [bus.fact("a.b", dedupe_key=str(n), actor=TESTER) for n in range(5)]
+    facts[0].recorded_at = early = datetime(2020, 1, 1, tzinfo=UTC)
+    rows.insert(facts)
+    stored = list(Signal.objects.order_by("dedupe_key").values_list("recorded_at", "occurred_at"))
+    assert stored == [(fact.recorded_at, fact.occurred_at) for fact in facts]
+    recorded, occurred = zip(*stored, strict=True)
+    assert recorded[0] == early
+    assert occurred[0] == occurred[1] < occurred[2] == occurred[3] < occurred[4]
+    assert recorded[1:] == occurred[1:]
 
 
 def test_what_the_table_refuses_is_an_error(alpha):

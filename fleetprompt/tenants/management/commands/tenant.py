@@ -110,14 +110,7 @@ class Command(OperatorCommand):
         if not Tenant.objects.filter(slug=slug).exists():
             raise CommandError(f"slug: there is no tenant {slug!r}; see `tenant list`")
         question = f"Delete tenant {slug} with all its posts, directives and signals? Type the slug: "
-        if not options["yes"] and _ask(question) != slug:
-            raise CommandError("Not deleted.")
+        if not options["yes"]:
+            self.confirm(question, slug, "Not deleted")
         provisioning.delete_tenant(slug)
         self.stdout.write(f"Deleted tenant {slug}.")
-
-
-def _ask(question: str) -> str:
-    try:
-        return input(question).strip()
-    except EOFError:
-        raise CommandError("Not deleted: nobody answered. Use --yes in scripts.") from None

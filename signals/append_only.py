@@ -1,0 +1,48 @@
+"""Models whose rows are written once: the ORM refuses to change or delete them."""
+
+from typing import Any, NoReturn, TypeVar
+
+from django.db import models
+
+
+class AppendOnlyError(TypeError):
+    """Something tried to change or delete a row that stands for good."""
+
+
+def _refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
+    raise AppendOnlyError("signals are append-only: they are never updated or deleted")
+
+
+ModelT = TypeVar("ModelT", bound=models.Model, covariant=True)
+
+
+class AppendOnlyQuerySet(models.QuerySet[ModelT]):
+    """Reads rows; a trigger in the database refuses what slips past these refusals."""
+
+    update = _refuse
+    bulk_update = _refuse
+    update_or_create = _refuse
+    delete = _refuse
+
+
+class AppendOnlyModel(models.Model):
+    """A row that is inserted and then only read."""
+
+    append_only = True
+    """The application's database role gets no right to change or delete rows; see `postgres.grants`."""
+
+    class Meta:
+        abstract = True
+
+    delete = _refuse
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the row; saving it again is refused.
+
+        Raises:
+            AppendOnlyError: it is stored already.
+        """
+        if not self._state.adding:
+            _refuse()
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)

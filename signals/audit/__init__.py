@@ -1,0 +1,1 @@
+"""Evidence of tampering: signals are sealed in batches, and anybody can check them since."""

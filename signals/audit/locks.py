@@ -1,0 +1,40 @@
+"""Locks of the audit log, one per tenant. Nothing that emits signals ever takes one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from fleetprompt.tenants.context import active_schema
+
+
+def try_sealing() -> bool:
+    """Take the right to seal in the active tenant until the transaction ends; False if somebody has it."""
+    return _ask("pg_try_advisory_xact_lock", "seal")
+
+
+def wait_for_sealing() -> None:
+    """Take the right to seal in the active tenant until the transaction ends, after whoever has it."""
+    _ask("pg_advisory_xact_lock", "seal")
+
+
+def try_pruning() -> bool:
+    """Take the right to prune until the transaction ends; False while somebody reads sealed signals."""
+    return _ask("pg_try_advisory_xact_lock", "prune")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Keep sealed signals from being pruned during a block, which may have many transactions."""
+    _ask("pg_advisory_lock_shared", "prune")
+    try:
+        yield
+    finally:
+        _ask("pg_advisory_unlock_shared", "prune")
+
+
+def _ask(function: str, what: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(hashtext(%s))", [f"fleetprompt.audit.{what}.{active_schema()}"])
+        [answer] = cursor.fetchone()
+    return answer is not False

@@ -1,0 +1,117 @@
+"""Merkle trees and their inclusion proofs, hashed as RFC 6962 (section 2.1) says."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+EMPTY = sha256().digest()
+"""The root of a tree without leaves."""
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Return the hash of a leaf, 32 bytes."""
+    return sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node, 32 bytes."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+class Tree:
+    """A tree that grows leaf by leaf and remembers no more than one hash per level."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        # Roots of the complete subtrees from the left, the largest first.
+        self._peaks: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Add the hash of the next leaf."""
+        size, node = self.size, leaf
+        while size & 1:
+            node = node_hash(self._peaks.pop(), node)
+            size >>= 1
+        self._peaks.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root over the leaves so far."""
+        if not self._peaks:
+            return EMPTY
+        node = self._peaks[-1]
+        for left in reversed(self._peaks[:-1]):
+            node = node_hash(left, node)
+        return node
+
+
+def root(leaves: Iterable[bytes]) -> bytes:
+    """Return the root of the tree over leaf hashes."""
+    tree = Tree()
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()
+
+
+def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the inclusion proof of a leaf: the siblings from the leaf to the root (section 2.1.1).
+
+    Args:
+        leaves: all leaf hashes of the tree.
+        index: which leaf, from 0.
+    """
+    siblings = []
+    for level in _levels(leaves):
+        if index ^ 1 < len(level):
+            siblings.append(level[index ^ 1])
+        index >>= 1
+    return siblings
+
+
+def odd_one_out(leaves: Sequence[bytes], wanted: bytes) -> int | None:
+    """Return the place of the leaf without which the others have the root `wanted`, if there is one."""
+    # Without a leaf, those before it stand where they stood and those after it one place to the left.
+    before, after = _levels(leaves[:-1]), _levels(leaves[1:])
+    for place in range(len(leaves) - 1):
+        index, node = place, after[0][place]
+        for left, right in zip(before, after, strict=True):
+            if index & 1:
+                node = node_hash(left[index - 1], node)
+            elif index + 1 < len(right):
+                node = node_hash(node, right[index + 1])
+            index >>= 1
+        if node == wanted:
+            return place
+    return len(leaves) - 1 if root(leaves[:-1]) == wanted else None
+
+
+def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the nodes of a tree, level by level from the leaves to the root."""
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        above = [node_hash(*level[at : at + 2]) for at in range(0, len(level) - 1, 2)]
+        # A node without a sibling goes up as it is.
+        levels.append(above + level[len(above) * 2 :])
+    return levels
+
+
+def root_from_path(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes | None:
+    """Return the root that an inclusion proof leads to; None when it does not fit such a tree.
+
+    Args:
+        leaf: the leaf's hash.
+        index: its place, from 0.
+        size: the number of leaves of the tree.
+        siblings: as `path` gives them.
+    """
+    if not 0 <= index < size:
+        return None
+    node, last, left = leaf, size - 1, list(siblings)
+    while last:
+        if index & 1 or index < last:
+            if not left:
+                return None
+            sibling = left.pop(0)
+            node = node_hash(sibling, node) if index & 1 else node_hash(node, sibling)
+        index, last = index >> 1, last >> 1
+    return None if left else node

@@ -1,0 +1,1 @@
+"""What the subcommands of `manage.py audit` do."""

@@ -1,0 +1,120 @@
+"""The subcommands that hand evidence to others, `proof` and `export`, and those that check it anywhere."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+from django.core.management.base import CommandError
+
+from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.tenants.context import in_tenant
+from signals.audit import exports, keys, proofs, verification
+from signals.audit.keys import PublicKeys
+
+
+def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print an inclusion proof."""
+    try:
+        pk = UUID(options["signal"])
+    except ValueError:
+        raise CommandError(f"SIGNAL: expected a signal's id; got {options['signal'][:80]!r}") from None
+    with in_tenant(options["tenant"]):
+        command.print_json(proofs.prove(pk))
+
+
+def check_proof(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Check an inclusion proof with a public key alone."""
+    with _opened(options["file"]) as file:
+        found = proofs.check(file.read(exports.LONGEST), _public_keys(options))
+    event, seal = found["event"], found["seal"]["head"]
+    if options["format"] == "json":
+        command.print_json({"event": event, "index": found["index"], "seal": seal})
+        return
+    command.stdout.write(
+        f"The proof holds: {event['type']} {event['id']}, recorded {event['recordedtime']}, is at place "
+        f"{found['index']} of seal {seal['number']} of tenant {seal['tenant']}, sealed {seal['sealed_at']}."
+    )
+
+
+def export(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Write the sealed log to a file, whole or not at all, or to standard output."""
+    with in_tenant(options["tenant"]), progress("Exporting", verification.expected()) as advance:
+        lines = exports.export(advance=advance)
+        if options["output"] == "-":
+            for line in lines:
+                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            return
+        size = _write(Path(options["output"]), lines)
+    if options["format"] == "json":
+        command.print_json({"tenant": options["tenant"], "file": options["output"], "bytes": size})
+    else:
+        command.stdout.write(f"Wrote {options['output']}, {size:,} bytes.")
+
+
+def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Check an export with a public key alone."""
+    with _opened(options["file"]) as file:
+        lines = iter(partial(file.readline, exports.LONGEST + 1), b"")
+        found = exports.check(lines, _public_keys(options))
+    if options["format"] == "json":
+        command.print_json(asdict(found))
+        return
+    pruned = (
+        f", seals 1–{found.pruned_seals} without events because of their age" if found.pruned_seals else ""
+    )
+    command.stdout.write(
+        f"The export holds: {found.signals:,} signals in {found.seals:,} seals of tenant {found.tenant}"
+        f"{pruned}, exported {found.exported_at}."
+    )
+
+
+def _public_keys(options: dict[str, Any]) -> PublicKeys:
+    return keys.public_keys(map(_key_text, options["public_key"]), "--public-key")
+
+
+def _key_text(given: str) -> str:
+    """Return the key itself, where the name of a file with one was given."""
+    path = Path(given)
+    try:
+        return path.read_text() if path.is_file() else given
+    except (OSError, ValueError):
+        return given
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
+    except OSError as error:
+        raise CommandError(f"FILE: {path}: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> int:
+    """Write a file that appears under its name when it is whole; return its size in bytes."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
+            try:
+                for line in lines:
+                    draft.write(line)
+                draft.flush()
+                os.fsync(draft.fileno())
+                Path(draft.name).replace(path)
+            except BaseException:
+                Path(draft.name).unlink(missing_ok=True)
+                raise
+            return draft.tell()
+    except OSError as error:
+        raise CommandError(f"--output: {path}: {error.strerror}") from None

@@ -1,0 +1,66 @@
+"""Options that management commands about signals and directives share, and how their texts are read."""
+
+import getpass
+from datetime import datetime
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from fleetprompt.errors import Refused
+from signals.types import Actor
+
+
+def add_tenant(parser: CommandParser) -> None:
+    """Give a subcommand the option `--tenant`."""
+    parser.add_argument("--tenant", required=True, metavar="SLUG", help="the tenant it is about")
+
+
+def add_actor(parser: CommandParser) -> None:
+    """Give a subcommand the option `--actor`."""
+    parser.add_argument(
+        "--actor",
+        metavar="TYPE:ID[:LABEL]",
+        help="who is behind it: user:<primary key>, agent:<name> or system:<name>; "
+        "this command and your login name by default",
+    )
+
+
+def actor(text: str | None) -> Actor:
+    """Return the actor that `--actor` names, or the person at the command line.
+
+    Raises:
+        CommandError: it is not of the form TYPE:ID[:LABEL].
+    """
+    if text is None:
+        return Actor("system", "cli", _login())
+    parts = text.split(":", 2)
+    if len(parts) < 2:
+        raise CommandError(f"--actor: expected TYPE:ID[:LABEL]; got {text!r}")
+    try:
+        return Actor(*parts)
+    except Refused as error:
+        raise CommandError(f"--actor: {error.message}") from None
+
+
+def moment(option: str, text: str) -> datetime:
+    """Return the time that `text` gives in ISO 8601; without a zone, in the project's zone.
+
+    Raises:
+        CommandError: naming `option`.
+    """
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise CommandError(f"{option}: expected a time in ISO 8601, such as 2030-01-31T09:00; got {text!r}")
+    return found if found.tzinfo else timezone.make_aware(found)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return ""

@@ -1,0 +1,89 @@
+"""Every attack on the log is found and named; nothing is found where nothing was done."""
+
+import io
+import json
+import shutil
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import Tenant
+from signals.audit import checkpoints
+from tests.signals.audit.attacks import ATTACKS, YOUNGER, dump, load, make_log, unguarded
+from tests.support import empty_tenants
+
+
+def verify():
+    """Return what `audit verify --format json` prints, and its exit status."""
+    out = io.StringIO()
+    try:
+        call_command("audit", "verify", "--tenant", "alpha", "--format", "json", stdout=out)
+        status = 0
+    except CommandError as error:
+        status = error.returncode
+    [report] = json.loads(out.getvalue())
+    return report, status
+
+
+@pytest.fixture(scope="module")
+def log(_tenants_exist, django_db_blocker):
+    """Seal a log for all tests of this module; give its signals and what brings everything back."""
+    with django_db_blocker.unblock():
+        with in_tenant("alpha") as tenant:
+            signals, file = make_log(), checkpoints.path(tenant)
+            with unguarded() as cursor:
+                backup = dump(cursor)
+            yield signals, backup, tenant.created_at, file.read_bytes()
+        empty_tenants()
+        connection.close()
+
+
+@pytest.fixture
+def signals(log, django_db_blocker):
+    signals, backup, created_at, lines = log
+    with django_db_blocker.unblock(), in_tenant("alpha") as tenant:
+        yield signals
+        with unguarded() as cursor:
+            load(cursor, backup)
+        Tenant.objects.filter(pk=tenant.pk).update(created_at=created_at)
+        tenant.refresh_from_db()
+        shutil.rmtree(settings.AUDIT_FOLDER)
+        with checkpoints.locked():
+            checkpoints.path(tenant).write_bytes(lines)
+
+
+def test_nothing_is_found_on_honest_signals(signals):
+    report, status = verify()
+    assert status == 0
+    assert report["intact"]
+    assert report["findings"] == []
+    assert (report["seals"], report["signals"], report["unsealed"]) == (2, 14, 2)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.slug)
+def test_an_attack_is_found_and_named(signals, attack):
+    with unguarded() as cursor:
+        attack.run(cursor, signals)
+    report, status = verify()
+    assert status == 1
+    assert not report["intact"]
+    first = report["findings"][0]
+    assert first["what"] == attack.found
+    assert first["seal"] == attack.seal
+    if attack.place is not None:
+        assert first["signal"] == signals[attack.place]
+        assert signals[attack.place] in first["text"]
+        if attack.found != "reordered":  # Those stand at the place of another.
+            assert first["index"] == attack.place - (8 if attack.seal == 2 else 0)
+    if attack.signal:
+        assert first["signal"] == attack.signal
+
+
+@pytest.mark.parametrize("attack", YOUNGER, ids=lambda attack: attack.slug)
+def test_what_is_younger_than_the_newest_seal_is_not_protected(signals, attack):
+    with unguarded() as cursor:
+        attack.run(cursor, signals)
+    assert verify()[1] == 0
