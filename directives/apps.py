@@ -10,10 +10,11 @@ class DirectivesConfig(AppConfig):
     name = "directives"
 
     def ready(self) -> None:
-        """Find the handlers of all installed apps, and keep permissions and the sweep in step with them."""
+        """Find the installed apps' handlers, prepare clusters, keep permissions and the sweep in step."""
         from directives import queue, registry, roles
 
         registry.discover()
+        queue.survive_kills()
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=roles.last_app())
         post_migrate.connect(queue.schedule_sweep)
