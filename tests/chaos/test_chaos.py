@@ -7,6 +7,7 @@ import sys
 import pytest
 from django.conf import settings
 
+from tests.chaos.harness.__main__ import main
 from tests.chaos.harness.faults import SERVER_RESTARTS
 
 SEED = 20
@@ -36,13 +37,15 @@ def test_nothing_is_lost_doubled_or_out_of_order_while_everything_is_killed():
     assert report["told"]["directive.recovered"] > 0
 
 
-def test_an_option_that_makes_no_sense_is_refused():
-    found = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.harness", "--minutes", "0"],
-        cwd=settings.BASE_DIR,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 2
-    assert "--minutes: expected more than 0" in found.stderr
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--minutes", "0"], "--minutes: expected more than 0"),
+        (["--faults", "3"], "--faults: expected 15 or more, one of each kind; got 3"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(capsys, monkeypatch, arguments, text):
+    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert text in capsys.readouterr().err

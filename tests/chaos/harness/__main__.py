@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import math
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.chaos.harness.schedule import WEIGHTS
 from tests.chaos.harness.server import Server
 
 DESCRIPTION = """Runs clusters and requesters over several tenants while workers, clusters, connections and
@@ -60,11 +62,15 @@ def _arguments() -> argparse.Namespace:
         "--format", choices=["table", "json"], default="table", help="how to print the report"
     )
     options = parser.parse_args()
-    options.directives = options.directives or round(2400 * options.minutes)
-    options.faults = options.faults or max(15, round(46 * options.minutes))
+    if options.directives is None:
+        options.directives = math.ceil(2400 * options.minutes)
+    if options.faults is None:
+        options.faults = max(len(WEIGHTS), round(46 * options.minutes))
     for name in ("minutes", "directives", "tenants", "faults"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name}: expected more than 0")
+    if options.faults < len(WEIGHTS):
+        parser.error(f"--faults: expected {len(WEIGHTS)} or more, one of each kind; got {options.faults}")
     return options
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import psutil
 from django.conf import settings
@@ -20,18 +20,6 @@ T = TypeVar("T")
 
 class Missed(Exception):
     """There was nothing to strike; the fault is to be tried a moment later."""
-
-
-class Kind(NamedTuple):
-    """A kind of fault.
-
-    Args:
-        weight: how often it comes, in proportion to the others.
-        strike: does it, and returns what was struck.
-    """
-
-    weight: int
-    strike: Callable[[World, Fault], str]
 
 
 def kill_process(world: World, fault: Fault) -> str:
@@ -157,25 +145,23 @@ def hold_claims(world: World, fault: Fault) -> str:
     return f"claims of {slug} for {_hold(world, fault, statement, [f'org_{slug}.claim']):.1f} s"
 
 
-# Those that stop the whole database for seconds are rare, as in life.
-KINDS = {
-    "kill_process": Kind(16, kill_process),
-    "stop_process": Kind(6, stop_process),
-    "kill_cluster": Kind(3, kill_cluster),
-    "kill_requester": Kind(6, kill_requester),
-    "kill_backend": Kind(1, kill_backend),
-    "kill_server": Kind(1, kill_server),
-    "restart_fast": Kind(1, restart_fast),
-    "restart_immediate": Kind(1, restart_immediate),
-    "cut_connections": Kind(12, cut_connections),
-    "cancel_statements": Kind(8, cancel_statements),
-    "delete_wake_ups": Kind(8, delete_wake_ups),
-    "double_wake_ups": Kind(8, double_wake_ups),
-    "expire_leases": Kind(10, expire_leases),
-    "hold_subject": Kind(6, hold_subject),
-    "hold_claims": Kind(5, hold_claims),
+KINDS: dict[str, Callable[[World, Fault], str]] = {
+    "kill_process": kill_process,
+    "stop_process": stop_process,
+    "kill_cluster": kill_cluster,
+    "kill_requester": kill_requester,
+    "kill_backend": kill_backend,
+    "kill_server": kill_server,
+    "restart_fast": restart_fast,
+    "restart_immediate": restart_immediate,
+    "cut_connections": cut_connections,
+    "cancel_statements": cancel_statements,
+    "delete_wake_ups": delete_wake_ups,
+    "double_wake_ups": double_wake_ups,
+    "expire_leases": expire_leases,
+    "hold_subject": hold_subject,
+    "hold_claims": hold_claims,
 }
-WEIGHTS = {name: kind.weight for name, kind in KINDS.items()}
 SERVER_RESTARTS = ("kill_backend", "kill_server", "restart_fast", "restart_immediate")
 
 

@@ -22,7 +22,7 @@ from fleetprompt.tenants.context import in_tenant
 from tests.chaos.harness import schedule, wishes
 from tests.chaos.harness.checks import check_town, leftovers
 from tests.chaos.harness.checks.promises import Promises
-from tests.chaos.harness.faults import KINDS, WEIGHTS, Missed
+from tests.chaos.harness.faults import KINDS, Missed
 from tests.chaos.harness.journal import Journal
 from tests.chaos.harness.reading import Violation, read_town
 from tests.chaos.harness.report import Report
@@ -64,7 +64,7 @@ class Run:
     def go(self) -> Report:
         """Do all of it; the report has what was found."""
         seconds = self.options.minutes * 60
-        plan = schedule.schedule(self.options.seed, seconds, self.options.faults, WEIGHTS)
+        plan = schedule.schedule(self.options.seed, seconds, self.options.faults)
         self.world.prepare()
         self.say(f"{len(self.slugs)} tenants are ready; {len(plan)} faults are planned")
         try:
@@ -97,7 +97,7 @@ class Run:
 
     def _strike(self, fault: schedule.Fault, now: float) -> bool:
         try:
-            struck = KINDS[fault.kind].strike(self.world, fault)
+            struck = KINDS[fault.kind](self.world, fault)
         except (Missed, psycopg.Error, psutil.NoSuchProcess):
             return False
         self.report.struck[fault.kind] += 1
