@@ -10,8 +10,6 @@ from rich.table import Table
 from tests.chaos.harness.faults import KINDS, SERVER_RESTARTS
 from tests.chaos.harness.reading import Town, Violation
 
-SHOWN = 50
-
 
 @dataclass
 class Report:
@@ -59,10 +57,8 @@ class Report:
         for what, figure in self._figures():
             table.add_row(what, figure)
         console.print(table)
-        for violation in self.violations[:SHOWN]:
+        for violation in self.violations:
             console.print(f"VIOLATION {violation}", soft_wrap=True, markup=False, highlight=False)
-        if len(self.violations) > SHOWN:
-            console.print(f"… and {len(self.violations) - SHOWN} more")
 
     def _figures(self) -> list[tuple[str, str]]:
         directives = self.statuses.total()

@@ -128,8 +128,11 @@ class Run:
     def _become_quiet(self) -> None:
         """Wait until everything that can be done is done and every cluster has shown that it works."""
         began = time.monotonic()
-        self._wait(self._is_quiet, "the tenants to become quiet")
+        quiet = self._wait(self._is_quiet, "the tenants to become quiet")
         self.report.drained = time.monotonic() - began
+        self.report.restarts = self.world.restarts
+        if not quiet:
+            return
         for number, cluster in enumerate(self.world.clusters):
             others = [other for other in self.world.clusters if other is not cluster]
             for other in others:
@@ -138,15 +141,15 @@ class Run:
             for other in others:
                 other.signal(signal.SIGCONT)
         self._wait(lambda: not OrmQ.objects.exists(), "the queue to become empty")
-        self.report.restarts = self.world.restarts
 
-    def _wait(self, done: Callable[[], bool], what: str) -> None:
+    def _wait(self, done: Callable[[], bool], what: str) -> bool:
         deadline = time.monotonic() + QUIET_SECONDS
         while not patiently(done):
             self._look_after()
             if time.monotonic() > deadline:
                 self.report.violations.append(Violation("", "", what, f"not within {QUIET_SECONDS} s"))
-                return
+                return False
+        return True
 
     def _is_at_work(self) -> bool:
         ended, _, _ = self._counts()
