@@ -31,7 +31,8 @@ from tests.chaos.harness.world import SETTER_UP, World, patiently, sweep
 
 CLUSTERS, REQUESTERS = 2, 2
 SWEEP_EVERY = 2.0
-QUIET_SECONDS = 150
+QUIET_SECONDS = 90
+"""How long nothing may come to an end before it is plain that the rest never will."""
 PATIENCE = 3
 """How many times the planned time the requesters may take on a slow machine."""
 AGAIN = 0.5
@@ -143,11 +144,15 @@ class Run:
         self._wait(lambda: not OrmQ.objects.exists(), "the queue to become empty")
 
     def _wait(self, done: Callable[[], bool], what: str) -> bool:
-        deadline = time.monotonic() + QUIET_SECONDS
+        before, since = -1, 0.0
         while not patiently(done):
             self._look_after()
-            if time.monotonic() > deadline:
-                self.report.violations.append(Violation("", "", what, f"not within {QUIET_SECONDS} s"))
+            time.sleep(0.2)
+            ended, _, _ = patiently(self._counts)
+            if ended != before:
+                before, since = ended, time.monotonic()
+            if time.monotonic() - since > QUIET_SECONDS:
+                self.report.violations.append(Violation("", "", what, f"nothing for {QUIET_SECONDS} s"))
                 return False
         return True
 
