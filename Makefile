@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 PROCESSES ?= 2
+SEED ?=
+MINUTES ?= 5
 ARGS ?=
 
 BIN := .venv/bin
@@ -12,11 +14,12 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check screenshots lock clean
+.PHONY: help setup demo run test chaos check screenshots lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test), ARGS=… (for demo, test and lock)"
+	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test),"
+	@echo "           SEED=… MINUTES=$(MINUTES) (for chaos), ARGS=… (for demo, test, chaos and lock)"
 
 setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
 
@@ -39,6 +42,9 @@ run: setup ## Start the web server and a cluster; Ctrl-C stops both
 
 test: setup ## Run the tests (ARGS="-k word" runs some)
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
+
+chaos: setup ## Kill, stop and cut everything for MINUTES, then check every directive
+	@$(BIN)/python -m tests.chaos.harness --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 check: setup ## Check formatting, style, types, imports and migrations
 	$(BIN)/ruff format --check .

@@ -10,12 +10,13 @@ class DirectivesConfig(AppConfig):
     name = "directives"
 
     def ready(self) -> None:
-        """Find the handlers of all apps, keep permissions and the sweep in step with them, give gauges."""
+        """Find the handlers of all apps, prepare clusters, keep what follows from handlers in step, give gauges."""
         from directives import checks, gauges, queue, registry, roles  # noqa: F401
         from fleetprompt.apps import last_app
         from fleetprompt.telemetry import exposition
 
         registry.discover()
+        queue.survive_kills()
         exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())

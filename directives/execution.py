@@ -14,7 +14,7 @@ from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
 from directives.retry import RetryPolicy
-from directives.timeouts import TimeLimitExceeded, limit_session, time_limit
+from directives.timeouts import TimeLimitExceeded, limit_session, limit_silence, time_limit
 from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import active_schema, return_to
 from fleetprompt.tenants.models import Tenant
@@ -80,11 +80,10 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
 
 def _begin(directive: Directive) -> None:
     with transaction.atomic(durable=True):
-        if directive.attempt == 1:
-            # Not waiting for the disk can lose this note when the database server itself crashes, and
-            # the attempt is not charged then. Once is no harm; what crashes it each time is charged.
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL synchronous_commit TO off")
+        # Not waiting for the disk can lose this note when the database server itself crashes, and
+        # the attempt is not charged then. Once is no harm; what crashes it each time is charged.
+        relaxed = {"synchronous_commit": "off"} if directive.attempt == 1 else {}
+        limit_silence(settings.DIRECTIVES_LEASE, **relaxed)
         lifecycle.begin(directive, lease=timeout_of(directive) + settings.DIRECTIVES_LEASE)
 
 
@@ -134,6 +133,7 @@ def _record_failure(
     return_to(tenant)
     try:
         with transaction.atomic(durable=True):
+            limit_silence(settings.DIRECTIVES_LEASE)
             if failures.is_transient(error) and directive.attempt < directive.max_attempts:
                 return _schedule_retry(directive, handler, tenant, error, text)
             return fail(directive, tenant, text)

@@ -4,20 +4,24 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from multiprocessing import Value
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django_q import cluster
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import Failure, OrmQ, Schedule
+from django_q.queues import Queue
 from django_q.status import Stat
 from django_q.tasks import async_task
 from redis import RedisError
 
 from directives import registry
+from directives.kernel_lock import KernelLock
 from fleetprompt.counts import COUNTED
 from fleetprompt.tenants.context import is_public
 from fleetprompt.tenants.models import Tenant
@@ -26,6 +30,30 @@ SWEEP = "directives: sweep"
 SEAL = "signals: seal"
 ABSORBED = 500
 """How many waiting messages a turn looks at, so that a long queue does not make turns long."""
+
+
+class _Queue(Queue):  # type: ignore[misc]
+    """The queue between the processes of a cluster, with locks that a killed process gives back.
+
+    An idle worker waits for its next task with the lock in hand. With the locks of `multiprocessing`
+    one that is killed then leaves a cluster that looks well and never takes another task.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rlock, self._wlock = KernelLock(), KernelLock()
+        self.size.count = _shared("i", 0)
+
+
+def _shared(code: str, value: float) -> Any:
+    return Value(code, value, lock=KernelLock())  # type: ignore[call-overload]
+
+
+def survive_kills() -> None:
+    """Have the clusters that this process starts go on working when any of their processes is killed."""
+    cluster.Queue = _Queue
+    # Each worker's clock, which the guard reads under its lock.
+    cluster.Value = _shared
 
 
 class _Delayed(ORM):  # type: ignore[misc]

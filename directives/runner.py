@@ -18,6 +18,7 @@ from directives import execution, journal, lifecycle, observing, operations, que
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
+from directives.timeouts import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.models import Signal
@@ -153,6 +154,7 @@ def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
 
 def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
     with transaction.atomic(durable=True):
+        limit_silence(settings.DIRECTIVES_LEASE)
         lifecycle.lock_claims()
         exhausted, recovered = _recover(tenant, limit, only)
         due = lifecycle.due().select_for_update(skip_locked=True)

@@ -22,7 +22,6 @@ SEALS = 10
 """How many seals of one tenant a minute makes at most, so that workers have time for others."""
 
 
-
 def _telling(task: Callable[P, R]) -> Callable[P, R]:
     """Log what goes wrong in a task: what django-q2 would log quotes the exception's message."""
 

@@ -13,6 +13,7 @@ from django.db import connection
 # The database gives up first, because a cancelled statement leaves the connection usable and an
 # exception in the middle of one may not.
 ALARM_GRACE = 0.5
+IDLE_GRACE = 5.0
 
 
 class TimeLimitExceeded(BaseException):
@@ -40,13 +41,28 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def limit_session(seconds: float) -> None:
     """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more."""
-    milliseconds = math.ceil(seconds * 1000)
+    limit_silence(seconds, statement_timeout=_milliseconds(seconds))
+
+
+def limit_silence(seconds: float, **more: str) -> None:
+    """End the session when the current transaction is idle for `seconds` and a bit more.
+
+    A worker that is stopped, or whose machine is gone, would otherwise keep its locks: those on its
+    directives, and the one on its tenant's claims.
+
+    Args:
+        more: other settings of PostgreSQL for the transaction, in the same statement.
+    """
+    values = {**more, "idle_in_transaction_session_timeout": _milliseconds(seconds + IDLE_GRACE)}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT set_config('statement_timeout', %s, true),"
-            " set_config('idle_in_transaction_session_timeout', %s, true)",
-            [str(milliseconds), str(milliseconds + 5000)],
+            f"SELECT {', '.join(['set_config(%s, %s, true)'] * len(values))}",
+            [text for pair in values.items() for text in pair],
         )
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(math.ceil(seconds * 1000))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import psutil
 import pytest
 from django.utils import timezone
 from django_q.models import Schedule
@@ -18,6 +19,7 @@ from tests.support import (
     ended,
     gate,
     lose_wake_ups,
+    messages,
     qcluster,
     signal_names,
     states,
@@ -134,3 +136,21 @@ def test_the_scheduled_sweep_brings_back_what_was_lost_by_itself(database, log):
     with in_tenant("alpha"):
         assert states(forgotten, silent) == ["succeeded"] * 2
         assert dict(Directive.objects.values_list("subject_id", "attempt")) == {"forgotten": 1, "silent": 2}
+
+
+def test_a_cluster_goes_on_whichever_of_its_idle_processes_is_killed(database, log):
+    with qcluster(log, workers=3) as cluster:
+        [sentinel] = psutil.Process(cluster.pid).children()
+        first = sentinel.children()
+        assert len(first) == 5, "three workers, one that reports and one that fetches"
+        for number, process in enumerate(first):
+            process.kill()
+            wait_until(lambda: len(sentinel.children()) == 5, "there is another one in its place")
+            with in_tenant("alpha"):
+                directives = [ask_animal("roam", f"{number} {one}") for one in range(3)]
+            sweep_until_ended(*directives)
+        assert not {process.pid for process in first} & {p.pid for p in sentinel.children()}
+        lose_wake_ups()
+        with in_tenant("alpha"):
+            ask_animal("roam", "the last one")
+        wait_until(lambda: not messages(), "a message that is worked through is removed")

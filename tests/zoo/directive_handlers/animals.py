@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from uuid import uuid4
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 
 from directives import requests
@@ -198,6 +200,36 @@ class Hang(AnimalHandler):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         return {}
+
+
+class Freeze(AnimalHandler):
+    """Leaves its effect and stops its process until its lease is over, the first `times` attempts."""
+
+    name = "zoo.animal.freeze"
+    label = "Freeze"
+    retry = QUICK
+    timeout = 0.5
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        if context.directive.attempt <= payload.times:
+            wake = f"sleep {self.timeout + settings.DIRECTIVES_LEASE + 1}; kill -CONT {os.getpid()}"
+            subprocess.Popen(["/bin/sh", "-c", wake], start_new_session=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        context.emit("zoo.animal.thawed")
+        return {}
+
+
+class Gorge(AnimalHandler):
+    """Leaves its effect and takes 64 MiB of memory, and then more than there is."""
+
+    name = "zoo.animal.gorge"
+    label = "Gorge"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        eaten = [bytearray(1 << 26), bytearray(1 << 62)]
+        return {"eaten": len(eaten)}
 
 
 class Orphan(AnimalHandler):

@@ -1,0 +1,21 @@
+"""What must be true of a tenant afterwards; each check gives the violations it finds."""
+
+from collections.abc import Iterator
+
+from tests.chaos.harness.checks import effects, forum, lines, lives
+from tests.chaos.harness.checks.promises import Promises
+from tests.chaos.harness.reading import Town, Violation
+
+
+def check_town(town: Town, promises: Promises | None = None) -> Iterator[Violation]:
+    """Check one tenant.
+
+    Args:
+        promises: what requesters were told; without it only the database is compared with itself.
+    """
+    yield from lives.check(town)
+    yield from effects.check(town)
+    yield from forum.check(town)
+    yield from lines.check(town)
+    if promises:
+        yield from promises.check(town)

@@ -1,0 +1,51 @@
+"""Threads and posts are what their history implies, and each post has one directive that made it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.chaos.harness.checks.effects import CHANGES, successes
+from tests.chaos.harness.reading import Told, Town, Violation
+
+FIRST = {"forum.thread": "open", "forum.post": "published"}
+
+
+def check(town: Town) -> Iterator[Violation]:
+    """Replay every record's changes, and compare the posts with the directives that make posts."""
+    changes: dict[str, list[Told]] = defaultdict(list)
+    for told in town.told:
+        if told.name in CHANGES.values() and "revision" in told.payload:
+            changes[told.subject].append(told)
+    for subject, (status, revision) in town.records.items():
+        yield from _replay(town, subject, changes.pop(subject, []), status, revision)
+    for subject in changes:
+        yield town.violation(subject, "a record", f"only {changes[subject][0].name}")
+    yield from _posts(town)
+
+
+def _replay(
+    town: Town, subject: str, changes: list[Told], status: str, revision: int
+) -> Iterator[Violation]:
+    known, number = FIRST[subject.partition(":")[0]], 1
+    for told in changes:
+        expected = {"before": known, "revision": number + 1}
+        found = {name: told.payload[name] for name in expected}
+        if found != expected:
+            yield town.violation(subject, f"{told.name} with {expected}", f"{found} ({told.causation_id})")
+            return
+        known, number = told.payload["after"], number + 1
+    if (status, revision) != (known, number):
+        yield town.violation(subject, f"{known} at revision {number}", f"{status} at revision {revision}")
+
+
+def _posts(town: Town) -> Iterator[Violation]:
+    for pk, directive in town.directives.items():
+        if directive.name != "forum.post.create":
+            continue
+        made = town.posted.get(pk, [])
+        told = {told.payload["result"]["post_id"] for told in successes(town, pk)}
+        if set(made) != told or len(made) > 1:
+            yield town.violation(pk, f"the posts {sorted(told)}", made)
+        elif made and town.contents[made[0]] != directive.payload["content"]:
+            yield town.violation(pk, directive.payload["content"], town.contents[made[0]])
+    for pk in town.posted.keys() - town.directives.keys():
+        yield town.violation(pk, "a directive", f"only its posts {town.posted[pk]}")

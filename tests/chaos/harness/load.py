@@ -1,0 +1,173 @@
+"""A requester: asks, asks again when the answer is lost, and does what people do to directives.
+
+A process of its own, `python -m tests.chaos.harness.load`; it can be killed at any time and goes on
+with its journal.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.chaos.settings")
+django.setup()
+
+from django.db import connection  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from directives import failures, operations  # noqa: E402
+from directives.requests import DirectiveRequest, request_many  # noqa: E402
+from fleetprompt.errors import Refused  # noqa: E402
+from fleetprompt.tenants.context import in_tenant  # noqa: E402
+from forums.models import Post, Thread  # noqa: E402
+from signals.types import Actor  # noqa: E402
+from tests.chaos.harness.journal import Journal, next_wish  # noqa: E402
+from tests.chaos.harness.wishes import Item, Wish, tenants, wishes  # noqa: E402
+
+REMEMBERED = 40
+SPREAD = 0.95
+"""The share of the time over which the requests are spread."""
+
+
+class Requester:
+    """Works through one requester's wishes."""
+
+    def __init__(self, number: int, journal: Journal) -> None:
+        self.actor = Actor("agent", f"requester-{number}")
+        self.journal = journal
+        self.known: dict[str, deque[tuple[str, Any]]] = {}
+        self.asked: dict[str, Item] = {}
+
+    def grant(self, wish: Wish) -> None:
+        """Do what is wished, as often as it takes to get an answer."""
+        if not wish.operation:
+            self._ask(wish, wish.items)
+        elif known := self.known.get(wish.tenant):
+            key, directive = known[int(wish.dice * len(known))]
+            if wish.operation == "again":
+                self._ask(wish, [self.asked[key]])
+            else:
+                self._operate(wish, directive)
+
+    def remember(self, wish: Wish, answers: dict[str, str]) -> None:
+        """Keep in mind what was answered to an earlier wish, for operations on it."""
+        for item in wish.items:
+            if item.key in answers:
+                self.asked[item.key] = item
+                recent = self.known.setdefault(wish.tenant, deque(maxlen=REMEMBERED))
+                recent.append((item.key, answers[item.key]))
+
+    def _ask(self, wish: Wish, items: Any) -> None:
+        self.journal.write(do="ask", wish=wish.number, tenant=wish.tenant, keys=[i.key for i in items])
+
+        def ask() -> list[tuple[str, str, bool]]:
+            wanted = [_request(item, wish.tenant) for item in items]
+            stored = request_many(wanted, actor=self.actor, reason="chaos")
+            return [(one.idempotency_key, str(one.id), created) for one, created in stored]
+
+        answers = self._insist(wish.tenant, ask)
+        self.journal.write(did="ask", wish=wish.number, tenant=wish.tenant, answers=answers)
+        if not wish.operation and isinstance(answers, list):
+            self.remember(wish, {key: pk for key, pk, _ in answers})
+
+    def _operate(self, wish: Wish, directive: str) -> None:
+        note = {"wish": wish.number, "tenant": wish.tenant, "name": wish.operation, "id": directive}
+        self.journal.write(do="operate", **note)
+        options: dict[str, Any] = {"actor": self.actor, "reason": "chaos"}
+        if wish.operation == "snooze":
+            options["until"] = timezone.now() + timedelta(seconds=1 + 4 * wish.dice)
+        try:
+            with in_tenant(wish.tenant):
+                getattr(operations, wish.operation)(directive, **options)
+            answer = "done"
+        except Refused as refusal:
+            answer = f"refused: {refusal}"
+        except Exception as error:
+            # Without an answer it may have been done or not, and doing it again would be another one.
+            answer = _lost(error)
+        self.journal.write(did="operate", answer=answer, **note)
+
+    def _insist(self, tenant: str, ask: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                with in_tenant(tenant):
+                    return ask()
+            except Refused as refusal:
+                return f"refused: {refusal}"
+            except Exception as error:
+                lost = _lost(error)
+                if not lost.startswith("lost"):
+                    return lost
+                time.sleep(0.2)
+
+
+def _lost(error: Exception) -> str:
+    """Say what an error means, and leave a connection that works."""
+    connection.close()
+    kind = "lost" if failures.is_transient(error) else "error"
+    return f"{kind}: {type(error).__name__}: {error}"
+
+
+def _request(item: Item, tenant: str) -> DirectiveRequest:
+    _, kind, _ = item.name.split(".")
+    payload = dict(item.payload)
+    if kind != "animal":
+        model, field = (Post, "post_id") if item.name in _ABOUT_POSTS else (Thread, "thread_id")
+        payload[field] = _ids(model, tenant)[item.target]
+    at = timezone.now() + timedelta(seconds=item.later) if item.later else None
+    return DirectiveRequest(item.name, payload, idempotency_key=item.key, scheduled_at=at)
+
+
+_ABOUT_POSTS = ("forum.post.hide", "forum.post.unhide", "forum.post.delete")
+
+
+@cache
+def _ids(model: Any, tenant: str) -> list[str]:
+    found = model.objects.filter(external_id__isnull=False).order_by("external_id")
+    return [str(pk) for pk in found.values_list("pk", flat=True)]
+
+
+def main() -> None:
+    """Grant the wishes of one requester, evenly over the time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("journal", type=Path)
+    for name in ("seed", "number", "directives", "tenants"):
+        parser.add_argument(name, type=int)
+    for name in ("began", "seconds"):
+        parser.add_argument(name, type=float)
+    options = parser.parse_args()
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    journal = Journal(options.journal)
+    requester = Requester(options.number, journal)
+    told = {line["wish"]: line for line in journal.before if line.get("did") == "ask"}
+    first = next_wish(journal.before)
+    for wish in wishes(options.seed, options.number, options.directives, tenants(options.tenants)):
+        if wish.number < first:
+            _recall(requester, wish, told)
+            continue
+        due = options.began + options.seconds * SPREAD * wish.share
+        while not stopped and (left := due - time.time()) > 0:
+            time.sleep(min(left, 0.2))
+        if stopped:
+            sys.exit()
+        requester.grant(wish)
+
+
+def _recall(requester: Requester, wish: Wish, told: dict[int, Any]) -> None:
+    answers = told.get(wish.number, {}).get("answers")
+    if isinstance(answers, list):
+        requester.remember(wish, {key: pk for key, pk, _ in answers})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What a run came to: figures for people, and every violation by name."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.harness.faults import KINDS, SERVER_RESTARTS
+from tests.chaos.harness.reading import Town, Violation
+
+
+@dataclass
+class Report:
+    """The figures of one run.
+
+    Args:
+        struck: how often each kind of fault struck.
+        seconds: how long the faults went on; `drained` how long it took afterwards to become quiet.
+        promised: directives whose request was answered; `operations` likewise.
+        fenced: attempts that were kept out because another one had taken over.
+        restarts: clusters that ended by themselves and were started again.
+        audit: what the audit log's own check said.
+    """
+
+    seed: int
+    struck: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    drained: float = 0.0
+    restarts: int = 0
+    promised: int = 0
+    operations: int = 0
+    fenced: int = 0
+    audit: str = "not installed"
+    tenants: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+
+    def add(self, town: Town) -> None:
+        """Count one tenant."""
+        self.tenants += 1
+        self.statuses.update(one.status for one in town.directives.values())
+        self.told.update(one.name for one in town.told)
+
+    def as_json(self) -> str:
+        """Return the figures and the violations for programs."""
+        violations = [violation._asdict() for violation in self.violations]
+        return json.dumps({**vars(self), "violations": violations}, indent=2)
+
+    def show(self, console: Console) -> None:
+        """Print the figures and the violations."""
+        table = Table(title=f"Chaos, seed {self.seed}", title_style="bold", show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        for what, figure in self._figures():
+            table.add_row(what, figure)
+        console.print(table)
+        for violation in self.violations:
+            console.print(f"VIOLATION {violation}", soft_wrap=True, markup=False, highlight=False)
+
+    def _figures(self) -> list[tuple[str, str]]:
+        directives = self.statuses.total()
+        seconds = self.seconds + self.drained
+        killed = self.struck["kill_process"]
+        return [
+            ("directives", f"{directives:,}"),
+            *((f"  {status}", f"{count:,}") for status, count in sorted(self.statuses.items())),
+            ("requests that were answered", f"{self.promised:,}"),
+            ("operations that were answered", f"{self.operations:,}"),
+            ("tenants", f"{self.tenants}"),
+            ("attempts", f"{self.told['directive.started']:,}"),
+            ("leases recovered", f"{self.told['directive.recovered']:,}"),
+            ("attempts that the fence kept out", f"{self.fenced:,}"),
+            ("retries", f"{self.told['directive.retry_scheduled']:,}"),
+            ("signals", f"{self.told.total():,}"),
+            ("faults", f"{self.struck.total()} of {len(self.struck)} kinds"),
+            *((f"  {kind}", f"{self.struck[kind]}") for kind in KINDS if self.struck[kind]),
+            ("cluster processes killed one by one", f"{killed}"),
+            ("PostgreSQL restarts", f"{sum(self.struck[kind] for kind in SERVER_RESTARTS)}"),
+            ("clusters that ended by themselves", f"{self.restarts}"),
+            ("minutes of faults", f"{self.seconds / 60:.1f}"),
+            ("seconds until quiet afterwards", f"{self.drained:.1f}"),
+            ("directives per second", f"{directives / seconds if seconds else 0:.1f}"),
+            ("audit log", self.audit),
+            ("violations", f"{len(self.violations)}"),
+        ]
