@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from fleetprompt.errors import Refused
 from signals.types import Actor, Subject
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 
 
 def add_tenant(parser: CommandParser) -> None:
