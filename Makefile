@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check screenshots lock clean
+.PHONY: help setup demo run test check fuzz screenshots lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,12 +39,16 @@ run: setup ## Start the web server and a cluster; Ctrl-C stops both
 test: setup ## Run the tests (ARGS="-k word" runs some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup ## Check formatting, style, types, imports and migrations
+check: setup ## Check formatting, style, types, imports, migrations, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MANAGE) makemigrations --check --dry-run
+	@$(BIN)/python -m tests.audit
+
+fuzz: setup ## Try hostile input for long, each time another one
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 3600 tests/hostile $(ARGS)
 
 screenshots: setup ## Take the pictures of the admin in docs/screenshots; needs Chromium
 	@$(BIN)/python -m tests.screenshots
