@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from fleetprompt.errors import Refused
 from signals.types import Actor, Subject
 
-_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
+_DURATION = re.compile(r"(?:(\d{1,20})d)?(?:(\d{1,20})h)?(?:(\d{1,20})m)?(?:(\d{1,20})s)?")
 
 
 def add_tenant(parser: CommandParser) -> None:
