@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test chaos check screenshots lock clean
+.PHONY: help setup demo run test chaos check fuzz screenshots lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +46,16 @@ test: setup ## Run the tests (ARGS="-k word" runs some)
 chaos: setup ## Kill, stop and cut everything for MINUTES, then check every directive
 	@$(BIN)/python -m tests.chaos.harness --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
-check: setup ## Check formatting, style, types, imports and migrations
+check: setup ## Check formatting, style, types, imports, migrations, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MANAGE) makemigrations --check --dry-run
+	@$(BIN)/python -m tests.audit
+
+fuzz: setup ## Try hostile input for long, each time another one
+	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 3600 tests/hostile $(ARGS)
 
 screenshots: setup ## Take the pictures of the admin in docs/screenshots; needs Chromium
 	@$(BIN)/python -m tests.screenshots

@@ -10,7 +10,7 @@ class DirectivesConfig(AppConfig):
     name = "directives"
 
     def ready(self) -> None:
-        """Find the handlers of all apps, prepare clusters, keep what follows from handlers in step, give gauges."""
+        """Find all handlers, prepare clusters, keep what follows from handlers in step, give gauges."""
         from directives import checks, gauges, queue, registry, roles  # noqa: F401
         from fleetprompt.apps import last_app
         from fleetprompt.telemetry import exposition

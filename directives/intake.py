@@ -158,7 +158,7 @@ def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     try:
         plain = json_object(field, value)
     except Refused as refusal:
-        raise InvalidPayload(refusal.message) from None
+        raise InvalidPayload(str(refusal)) from None
     if finding := find_secret(field, plain):
         raise SecretRefused(finding)
     return plain

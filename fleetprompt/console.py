@@ -14,6 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fleetprompt.errors import presentable
+from fleetprompt.visible import visible
+
 Row = dict[str, Any]
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -32,8 +35,11 @@ class OperatorCommand(BaseCommand):
         """Run the command, turning what went wrong outside the program into a `CommandError`."""
         try:
             return super().execute(*args, **options)
+        except CommandError as error:
+            # What it quotes may be anybody's, and steer the terminal.
+            raise CommandError(presentable(str(error)), returncode=error.returncode) from error
         except ValidationError as error:
-            raise CommandError("; ".join(_sentences(error))) from error
+            raise CommandError("; ".join(map(presentable, _sentences(error)))) from error
         except UnicodeEncodeError as error:
             raise CommandError("an argument is no UTF-8 text") from error
         except OperationalError as error:
@@ -153,7 +159,7 @@ def add_format(parser: CommandParser) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return escape("" if value is None else str(value))
+    return escape("" if value is None else visible(str(value)))
 
 
 @contextmanager

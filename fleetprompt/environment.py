@@ -8,7 +8,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -37,6 +45,24 @@ class Environment(BaseSettings):
     )
     public_hosts: HostList = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names of the operators' site."
+    )
+    https: bool | None = Field(
+        None,
+        description="Whether people come through HTTPS: plain HTTP is sent there, cookies go nowhere "
+        "else. Yes when DEBUG is 0, no otherwise.",
+    )
+    hsts_seconds: NonNegativeInt = Field(
+        30 * 24 * 3600,
+        description="How long a browser that was here once asks for nothing but HTTPS (RFC 6797).",
+    )
+    trusted_proxies: NonNegativeInt = Field(
+        0,
+        le=10,
+        description="How many proxies stand before the web server and set X-Forwarded-For and "
+        "X-Forwarded-Proto. 0: those headers are not believed.",
+    )
+    session_hours: PositiveFloat = Field(
+        12, le=24 * 365, description="Hours after which people have to log in again."
     )
     database_url: str = Field(
         "",

@@ -1,10 +1,36 @@
 """The base of every error that says what somebody asked for is not possible, and why."""
 
+from collections.abc import Sequence
+
 from django.core.exceptions import ValidationError
+
+from fleetprompt.visible import visible
+
+MESSAGES = 20
+"""How many things one refusal names; a hostile payload may have thousands of wrong fields."""
+BEGINNING, END = 300, 200
+"""How many characters are kept of each: what it quotes may be of any length."""
 
 
 class Refused(ValidationError):
-    """Nothing was changed; the text names the field or thing and what was expected."""
+    """Nothing was changed; the text names the field or thing and what was expected.
+
+    What it quotes comes from anybody: it is cut, and shows what is hidden in it.
+    """
+
+    def __init__(self, message: str | Sequence[str]) -> None:
+        found = [message] if isinstance(message, str) else list(message)
+        shown = [presentable(text) for text in found[:MESSAGES]]
+        if len(found) > MESSAGES:
+            shown.append(f"and {len(found) - MESSAGES} more")
+        super().__init__(shown if len(shown) > 1 else shown[0])
 
     def __str__(self) -> str:
         return "; ".join(self.messages)
+
+
+def presentable(text: str) -> str:
+    """Return the text of an error as it can be shown anywhere, whatever it quotes."""
+    if len(text) > BEGINNING + END:
+        text = f"{text[:BEGINNING]}…{text[-END:]}"
+    return visible(text)

@@ -14,6 +14,16 @@ class NotEnqueued(logging.Filter):
         return record.funcName != "async_task"
 
 
+class Untraced(logging.Filter):
+    """Takes the traceback off what Django logs of requests that mean harm: it would fill the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True; the record of such a request is shortened."""
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class Brief(logging.Filter):
     """Takes the traceback off what Django logs of requests that were refused: the sentence says it all."""
 

@@ -1,8 +1,9 @@
 """Django's settings. What an installation may choose stands in `fleetprompt.environment`."""
 
+from datetime import timedelta
 from typing import Any
 
-from fleetprompt import environment, look
+from fleetprompt import environment, look, policies
 
 BASE_DIR = environment.BASE_DIR
 _env = environment.read()
@@ -36,7 +37,9 @@ TENANT_APPS = [
     "directives",
     "forums",
 ]
-INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS]
+INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS] + ["axes"]
+# It counts in the cache; no schema needs its tables.
+MIGRATION_MODULES = {"axes": None}
 
 TENANT_MODEL = "tenants.Tenant"
 TENANT_DOMAIN_MODEL = "tenants.Domain"
@@ -68,17 +71,23 @@ CACHES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
+    # What sets headers comes first, for those of refused hosts too.
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "fleetprompt.headers.HeadersMiddleware",
     "fleetprompt.tenants.middleware.TenantMiddleware",
     "fleetprompt.telemetry.middleware.RequestMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "fleetprompt.addresses.AddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    # Behind the one that tells a page's length.
+    "fleetprompt.visible.VisibleMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "fleetprompt.zones.ZoneMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -101,7 +110,48 @@ LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD_TENANT = look.TENANT
 UNFOLD_OPERATORS = look.OPERATORS
 WSGI_APPLICATION = "fleetprompt.wsgi.application"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+
+# docs/security.md says why each is as it is.
+_HTTPS = not DEBUG if _env.https is None else _env.https
+TRUSTED_PROXIES = _env.trusted_proxies
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_SSL_REDIRECT = _HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
+SECURE_HSTS_SECONDS = _env.hsts_seconds if _HTTPS else 0
+# A tenant's domain is its owner's: what stands below it, and whether browsers ship it, is not ours to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
+# With the prefix, browsers take them from this very host only: RFC 6265bis, section 4.1.3.2.
+SESSION_COOKIE_NAME = "__Host-sessionid" if _HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = int(_env.session_hours * 3600)
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": policies.READING}
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+AXES_HANDLER = "fleetprompt.lockout.LockoutHandler"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "fleetprompt.clients.address"
+AXES_CLIENT_STR_CALLABLE = "fleetprompt.clients.described"
+AXES_LOCKOUT_CALLABLE = "fleetprompt.lockout.locked_out"
+AXES_ENABLE_ADMIN = False
 
 USE_TZ = True
 TIME_ZONE = _env.time_zone
@@ -143,17 +193,28 @@ LOGGING = {
         "no_query": {"()": "fleetprompt.logs.NoQuery"},
         "no_result": {"()": "fleetprompt.logs.NoResult"},
         "seldom": {"()": "fleetprompt.logs.Seldom"},
+        "untraced": {"()": "fleetprompt.logs.Untraced"},
     },
     "formatters": {
         "line": {"()": "fleetprompt.telemetry.logs.Line"},
         "json": {"()": "fleetprompt.telemetry.logs.Json"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": _env.log_format}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": _env.log_format,
+            "filters": ["untraced"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": _env.log_level},
     # Django's own handler would say everything twice.
     "loggers": {
         "django": {"handlers": []},
         "django.request": {"filters": ["brief"]},
+        # Whoever asks for a host that is not served should not fill the log.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Our own sentence says it.
+        "axes": {"level": "ERROR"},
         "django.server": {
             "handlers": ["stderr"],
             "level": "INFO",

@@ -4,18 +4,50 @@ Each is in the URLs of its own kind of host only, and answers nobody when the ot
 active. Which models they show is said in the apps' `admin` modules.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, NoReturn
 
-from django.http import Http404, HttpRequest
+from csp.decorators import csp_update
+from django.contrib.admin.options import TO_FIELD_VAR
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from unfold.sites import UnfoldAdminSite
 
+from fleetprompt import policies
 from fleetprompt.tenants.context import active_tenant, is_public
+
+_with_scripts = csp_update(policies.ADMIN)
+
+
+def _with_field(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Refuse an empty `_to_field`: Django's views would look for a field of that name, and break."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR)) == "":
+            raise BadRequest(f"{TO_FIELD_VAR}: expected the name of a field")
+        return view(request, *args, **kwargs)
+
+    return checked
 
 
 class _Site(UnfoldAdminSite):
     """What both sites have in common."""
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Callable[..., HttpResponseBase]:
+        """Return the view for staff only, with the policy of the admin."""
+        return _with_scripts(super().admin_view(_with_field(view), cacheable))
+
+    @method_decorator(_with_scripts)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Log somebody in."""
+        answer: HttpResponse = super().login(request, extra_context)
+        return answer
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> NoReturn:
         """Answer 404: the side bar is short, and lists search for themselves."""

@@ -14,6 +14,7 @@ from django.core.validators import validate_slug
 from django.db import connection, transaction
 
 from fleetprompt.errors import Refused
+from fleetprompt.lines import LINE_LENGTH, Lines, LongLine
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
@@ -104,6 +105,21 @@ class _Row(NamedTuple):
     error: str = ""
 
 
+class _Lines(Lines[str]):
+    """Counts the lines, those that are too long included, and refuses rows that never end."""
+
+    number = 0
+    of_row = 0
+
+    def __next__(self) -> str:
+        self.number += 1
+        line = super().__next__()
+        self.of_row += len(line)
+        if self.of_row > LINE_LENGTH:
+            raise LongLine
+        return line
+
+
 class _Reader:
     """Makes posts, not stored yet, of rows under one header."""
 
@@ -173,15 +189,16 @@ def _check_place(thread: str, category: str) -> None:
 def _rows(file: IO[bytes], advance: Callable[[int], None]) -> Iterator[_Row]:
     # What is not UTF-8 becomes surrogates, so that it costs its own row and no other.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    parser = csv.reader(text, strict=True)
+    lines = _Lines(text)
+    parser = csv.reader(lines, strict=True)
     seekable, read = file.seekable(), 0
     while True:
-        line = parser.line_num + 1
+        line, lines.of_row = lines.number + 1, 0
         try:
             row = _Row(line, next(parser))
         except StopIteration:
             return
-        except csv.Error as error:
+        except (csv.Error, LongLine) as error:
             row = _Row(line, [], f"expected CSV; {error}")
         if seekable:
             advance(file.tell() - read)

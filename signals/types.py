@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from fleetprompt.errors import Refused
 
@@ -14,13 +15,15 @@ KEY_LENGTH = 512
 ID_LENGTH = 255
 JSON_BYTES = 64 * 1024
 JSON_DEPTH = 50
+LARGEST = 2**53 - 1
+"""The largest number on which all programs that read JSON agree: RFC 8259, section 6."""
 
 # A day from the ends of the calendar, so that a time exists in every time zone.
 _EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# What a JSON text must contain for `_UNSTORABLE` to be in its values.
-_SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]")
+# What a JSON text must contain for `_UNSTORABLE`, or a number beyond `LARGEST`, to be in its values.
+_SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]|\d{16}|\de\+")
 _NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
 
 
@@ -88,8 +91,8 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         Refused: not a mapping; more than 64 KiB as JSON, or more than 50 levels deep; or it holds
-            something JSON has no form for (a set, NaN, a UUID object, a key that is no text), or
-            text with NUL or unpaired surrogates.
+            something JSON has no form for (a set, NaN, a UUID object, a key that is no text),
+            numbers beyond `LARGEST`, or text with NUL or unpaired surrogates.
     """
     if not isinstance(value, Mapping):
         raise Refused(f"{field}: expected an object; got {type(value).__name__}")
@@ -116,6 +119,8 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
         raise Refused(f"{field[:80]}…: expected at most {JSON_DEPTH} levels of nesting")
     if isinstance(value, str) and not is_storable(value):
         raise Refused(f"{field}: expected text without NUL or unpaired surrogates")
+    if isinstance(value, int | float) and abs(value) > LARGEST:
+        raise Refused(f"{field}: expected numbers from -{LARGEST} to {LARGEST}")
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -125,6 +130,11 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check_storable(f"{field}[{index}]", item, depth + 1)
+
+
+def _identifier(field: str, value: object) -> str:
+    text = str(value) if isinstance(value, int | UUID) else value
+    return check_text(field, text, length=ID_LENGTH, required=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +161,7 @@ class Actor:
             raise Refused(
                 f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
             )
-        object.__setattr__(self, "id", str(self.id))
-        check_text("actor.id", self.id, length=ID_LENGTH, required=True)
+        object.__setattr__(self, "id", _identifier("actor.id", self.id))
         check_text("actor.label", self.label, length=ID_LENGTH)
 
     def __str__(self) -> str:
@@ -172,8 +181,7 @@ class Subject:
 
     def __post_init__(self) -> None:
         check_name(self.type)
-        object.__setattr__(self, "id", str(self.id))
-        check_text("subject.id", self.id, length=ID_LENGTH, required=True)
+        object.__setattr__(self, "id", _identifier("subject.id", self.id))
 
     def __str__(self) -> str:
         return f"{self.type}:{self.id}"

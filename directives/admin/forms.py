@@ -121,7 +121,8 @@ class SubjectField(forms.UUIDField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the value to show, and give the widget its title as the only choice."""
-        found = subjects.find([Subject(self.subject_type, str(value))]) if value else {}
+        known = subjects.uuid(str(value))
+        found = subjects.find([Subject(self.subject_type, str(known))]) if known else {}
         self.widget.choices = [(subject.id, str(record)) for subject, record in found.items()]
         return super().prepare_value(value)
 

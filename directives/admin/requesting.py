@@ -21,6 +21,7 @@ from directives.errors import Refused
 from directives.models import Directive
 from directives.registry import AnyHandler
 from fleetprompt.sites import tenant_site
+from fleetprompt.visible import visible
 
 SHOWN = 10
 """How many refusals are told one by one."""
@@ -104,7 +105,7 @@ def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
         access.refuse(request, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}")
     term = request.GET.get("term", "").replace("\x00", "")
     found, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
-    results = [{"id": str(record.pk), "text": str(record)} for record in found[:20]]
+    results = [{"id": str(record.pk), "text": visible(str(record))} for record in found[:20]]
     return JsonResponse({"results": results, "pagination": {"more": False}})
 
 

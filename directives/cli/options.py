@@ -14,7 +14,7 @@ from signals.types import Subject
 
 __all__ = ["actor", "add_actor", "add_tenant", "from_now", "json_object", "moment", "subject"]
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d{1,20})d)?(?:(\d{1,20})h)?(?:(\d{1,20})m)?(?:(\d{1,20})s)?")
 
 
 def subject(text: str) -> Subject:

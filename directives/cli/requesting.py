@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from uuid import uuid4
@@ -18,6 +19,7 @@ from directives.cli import rows
 from directives.errors import InvalidPayload, Refused
 from directives.requests import DirectiveRequest, Requested
 from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.lines import Lines, LongLine
 from fleetprompt.tenants.context import in_tenant
 
 BATCH = 500
@@ -138,8 +140,8 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         return
     try:
         file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
-    except OSError as error:
-        raise CommandError(f"--from: {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--from: {path}: {getattr(error, 'strerror', error)}") from None
     with file:
         yield file
 
@@ -150,15 +152,18 @@ def _size(file: IO[bytes]) -> int | None:
 
 
 def _lines(file: IO[bytes], default_name: str | None, advance: Any) -> Iterator[Line]:
-    for number, raw in enumerate(file, start=1):
-        advance(len(raw))
-        if not raw.strip():
-            continue
+    lines = Lines(file)
+    for number in count(1):
         try:
-            yield Line(number, _parsed(raw, default_name))
+            raw = next(lines)
+            advance(len(raw))
+            if raw.strip():
+                yield Line(number, _parsed(raw, default_name))
+        except StopIteration:
+            return
         except Refused as refusal:
             yield Line(number, refusal)
-        except CommandError as error:
+        except (CommandError, LongLine) as error:
             yield Line(number, InvalidPayload(str(error)))
 
 

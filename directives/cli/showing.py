@@ -15,6 +15,7 @@ from directives.errors import DirectiveNotFound
 from directives.models import Directive
 from fleetprompt.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
+from fleetprompt.visible import visible
 from signals.models import Signal
 
 
@@ -101,9 +102,9 @@ def _moment(signal: Signal) -> str:
         for key, value in signal.payload.items()
         if key not in ("name", "attempt") and value not in ("", None, {})
     ]
-    line = f"{when}  {signal.name:<25}  {attempt:<10}  {signal.actor}".rstrip()
+    line = f"{when}  {signal.name:<25}  {attempt:<10}  {visible(str(signal.actor))}".rstrip()
     return escape(line + "".join(details))
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

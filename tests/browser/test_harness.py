@@ -12,7 +12,7 @@ from tests.browser.web import MISSING
 
 
 def test_what_goes_wrong_in_a_page_is_noticed(page, problems):
-    page.goto("http://alpha.localhost/")
+    page.goto("http://alpha.localhost/admin/login/")
     assert problems.found == []
     page.evaluate("console.error('oh no')")
     page.evaluate("fetch('/nowhere/')")

@@ -56,6 +56,14 @@ class Every(Handler[EveryKind]):
         return {}
 
 
+@pytest.mark.parametrize("typed", [" ", "\x85", "\x00", "x" * 300, "\ud800"])
+def test_what_is_no_id_is_shown_again_as_nothing_chosen(thread, typed):
+    form = payload_form(Every())({"payload_thread_id": typed})
+    assert not form.is_valid()
+    assert "payload_thread_id" in form.errors
+    assert "selected" not in str(form["payload_thread_id"])
+
+
 @pytest.fixture
 def thread(alpha):
     return make_forum().thread

@@ -209,3 +209,11 @@ def _samples(site):
         found[""] = Directive.objects.get().pk if site else "1"
         assert not site or Signal.objects.exists()
         return found
+
+
+def test_an_empty_name_of_a_field_is_a_bad_request(database):
+    client = logged_in("", make_user("", "rooty", is_superuser=True))
+    here = {"host": "localhost"}
+    for path in ("/admin/auth/user/1/change/", "/admin/django_q/ormq/5/delete/"):
+        assert client.get(path, {"_to_field": ""}, headers=here).status_code == 400
+        assert client.post(path, {"_to_field": ""}, headers=here).status_code == 400

@@ -10,9 +10,19 @@ from django.core.exceptions import ValidationError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, check_name, check_text, json_object
+from signals.types import (
+    ID_LENGTH,
+    LARGEST,
+    NAME_LENGTH,
+    Actor,
+    Subject,
+    check_name,
+    check_text,
+    json_object,
+)
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.integers(-LARGEST, LARGEST) | st.floats(-LARGEST, LARGEST)
+SCALARS = st.none() | st.booleans() | NUMBERS
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 JSON = st.recursive(
     SCALARS | TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=10

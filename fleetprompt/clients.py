@@ -1,0 +1,44 @@
+"""From which network address a request comes, as far as that can be believed."""
+
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+_IPV6_NETWORK_BITS = 64
+
+
+def address(request: HttpRequest) -> str | None:
+    """Return the address of the client; of an IPv6 address the /64, which is one customer's (RFC 6177).
+
+    Without trusted proxies that is who opened the connection, whatever headers say. Behind N of them
+    it is what the outermost one wrote: the Nth entry of `X-Forwarded-For` from the right.
+
+    Returns:
+        None when there is no address, such as behind a Unix socket.
+    """
+    peer = request.META.get("REMOTE_ADDR", "")
+    proxies = settings.TRUSTED_PROXIES
+    entries = [entry.strip() for entry in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+    if proxies and len(entries) >= proxies:
+        peer = entries[-proxies]
+    return _network(peer)
+
+
+def described(username: str | None, ip_address: str | None, *_others: Any) -> str:
+    """Return who tried to log in, in one line of the log; the name is whatever somebody typed."""
+    return f"{username or '':.150}".encode("unicode_escape").decode() + f" from {ip_address}"
+
+
+def _network(text: str) -> str | None:
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        host_bits = 128 - _IPV6_NETWORK_BITS
+        return str(IPv6Address(int(found) >> host_bits << host_bits))
+    return str(found)
