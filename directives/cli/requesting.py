@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 def request(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Request what the options say."""
-    if options["from"]:
+    if options["from"] is not None:
         _request_file(command, options)
     else:
         _request_one(command, options)
@@ -45,7 +45,7 @@ def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
     if not options["name"]:
         raise CommandError("NAME: expected the directive's name, such as forum.thread.lock")
     payload = parse.json_object("--payload", options["payload"])
-    at = parse.moment("--at", options["at"]) if options["at"] else None
+    at = parse.moment("--at", options["at"]) if options["at"] is not None else None
     with in_tenant(options["tenant"]):
         directive, created = requests.request(
             options["name"],
@@ -66,7 +66,7 @@ def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def _request_file(command: OperatorCommand, options: dict[str, Any]) -> None:
     for option in ("key", "at"):
-        if options[option]:
+        if options[option] is not None:
             raise CommandError(f"--{option}: expected in the lines of the file, not with --from")
     correlation_id = options["correlation_id"] or str(uuid4())
     taken: list[dict[str, Any]] = []

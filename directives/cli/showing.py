@@ -21,7 +21,7 @@ from signals.models import Signal
 
 def types(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print the directive types, or all there is to know about one."""
-    if not options["name"]:
+    if options["name"] is None:
         found = [rows.type_row(handler) for handler in registry.handlers()]
         command.print_rows(
             found,
@@ -48,9 +48,9 @@ def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
         found = Directive.objects.all()
         if options["status"]:
             found = found.filter(status__in=options["status"])
-        if options["name"]:
+        if options["name"] is not None:
             found = found.filter(name=options["name"])
-        if options["subject"]:
+        if options["subject"] is not None:
             subject = parse.subject(options["subject"])
             found = found.filter(subject_type=subject.type, subject_id=subject.id)
         directives = list(found[: options["limit"]])

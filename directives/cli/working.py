@@ -17,13 +17,13 @@ from fleetprompt.tenants.models import Tenant
 
 def run(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Run one directive, or all that is due, in this process."""
-    if options["id"]:
+    if options["id"] is not None:
         _run_one(command, options)
         return
     if options["rerun"]:
         raise CommandError("--rerun: expected together with --id")
     found = []
-    for slug in [options["tenant"]] if options["tenant"] else _active_tenants():
+    for slug in _active_tenants() if options["tenant"] is None else [options["tenant"]]:
         with in_tenant(slug), progress(f"Running what is due in {slug}", None) as advance:
             for outcome in runner.iterate_due():
                 found.append(_row(slug, outcome))
@@ -38,7 +38,7 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Put a directive off."""
-    if options["until"]:
+    if options["until"] is not None:
         until = parse.moment("--until", options["until"])
     else:
         until = parse.from_now("--for", options["for"])

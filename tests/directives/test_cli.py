@@ -242,6 +242,7 @@ def test_cancel_and_rerun_leave_their_actor_and_reason(post):
             "until: expected a time bet",
         ),
         (["snooze", "ID", "--until", "noon", "--reason", "x"], "--until: expected a time in ISO 8601"),
+        (["snooze", "ID", "--until", "", "--reason", "x"], "--until: expected a time in ISO 8601"),
         (["snooze", "ID", "--for", "soon", "--reason", "x"], "--for: expected a duration"),
         (["snooze", "ID", "--for", "", "--reason", "x"], "--for: expected a duration"),
         (["snooze", "ID", "--for", "0s", "--reason", "x"], "until: expected a time in the future"),
@@ -297,3 +298,21 @@ def _ids(answer):
 
 def _ids_of(*directives):
     return [str(directive.id) for directive in directives]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tenant", "message"),
+    [
+        (["run", "--tenant", ""], None, "tenant: "),
+        (["run", "--id", ""], "alpha", "id: expected a UUID"),
+        (["request", "forum.post.hide", "--from", ""], "alpha", "--from: "),
+        (["request", "forum.post.hide", "--payload", "{}", "--at", ""], "alpha", "--at: expected a time"),
+        (["list", "--subject", ""], "alpha", "--subject: expected TYPE:ID"),
+        (["types", ""], None, "name: "),
+    ],
+)
+def test_an_empty_option_is_not_taken_for_one_that_was_left_out(post, arguments, tenant, message):
+    waiting = asked(post)
+    answer = directive(*arguments, tenant=tenant)
+    assert answer.error.startswith(message), answer.error
+    assert reloaded(waiting).status == "requested"

@@ -22,6 +22,7 @@ PERMANENT = {
     "mute": "DirectiveError: result: expected a dictionary; got NoneType",
     "escape": "DirectiveError: the handler left its tenant: public is active",
     "quit": "DirectiveError: the handler tried to end its worker",
+    "gorge": "MemoryError",
     "procrastinate": "ValueError: after: expected 0 to",
     "swallow": "InternalError: current transaction is aborted",
 }

@@ -96,9 +96,9 @@ values = st.one_of(
 
 
 def examples(number: int) -> settings:
-    """Return settings for so many examples; a long run tries fifty times as many, each time others."""
+    """Return settings for so many examples; a long run tries twenty times as many, each time others."""
     return settings(
-        max_examples=number * (50 if LONG else 1),
+        max_examples=number * (20 if LONG else 1),
         derandomize=not LONG,
         database=None,
         deadline=None,

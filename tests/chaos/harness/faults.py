@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import psutil
@@ -182,7 +182,7 @@ def _members(world: World) -> list[psutil.Process]:
 
 
 def _go_on(process: psutil.Process) -> None:
-    if process.is_running():
+    with suppress(psutil.NoSuchProcess):
         process.resume()
 
 

@@ -20,7 +20,7 @@ class Report:
         seconds: how long the faults went on; `drained` how long it took afterwards to become quiet.
         promised: directives whose request was answered; `operations` likewise.
         fenced: attempts that were kept out because another one had taken over.
-        restarts: clusters that ended by themselves and were started again.
+        restarts: clusters that ended by themselves, as one does that finds no database at its start.
         audit: what the audit log's own check said.
     """
 
@@ -63,7 +63,6 @@ class Report:
     def _figures(self) -> list[tuple[str, str]]:
         directives = self.statuses.total()
         seconds = self.seconds + self.drained
-        killed = self.struck["kill_process"]
         return [
             ("directives", f"{directives:,}"),
             *((f"  {status}", f"{count:,}") for status, count in sorted(self.statuses.items())),
@@ -77,9 +76,8 @@ class Report:
             ("signals", f"{self.told.total():,}"),
             ("faults", f"{self.struck.total()} of {len(self.struck)} kinds"),
             *((f"  {kind}", f"{self.struck[kind]}") for kind in KINDS if self.struck[kind]),
-            ("cluster processes killed one by one", f"{killed}"),
             ("PostgreSQL restarts", f"{sum(self.struck[kind] for kind in SERVER_RESTARTS)}"),
-            ("clusters that ended by themselves", f"{self.restarts}"),
+            ("clusters that ended and were started again", f"{self.restarts}"),
             ("minutes of faults", f"{self.seconds / 60:.1f}"),
             ("seconds until quiet afterwards", f"{self.drained:.1f}"),
             ("directives per second", f"{directives / seconds if seconds else 0:.1f}"),
