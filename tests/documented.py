@@ -1,5 +1,6 @@
 """A database with two roles, made by the very statements of docs/operations.md."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from django.db import connection
 from fleetprompt.postgres import embedded, owner
 from tests.support import database_url
 
-NAME = "documented"
+# Roles belong to the server, which the processes of a parallel run share.
+NAME = f"documented_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 DOCS = Path(settings.BASE_DIR) / "docs"
 
 

@@ -1,5 +1,9 @@
 """Making and removing tenants: the row, the domain and the schema come and go together."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
@@ -15,7 +19,20 @@ from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_s
 DEADLOCK = "40P01"
 
 
-def create_tenant(slug: str, *, name: str, domain: str, restored: bool = False) -> Tenant:
+@dataclass(frozen=True)
+class Record:
+    """What the public schema keeps of a tenant: enough to register it again as it was."""
+
+    slug: str
+    name: str
+    domains: Sequence[str]
+    """Host names without ports, the primary one first."""
+    status: str = Tenant.Status.ACTIVE
+    created_at: datetime | None = None
+    """Part of the tenant's identity: seals over its signals are signed with it. Now by default."""
+
+
+def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
     """Create a tenant with its schema, tables and primary domain, in one transaction.
 
     A process killed half-way leaves nothing behind, because PostgreSQL rolls the schema back too.
@@ -25,32 +42,49 @@ def create_tenant(slug: str, *, name: str, domain: str, restored: bool = False) 
         slug: see `validate_slug`; the schema becomes `org_<slug>`.
         name: what people call the community, 1 to 200 characters.
         domain: the host name that serves it, without a port.
-        restored: take the schema that a backup has brought back, and bring it up to date, instead of
-            making an empty one.
 
     Raises:
         ValidationError: naming the field that is wrong or taken.
         RuntimeError: a transaction is open; the owner's role needs one of its own.
     """
-    validate_slug(slug)
+    return _register(Record(slug, name, [domain]), restored=False)
+
+
+def restore_tenant(record: Record) -> Tenant:
+    """Register a tenant again whose schema a backup has brought back, in one transaction.
+
+    Its tables are brought up to date, and the application's role gets its rights.
+
+    Raises:
+        ValidationError: naming the field that is wrong or taken, or that there is no such schema.
+        RuntimeError: a transaction is open.
+    """
+    return _register(record, restored=True)
+
+
+def _register(record: Record, *, restored: bool) -> Tenant:
+    validate_slug(record.slug)
     ensure_shared_tables()
-    with as_owner():
-        return _create(slug, name, domain, restored)
-
-
-def _create(slug: str, name: str, domain: str, restored: bool) -> Tenant:
-    schema = f"{SCHEMA_PREFIX}{slug}"
-    tenant = Tenant(slug=slug, name=name.strip(), schema_name=schema)
-    address = Domain(domain=normalised_domain(domain), is_primary=True)
-    with transaction.atomic():
+    schema = f"{SCHEMA_PREFIX}{record.slug}"
+    tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
+    addresses = [
+        Domain(domain=normalised_domain(domain), is_primary=place == 0)
+        for place, domain in enumerate(record.domains)
+    ]
+    with as_owner(), transaction.atomic():
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
-        _refuse_taken(tenant, address, restored)
+        _refuse_taken(tenant, addresses, restored)
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
-        address.tenant = tenant
-        address.save()
+        if record.created_at:
+            # Inserting sets the time of now.
+            tenant.created_at = record.created_at
+            tenant.save(update_fields=["created_at"])
+        for address in addresses:
+            address.tenant = tenant
+            address.save()
         if not restored:
             with connection.cursor() as cursor:
                 cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
@@ -116,12 +150,12 @@ def normalised_domain(domain: str) -> str:
     return domain
 
 
-def _refuse_taken(tenant: Tenant, address: Domain, restored: bool) -> None:
+def _refuse_taken(tenant: Tenant, addresses: Sequence[Domain], restored: bool) -> None:
     if Tenant.objects.filter(slug=tenant.slug).exists():
         raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
-    other = Domain.objects.select_related("tenant").filter(domain=address.domain).first()
-    if other:
-        raise ValidationError(f"domain: {address.domain!r} belongs to the tenant {other.tenant.slug!r}")
+    names = [address.domain for address in addresses]
+    if other := Domain.objects.select_related("tenant").filter(domain__in=names).first():
+        raise ValidationError(f"domain: {other.domain!r} belongs to the tenant {other.tenant.slug!r}")
     exists = schema_exists(tenant.schema_name)
     if restored and not exists:
         raise ValidationError(f"slug: there is no schema {tenant.schema_name!r}; restore it first")

@@ -1,5 +1,6 @@
 """The commands of docs/backups.md, followed after a real loss: what was due goes on, each effect once."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from dataclasses import dataclass
 from uuid import uuid4
 
+import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -15,7 +18,7 @@ from directives import tasks
 from directives.models import Directive
 from fleetprompt.postgres import embedded, guard
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.models import Domain, Tenant
 from signals.models import Signal
 from tests.documented import DOCS
 from tests.support import (
@@ -26,16 +29,17 @@ from tests.support import (
     ended,
     environment,
     lose_wake_ups,
-    manage,
     qcluster,
     run,
     states,
     wait_until,
 )
 
-CHECKS: list[tuple[str, ...]] = []
+SEAL = ("audit", "seal", "--all-tenants")
+VERIFY = ("audit", "verify", "--all-tenants")
+CHECKS = [VERIFY, ("doctor",)]
 """Management commands that must pass on a restored database while a cluster runs."""
-DUMP, RESTORE, DUMP_ONE, _ONE, TAKE_OUT, _ = re.findall(
+DUMP, RESTORE, DUMP_ONE, _ONE, TAKE_OUT, ACKNOWLEDGE, _ = re.findall(
     r"```sh\n(.*?)```", (DOCS / "backups.md").read_text(), re.S
 )
 DELETE, RESTORE_ONE, REGISTER = _ONE.strip().splitlines()
@@ -85,11 +89,10 @@ def said() -> list[tuple[object, ...]]:
 def follow(commands: str, folder, slug: str = "") -> None:
     """Run documented commands in a shell, about this tenant in place of the documented one."""
     for documented, real in (
-        ("Harbor Club", slug.title()),
         ("org_harbor", f"org_{slug}"),
-        ("tenant create harbor", f"tenant create {slug}"),
+        ("tenant restore harbor", f"tenant restore {slug}"),
         ("tenant delete harbor", f"tenant delete {slug}"),
-        ("harbor.localhost", f"{slug}.localhost"),
+        ("--tenant harbor", f"--tenant {slug}"),
         ("manage.py", f"{sys.executable} {settings.BASE_DIR}/manage.py"),
     ):
         commands = commands.replace(documented, real)
@@ -127,8 +130,7 @@ def assert_goes_on(log, *works: Work) -> None:
     with qcluster(log, DATABASE_OWNER_URL=""):
         wait_until(done, "what was due has been done")
         for check in CHECKS:
-            checked = manage(*check)
-            assert checked.returncode == 0, checked.stdout + checked.stderr
+            assert passes(*check)
     for work in works:
         with in_tenant(work.slug):
             assert work.states() == ["succeeded", "failed", "succeeded", "succeeded", "requested"]
@@ -138,14 +140,27 @@ def assert_goes_on(log, *works: Work) -> None:
             assert work.running.attempt == 2
 
 
+def passes(*command: str) -> bool:
+    """Run a management command; return whether it passes."""
+    try:
+        call_command(*command)
+    except CommandError:
+        return False
+    return True
+
+
 def _ended(work: Work) -> bool:
     with in_tenant(work.slug):
         return ended([work.due, work.running])
 
 
-def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, tmp_path):
+def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, tmp_path, capsys):
     works = [fill("north"), fill("south")]
+    assert passes(*SEAL)
     follow(DUMP, tmp_path)
+    with in_tenant("north"):
+        run(ask_animal("work", animal="too late"))
+    assert passes(*SEAL)
     documented.make_anew()
     follow(RESTORE, tmp_path)
     assert set(Tenant.objects.values_list("slug", "domains__domain")) == {
@@ -153,6 +168,10 @@ def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, t
         ("south", "south.localhost"),
     }
     assert_restored(*works)
+    assert not passes(*VERIFY)
+    assert "an older backup was restored" in capsys.readouterr().out
+    follow(ACKNOWLEDGE, tmp_path, "north")
+    assert passes(*VERIFY)
     follow(DELETE, tmp_path, "north")
     follow(TAKE_OUT, tmp_path, "north")
     follow(REGISTER, tmp_path, "north")
@@ -161,9 +180,13 @@ def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, t
 
 
 def test_one_tenant_comes_back_beside_the_others_and_goes_on(documented, tmp_path):
+    Domain.objects.create(
+        tenant=Tenant.objects.get(slug="north"), domain="pole.localhost", is_primary=False
+    )
     work, other = fill("north"), fill("south")
+    assert passes(*SEAL)
     follow(DUMP_ONE, tmp_path, "north")
-    assert "north.localhost" in (tmp_path / "tenants.json").read_text()
+    before = Tenant.objects.filter(slug="north").values("name", "status", "created_at").get()
     with in_tenant("north"):
         run(ask_animal("work", animal="too late"))
     follow(DELETE, tmp_path, "north")
@@ -171,14 +194,42 @@ def test_one_tenant_comes_back_beside_the_others_and_goes_on(documented, tmp_pat
     follow(RESTORE_ONE, tmp_path, "north")
     assert tasks.work("north") == 0, "nobody touches it before it is registered"
     follow(REGISTER, tmp_path, "north")
+    tenant = Tenant.objects.filter(slug="north")
+    assert tenant.values("name", "status", "created_at").get() == before
+    assert [domain.domain for domain in tenant.get().domains.all()] == ["north.localhost", "pole.localhost"]
     assert_restored(work, other)
+    assert passes(*VERIFY)
     assert_goes_on(tmp_path / "log", work, other)
 
 
-def test_what_has_no_schema_is_not_restored(documented):
-    done = manage(
-        *("tenant", "create", "ghost", "--restored", "--name", "Ghost", "--domain", "ghost.localhost")
-    )
-    assert done.returncode == 1
-    assert "slug: there is no schema 'org_ghost'; restore it first" in done.stderr
-    assert not Tenant.objects.filter(slug="ghost").exists()
+ROW = {
+    "slug": "ghost",
+    "name": "Ghost",
+    "status": "active",
+    "domains": ["ghost.localhost"],
+    "created_at": "2030-01-31T09:00:00.123456+00:00",
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "slug", "said"),
+    [
+        ([ROW], "ghost", "slug: there is no schema 'org_ghost'; restore it first"),
+        ([ROW], "spirit", "does not have the tenant 'spirit'; it has: ghost"),
+        ([ROW], "north", "does not have the tenant 'north'"),
+        ([{**ROW, "slug": "north"}], "north", "slug: a tenant 'north' exists already"),
+        ([{**ROW, "domains": ["south.localhost"]}], "ghost", "belongs to the tenant 'south'"),
+        ([{**ROW, "domains": []}], "ghost", "--from: expected .* 0.domains: "),
+        ([{**ROW, "created_at": "2030-01-31T09:00"}], "ghost", "--from: expected .* 0.created_at: "),
+        ({}, "ghost", "--from: expected a file with what `tenant list --format json` prints; the whole: "),
+        (None, "ghost", "No such file"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_and_changes_nothing(documented, tmp_path, rows, slug, said):
+    file = tmp_path / "tenants.json"
+    if rows is not None:
+        file.write_text(json.dumps(rows))
+    before = list(Domain.objects.values_list("tenant__slug", "domain"))
+    with pytest.raises(CommandError, match=said):
+        call_command("tenant", "restore", slug, file=str(file))
+    assert list(Domain.objects.values_list("tenant__slug", "domain")) == before

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.console import OperatorCommand, add_format
-from fleetprompt.tenants import provisioning
+from fleetprompt.tenants import provisioning, records
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 
@@ -28,10 +30,15 @@ class Command(OperatorCommand):
         create.add_argument("slug", help="short name, also in the schema org_<slug>")
         create.add_argument("--name", required=True, help="what people call the community")
         create.add_argument("--domain", required=True, help="host name that serves it")
-        create.add_argument(
-            "--restored",
-            action="store_true",
-            help="take the schema that pg_restore has brought back, instead of making an empty one",
+        text = "Register a tenant again whose schema pg_restore has brought back, as it was."
+        restore = self.subcommand(parsers, "restore", self.restore, text)
+        restore.add_argument("slug")
+        restore.add_argument(
+            "--from",
+            dest="file",
+            required=True,
+            metavar="FILE",
+            help="what `tenant list --format json` printed when the backup was made",
         )
         self._add_createsuperuser(parsers)
         add_format(self.subcommand(parsers, "list", self.list, "List the tenants."))
@@ -44,12 +51,21 @@ class Command(OperatorCommand):
     def create(self, options: dict[str, Any]) -> None:
         """Create the tenant."""
         domain = options["domain"]
-        tenant = provisioning.create_tenant(
-            options["slug"], name=options["name"], domain=domain, restored=options["restored"]
-        )
+        tenant = provisioning.create_tenant(options["slug"], name=options["name"], domain=domain)
         self.stdout.write(f"Created tenant {tenant.slug} (schema {tenant.schema_name}, {domain}).")
-        if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
-            self.stderr.write(f"Note: ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
+        self._warn_unserved([domain])
+
+    def restore(self, options: dict[str, Any]) -> None:
+        """Register the restored tenant."""
+        record = records.read(Path(options["file"]), options["slug"])
+        tenant = provisioning.restore_tenant(record)
+        self.stdout.write(f"Restored tenant {tenant.slug} (schema {tenant.schema_name}, {tenant.status}).")
+        self._warn_unserved(record.domains)
+
+    def _warn_unserved(self, domains: Sequence[str]) -> None:
+        for domain in domains:
+            if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
+                self.stderr.write(f"Note: ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
 
     def createsuperuser(self, options: dict[str, Any]) -> None:
         """Make a superuser in the tenant, as Django's command of that name does."""
@@ -86,6 +102,8 @@ class Command(OperatorCommand):
     def list(self, options: dict[str, Any]) -> None:
         """Print the tenants."""
         provisioning.ensure_shared_tables()
+        # Whole in JSON: the time is part of who the tenant is, and `restore` reads it.
+        precision = "microseconds" if options["format"] == "json" else "seconds"
         rows = [
             {
                 "slug": tenant.slug,
@@ -93,7 +111,7 @@ class Command(OperatorCommand):
                 "schema": tenant.schema_name,
                 "status": tenant.status,
                 "domains": [domain.domain for domain in tenant.domains.all()],
-                "created_at": tenant.created_at.isoformat(timespec="seconds"),
+                "created_at": tenant.created_at.isoformat(timespec=precision),
             }
             for tenant in Tenant.objects.prefetch_related("domains")
         ]
