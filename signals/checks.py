@@ -1,9 +1,9 @@
 """Checks of what keeps signals as they are: triggers in every tenant, and the rights of the role."""
 
 from django.core import checks
-from django.db import connection
 
 from fleetprompt.checkup import Findings, Tenants, Where, ask, database, grouped
+from fleetprompt.postgres import guard
 from fleetprompt.tenants.checks.tables import complete
 from signals.triggers import Trigger, expected
 
@@ -12,12 +12,6 @@ _TRIGGERS = """
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)
-"""
-_RIGHTS = """
-    SELECT nspname, bool_or(pg_has_role(relowner, 'MEMBER')),
-      bool_or(has_table_privilege(pg_class.oid, 'UPDATE, DELETE, TRUNCATE'))
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind = 'r' AND nspname = ANY(%s) AND relname = ANY(%s) GROUP BY nspname
 """
 _FIRING = ("O", "A")
 """How `pg_trigger.tgenabled` says that it works in a normal session."""
@@ -49,21 +43,17 @@ def triggers(tenants: Tenants) -> Findings:
 
 @database("the program's role cannot change signals")
 def rights(tenants: Tenants) -> Findings:
-    """Who owns a table, or is a superuser, can turn its triggers off."""
-    [(role, is_superuser)] = ask(
-        "SELECT rolname::text, rolsuper FROM pg_roles WHERE rolname = current_user"
-    )
-    if is_superuser:
-        yield _power(f"the program connects as {role}, a superuser, who can turn triggers off")
-        return
-    tables = list({trigger.table for trigger in expected()})
-    powers = {
-        tenants[schema]: "owns" if owns else "may change or delete rows of"
-        for schema, owns, changes in ask(_RIGHTS, list(tenants), tables)
-        if owns or changes
-    }
-    for power, where in grouped(powers):
-        yield _power(f"the program's role {role} {power} tables that are append-only", where)
+    """Ask what the connected role could do to append-only tables, or to what guards them."""
+    for weakness in guard.weaknesses():
+        where = Where(tenants[schema] for schema in weakness.schemas if schema in tenants)
+        if where or not weakness.schemas:
+            yield checks.Warning(
+                weakness.text,
+                hint="Use two database roles, one that owns the tables and one that the program connects "
+                "as (docs/operations.md), and run `manage.py migrate_schemas`.",
+                obj=where or None,
+                id="signals.W001",
+            )
 
 
 def _wrong(wanted: Trigger, found: dict[tuple[str, str], tuple[Trigger, str]]) -> str:
@@ -77,11 +67,3 @@ def _wrong(wanted: Trigger, found: dict[tuple[str, str], tuple[Trigger, str]]) -
     if trigger.when != wanted.when or (wanted.body and trigger.body != wanted.body):
         return f"{wanted.name} is another one than the migrations make"
     return ""
-
-
-def _power(what: str, where: Where | None = None) -> checks.CheckMessage:
-    hint = "Use two database roles, one that owns the tables and one that the program connects as: see "
-    hint += "docs/operations.md."
-    if connection.settings_dict.get("EMBEDDED"):
-        return checks.Info(what, hint=hint, obj=where, id="signals.I001")
-    return checks.Warning(what, hint=hint, obj=where, id="signals.W001")

@@ -15,6 +15,10 @@ ATTACKS = [
     "WITH gone AS (DELETE FROM signals_signal RETURNING *) SELECT count(*) FROM gone",
     "SELECT 1 FROM signals_signal FOR UPDATE",
     "BEGIN; LOCK TABLE signals_signal IN ACCESS EXCLUSIVE MODE",
+    # What seals them.
+    "UPDATE signals_seal SET signature = ''",
+    "DELETE FROM signals_sealentry",
+    "TRUNCATE signals_pruning",
     # What guards them.
     "SET session_replication_role = replica",
     "SELECT set_config('session_replication_role', 'replica', false)",
