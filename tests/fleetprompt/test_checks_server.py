@@ -86,7 +86,8 @@ def test_more_workers_than_the_server_has_connections_for(database, settings):
 def test_connections_that_are_nearly_used_up(database, monkeypatch):
     # Other tests need the rest of them, and may take and leave a few meanwhile.
     [(allowed, taken)] = checkup.ask(
-        "SELECT current_setting('max_connections')::int, (SELECT sum(numbackends)::int FROM pg_stat_database)"
+        "SELECT current_setting('max_connections')::int,"
+        " (SELECT sum(numbackends)::int FROM pg_stat_database)"
     )
     monkeypatch.setattr(server, "_CROWDED", (taken + 15) / allowed)
     assert found(server.connections) == {}
