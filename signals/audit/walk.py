@@ -95,7 +95,7 @@ class Walk:
         """Return what does not fit, in the order of places."""
         self._check_gap(self._seal.size)
         self._check_extra()
-        if self._fits(self._computed):
+        if self._found and self._fits(self._computed):
             self._found = [_entry_only(finding) for finding in self._found]
         self._check_order()
         if not self._found and not self._fits(self._stored):

@@ -83,7 +83,8 @@ def test_what_the_settings_silence_is_silent(unserved, settings):
 
 
 def test_a_database_that_is_down_is_a_finding(database):
-    done = manage("doctor", DATABASE_URL="postgresql://forum:hidden-word@127.0.0.1:9/forum")
+    url = "postgresql://forum:hidden-word@127.0.0.1:9/forum"
+    done = manage("doctor", DATABASE_URL=url, DATABASE_OWNER_URL="")
     assert done.returncode == 1
     assert "doctor.E001" in done.stdout
     assert "Connection refused" in done.stdout
@@ -95,7 +96,7 @@ def test_a_database_that_is_down_is_a_finding(database):
 def test_an_empty_database_is_a_finding(database):
     with altered("CREATE DATABASE test_doctors_empty", "DROP DATABASE test_doctors_empty"):
         url = database_url().replace(connection.settings_dict["NAME"], "test_doctors_empty")
-        done = manage("doctor", "--format", "json", DATABASE_URL=url)
+        done = manage("doctor", "--format", "json", DATABASE_URL=url, DATABASE_OWNER_URL="")
     said = json.loads(done.stdout)
     assert [one["what"] for one in said["findings"] if one["level"] == "error"] == [
         "the public schema has no tables yet"

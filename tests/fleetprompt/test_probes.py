@@ -97,7 +97,9 @@ def test_a_process_whose_database_is_down(database):
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=project.BASE_DIR,
-        env=environment(DATABASE_URL="postgresql://forum:hidden-word@127.0.0.1:9/forum"),
+        env=environment(
+            DATABASE_URL="postgresql://forum:hidden-word@127.0.0.1:9/forum", DATABASE_OWNER_URL=""
+        ),
         capture_output=True,
         text=True,
         timeout=60,
