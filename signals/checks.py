@@ -34,7 +34,7 @@ def triggers(tenants: Tenants) -> Findings:
     for what, where in grouped({slug: text for slug, text in wrong.items() if text}):
         yield checks.Error(
             f"what is append-only can be changed: {what}",
-            hint="Make the triggers again as the migrations do (`manage.py sqlmigrate signals 0002`), or "
+            hint="Make the triggers again as the migrations do (`manage.py sqlmigrate signals 0006`), or "
             "ALTER TABLE … ENABLE TRIGGER; then find out who changed them.",
             obj=where,
             id="signals.E001",
