@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.owner import as_owner
 from signals.audit import exports, heads, keys, locks, pruning, sealing, verification
 from signals.audit.models import Pruning, Seal, SealEntry
 from signals.models import Signal
@@ -159,7 +160,7 @@ DELETES = [
 def test_the_trigger_lets_go_only_of_what_the_record_of_the_same_transaction_covers(moments, statement):
     emit(1)
     record = "INSERT INTO signals_pruning VALUES (%s, '', '', '', 1, '', 0, now(), now(), %s)"
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute(record, [1, 1])
         with transaction.atomic():
             cursor.execute("SELECT pg_current_xact_id()::text::bigint")

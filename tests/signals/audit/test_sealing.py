@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
 from signals.audit import checkpoints, events, horizon, keys, locks, sealing, verification
@@ -172,7 +173,7 @@ def test_a_signal_gets_its_time_in_the_one_statement_that_inserts_it(alpha):
 
 def test_emitting_does_not_wait_for_a_sealer_nor_a_sealer_for_emitting(alpha):
     emit(2)
-    with transaction.atomic():
+    with as_owner(), transaction.atomic():
         locks.wait_for_sealing()
         connection.cursor().execute("LOCK TABLE signals_seal, signals_sealentry, signals_pruning")
         assert in_threads(lambda: emit(1)) == [None]
@@ -212,6 +213,7 @@ def test_a_hidden_session_holds_the_horizon(alpha):
     with owner_cursor() as cursor:
         cursor.execute("DROP ROLE IF EXISTS audit_stranger")
         cursor.execute("CREATE ROLE audit_stranger")
+        cursor.execute(f"GRANT audit_stranger TO {connection.settings_dict['USER']}")
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL ROLE audit_stranger")
@@ -311,7 +313,7 @@ def test_the_database_refuses_to_change_the_log(alpha, statement):
     emit(1)
     sealing.seal()
     column = "seal" if "sealentry" in statement else "number"
-    with transaction.atomic(), connection.cursor() as cursor:
+    with as_owner(), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO signals_pruning"
             " VALUES (1, '', '', '', 0, '', 0, now(), now(), pg_current_xact_id()::text::bigint)"
