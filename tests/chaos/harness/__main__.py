@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import logging
 import math
 import os
 import random
@@ -16,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.chaos.harness.schedule import WEIGHTS
-from tests.chaos.harness.server import Server
+from tests.chaos.harness.server import APPLICATION, Server
 
 DESCRIPTION = """Runs clusters and requesters over several tenants while workers, clusters, connections and
 PostgreSQL are killed, stopped, restarted and misled as a seeded schedule says; then checks every
@@ -33,7 +34,9 @@ def main() -> int:
     server = Server(folder / "postgres")
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-        "DATABASE_URL": server.url,
+        "DATABASE_URL": server.url(APPLICATION),
+        "DATABASE_OWNER_URL": server.url("postgres"),
+        "AUDIT_FOLDER": str(folder / "audit"),
         "LOG_LEVEL": "WARNING",
         "PYTHONUNBUFFERED": "1",
     }
@@ -79,6 +82,8 @@ def _run(options: argparse.Namespace, folder: Path, server: Server) -> int:
     from django.core.management import call_command
 
     django.setup()
+    # What breaks off around here was meant to; the clusters' logs have theirs.
+    logging.disable(logging.ERROR)
     from tests.chaos.harness.run import Options, Run
 
     call_command("migrate_schemas", shared=True, verbosity=0)

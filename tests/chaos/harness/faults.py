@@ -56,6 +56,13 @@ def kill_requester(world: World, fault: Fault) -> str:
     return f"requester {number}"
 
 
+def kill_sealer(world: World, fault: Fault) -> str:
+    """SIGKILL the process that seals, wherever it is."""
+    if not world.kill_sealer():
+        raise Missed
+    return "sealer"
+
+
 def kill_backend(world: World, fault: Fault) -> str:
     """SIGKILL the server process of one connection, so that PostgreSQL goes through crash recovery."""
     pid = _choose(_backends(world), fault.dice)
@@ -150,6 +157,7 @@ KINDS: dict[str, Callable[[World, Fault], str]] = {
     "stop_process": stop_process,
     "kill_cluster": kill_cluster,
     "kill_requester": kill_requester,
+    "kill_sealer": kill_sealer,
     "kill_backend": kill_backend,
     "kill_server": kill_server,
     "restart_fast": restart_fast,

@@ -21,7 +21,7 @@ class Report:
         promised: directives whose request was answered; `operations` likewise.
         fenced: attempts that were kept out because another one had taken over.
         restarts: clusters that ended by themselves, as one does that finds no database at its start.
-        audit: what the audit log's own check said.
+        audit: what the audit log's own check said; `seals` how many there were.
     """
 
     seed: int
@@ -32,7 +32,8 @@ class Report:
     promised: int = 0
     operations: int = 0
     fenced: int = 0
-    audit: str = "not installed"
+    audit: str = "not looked at"
+    seals: int = 0
     tenants: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
@@ -81,6 +82,6 @@ class Report:
             ("minutes of faults", f"{self.seconds / 60:.1f}"),
             ("seconds until quiet afterwards", f"{self.drained:.1f}"),
             ("directives per second", f"{directives / seconds if seconds else 0:.1f}"),
-            ("audit log", self.audit),
+            ("audit log", f"{self.seals} seals, {self.audit}"),
             ("violations", f"{len(self.violations)}"),
         ]

@@ -9,6 +9,7 @@ WEIGHTS = {
     "stop_process": 6,
     "kill_cluster": 3,
     "kill_requester": 6,
+    "kill_sealer": 4,
     "kill_backend": 1,
     "kill_server": 1,
     "restart_fast": 1,

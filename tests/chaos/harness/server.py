@@ -13,6 +13,8 @@ import psycopg
 from fleetprompt.postgres import embedded
 
 DATABASE = "chaos"
+APPLICATION = "chaos_app"
+"""The role of requesters and clusters, which can change no signals."""
 START_SECONDS = 90
 # Commit times say afterwards what a claim could see.
 OPTIONS = {"track_commit_timestamp": "on"}
@@ -23,16 +25,15 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.socket = embedded.start(folder, DATABASE)
+        self.socket = embedded.start(folder, DATABASE, APPLICATION)
         with closing(self.connect()) as connection:
             for name, value in OPTIONS.items():
                 connection.execute(f"ALTER SYSTEM SET {name} = {value}")
         self.restart("fast")
 
-    @property
-    def url(self) -> str:
-        """The database's address for Django."""
-        return f"postgresql://postgres@{quote(str(self.socket), safe='')}/{DATABASE}"
+    def url(self, role: str) -> str:
+        """Return the database's address for Django, with the login of `role`."""
+        return f"postgresql://{role}@{quote(str(self.socket), safe='')}/{DATABASE}"
 
     def connect(self) -> "psycopg.Connection[Any]":
         """Return a connection of the superuser that commits each statement by itself.

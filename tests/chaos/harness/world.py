@@ -73,6 +73,7 @@ class World:
         self.clusters: list[Cluster] = []
         self.requesters: dict[int, subprocess.Popen[bytes]] = {}
         self.requester_arguments: list[str] = []
+        self._sealer: subprocess.Popen[bytes] | None = None
         self.restarts = 0
         self.stopped: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
@@ -137,6 +138,26 @@ class World:
             if process.poll():
                 self._start_requester(number)
 
+    def seal(self) -> None:
+        """Start a process that seals all tenants' signals, unless the one before it is still at work."""
+        if self._sealer is None or self._sealer.poll() is not None:
+            with (self.folder / "sealer.log").open("ab") as output:
+                self._sealer = subprocess.Popen(
+                    [sys.executable, "manage.py", "audit", "seal", "--all-tenants"],
+                    cwd=settings.BASE_DIR,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+
+    def kill_sealer(self) -> bool:
+        """SIGKILL the process that seals; return whether one was at work."""
+        if self._sealer is None or self._sealer.poll() is not None:
+            return False
+        self._sealer.kill()
+        self._sealer.wait()
+        return True
+
     def stop_requesters(self) -> None:
         """Let the requesters finish what they do, and go."""
         for process in self.requesters.values():
@@ -160,6 +181,7 @@ class World:
 
     def kill_all(self) -> None:
         """Leave no process behind."""
+        self.kill_sealer()
         for cluster in self.clusters:
             cluster.kill()
         for process in self.requesters.values():
