@@ -36,6 +36,7 @@ def policy(answer):
 
 
 def test_djangos_own_deployment_checks_find_nothing_in_production(checkout):
+    assert checkout.manage("collectstatic", "--no-input", **PRODUCTION).returncode == 0
     done = checkout.manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
