@@ -14,7 +14,8 @@ from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
 from directives.retry import RetryPolicy
-from directives.timeouts import TimeLimitExceeded, limit_session, limit_silence, time_limit
+from directives.timeouts import TimeLimitExceeded, limit_session, time_limit
+from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import active_schema, return_to
 from fleetprompt.tenants.models import Tenant

@@ -18,7 +18,7 @@ from directives import execution, journal, lifecycle, observing, operations, que
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
-from directives.timeouts import limit_silence
+from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.models import Signal

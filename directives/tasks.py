@@ -1,25 +1,28 @@
 """What a queue worker runs: one tenant's turn, the sweep that wakes what was forgotten, and sealing."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
-from django.db import DatabaseError
+from django.db import Error, connection
 
 from directives import lifecycle, queue, runner
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit import keys, sealing
+from signals.audit import keys, locks, sealing
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SEALS = 10
-"""How many seals of one tenant a minute makes at most, so that workers have time for others."""
+SEALS = 3
+"""How many seals of one tenant a run makes at most, so that others have theirs."""
+SEALING = 20.0
+"""Seconds after which a run of sealing begins with no other tenant."""
 
 
 def _telling(task: Callable[P, R]) -> Callable[P, R]:
@@ -69,31 +72,55 @@ def sweep() -> list[str]:
                 if lifecycle.due().exists() or lifecycle.silent().exists():
                     queue.wake(tenant)
                     woken.append(tenant.slug)
-        except (DatabaseError, UnknownTenant):
+        except (Error, UnknownTenant):
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
+            _mend_connection()
     return woken
 
 
 @_telling
 def seal() -> dict[str, int]:
-    """Seal the new signals of every active tenant; return how many were sealed, by slug."""
-    sealed = {}
-    for tenant in Tenant.objects.filter(status=Tenant.Status.ACTIVE):
-        try:
-            with in_tenant(tenant.slug):
-                if count := sealing.seal(batches=SEALS).signals:
-                    sealed[tenant.slug] = count
-        except keys.KeyMissing as missing:
-            _warn_once(str(missing))
-            break
-        except (DatabaseError, Refused, OSError, ValueError):
-            # One broken or vanishing tenant must not keep the others unsealed.
-            logger.exception("the signals of the tenant %s could not be sealed", tenant.slug)
+    """Seal new signals of the tenants, suspended ones too; return how many were sealed, by slug.
+
+    One worker does it at a time, for at most `SEALING` seconds and in any order, so that directives find
+    a worker and every tenant has its turn.
+    """
+    sealed: dict[str, int] = {}
+    with locks.sealing_all() as is_ours:
+        ends = time.monotonic() + SEALING
+        for tenant in Tenant.objects.order_by("?") if is_ours else ():
+            if time.monotonic() > ends or not _seal(tenant, sealed):
+                break
     return sealed
+
+
+def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
+    """Seal one tenant's signals and count them; return whether it makes sense to go on."""
+    try:
+        with in_tenant(tenant.slug):
+            done = sealing.seal(batches=SEALS)
+            if done.signals:
+                sealed[tenant.slug] = done.signals
+            if done.obstacle:
+                _warn_once(f"the horizon of the audit log does not advance: {done.obstacle}")
+    except keys.KeyUnusable as unusable:
+        _warn_once(f"signals are not sealed: {unusable}")
+        return False
+    except (Error, Refused, OSError, ValueError):
+        # One broken or vanishing tenant must not keep the others unsealed.
+        logger.exception("the signals of the tenant %s could not be sealed", tenant.slug)
+        _mend_connection()
+    return True
+
+
+def _mend_connection() -> None:
+    """Let the next tenant have a new connection, if it is the connection that broke."""
+    if not connection.is_usable():
+        connection.close()
 
 
 @lru_cache
 def _warn_once(text: str) -> None:
     """Say once in this process what holds for every minute."""
-    logger.warning("signals are not sealed: %s", text)
+    logger.warning("%s", text)

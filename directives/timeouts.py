@@ -1,6 +1,5 @@
 """How long one attempt may take: an alarm in the worker, and limits in the database session."""
 
-import math
 import signal
 import threading
 import time
@@ -8,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from django.db import connection
+from fleetprompt.postgres.silence import limit_silence, milliseconds
 
 # The database gives up first, because a cancelled statement leaves the connection usable and an
 # exception in the middle of one may not.
 ALARM_GRACE = 0.5
-IDLE_GRACE = 5.0
 
 
 class TimeLimitExceeded(BaseException):
@@ -41,28 +39,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def limit_session(seconds: float) -> None:
     """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more."""
-    limit_silence(seconds, statement_timeout=_milliseconds(seconds))
-
-
-def limit_silence(seconds: float, **more: str) -> None:
-    """End the session when the current transaction is idle for `seconds` and a bit more.
-
-    A worker that is stopped, or whose machine is gone, would otherwise keep its locks: those on its
-    directives, and the one on its tenant's claims.
-
-    Args:
-        more: other settings of PostgreSQL for the transaction, in the same statement.
-    """
-    values = {**more, "idle_in_transaction_session_timeout": _milliseconds(seconds + IDLE_GRACE)}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {', '.join(['set_config(%s, %s, true)'] * len(values))}",
-            [text for pair in values.items() for text in pair],
-        )
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(math.ceil(seconds * 1000))
+    limit_silence(seconds, statement_timeout=milliseconds(seconds))
 
 
 @contextmanager

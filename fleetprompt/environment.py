@@ -83,6 +83,7 @@ class Environment(BaseSettings):
     directives_batch: PositiveInt = Field(20, description="Directives that one claim takes at most.")
     directives_lease: PositiveFloat = Field(
         60,
+        le=86_400,
         allow_inf_nan=False,
         description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
     )
@@ -93,7 +94,8 @@ class Environment(BaseSettings):
     )
     audit_folder: Path = Field(
         BASE_DIR / "var/audit",
-        description="Where checkpoints of the audit log are kept, outside the database.",
+        description="Where checkpoints of the audit log are kept, outside the database; from the project's "
+        "folder, unless it begins with /.",
     )
     audit_key: str = Field(
         "",
@@ -125,6 +127,11 @@ class Environment(BaseSettings):
         if isinstance(value, str):
             return [host.strip().lower() for host in value.split(",") if host.strip()]
         return value
+
+    @field_validator("audit_folder", mode="before")
+    @classmethod
+    def _is_named(cls, value: Any) -> Any:
+        return value or cls.model_fields["audit_folder"].default
 
     @field_validator("audit_public_keys", mode="before")
     @classmethod

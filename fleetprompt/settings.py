@@ -179,7 +179,7 @@ DIRECTIVES_BATCH = _env.directives_batch
 DIRECTIVES_LEASE = _env.directives_lease
 DIRECTIVES_TURN = _env.directives_turn
 
-AUDIT_FOLDER = _env.audit_folder
+AUDIT_FOLDER = BASE_DIR / _env.audit_folder
 AUDIT_KEY = _env.audit_key
 AUDIT_KEY_FILE = BASE_DIR / "var/audit.key" if DEBUG else None
 AUDIT_PUBLIC_KEYS = _env.audit_public_keys

@@ -19,7 +19,11 @@ PublicKeys = Mapping[str, "PublicKey"]
 """Public keys by their ids."""
 
 
-class KeyMissing(Refused):
+class KeyUnusable(Refused):
+    """Signing was asked for, and what should be the private key is none."""
+
+
+class KeyMissing(KeyUnusable):
     """Signing was asked for, and the settings have no private key."""
 
 
@@ -73,7 +77,7 @@ def private_key() -> PrivateKey:
 
     Raises:
         KeyMissing: there is none, and `DEBUG` is off.
-        Refused: it is no Ed25519 key.
+        KeyUnusable: it is no Ed25519 key.
     """
     if settings.AUDIT_KEY:
         return _private("AUDIT_KEY", settings.AUDIT_KEY)
@@ -143,7 +147,9 @@ def _private(what: str, text: str) -> PrivateKey:
             return PrivateKey(from_base64(text))
     except (ValueError, TypeError, UnsupportedAlgorithm):
         pass
-    raise Refused(f"{what}: expected an Ed25519 private key, base64 of 32 bytes or PEM without a password")
+    raise KeyUnusable(
+        f"{what}: expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
+    )
 
 
 def _public(what: str, text: str) -> PublicKey:

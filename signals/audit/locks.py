@@ -24,6 +24,18 @@ def try_pruning() -> bool:
 
 
 @contextmanager
+def sealing_all() -> Iterator[bool]:
+    """Give whether nobody else goes through the tenants to seal, and keep others from it for a block."""
+    is_ours = _ask("pg_try_advisory_lock", "seal all")
+    try:
+        yield is_ours
+    finally:
+        # Where the connection broke meanwhile, the lock went with it, and this is a mere warning.
+        if is_ours:
+            _ask("pg_advisory_unlock", "seal all")
+
+
+@contextmanager
 def reading() -> Iterator[None]:
     """Keep sealed signals from being pruned during a block, which may have many transactions."""
     _ask("pg_advisory_lock_shared", "prune")

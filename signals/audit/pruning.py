@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from django.db import connection, transaction
 
 from fleetprompt.errors import Refused
-from fleetprompt.postgres.owner import as_owner
+from fleetprompt.postgres.owner import as_owner, can_migrate
+from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.audit import heads, keys, locks, verification
 from signals.audit.keys import PrivateKey
 from signals.audit.models import Pruning, Seal
+from signals.audit.sealing import SILENCE
 from signals.types import Actor
 
 PRUNED = "audit.pruned"
@@ -71,11 +73,14 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
     tenant, key = active_tenant(), keys.private_key()
     if planned.last_seal < planned.first_seal:
         raise Refused("no seal has only signals that were recorded before that time")
+    if not can_migrate():
+        raise Refused("DATABASE_OWNER_URL: expected the owner's login; this role may not delete signals")
     found = verification.verify(last=planned.last_seal).findings
     if found.count:
         raise Refused(f"nothing was pruned, because something does not fit: {found.first[0].text}")
     # The application's role may not delete signals.
     with as_owner(), transaction.atomic(durable=True):
+        limit_silence(SILENCE)
         locks.wait_for_sealing()
         if not locks.try_pruning():
             raise Refused("somebody verifies or exports the signals; prune later")
@@ -90,6 +95,8 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
 
 
 def _is_before(seal: Seal, before: datetime) -> bool:
+    if seal.size == 0:
+        return seal.horizon < before
     with connection.cursor() as cursor:
         cursor.execute(_ALL_BEFORE, [before, seal.number])
         return bool(cursor.fetchone()[0])

@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit import checkpoints, events, heads, horizon, keys, locks, merkle
@@ -17,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 BATCH = 10_000
 """Signals that one seal covers at most."""
+QUIET = timedelta(hours=1)
+"""After so long without signals an empty seal says that there were none."""
+SILENCE = 60.0
+"""Seconds that a sealing or pruning session may be idle within its transaction."""
 START = datetime(1, 1, 2, tzinfo=UTC)
 """The horizon of a first seal that cannot know a better one: it claims nothing."""
 
@@ -93,6 +98,7 @@ def seal(*, batches: int | None = None) -> Sealed:
 def _seal_batch(tenant: Tenant, key: PrivateKey, done: Sealed) -> bool:
     """Make one seal; return whether nothing is left for another."""
     _see_each_statement_afresh()
+    limit_silence(SILENCE)
     if not locks.try_sealing():
         done.busy = True
         return True
@@ -100,13 +106,18 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, done: Sealed) -> bool:
     complete = horizon.look()
     done.obstacle = complete.obstacle
     batch = _read(tenant, since=last.horizon if last else None)
-    if not batch.ids:
+    if not batch.ids and not _is_quiet_for_long(last, complete.at):
         return True
     new = _signed(tenant, key, last, batch, complete.at)
     _store(new, batch)
     done.seals.append(new.number)
     done.signals += new.size
     return batch.next_at is None
+
+
+def _is_quiet_for_long(last: Seal | None, complete: datetime | None) -> bool:
+    # Otherwise a signal could be slipped in with any time since the last seal.
+    return last is not None and complete is not None and complete - last.horizon > QUIET
 
 
 def _read(tenant: Tenant, since: datetime | None) -> _Batch:
