@@ -146,6 +146,18 @@ class TenantAdmin(ModelAdmin):
         return ago(tenant.created_at)
 
 
+class _TenantField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A picker that can be shown again whatever was sent: Django's looks even for what can be no id."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the id to show as chosen; None when it can be none."""
+        found = super().prepare_value(value)
+        try:
+            return self.clean(found) and found
+        except ValidationError:
+            return None
+
+
 class DomainForm(forms.ModelForm):  # type: ignore[type-arg]
     """Checks a host name as creating a tenant does."""
 
@@ -177,6 +189,10 @@ class DomainAdmin(ModelAdmin):
     list_per_page = 50
     search_fields = ("domain", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Return the field for the tenant."""
+        return super().formfield_for_foreignkey(db_field, request, form_class=_TenantField, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         """Return what stays: a host name does not move to another tenant."""

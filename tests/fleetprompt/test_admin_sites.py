@@ -217,3 +217,13 @@ def test_an_empty_name_of_a_field_is_a_bad_request(database):
     for path in ("/admin/auth/user/1/change/", "/admin/django_q/ormq/5/delete/"):
         assert client.get(path, {"_to_field": ""}, headers=here).status_code == 400
         assert client.post(path, {"_to_field": ""}, headers=here).status_code == 400
+
+
+@pytest.mark.parametrize("tenant", ["<script>", "9" * 30, "-1", "\x00", ""])
+def test_a_domain_of_no_tenant_is_refused_at_its_field(database, tenant):
+    client = logged_in("", make_user("", "rooty", is_superuser=True))
+    answer = client.post("/admin/tenants/domain/add/", {"tenant": tenant}, headers={"host": "localhost"})
+    assert answer.status_code == 200
+    assert "tenant" in answer.context["adminform"].form.errors
+    answer = client.get("/admin/tenants/domain/add/", {"tenant": tenant[:5]}, headers={"host": "localhost"})
+    assert answer.status_code in (200, 400)
