@@ -15,7 +15,12 @@ from tests.admin import AdminClient, client_of
 from tests.support import make_forum  # noqa: F401
 
 SITES = {"alpha": "fleetprompt.urls", "": "fleetprompt.urls_public"}
-PRODUCTION = {"DEBUG": "0", "SECRET_KEY": "k7#" + "pQ4z!x" * 12, "ALLOWED_HOSTS": ".example.org"}
+PRODUCTION = {
+    "DEBUG": "0",
+    "SECRET_KEY": "k7#" + "pQ4z!x" * 12,
+    "ALLOWED_HOSTS": ".example.org",
+    "PUBLIC_HOSTS": "operators.example.org",
+}
 HTTPS = {
     "SECURE_SSL_REDIRECT": True,
     "SECURE_HSTS_SECONDS": 60,

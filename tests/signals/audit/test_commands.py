@@ -6,15 +6,16 @@ import re
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django_q.models import Schedule
 
 from directives import queue, tasks
-from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit import keys, verification
+from signals.audit import keys, locks, sealing, verification
 from signals.audit.models import Seal
 from tests.signals.audit.attacks import emit, make_log, unguarded
-from tests.support import owner_cursor
+from tests.support import in_threads, owner_cursor
 
 
 def audit(*arguments: str) -> str:
@@ -139,14 +140,42 @@ def test_keys_may_be_pem_also_in_one_line(settings):
         assert keys.public_keys([public], "X") == {(own := keys.private_key().public).id: own}
 
 
-def test_the_schedule_seals_every_active_tenant_each_minute(two_tenants):
+def test_the_schedule_seals_every_tenant_each_minute_suspended_ones_too(two_tenants):
     found = Schedule.objects.get(name=queue.SEAL)
     assert (found.func, found.minutes, found.repeats) == ("directives.tasks.seal", 1, -1)
     Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
-    assert tasks.seal() == {"alpha": 3}
-    Tenant.objects.filter(slug="beta").update(status=Tenant.Status.ACTIVE)
-    assert tasks.seal() == {"beta": 1}
-    assert tasks.seal() == {}
+    try:
+        assert tasks.seal() == {"alpha": 3, "beta": 1}
+        assert tasks.seal() == {}
+    finally:
+        Tenant.objects.filter(slug="beta").update(status=Tenant.Status.ACTIVE)
+
+
+def test_two_workers_do_not_both_go_through_the_tenants(two_tenants):
+    def sealed_elsewhere():
+        connection.set_schema_to_public()
+        return tasks.seal()
+
+    with locks.sealing_all() as is_ours:
+        assert is_ours
+        assert in_threads(sealed_elsewhere) == [{}]
+    assert tasks.seal() == {"alpha": 3, "beta": 1}
+
+
+def test_a_connection_that_breaks_costs_one_tenant_its_turn_and_not_all(two_tenants, monkeypatch, caplog):
+    asked = []
+
+    def break_once(**_options):
+        asked.append(active_schema())
+        if len(asked) == 1:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return sealing.Sealed(signals=1)
+
+    monkeypatch.setattr(sealing, "seal", break_once)
+    assert len(tasks.seal()) == 1
+    assert sorted(asked) == ["org_alpha", "org_beta"]
+    assert "could not be sealed" in caplog.text
 
 
 def test_a_broken_tenant_keeps_no_other_from_being_sealed(two_tenants, caplog):

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -54,6 +55,21 @@ def test_nothing_is_written_when_nothing_is_new(alpha):
     assert (done.seals, done.signals) == ([], 0)
     assert not Seal.objects.exists()
     assert not checkpoints.path(alpha).exists()
+
+
+def test_an_empty_seal_says_that_nothing_happened_for_long(alpha, monkeypatch):
+    emit(2)
+    sealing.seal()
+    assert sealing.seal().seals == [], "it has not been quiet for long"
+    monkeypatch.setattr(sealing, "QUIET", timedelta(0))
+    done = sealing.seal()
+    assert (done.seals, done.signals) == ([2], 0)
+    first, quiet = Seal.objects.order_by("number")
+    assert quiet.horizon > first.horizon
+    assert intact()
+    with unguarded() as cursor:
+        copy(1, f"'{first.horizon.isoformat()}'")(cursor, ids())
+    assert not intact(), "nothing can be slipped in between"
 
 
 def test_a_batch_may_hold_back_the_rest_for_the_next_minute(alpha, monkeypatch):
