@@ -5,6 +5,7 @@ Tenants appear by name only where something is wrong, and then at most a handful
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from directives import alarm, figures, queue
+from fleetprompt.bounded import Question
 from fleetprompt.counts import COUNTED
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
@@ -25,6 +27,8 @@ LOOKED_INTO = 10
 
 _KEY = "directives.gauges"
 _SECONDS = 10
+# Prometheus itself waits for ten seconds, unless told otherwise.
+_PATIENCE = 5
 _TABLES = ("directives_directive",)
 # Each part reads one index in its order, up to a limit. The last one may wait behind another.
 _COUNTS = """
@@ -58,10 +62,9 @@ _GAUGES = {
 
 
 def collect() -> Iterator[Metric]:
-    """Give the gauges; only `fleetprompt_database_up` when the database cannot be asked."""
-    try:
-        found: Any = cache.get_or_set(_KEY, _read, _SECONDS)
-    except DatabaseError:
+    """Give the gauges; only `fleetprompt_database_up` when the database does not answer within seconds."""
+    found = _question.ask().get(_KEY)
+    if found is None:
         yield _gauge("database_up", "Whether the database answers.", 0)
         return
     yield _gauge("database_up", "Whether the database answers.", 1)
@@ -70,6 +73,15 @@ def collect() -> Iterator[Metric]:
             yield _gauge(name, text, found[name])
     yield _family("tenant_stuck", "1 for each tenant that is stuck.", "tenant", found["tenant_stuck"])
     yield _family("queue_messages", "Messages of the queue.", "state", found["queue_messages"])
+
+
+def _ask() -> Iterator[tuple[str, dict[str, Any]]]:
+    with suppress(DatabaseError):
+        found: Any = cache.get_or_set(_KEY, _read, _SECONDS)
+        yield _KEY, found
+
+
+_question = Question("gauges", _ask, seconds=_PATIENCE)
 
 
 def _read() -> dict[str, Any]:

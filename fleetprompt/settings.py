@@ -71,11 +71,11 @@ CACHES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
-    # What sets headers comes first, for those of refused hosts too.
-    "django.middleware.security.SecurityMiddleware",
+    # What sets headers comes first, for refused hosts and redirects to HTTPS too.
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "fleetprompt.headers.HeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "fleetprompt.tenants.middleware.TenantMiddleware",
     "fleetprompt.telemetry.middleware.RequestMiddleware",
     "fleetprompt.addresses.AddressMiddleware",

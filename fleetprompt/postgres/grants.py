@@ -24,6 +24,7 @@ SELECT c.relname, c.relkind::text,
   JOIN pg_roles r ON r.rolname = %s
   LEFT JOIN LATERAL aclexplode(c.relacl) a ON true
  WHERE c.relnamespace = quote_ident(%s)::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+   AND pg_has_role(c.relowner, 'MEMBER')
  GROUP BY c.oid, c.relname, c.relkind
 """
 
@@ -38,7 +39,8 @@ def append_only_tables() -> list[str]:
 def grant(schema: str) -> None:
     """Bring the rights of the application's role in a schema to what they should be.
 
-    To be called by the owner, after migrations; writes only what differs. In the public schema it also
+    To be called by the owner, after migrations; writes only what differs, and leaves alone what belongs to
+    others, such as an extension's views. In the public schema it also
     takes from everybody what PostgreSQL gives to everybody: temporary tables, which would shadow real
     ones, and before version 15 new tables in that schema. Where one role is everything it does nothing.
 

@@ -31,11 +31,6 @@ class Weakness(NamedTuple):
     schemas: tuple[str, ...] = ()
 
 
-def guarded() -> bool:
-    """Return whether the connected role can neither change append-only tables nor what guards them."""
-    return not weaknesses()
-
-
 def weaknesses() -> list[Weakness]:
     """Return what the connected role could do to the append-only tables of all schemas.
 

@@ -4,16 +4,19 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
 from django.conf import settings as project
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from directives import queue
+from directives import gauges, queue
 from fleetprompt import readiness
+from fleetprompt.telemetry import metrics
 from tests.checks import other_migration_name
 from tests.support import environment, wait_until
 
@@ -126,6 +129,45 @@ def test_a_database_that_falls_silent_in_the_middle(client, monkeypatch):
     assert "database" not in _wrong(client)
 
 
+@pytest.fixture
+def counted(settings, tmp_path):
+    settings.METRICS_FOLDER, settings.METRICS_TOKEN = str(tmp_path), "0123456789abcdef"
+    metrics.REQUESTED.add("zoo.animal.work")
+    cache.clear()
+
+
+def test_metrics_of_a_process_whose_database_accepts_and_says_nothing(client, counted, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as changed:
+        _move_database(changed, silent.getsockname()[1])
+        _assert_only_counters(client)
+    assert "fleetprompt_database_up 1.0" in _metrics(client)
+
+
+def test_metrics_of_a_process_whose_database_falls_silent_in_the_middle(client, counted, monkeypatch):
+    target = connection.get_connection_params()
+    with _falls_silent(target, at=b"fleetprompt_cache") as port, monkeypatch.context() as changed:
+        changed.setattr(gauges._question, "_seconds", 1)
+        _move_database(changed, port)
+        _assert_only_counters(client)
+    assert "fleetprompt_database_up 1.0" in _metrics(client)
+
+
+def _metrics(client):
+    answer = client.get("/metrics", headers={**HOST, "authorization": "Bearer 0123456789abcdef"})
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def _assert_only_counters(client):
+    # As in a server, where the thread of a request has a connection of its own.
+    with ThreadPoolExecutor(8) as pool:
+        pages = list(pool.map(lambda _: _metrics(client), range(8)))
+    for page in pages:
+        assert "fleetprompt_database_up 0.0" in page
+        assert 'fleetprompt_directives_requested_total{name="zoo.animal.work"} 1.0' in page
+    _assert_nobody_waits("gauges")
+
+
 def _wrong(client):
     answer = client.get("/readyz", headers=HOST)
     said = answer.json()
@@ -141,15 +183,19 @@ def _move_database(changed, port):
 def _assert_gave_up(client):
     assert _wrong(client).keys() == {"database", "migrations", "broker", "cluster"}
     assert client.get("/healthz", headers=HOST).status_code == 200
+    _assert_nobody_waits("readiness")
+
+
+def _assert_nobody_waits(name):
     wait_until(
-        lambda: "readiness" not in [thread.name for thread in threading.enumerate()],
+        lambda: name not in [thread.name for thread in threading.enumerate()],
         "nobody waits for the database any more",
     )
 
 
 @contextmanager
-def _falls_silent(params):
-    """Stand between a client and the tests' server for a block, and drop all from the first query on."""
+def _falls_silent(params, *, at=b"SELECT 1"):
+    """Stand between a client and the tests' server for a block, and drop all from the query `at` on."""
     family = socket.AF_UNIX if params["host"].startswith("/") else socket.AF_INET
     number = int(params.get("port") or 5432)
     target = f"{params['host']}/.s.PGSQL.{number}" if family == socket.AF_UNIX else (params["host"], number)
@@ -157,7 +203,7 @@ def _falls_silent(params):
     def relay(source, sink, *, stops):
         with suppress(OSError):
             while data := source.recv(65536):
-                if stops and b"SELECT 1" in data:
+                if stops and at in data:
                     return
                 sink.sendall(data)
 

@@ -56,7 +56,17 @@ def test_djangos_own_deployment_checks_complain_without_https(checkout):
 @pytest.mark.parametrize("host", ["alpha.localhost", "localhost", "nobody.localhost", "evil.example"])
 @pytest.mark.parametrize("path", ["/", "/admin/login/", "/nowhere/", "/?%00"])
 def test_every_answer_asks_the_browser_for_restraint(database, host, path):
-    answer = Client().get(path, headers={"host": host})
+    assert_restraint(Client().get(path, headers={"host": host}))
+
+
+@override_settings(**HTTPS)
+def test_a_redirect_to_https_asks_for_restraint_too(database):
+    answer = Client().get("/", headers={"host": "alpha.localhost"})
+    assert answer.status_code == 301
+    assert_restraint(answer)
+
+
+def assert_restraint(answer):
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "same-origin"

@@ -11,7 +11,7 @@ from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.models import Signal
 from tests.attacks import ATTACKS, OTHERWISE, REFUSED
-from tests.documented import attack
+from tests.documented import attack, psql
 from tests.support import (
     TESTER,
     ask,
@@ -75,10 +75,22 @@ def test_a_right_too_many_is_told_and_taken_back_by_the_next_migration(documente
     [weakness] = guard.weaknesses()
     assert told in weakness.text
     assert weakness.schemas == (("org_north",) if "org_north" in right else ())
-    assert not guard.guarded()
     done = manage("migrate_schemas", "--verbosity", "0")
     assert done.returncode == 0, done.stderr
-    assert guard.guarded()
+    assert guard.weaknesses() == []
+
+
+def test_what_belongs_to_another_role_is_left_alone_by_a_migration(documented):
+    reconnect = f"\\connect {documented.application['NAME']}\n"
+    psql(documented.server, f"{reconnect}CREATE TABLE org_north.foreign_table (id int);")
+    try:
+        done = manage("migrate_schemas", "--verbosity", "0")
+        assert done.returncode == 0, done.stderr
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT relacl FROM pg_class WHERE oid = 'org_north.foreign_table'::regclass")
+            assert cursor.fetchone() == (None,)
+    finally:
+        psql(documented.server, f"{reconnect}DROP TABLE org_north.foreign_table;")
 
 
 def test_the_application_does_its_work_and_sees_who_else_is_connected(documented, tmp_path):
