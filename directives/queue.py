@@ -28,6 +28,8 @@ from fleetprompt.tenants.models import Tenant
 
 SWEEP = "directives: sweep"
 SEAL = "signals: seal"
+SCHEDULED = {SWEEP: "directives.tasks.sweep", SEAL: "directives.tasks.seal"}
+"""What django-q2 calls every minute, by the names of the schedules."""
 ABSORBED = 500
 """How many waiting messages a turn looks at, so that a long queue does not make turns long."""
 
@@ -120,7 +122,7 @@ def absorb(slug: str) -> None:
 def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:
     """Have django-q2 sweep and seal every minute (on `post_migrate` of the public schema)."""
     if sender.label == "django_q" and is_public():
-        for name, function in ((SWEEP, "directives.tasks.sweep"), (SEAL, "directives.tasks.seal")):
+        for name, function in SCHEDULED.items():
             Schedule.objects.using(using).get_or_create(
                 name=name,
                 defaults={
@@ -132,10 +134,14 @@ def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:
             )
 
 
-def sweep_schedule() -> dict[str, Any] | None:
-    """Return the sweep's `func`, `next_run`, `repeats` and `cluster` as scheduled; None when it is not."""
+def scheduled(name: str) -> dict[str, Any] | None:
+    """Return a schedule's `func`, `next_run`, `repeats` and `cluster`; None when there is none.
+
+    Args:
+        name: `SWEEP` or `SEAL`.
+    """
     fields = ("func", "next_run", "repeats", "cluster")
-    found: dict[str, Any] | None = Schedule.objects.filter(name=SWEEP).values(*fields).first()
+    found: dict[str, Any] | None = Schedule.objects.filter(name=name).values(*fields).first()
     return found
 
 

@@ -16,6 +16,7 @@ class SignalsConfig(AppConfig):
         """Register the checks, and put the checkpoints of tenants aside that are deleted."""
         from fleetprompt.tenants.models import Tenant
         from signals import checks  # noqa: F401
+        from signals.audit import checks as audit_checks  # noqa: F401
 
         post_delete.connect(_put_checkpoints_aside, sender=Tenant)
 

@@ -1,5 +1,7 @@
 """Checks of what keeps signals as they are: triggers in every tenant, and the rights of the role."""
 
+from collections.abc import Iterable, Iterator
+
 from django.core import checks
 
 from fleetprompt.checkup import Findings, Tenants, Where, ask, database, grouped
@@ -13,6 +15,7 @@ _TRIGGERS = """
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)
 """
+_Found = dict[tuple[str, str], tuple[Trigger, str]]
 _FIRING = ("O", "A")
 """How `pg_trigger.tgenabled` says that it works in a normal session."""
 
@@ -22,20 +25,17 @@ def triggers(tenants: Tenants) -> Findings:
     """Compare every tenant's triggers with those that the migrations make."""
     ready = complete(tenants)
     wanted = expected()
-    found: dict[str, dict[tuple[str, str], tuple[Trigger, str]]] = {schema: {} for schema in ready}
+    found: dict[str, _Found] = {schema: {} for schema in ready}
     for schema, table, name, when, enabled, body in ask(
         _TRIGGERS, list(ready), [trigger.table for trigger in wanted]
     ):
         found[schema][table, name] = Trigger(table, name, when, body), enabled
-    wrong = {
-        slug: "; ".join(filter(None, (_wrong(trigger, found[schema]) for trigger in sorted(wanted))))
-        for schema, slug in ready.items()
-    }
-    for what, where in grouped({slug: text for slug, text in wrong.items() if text}):
+    wrong = {slug: tuple(_wrong(wanted, found[schema])) for schema, slug in ready.items()}
+    for faults, where in grouped({slug: faults for slug, faults in wrong.items() if faults}):
         yield checks.Error(
-            f"what is append-only can be changed: {what}",
-            hint="Make the triggers again as the migrations do (`manage.py sqlmigrate signals 0006`), or "
-            "ALTER TABLE … ENABLE TRIGGER; then find out who changed them.",
+            f"what is append-only can be changed: {'; '.join(what for what, _ in faults)}",
+            hint="As the tables' owner, in the tenant's schema (SET search_path = org_…): "
+            f"{' '.join(mend for _, mend in faults)} Then find out who changed them.",
             obj=where,
             id="signals.E001",
         )
@@ -56,14 +56,19 @@ def rights(tenants: Tenants) -> Findings:
             )
 
 
-def _wrong(wanted: Trigger, found: dict[tuple[str, str], tuple[Trigger, str]]) -> str:
-    """Return what is wrong with a trigger; empty when nothing is."""
-    known = found.get((wanted.table, wanted.name))
-    if known is None:
-        return f"{wanted.name} is missing"
-    trigger, enabled = known
-    if enabled not in _FIRING:
-        return f"{wanted.name} is disabled"
-    if trigger.when != wanted.when or (wanted.body and trigger.body != wanted.body):
-        return f"{wanted.name} is another one than the migrations make"
-    return ""
+def _wrong(wanted: Iterable[Trigger], found: _Found) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with triggers, and the statement that mends it."""
+    for trigger in sorted(wanted):
+        known, enabled = found.get((trigger.table, trigger.name), (None, ""))
+        if known is None:
+            yield f"{trigger.name} is missing", trigger.sql
+        elif enabled not in _FIRING:
+            mend = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name};"
+            yield f"{trigger.name} is disabled", mend
+        elif known.when != trigger.when:
+            yield f"{trigger.name} is another one than the migrations make", trigger.sql
+        elif trigger.body and known.body != trigger.body:
+            yield (
+                f"{trigger.name} calls another function than the migrations make",
+                f"{trigger.sql} (CREATE OR REPLACE the function first, as the app's migrations have it.)",
+            )

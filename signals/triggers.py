@@ -24,12 +24,16 @@ _EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
 
 
 class Trigger(NamedTuple):
-    """A trigger: on which table, when, as `pg_trigger.tgtype` says it, and the body of its function."""
+    """A trigger: on which table, when, as `pg_trigger.tgtype` says it, and the body of its function.
+
+    Those that migrations make have the statement that makes one, also where there is another one.
+    """
 
     table: str
     name: str
     when: int
     body: str
+    sql: str = ""
 
 
 @cache
@@ -38,19 +42,19 @@ def expected() -> frozenset[Trigger]:
 
     Only statements of `RunSQL` are seen.
     """
-    made: dict[tuple[str, str], tuple[int, str]] = {}
+    made: dict[tuple[str, str], tuple[int, str, str]] = {}
     bodies: dict[str, str] = {}
     for sql in _statements():
         for found in _STATEMENTS.finditer(sql):
             if found["made"]:
-                made[found["table"], found["made"]] = _when(found), found["calls"]
+                made[found["table"], found["made"]] = _when(found), found["calls"], _sql(found)
             elif found["dropped"]:
                 made.pop((found["there"], found["dropped"]), None)
             else:
                 bodies[found["function"]] = found["body"].strip()
     return frozenset(
-        Trigger(table, name, when, bodies.get(function, ""))
-        for (table, name), (when, function) in made.items()
+        Trigger(table, name, when, bodies.get(function, ""), sql)
+        for (table, name), (when, function, sql) in made.items()
     )
 
 
@@ -69,3 +73,9 @@ def _when(found: "re.Match[str]") -> int:
     events = sum(bit for event, bit in _EVENTS.items() if event in found["events"].upper())
     row = _ROW if re.search(r"\bROW\b", found["scope"], re.IGNORECASE) else 0
     return row + (_BEFORE if found["when"].upper() == "BEFORE" else 0) + events
+
+
+def _sql(found: "re.Match[str]") -> str:
+    # Where the trigger is missing, this does the same as CREATE TRIGGER.
+    made = " ".join(found[0].split())
+    return re.sub(r"^CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", made, flags=re.IGNORECASE) + "();"

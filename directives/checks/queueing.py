@@ -13,7 +13,7 @@ from fleetprompt.checkup import Findings, Tenants, database
 from fleetprompt.counts import COUNTED
 
 LATE = timedelta(minutes=3)
-"""The sweep comes every minute and a half at the latest."""
+"""What is scheduled comes every minute and a half at the latest."""
 BACKLOG = 1_000
 """Wake-ups of one tenant are taken together: that many mean as many tenants, or nobody who takes them."""
 
@@ -54,31 +54,13 @@ def clusters(tenants: Tenants) -> Findings:
 @database("the sweep is scheduled and comes by")
 def sweep(tenants: Tenants) -> Findings:
     """Lost wake-ups, and what dead workers held, are found by the sweep alone."""
-    schedule = queue.sweep_schedule()
-    name = settings.Q_CLUSTER["name"]
-    if schedule is None:
-        yield checks.Error(
-            "the sweep is not scheduled: lost wake-ups are never made up for",
-            hint="Run `manage.py migrate_schemas`, which schedules it.",
-            id="directives.E022",
-        )
-    elif (
-        schedule["func"] != "directives.tasks.sweep"
-        or schedule["repeats"] >= 0
-        or schedule["cluster"] not in (None, name)
-    ):
-        yield checks.Error(
-            f"the schedule {queue.SWEEP!r} was changed: it calls {schedule['func']} for the cluster "
-            f"{schedule['cluster'] or name}, {schedule['repeats']} more times (-1: for good)",
-            hint="Delete the schedule and run `manage.py migrate_schemas`, which makes it again.",
-            id="directives.E023",
-        )
-    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE:
-        yield checks.Error(
-            f"the sweep was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
-            hint="Look at the clusters' logs, and restart them.",
-            id="directives.E024",
-        )
+    return _scheduled(queue.SWEEP, "the sweep", "lost wake-ups are never made up for", number=22)
+
+
+@database("sealing is scheduled and comes by")
+def sealing(tenants: Tenants) -> Findings:
+    """Nobody else seals unless somebody runs `audit seal`."""
+    return _scheduled(queue.SEAL, "sealing", "signals are not sealed", number=25)
 
 
 @database("wake-ups are taken")
@@ -109,6 +91,40 @@ def failures(tenants: Tenants) -> Findings:
             f"{newest.name}: {text[0][:200]}",
             hint="See `Failed tasks` in the operators' admin and the clusters' logs.",
             id="directives.W022",
+        )
+
+
+def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings:
+    """Give what is wrong with one of the queue's schedules.
+
+    Args:
+        what: what the schedule is for.
+        otherwise: what comes of its being missing.
+        number: of the first of the three ids of these findings.
+    """
+    schedule, cluster = queue.scheduled(name), settings.Q_CLUSTER["name"]
+    if schedule is None:
+        yield checks.Error(
+            f"{what} is not scheduled: {otherwise}",
+            hint="Run `manage.py migrate_schemas`, which schedules it.",
+            id=f"directives.E0{number}",
+        )
+    elif (
+        schedule["func"] != queue.SCHEDULED[name]
+        or schedule["repeats"] >= 0
+        or schedule["cluster"] not in (None, cluster)
+    ):
+        yield checks.Error(
+            f"the schedule {name!r} was changed: it calls {schedule['func']} for the cluster "
+            f"{schedule['cluster'] or cluster}, {schedule['repeats']} more times (-1: for good)",
+            hint="Delete the schedule and run `manage.py migrate_schemas`, which makes it again.",
+            id=f"directives.E0{number + 1}",
+        )
+    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE:
+        yield checks.Error(
+            f"{what} was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
+            hint="Look at the clusters' logs, and restart them.",
+            id=f"directives.E0{number + 2}",
         )
 
 

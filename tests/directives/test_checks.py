@@ -22,6 +22,7 @@ IDLE = [
     clock.clock,
     queueing.broker,
     queueing.sweep,
+    queueing.sealing,
     queueing.backlog,
     queueing.failures,
     work.due,
@@ -103,30 +104,34 @@ def test_a_cluster_that_is_not_there(database):
     assert list(found(queueing.clusters)) == ["directives.E021"]
 
 
-class TestSweep:
-    """The schedule that everything forgotten relies on."""
+class TestSchedules:
+    """What everything forgotten, and the audit log, rely on."""
 
-    @pytest.fixture
-    def schedule(self, database):
-        """The schedule; it is put back after the test."""
-        found = Schedule.objects.get(name=queue.SWEEP)
-        yield found
+    @pytest.fixture(params=[(queue.SWEEP, queueing.sweep, 22), (queue.SEAL, queueing.sealing, 25)])
+    def schedule(self, request, database):
+        """A schedule, its check and the number of its first finding; it is put back after the test."""
+        name, check, number = request.param
+        found = Schedule.objects.get(name=name)
+        yield Schedule.objects.filter(pk=found.pk), check, number
         found.save(force_insert=not Schedule.objects.filter(pk=found.pk).exists())
 
     def test_it_is_missing(self, schedule):
-        Schedule.objects.all().delete()
-        assert list(found(queueing.sweep)) == ["directives.E022"]
+        mine, check, number = schedule
+        mine.delete()
+        assert list(found(check)) == [f"directives.E0{number}"]
 
     @pytest.mark.parametrize(
         "changed", [{"func": "builtins.print"}, {"repeats": 0}, {"cluster": "another"}]
     )
     def test_it_was_changed(self, schedule, changed):
-        Schedule.objects.update(**changed)
-        assert list(found(queueing.sweep)) == ["directives.E023"]
+        mine, check, number = schedule
+        mine.update(**changed)
+        assert list(found(check)) == [f"directives.E0{number + 1}"]
 
     def test_its_time_has_passed_and_no_cluster_is_there_to_blame(self, schedule):
-        Schedule.objects.update(next_run=timezone.now() - LATE)
-        assert found(queueing.sweep) == {}
+        mine, check, _ = schedule
+        mine.update(next_run=timezone.now() - LATE)
+        assert found(check) == {}
 
 
 def test_wake_ups_that_wait(database):
@@ -169,7 +174,7 @@ def test_a_broker_that_does_not_answer(database, monkeypatch):
     monkeypatch.setattr(queue, "get_broker", Redis)
     assert list(found(queueing.broker)) == ["directives.E020"]
     # What only the broker could tell is not said to be wrong, too.
-    assert found(queueing.clusters) == found(queueing.sweep) == {}
+    assert found(queueing.clusters) == found(queueing.sweep) == found(queueing.sealing) == {}
 
 
 def test_work_that_nobody_picks_up(database):

@@ -10,6 +10,7 @@ from django.http import Http404
 from django.test import Client, RequestFactory, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from signals.audit import keys
 from tests.accounts import PASSWORD, host_of, logged_in, make_user
 from tests.admin import AdminClient, client_of
 from tests.support import make_forum  # noqa: F401
@@ -20,6 +21,7 @@ PRODUCTION = {
     "SECRET_KEY": "k7#" + "pQ4z!x" * 12,
     "ALLOWED_HOSTS": ".example.org",
     "PUBLIC_HOSTS": "operators.example.org",
+    "AUDIT_KEY": keys.generate(),
 }
 HTTPS = {
     "SECURE_SSL_REDIRECT": True,

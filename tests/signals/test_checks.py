@@ -1,5 +1,7 @@
 """What the doctor says when signals could be changed: triggers, and the rights of the program's role."""
 
+import re
+
 import pytest
 from django.db import connection
 
@@ -19,6 +21,21 @@ TRIGGER = (
 def test_every_tenant_has_the_triggers_of_the_migrations(database):
     assert {"signals_append_only", "signals_never_truncated"} <= {trigger.name for trigger in expected()}
     assert all(trigger.body for trigger in expected())
+    assert found(checks.triggers) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["signals_append_only", "signals_never_truncated", "signals_only_pruned", "pruning_never_truncated"],
+)
+def test_the_hint_about_a_trigger_that_is_gone_makes_it_again(database, name):
+    table = "signals_pruning" if name.startswith("pruning") else "signals_signal"
+    with altered(f"DROP TRIGGER {name} ON org_alpha.{table}", "SET search_path = org_alpha"):
+        hint = found(checks.triggers)["signals.E001"].hint
+        statement = re.search(r"CREATE OR REPLACE TRIGGER .*?;", hint)[0]
+        with owner_cursor() as cursor:
+            cursor.execute(f"SET search_path = org_alpha; {statement}")
+    assert name in statement
     assert found(checks.triggers) == {}
 
 
@@ -62,7 +79,9 @@ def test_a_trigger_whose_function_refuses_nothing(database):
     with in_tenant("alpha"):
         bus.emit("forum.post.hidden", dedupe_key="key", actor=TESTER)
     with altered(harmless, original):
-        assert "another one than the migrations make" in found(checks.triggers)["signals.E001"].msg
+        assert (
+            "calls another function than the migrations make" in found(checks.triggers)["signals.E001"].msg
+        )
     assert found(checks.triggers) == {}
 
 
