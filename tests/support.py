@@ -18,7 +18,8 @@ from urllib.parse import quote
 import pytest
 from django.conf import settings
 from django.db import connection, connections
-from django.db.models.functions import Now
+from django.db.models import F
+from django.db.models.functions import Least, Now
 from django.test.utils import setup_databases, teardown_databases
 
 from directives import execution, requests, runner
@@ -131,8 +132,16 @@ def change(directive: Directive, **fields: Any) -> None:
 
 
 def make_due(directive: Directive) -> None:
-    """Let the time come for which the directive is scheduled; its place in the line stays."""
-    change(directive, scheduled_at=Now() - timedelta(seconds=1))
+    """Let the time come for which the directive is scheduled.
+
+    A place that it had for later comes with it, at the end of those that are due; nothing that has
+    run stands in the future. A retry keeps its place.
+    """
+    change(
+        directive,
+        scheduled_at=Now() - timedelta(seconds=1),
+        queued_at=Least(F("queued_at"), Now()),
+    )
 
 
 def claim(directive: Directive) -> Directive:
@@ -248,6 +257,8 @@ def empty_tenants() -> None:
     """Delete every row of the test tenants and every queue message, past triggers and foreign keys."""
     with owner_cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
+        # Whoever left a transaction open is to be told of, not waited for.
+        cursor.execute("SET lock_timeout = '60s'")
         cursor.execute(
             "SELECT schemaname, tablename FROM pg_tables"
             " WHERE schemaname = ANY(%s) AND NOT tablename = ANY(%s)",

@@ -172,6 +172,7 @@ class Walk(RuleBasedStateMachine):
         if one.status == "requested":
             make_due(self.stored(one))
             one.due = True
+            one.come_forward()
 
     @rule(one=directives, begun=st.booleans())
     def a_worker_claims_and_goes_on(self, one, begun):
@@ -217,6 +218,7 @@ class Walk(RuleBasedStateMachine):
         assert sorted(made) == sorted(self.world.effects.elements())
 
 
+@pytest.mark.timeout(600)
 def test_whatever_happens_the_rows_the_signals_and_the_forum_agree(alpha):
     run_state_machine_as_test(
         Walk,
