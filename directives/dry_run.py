@@ -10,7 +10,7 @@ from directives import execution, failures, subjects
 from directives.errors import Refused
 from directives.intake import Checked, DirectiveRequest, check_common, check_item
 from directives.models import Directive
-from directives.timeouts import TimeLimitExceeded
+from directives.timeouts import TimeLimitExceeded, limit_session
 from fleetprompt.tenants.context import active_tenant, return_to
 from signals.models import Signal
 from signals.types import Actor, Subject
@@ -96,6 +96,7 @@ def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
     try:
         # A savepoint, so that the record can be read after an error too.
         with transaction.atomic():
+            limit_session(checked.handler.timeout)
             result, signals = execution.perform(directive, checked.handler, tenant)
             # What a commit would check only then: foreign keys.
             connection.check_constraints()

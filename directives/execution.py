@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection, transaction
 
-from directives import failures, journal, lifecycle, queue, registry
+from directives import failures, journal, lifecycle, pace, queue, registry
 from directives.errors import DirectiveError, Retry, Superseded
 from directives.handlers import Context, Handler
 from directives.models import Directive
@@ -50,8 +50,7 @@ def execute(directive: Directive, tenant: Tenant) -> Outcome:
         _begin(directive)
         _attempt(directive, handler, tenant)
     except Superseded as error:
-        logger.warning("%s", error)
-        return Outcome(Kind.DISCARDED, directive.id, str(error))
+        return _superseded(directive, error)
     except (Exception, TimeLimitExceeded) as error:
         return _record_failure(directive, handler, tenant, error)
     return Outcome(Kind.SUCCEEDED, directive.id)
@@ -64,19 +63,39 @@ def timeout_of(directive: Directive) -> float:
 
 
 def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Performed:
-    """Have the handler make its change, in the caller's transaction and within its time limit.
+    """Have the handler make its change within its time limit, in the caller's transaction.
+
+    The caller has bounded the session (`limit_session`).
 
     Raises:
         DirectiveError: it can never work, or what the handler gave back is no result.
         Retry, TimeLimitExceeded, Exception: whatever else went wrong.
     """
-    limit_session(handler.timeout)
     context = Context(directive, tenant.slug)
     payload = handler.parse(directive.payload)
-    with time_limit(handler.timeout):
+    with pace.timing(handler.name), time_limit(handler.timeout):
         returned = _call(handler, context, payload)
-    _check_tenant(tenant)
-    return Performed(_checked_result(directive, tenant, returned), context.signals)
+    return check(returned, context, tenant)
+
+
+def check(returned: object, context: Context, tenant: Tenant) -> Performed:
+    """Return what a handler gave back as what can be stored.
+
+    Raises:
+        DirectiveError: it is no result, or the handler left its tenant.
+    """
+    if active_schema() != tenant.schema_name:
+        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
+    if not isinstance(returned, dict):
+        raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
+    named = {**returned, "type": context.directive.name, "tenant": tenant.slug}
+    return Performed(json_object("result", named), context.signals)
+
+
+def succeeded(directive: Directive, performed: Performed, tenant: Tenant) -> list[Signal]:
+    """Return the signals of a success, not stored yet: the handler's, and that it succeeded."""
+    fact = journal.fact(directive, "directive.succeeded", {"result": performed.result}, tenant=tenant.slug)
+    return [*performed.signals, fact]
 
 
 def _begin(directive: Directive) -> None:
@@ -92,10 +111,10 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
     if handler is None:
         raise Retry(f"this worker does not know the name {directive.name}; another one may")
     with transaction.atomic(durable=True):
-        result, signals = perform(directive, handler, tenant)
-        succeeded = journal.fact(directive, "directive.succeeded", {"result": result}, tenant=tenant.slug)
-        lost = journal.write([*signals, succeeded], again=directive.attempt > 1)
-        lifecycle.succeed(directive, result, journal.note_lost(directive, lost))
+        limit_session(handler.timeout)
+        performed = perform(directive, handler, tenant)
+        lost = journal.write(succeeded(directive, performed, tenant), again=directive.attempt > 1)
+        lifecycle.succeed(directive, performed.result, journal.note_lost(directive, lost))
 
 
 def _call(handler: AnyHandler, context: Context, payload: Any) -> object:
@@ -108,17 +127,6 @@ def _call(handler: AnyHandler, context: Context, payload: Any) -> object:
         raise
 
 
-def _check_tenant(tenant: Tenant) -> None:
-    if active_schema() != tenant.schema_name:
-        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
-
-
-def _checked_result(directive: Directive, tenant: Tenant, returned: object) -> dict[str, Any]:
-    if not isinstance(returned, dict):
-        raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
-    return json_object("result", {**returned, "type": directive.name, "tenant": tenant.slug})
-
-
 def _record_failure(
     directive: Directive, handler: AnyHandler | None, tenant: Tenant, error: BaseException
 ) -> Outcome:
@@ -129,9 +137,7 @@ def _record_failure(
         logger.warning(
             "%s, attempt %d: %s", directive, directive.attempt, errors.brief(error), exc_info=error
         )
-    if not connection.is_usable():
-        connection.close()
-    return_to(tenant)
+    recover(tenant)
     try:
         with transaction.atomic(durable=True):
             limit_silence(settings.DIRECTIVES_LEASE)
@@ -139,17 +145,25 @@ def _record_failure(
                 return _schedule_retry(directive, handler, tenant, error, text)
             return fail(directive, tenant, text)
     except Superseded as superseded:
-        if _succeeded(directive):
-            # The commit went through: the connection broke before it said so, or what hung on it failed.
-            return Outcome(Kind.SUCCEEDED, directive.id)
-        logger.warning("%s; its own failure was: %s", superseded, errors.brief(error))
-        return Outcome(Kind.DISCARDED, directive.id, str(superseded))
+        return _superseded(directive, superseded, f"; its own failure was: {errors.brief(error)}")
 
 
-def _succeeded(directive: Directive) -> bool:
-    return Directive.objects.filter(
+def _superseded(directive: Directive, error: Superseded, more: str = "") -> Outcome:
+    succeeded = Directive.objects.filter(
         pk=directive.pk, attempt=directive.attempt, status=Directive.Status.SUCCEEDED
-    ).exists()
+    )
+    if succeeded.exists():
+        # The commit went through: the connection broke before it said so, or what hung on it failed.
+        return Outcome(Kind.SUCCEEDED, directive.id)
+    logger.warning("%s%s", error, more)
+    return Outcome(Kind.DISCARDED, directive.id, str(error))
+
+
+def recover(tenant: Tenant) -> None:
+    """Make the connection usable again and the tenant active, whatever happened."""
+    if not connection.is_usable():
+        connection.close()
+    return_to(tenant)
 
 
 def fail(directive: Directive, tenant: Tenant, text: str) -> Outcome:

@@ -1,6 +1,7 @@
 """The signals of a directive's own life: `directive.requested`, `.started`, `.succeeded` and so on."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,17 @@ def write(signals: Sequence[Signal], *, again: bool = False) -> list[Signal]:
             return list(signals)
         return [lost for signal in signals for lost in write([signal], again=again)]
     return []
+
+
+def write_for(directives: Sequence[Directive], signals: Sequence[Signal]) -> None:
+    """Store what can be stored of the signals of many directives, and note on each what could not."""
+    lost = defaultdict(list)
+    for signal in write(signals):
+        lost[signal.causation_id].append(signal)
+    for directive in directives:
+        if mine := lost[str(directive.id)]:
+            directive.metadata = note_lost(directive, mine)
+            Directive.objects.filter(pk=directive.pk).update(metadata=directive.metadata)
 
 
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:

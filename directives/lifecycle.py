@@ -4,7 +4,8 @@ Zero rows updated means that somebody else was first, and raises. Nothing else i
 `Directive.status`.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -104,6 +105,24 @@ def begin(directive: Directive, *, lease: float) -> None:
     _update_attempt(directive, started_at=Now(), lease_expires_at=_from_now(lease))
 
 
+def hold(directives: Sequence[Directive]) -> dict[UUID, datetime]:
+    """Keep those attempts that are still current from being taken over, until the transaction ends.
+
+    Returns:
+        the database's clock by the ids of those that are current.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, clock_timestamp() FROM directives_directive
+            JOIN unnest(%s::uuid[], %s::int[]) AS mine (id, attempt) USING (id, attempt)
+            WHERE status = 'running' ORDER BY id FOR UPDATE OF directives_directive
+            """,
+            [[directive.pk for directive in directives], [directive.attempt for directive in directives]],
+        )
+        return dict(cursor.fetchall())
+
+
 def renew(directives: Sequence[Directive], *, lease: float) -> None:
     """running → running: those that wait in a batch stay this worker's for `lease` more seconds."""
     attempts = Q()
@@ -126,6 +145,36 @@ def succeed(directive: Directive, result: dict[str, Any], metadata: dict[str, An
         completed_at=Now(),
         lease_expires_at=None,
     )
+
+
+def succeed_together(succeeded: Mapping[UUID, tuple[datetime, dict[str, Any]]]) -> None:
+    """running → succeeded, for directives that `hold` holds in this transaction.
+
+    Args:
+        succeeded: when each began to execute, and its result.
+
+    Raises:
+        Superseded: some are not running.
+    """
+    if not succeeded:
+        return
+    rows = [
+        {"id": str(pk), "started_at": began.isoformat(), "result": result}
+        for pk, (began, result) in succeeded.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE directives_directive AS directive
+            SET status = 'succeeded', result = own.result, started_at = own.started_at,
+                completed_at = statement_timestamp(), lease_expires_at = NULL
+            FROM json_to_recordset(%s) AS own (id uuid, started_at timestamptz, result jsonb)
+            WHERE directive.id = own.id AND directive.status = 'running'
+            """,
+            [json.dumps(rows, ensure_ascii=False)],
+        )
+        if cursor.rowcount != len(rows):
+            raise Superseded(f"{len(rows) - cursor.rowcount} directives changed while they were held")
 
 
 def fail(directive: Directive, error: str, metadata: dict[str, Any]) -> None:

@@ -53,11 +53,22 @@ def fell_silent(directives: Sequence[Directive], given_up: Sequence[Outcome]) ->
         transaction.on_commit(partial(_lost, list(names.values()), ended), robust=True)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt under observation; `outcome` is set when it has ended."""
+    """One attempt under observation."""
 
-    outcome: Kind | None = None
+    text: str
+    fields: Mapping[str, str | int]
+    began: float
+
+    def ended(self, outcome: Kind) -> None:
+        """Count and log how it ended, once that is committed."""
+        name = str(self.fields["name"])
+        tracing.note(outcome=outcome)
+        metrics.EXECUTION.add(name, amount=time.perf_counter() - self.began)
+        metrics.OUTCOMES.add(name, outcome)
+        with context.bound(**self.fields):
+            logger.info("%s: %s", self.text, outcome)
 
 
 @contextmanager
@@ -67,8 +78,7 @@ def attempting(directive: Directive, tenant: str) -> Iterator[Attempt]:
     Args:
         directive: as it was claimed.
     """
-    attempt = Attempt()
-    fields: Mapping[str, str | int] = {
+    fields: dict[str, str | int] = {
         "tenant": tenant,
         "directive": str(directive.id),
         "name": directive.name,
@@ -81,15 +91,10 @@ def attempting(directive: Directive, tenant: str) -> Iterator[Attempt]:
         # Another machine's clock may be behind the database's.
         metrics.WAITING.add(directive.name, amount=max(waited, 0.0))
     began = time.perf_counter()
-    with (
-        tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=directive.metadata),
-        context.bound(**fields, trace=tracing.trace_id()),
-    ):
-        yield attempt
-        if attempt.outcome:
-            tracing.note(outcome=attempt.outcome)
-            metrics.EXECUTION.add(directive.name, amount=time.perf_counter() - began)
-            metrics.OUTCOMES.add(directive.name, attempt.outcome)
+    with tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=directive.metadata):
+        fields["trace"] = tracing.trace_id()
+        with context.bound(**fields):
+            yield Attempt(f"{directive}, attempt {directive.attempt}", fields, began)
 
 
 def _committed(names: Mapping[str, int], fields: Mapping[str, str]) -> None:

@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -14,14 +13,13 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from directives import execution, journal, lifecycle, observing, operations, queue
+from directives import execution, groups, journal, lifecycle, observing, operations, pace, queue
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.models import Signal
 from signals.types import Actor
 
 logger = logging.getLogger(__name__)
@@ -109,26 +107,27 @@ def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
 def take_turn() -> int:
     """Do a worker's turn in the active tenant: batches of due directives, for a bounded time.
 
-    A full batch sends the next wake-up first, so that other workers join in, and ends the turn, so
-    that other tenants have theirs. Otherwise the worker looks again: what waited behind its
-    directives, or came meanwhile, is not left to the sweep.
+    The first full batch sends the next wake-up at once, so that other workers join in. The worker looks
+    again after each batch: what waited behind its directives, or came meanwhile, is not left to the
+    sweep. When its time is over, a wake-up stands for what is left, behind the other tenants'.
 
     Returns:
         how many attempts were executed.
     """
     tenant = active_tenant()
-    executed = 0
+    executed, joined = 0, False
     ends = time.monotonic() + settings.DIRECTIVES_TURN
     while tenant.status == Tenant.Status.ACTIVE:
-        claim = _claim(tenant, settings.DIRECTIVES_BATCH)
+        began, size = time.monotonic(), pace.batch()
+        claim = _claim(tenant, size)
         if not any(claim):
             break
-        full = len(claim.directives) >= settings.DIRECTIVES_BATCH
-        if full:
+        if len(claim.directives) >= size and not joined:
             queue.wake(tenant)
+            joined = True
         executed += sum(1 for _ in _work_through(claim.directives, tenant))
-        if full or time.monotonic() > ends:
-            # Who joined in may have left again, while all else waited behind this batch.
+        pace.worked_through(len(claim.directives), time.monotonic() - began)
+        if time.monotonic() > ends:
             _wake_for_the_rest(tenant)
             break
     return executed
@@ -163,7 +162,7 @@ def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
         directives = [*due[: limit - len(recovered)], *recovered]
         if directives:
             lifecycle.claim(directives, lease=settings.DIRECTIVES_LEASE)
-            _write(
+            journal.write_for(
                 directives,
                 [
                     journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
@@ -183,7 +182,7 @@ def _recover(tenant: Tenant, limit: int, only: UUID | None) -> tuple[list[Outcom
     if only:
         silent = silent.filter(pk=only)
     found = list(silent[:limit])
-    _write(
+    journal.write_for(
         found,
         [
             journal.fact(
@@ -206,30 +205,36 @@ def _recover(tenant: Tenant, limit: int, only: UUID | None) -> tuple[list[Outcom
     return outcomes, sorted(recovered, key=lambda directive: directive.started_at is not None)
 
 
-def _write(directives: Sequence[Directive], signals: list[Signal]) -> None:
-    lost = defaultdict(list)
-    for signal in journal.write(signals):
-        lost[signal.causation_id].append(signal)
-    for directive in directives:
-        if mine := lost[str(directive.id)]:
-            directive.metadata = journal.note_lost(directive, mine)
-            Directive.objects.filter(pk=directive.pk).update(metadata=directive.metadata)
-
-
 def _work_through(directives: Sequence[Directive], tenant: Tenant) -> Iterator[Outcome]:
-    lease = settings.DIRECTIVES_LEASE
-    ours_until = time.monotonic() + lease
-    for index, directive in enumerate(directives):
-        waiting = directives[index + 1 :]
-        timeout = execution.timeout_of(directive)
-        if waiting and ours_until < time.monotonic() + timeout + lease / 3:
-            lifecycle.renew(waiting, lease=timeout + lease)
-            ours_until = time.monotonic() + timeout + lease
-        with observing.attempting(directive, tenant.slug) as attempt:
-            outcome = execution.execute(directive, tenant)
-            attempt.outcome = outcome.kind
-            logger.info("%s, attempt %d: %s", directive, directive.attempt, outcome.kind)
-        yield outcome
+    waiting, alone = list(directives), set[UUID]()
+    ours_until = time.monotonic() + settings.DIRECTIVES_LEASE
+    while waiting:
+        ours_until = _keep(waiting, ours_until)
+        group = [] if waiting[0].pk in alone else groups.leading(waiting)
+        if group:
+            outcomes, refused = groups.execute(group, tenant)
+            alone |= refused
+        else:
+            outcomes = [_execute_alone(waiting[0], tenant)]
+        yield from outcomes
+        done = {outcome.directive_id for outcome in outcomes}
+        waiting = [directive for directive in waiting if directive.pk not in done]
+
+
+def _keep(waiting: Sequence[Directive], ours_until: float) -> float:
+    """Renew the leases of what waits in the batch when they may run out during the next execution."""
+    lease, timeout = settings.DIRECTIVES_LEASE, max(map(execution.timeout_of, waiting))
+    if ours_until >= time.monotonic() + timeout + lease / 3:
+        return ours_until
+    lifecycle.renew(waiting, lease=timeout + lease)
+    return time.monotonic() + timeout + lease
+
+
+def _execute_alone(directive: Directive, tenant: Tenant) -> Outcome:
+    with observing.attempting(directive, tenant.slug) as attempt:
+        outcome = execution.execute(directive, tenant)
+        attempt.ended(outcome.kind)
+    return outcome
 
 
 def _why_not(directive_id: UUID) -> Outcome:

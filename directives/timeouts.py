@@ -37,9 +37,13 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeLimitExceeded(f"took {elapsed:.1f} s; the limit is {seconds:g} s")
 
 
-def limit_session(seconds: float) -> None:
-    """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more."""
-    limit_silence(seconds, statement_timeout=milliseconds(seconds))
+def limit_session(seconds: float, **more: str) -> None:
+    """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more.
+
+    Args:
+        more: other settings of PostgreSQL for the transaction, in the same statement.
+    """
+    limit_silence(seconds, statement_timeout=milliseconds(seconds), **more)
 
 
 @contextmanager

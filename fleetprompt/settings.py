@@ -52,7 +52,7 @@ ORIGINAL_BACKEND = "fleetprompt.postgres"
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **_env.database(),
-        "ENGINE": "django_tenants.postgresql_backend",
+        "ENGINE": "fleetprompt.postgres.tenants",
         "CONN_MAX_AGE": 60,
     }
 }
