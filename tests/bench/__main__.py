@@ -1,0 +1,128 @@
+"""`python -m tests.bench`: how fast everything is here, and against the yardsticks."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tests.bench import machine
+from tests.bench.figures import FIGURES
+from tests.bench.server import APPLICATION, Server
+
+DESCRIPTION = """Starts a PostgreSQL of its own that waits for its disk, measures everything in rounds,
+alternating with the yardsticks (pgbench and plain django-q2), prints a table and writes JSON.
+docs/performance.md explains each figure."""
+FOLDER = Path(__file__).resolve().parents[2] / "var/bench"
+RESULT = FOLDER / "results.json"
+
+
+def main() -> int:
+    """Measure as the arguments say; return the status to end with."""
+    options = _arguments()
+    # Removing the database and stopping clusters is left to the blocks that are open.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = FOLDER / f"run-{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        server = Server(folder / "postgres")
+        try:
+            prepare_environment(server, folder)
+            result = _measure(options, server, folder)
+        finally:
+            server.remove()
+    except BaseException:
+        Console(stderr=True).print(f"The clusters' logs are in {folder}", soft_wrap=True)
+        raise
+    shutil.rmtree(folder)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    Console(stderr=True).print(f"Written to {options.output}", soft_wrap=True)
+    return 1 if result["left_out"] else 0
+
+
+def prepare_environment(server: Server, folder: Path) -> None:
+    """Have this process and all that it starts use the server, with the settings of production."""
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
+        "DATABASE_URL": server.url(APPLICATION),
+        "DATABASE_OWNER_URL": server.url("postgres"),
+        # With DEBUG, Django keeps every statement in memory.
+        "DEBUG": "0",
+        "SECRET_KEY": "for the benchmark, known to everybody " + "0" * 20,
+        "ALLOWED_HOSTS": ".localhost",
+        "AUDIT_FOLDER": str(folder / "audit"),
+        "AUDIT_KEY": "Zm9yIHRlc3RzLCBrbm93biB0byBldmVyeWJvZHkgISE=",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=DESCRIPTION)
+    parser.add_argument("--only", help="figures to measure, separated by commas (default: all); see --list")
+    parser.add_argument("--list", action="store_true", help="list the figures")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="measure little: does the benchmark work?")
+    parser.add_argument("--tenants", type=int, help="how many tenants (default: 1,000)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=RESULT,
+        help="where to write the JSON (default: var/bench/results.json)",
+    )
+    options = parser.parse_args()
+    if options.list:
+        parser.exit(0, "".join(f"{name:<12}{what}\n" for name, what in FIGURES.items()))
+    unknown = [name for name in (options.only or "").split(",") if name and name not in FIGURES]
+    if unknown:
+        parser.error(f"--only: there is no figure {unknown[0]!r}; expected some of {', '.join(FIGURES)}")
+    for name in ("rounds", "tenants"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name}: expected 1 or more; got {getattr(options, name)}")
+    return options
+
+
+def _measure(options: argparse.Namespace, server: Server, folder: Path) -> dict[str, Any]:
+    import django
+
+    django.setup()
+    from dataclasses import replace
+
+    from tests.bench import catalog, sizes, table
+    from tests.bench.run import run
+    from tests.bench.world import World
+
+    wanted = options.only.split(",") if options.only else FIGURES
+    size = sizes.QUICK if options.quick else sizes.FULL
+    if options.tenants:
+        size = replace(size, tenants=options.tenants)
+    described = machine.describe(server.settings())
+    progress, begin = Console(stderr=True), time.monotonic()
+
+    def say(text: str) -> None:
+        progress.print(f"{time.monotonic() - begin:6.0f} s  {text}", highlight=False, soft_wrap=True)
+
+    rows = catalog.rows(wanted)
+    world = World(server, size, folder)
+    try:
+        found = run(world, rows, catalog.measurements(rows), options.rounds, say)
+    finally:
+        world.close()
+    result = {
+        "machine": described,
+        "options": {"quick": options.quick, "rounds": options.rounds, "sizes": vars(size)},
+        "seconds": round(time.monotonic() - begin),
+        **found,
+    }
+    table.show(result, Console(width=None if sys.stdout.isatty() else 140))
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

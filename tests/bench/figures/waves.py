@@ -1,0 +1,79 @@
+"""Waves: thousands of hides requested at once in one tenant, drained by a real cluster."""
+
+from uuid import uuid4
+
+from directives import registry
+from directives.requests import request_many
+from fleetprompt.tenants.context import in_tenant
+from tests.bench import clock
+from tests.bench.figures.plain_tasks import hidden_at
+from tests.bench.plan import Measurement, Row, Taken
+from tests.bench.world import REQUESTER, World, hides
+
+WAVE = "wave"
+SINGLY, TOGETHER = "bench.post.hide", "forum.post.hide"
+_SIGNALS = "SELECT name, count(*) FROM signals_signal WHERE correlation_id = %s GROUP BY name"
+_LIFE = ("directive.requested", "directive.started", "directive.succeeded")
+
+
+def measure_singly(world: World) -> Taken:
+    """Drain a wave with a handler that has a plain `execute` only."""
+    return drain(world, WAVE, SINGLY)
+
+
+def measure_together(world: World) -> Taken:
+    """Drain a wave with a handler that executes many at once."""
+    return drain(world, WAVE, TOGETHER)
+
+
+def drain(world: World, slug: str, name: str) -> Taken:
+    """Have a cluster that waits for work drain a wave; the clock runs from its commit to the last one's.
+
+    Args:
+        name: the directive, which hides a post.
+    """
+    posts = world.posts(slug, world.sizes.wave)
+    world.settle(slug)
+    batch = str(uuid4())
+    with world.cluster():
+        with in_tenant(slug):
+            request_many(hides(posts, name), actor=REQUESTER, reason="spam", correlation_id=batch)
+        clock.wait_until_drained(world, [slug])
+    end = clock.ended_at(world, [slug], batch, len(posts))
+    check(world, slug, batch, posts, name)
+    return Taken(clock.rate(len(posts), clock.requested_at(world, slug, batch), end))
+
+
+def check(world: World, slug: str, batch: str, posts: list[str], name: str) -> None:
+    """Check that every post is hidden and that every directive left its four signals.
+
+    Raises:
+        Unsound: something is missing.
+    """
+    hidden_at(world, slug, posts)
+    wanted = dict.fromkeys([*_LIFE, registry.get(name).signal], len(posts))
+    if (found := dict(world.execute_in(slug, _SIGNALS, batch))) != wanted:
+        raise clock.Unsound(f"signals: expected {wanted}; found {found}")
+
+
+def _cannot_together() -> str:
+    can = getattr(registry.get(TOGETHER), "execute_many", None) is not None
+    return "" if can else f"{TOGETHER} has no execute_many"
+
+
+MEASUREMENTS = [
+    Measurement("wave", "a wave of hides, each by `execute`", "directives/s", measure_singly),
+    Measurement(
+        "wave_many",
+        "a wave of hides, by `execute_many`",
+        "directives/s",
+        measure_together,
+        needs=_cannot_together,
+    ),
+]
+ROWS = [
+    Row("wave", "wave, against the floor", "wave", "floor", at_least=1.0),
+    Row("wave", "wave, against plain tasks", "wave", "plain_hide", at_least=2.5),
+    Row("wave", "wave, against plain tasks that do nothing", "wave", "plain_noop"),
+    Row("wave_many", "wave by execute_many, against the floor", "wave_many", "floor", at_least=2.5),
+]

@@ -1,0 +1,140 @@
+"""What measurements share: the server, tenants that are made when they are first asked for, clusters."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from psycopg import sql
+from uuid_utils.compat import uuid7
+
+from fleetprompt import clusters
+from fleetprompt.tenants.context import in_tenant
+from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
+from fleetprompt.tenants.provisioning import create_tenant
+from forums import content
+from forums.models import Category, Post, Thread
+from signals.types import Actor
+from tests.bench.server import Server
+from tests.bench.sizes import Sizes
+from tests.support import wait_until
+
+REQUESTER = Actor("system", "bench")
+READY = b"ready for work"
+HOT = ("directives_directive", "signals_signal", "forums_post")
+
+
+class World:
+    """One installation on a server of its own.
+
+    Attributes:
+        round: the number of the round, from 1.
+    """
+
+    def __init__(self, server: Server, sizes: Sizes, folder: Path) -> None:
+        self.server, self.sizes, self.folder = server, sizes, folder
+        self.round = 1
+        self._superuser = server.connect()
+        self._clusters = 0
+        call_command("migrate_schemas", shared=True, verbosity=0)
+        # The sweep is part of running; sealing is measured by itself, not at a minute's whim.
+        self.execute(
+            "UPDATE public.django_q_schedule SET next_run = 'infinity' WHERE name = 'signals: seal'"
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._superuser.close()
+        connection.close()
+
+    def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the superuser, committed at once; return its rows."""
+        cursor = self._superuser.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def execute_in(self, slug: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Do the same in a tenant's schema."""
+        self._superuser.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema(slug))))
+        try:
+            return self.execute(statement, *values)
+        finally:
+            self._superuser.execute("RESET search_path")
+
+    def tenant(self, slug: str) -> str:
+        """Make the tenant with a thread to post in, unless it is there; return its slug."""
+        if not Tenant.objects.filter(slug=slug).exists():
+            create_tenant(slug, name=slug.title(), domain=f"{slug}.bench.localhost")
+            with in_tenant(slug):
+                category = content.create_category("general", "General", actor=REQUESTER)
+                content.create_thread(category, "Welcome", actor=REQUESTER)
+        return slug
+
+    def posts(self, slug: str, count: int) -> list[str]:
+        """Make published posts in the tenant; return their ids."""
+        with in_tenant(self.tenant(slug)):
+            [thread] = Thread.objects.filter(category__in=Category.objects.filter(slug="general"))[:1]
+            made = [
+                Post(id=uuid7(), thread=thread, content=f"Buy now, offer {number}", author_id="spammer")
+                for number in range(count)
+            ]
+            Post.objects.bulk_create(made, batch_size=1_000)
+        return [str(post.pk) for post in made]
+
+    def suspend(self, slug: str) -> None:
+        """Let no cluster touch the tenant any more, and forget what waits to wake one."""
+        Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED)
+        self.execute("DELETE FROM public.django_q_ormq")
+
+    def activate(self, slug: str) -> None:
+        """Let clusters work in the tenant."""
+        Tenant.objects.filter(slug=slug).update(status=Tenant.Status.ACTIVE)
+
+    def settle(self, *slugs: str) -> None:
+        """Have the server do now what it would do some time, and not during a measurement."""
+        for slug in slugs:
+            for table in HOT:
+                self.execute(f'VACUUM (ANALYZE) "{schema(slug)}".{table}')
+        self.execute("CHECKPOINT")
+
+    @contextmanager
+    def cluster(self, *, workers: int = 2, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a real qcluster for a block, from the moment on at which its workers wait for work."""
+        self._clusters += 1
+        log = self.folder / f"cluster{self._clusters}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "qcluster"],
+                cwd=settings.BASE_DIR,
+                env={
+                    **os.environ,
+                    "DATABASE_OWNER_URL": "",
+                    "CLUSTER_WORKERS": str(workers),
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until(lambda: log.read_bytes().count(READY) >= workers, f"{log}: workers are ready")
+            yield process
+        finally:
+            clusters.stop(process, seconds=15)
+
+
+def schema(slug: str) -> str:
+    """Return the name of a tenant's schema."""
+    return f"{SCHEMA_PREFIX}{slug}"
+
+
+def hides(posts: Sequence[str | UUID], name: str = "forum.post.hide") -> list[tuple[str, dict[str, str]]]:
+    """Return what `request_many` wants to have to hide the posts."""
+    return [(name, {"post_id": str(post)}) for post in posts]
