@@ -6,14 +6,16 @@ its group has left nothing behind, and is executed again by itself: only there i
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
+from psycopg.pq import TransactionStatus
 
 from directives import execution, journal, lifecycle, observing, pace, registry
 from directives.execution import Performed
@@ -28,6 +30,9 @@ from fleetprompt.tenants.context import return_to
 from fleetprompt.tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
+
+_SAVEPOINT = "member"
+_BROKEN = TransactionStatus.INERROR
 
 
 class Together(NamedTuple):
@@ -62,8 +67,7 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
         logger.info("a group breaks up: %s", errors.brief(error))
         execution.recover(tenant)
         return Together([], {directive.pk for directive in group.reached or directives[:1]})
-    for member in group.members:
-        member.attempt.ended(Kind.SUCCEEDED)
+    observing.ended_together([member.attempt for member in group.members], Kind.SUCCEEDED)
     outcomes = [Outcome(Kind.SUCCEEDED, member.directive.pk) for member in group.members]
     alone = {directive.pk for directive in group.reached}
     return Together(outcomes, alone.difference(outcome.directive_id for outcome in outcomes))
@@ -95,16 +99,21 @@ class _Group:
     _timeout: float = 0.0
 
     def perform(self, directives: Sequence[Directive]) -> None:
+        """Have the handlers make their changes, until the group's time is over."""
         ends = time.monotonic() + pace.GROUP
         self._limit(registry.get(directives[0].name))
-        held, offset = lifecycle.hold(directives), time.monotonic()
-        for directive in directives:
-            self.reached.append(directive)
-            if directive.pk in held:
-                waited = timedelta(seconds=time.monotonic() - offset)
-                self._join(directive, held[directive.pk] + waited)
-            if time.monotonic() > ends:
-                break
+        held, since = lifecycle.hold(directives), time.monotonic()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
+        for name, run in groupby(directives, key=lambda directive: directive.name):
+            handler = registry.get(name)
+            self._limit(handler)
+            for work in _portions(handler, list(run)):
+                if self.reached and time.monotonic() > ends:
+                    return
+                self.reached += work
+                began = timedelta(seconds=time.monotonic() - since)
+                self._join([(one, held[one.pk] + began) for one in work if one.pk in held], handler)
 
     def store(self) -> None:
         """Write what the members have done: signals first, so that what is lost of them can be noted."""
@@ -118,17 +127,35 @@ class _Group:
             {member.directive.pk: (member.began, member.performed.result) for member in self.members}
         )
 
-    def _join(self, directive: Directive, began: datetime) -> None:
-        handler = registry.get(directive.name)
-        self._limit(handler)
+    def _join(self, work: Sequence[tuple[Directive, datetime]], handler: AnyHandler) -> None:
+        """Execute by `execute_many` what can be, and all others one after another."""
+        if len(work) > 1 and self._join_many(work, handler):
+            return
+        for directive, began in work:
+            try:
+                with observing.attempting(directive, self.tenant.slug) as attempt, _savepoint():
+                    performed = execution.perform(directive, handler, self.tenant)
+                    tracing.note(outcome=Kind.SUCCEEDED)
+            except (Exception, TimeLimitExceeded):
+                return_to(self.tenant)
+            else:
+                self.members.append(_Member(directive, began, attempt, performed))
+
+    def _join_many(self, work: Sequence[tuple[Directive, datetime]], handler: AnyHandler) -> bool:
+        clock = time.perf_counter()
         try:
-            with observing.attempting(directive, self.tenant.slug) as attempt, transaction.atomic():
-                performed = execution.perform(directive, handler, self.tenant)
-                tracing.note(outcome=Kind.SUCCEEDED)
-        except (Exception, TimeLimitExceeded):
+            with _savepoint():
+                results = execution.perform_many([one for one, _ in work], handler, self.tenant)
+        except (Exception, TimeLimitExceeded) as error:
+            logger.warning("%s: execute_many fails: %s", handler.name, errors.brief(error))
             return_to(self.tenant)
-        else:
-            self.members.append(_Member(directive, began, attempt, performed))
+            return False
+        for (directive, began), result in zip(work, results, strict=True):
+            if isinstance(result, Performed):
+                with observing.attempting(directive, self.tenant.slug, began=clock) as attempt:
+                    tracing.note(outcome=Kind.SUCCEEDED)
+                self.members.append(_Member(directive, began, attempt, result))
+        return True
 
     def _limit(self, handler: AnyHandler) -> None:
         """Bound the session by the handler's time, and by the group's what it may wait for a lock.
@@ -138,3 +165,31 @@ class _Group:
         if handler.timeout != self._timeout:
             self._timeout = handler.timeout
             limit_session(handler.timeout, lock_timeout=milliseconds(pace.GROUP))
+
+
+def _portions(handler: AnyHandler, run: list[Directive]) -> list[list[Directive]]:
+    return [run] if handler.takes_many else [[directive] for directive in run]
+
+
+@contextmanager
+def _savepoint() -> Iterator[None]:
+    """Undo the block when it fails, `on_commit` included: as `transaction.atomic`, in half the statements.
+
+    The transaction's one savepoint is moved to where each block begins.
+
+    Raises:
+        DatabaseError: the block left the transaction broken, and said nothing of it.
+    """
+    hooks = len(connection.run_on_commit)
+    with connection.cursor() as cursor:
+        cursor.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}; SAVEPOINT {_SAVEPOINT}")
+    try:
+        yield
+        if connection.get_rollback() or connection.connection.info.transaction_status == _BROKEN:
+            raise DatabaseError("an error was swallowed that broke the transaction")
+    except BaseException:
+        transaction.set_rollback(False)
+        with connection.cursor() as cursor:
+            cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        del connection.run_on_commit[hooks:]
+        raise

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
@@ -197,6 +197,31 @@ class Handler(Generic[PayloadT]):
             Retry: it may work later.
         """
         raise NotImplementedError
+
+    def execute_many(
+        self, work: Sequence[tuple[Context, PayloadT]]
+    ) -> Sequence[dict[str, Any] | Exception]:
+        """Do what `execute` does for each, with statements for all of them together; optional.
+
+        The runner then calls it for quick first attempts, and `execute` for all others, so both must
+        come to the same. An `ordered` handler is never given two directives of one subject.
+
+        Args:
+            work: contexts and payloads.
+
+        Returns:
+            for each, in their order, what `execute` would return, or the exception that it would raise
+            without having changed anything.
+
+        Raises:
+            Exception: anything; then everything is rolled back, and each is executed by itself.
+        """
+        raise NotImplementedError
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether the handler has an `execute_many`."""
+        return type(self).execute_many is not Handler.execute_many
 
     def parse(self, payload: Mapping[str, Any]) -> PayloadT:
         """Return the payload as the handler's model.

@@ -7,6 +7,7 @@ Zero rows updated means that somebody else was first, and raises. Nothing else i
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -16,19 +17,37 @@ from django.db.models.functions import Least, Now
 
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
 from directives.models import Directive
+from fleetprompt.postgres.silence import silence_sql
 
 Status = Directive.Status
 
+_ATTEMPTS = "unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)"
 
-def lock_claims() -> None:
+
+def lock_claims(silence: float) -> bool:
     """Let one claim at a time pass in the active tenant, until the transaction ends.
 
     Two claims at once could each miss what the other one sees, and start two directives of one
     line; a claim takes milliseconds, so they queue up here. The constraint `directive_one_running`
     stands behind this.
+
+    Args:
+        silence: see `limit_silence`.
+
+    Returns:
+        whether there are running directives whose lease ran out.
     """
+    sql, values = silence_sql(silence)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))")
+        cursor.execute(
+            f"""
+            SELECT {sql}, pg_advisory_xact_lock(hashtext(current_schema() || '.claim')),
+                EXISTS (SELECT FROM directives_directive
+                    WHERE status = 'running' AND lease_expires_at <= statement_timestamp())
+            """,  # noqa: S608
+            values,
+        )
+        return bool(cursor.fetchone()[-1])
 
 
 def silent() -> QuerySet[Directive]:
@@ -66,29 +85,61 @@ def ahead_in_line(reference: Any) -> QuerySet[Directive]:
     )
 
 
-def claim(directives: Sequence[Directive], *, lease: float) -> None:
-    """requested → running, or running → running when the lease ran out; the next attempt begins.
+def claim(limit: int, *, lease: float, only: UUID | None = None) -> list[Directive]:
+    """requested → running, for what is due: the first attempt, or the next one, begins.
+
+    The caller holds `lock_claims`.
+
+    Args:
+        limit: how many to take at most, from the front of `due`.
+        lease: seconds until another worker may take them over.
+        only: the one to take, if it is due.
+
+    Returns:
+        the directives as they are now, in the order of their places.
+    """
+    sql, values = _due_sql()
+    claimed = Directive.objects.raw(
+        f"""
+        WITH due (id) AS MATERIALIZED (
+            {sql} AND (%s::uuid IS NULL OR id = %s) ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+        )
+        UPDATE directives_directive AS directive
+        SET status = 'running', attempt = attempt + 1, started_at = NULL,
+            lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+        FROM due WHERE directive.id = due.id RETURNING directive.*
+        """,  # noqa: S608 -- our own text
+        [*values, only, only, limit, lease],
+    )
+    return sorted(claimed, key=lambda directive: (directive.queued_at, directive.pk))
+
+
+@cache
+def _due_sql() -> tuple[str, tuple[Any, ...]]:
+    # Putting `due` into words takes the ORM longer than the rest of a claim.
+    sql, values = due().order_by().values("pk").query.sql_with_params()
+    return sql, values
+
+
+def take_over(directives: Sequence[Directive], *, lease: float) -> None:
+    """running → running when the lease ran out: the next attempt begins.
 
     An attempt whose worker fell silent before it began is not counted against `max_attempts`.
 
     Args:
-        directives: rows of `due` or `silent`, locked; their fields are brought up to date.
+        directives: rows of `silent`, locked; their fields are brought up to date.
         lease: seconds until another worker may take them over.
     """
     for directive in directives:
-        if directive.status == Status.RUNNING and directive.started_at is None:
+        if directive.started_at is None:
             directive.max_attempts += 1
         directive.attempt += 1
-        directive.status = Status.RUNNING
         directive.started_at = None
     rows = Directive.objects.filter(
-        pk__in=[directive.pk for directive in directives],
-        status__in=[Status.REQUESTED, Status.RUNNING],
+        pk__in=[directive.pk for directive in directives], status=Status.RUNNING
     ).update(
-        status=Status.RUNNING,
         attempt=F("attempt") + 1,
-        max_attempts=F("max_attempts")
-        + Case(When(status=Status.RUNNING, started_at__isnull=True, then=1), default=0),
+        max_attempts=F("max_attempts") + Case(When(started_at__isnull=True, then=1), default=0),
         started_at=None,
         lease_expires_at=_from_now(lease),
     )
@@ -113,22 +164,26 @@ def hold(directives: Sequence[Directive]) -> dict[UUID, datetime]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT id, clock_timestamp() FROM directives_directive
-            JOIN unnest(%s::uuid[], %s::int[]) AS mine (id, attempt) USING (id, attempt)
+            f"""
+            SELECT id, clock_timestamp() FROM directives_directive JOIN {_ATTEMPTS} USING (id, attempt)
             WHERE status = 'running' ORDER BY id FOR UPDATE OF directives_directive
-            """,
-            [[directive.pk for directive in directives], [directive.attempt for directive in directives]],
+            """,  # noqa: S608 -- our own text
+            _attempts(directives),
         )
         return dict(cursor.fetchall())
 
 
 def renew(directives: Sequence[Directive], *, lease: float) -> None:
     """running → running: those that wait in a batch stay this worker's for `lease` more seconds."""
-    attempts = Q()
-    for directive in directives:
-        attempts |= Q(pk=directive.pk, attempt=directive.attempt)
-    Directive.objects.filter(attempts, status=Status.RUNNING).update(lease_expires_at=_from_now(lease))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE directives_directive AS directive
+            SET lease_expires_at = statement_timestamp() + make_interval(secs => %s) FROM {_ATTEMPTS}
+            WHERE (directive.id, directive.attempt, directive.status) = (mine.id, mine.attempt, 'running')
+            """,  # noqa: S608 -- our own text
+            [lease, *_attempts(directives)],
+        )
 
 
 def succeed(directive: Directive, result: dict[str, Any], metadata: dict[str, Any]) -> None:
@@ -269,6 +324,10 @@ def rerun(directive_id: UUID, attempts: int) -> Directive:
         result=None,
         max_attempts=F("attempt") + attempts,
     )
+
+
+def _attempts(directives: Sequence[Directive]) -> list[list[UUID] | list[int]]:
+    return [[directive.pk for directive in directives], [directive.attempt for directive in directives]]
 
 
 def _update_attempt(directive: Directive, **changes: Any) -> None:

@@ -45,6 +45,16 @@ def stored(created: Sequence[Directive], tenant: str) -> None:
     transaction.on_commit(partial(_committed, names, fields), robust=True)
 
 
+def claimed(directives: Sequence[Directive]) -> None:
+    """Measure how long directives had been due, when the claim that took them commits."""
+    if directives and metrics.is_on():
+        # Another machine's clock may be behind the database's.
+        waited = [
+            (one.name, max((timezone.now() - one.scheduled_at).total_seconds(), 0.0)) for one in directives
+        ]
+        transaction.on_commit(partial(_waited, waited), robust=True)
+
+
 def fell_silent(directives: Sequence[Directive], given_up: Sequence[Outcome]) -> None:
     """Count leases that ran out, and the directives that ended thereby, when the claim commits."""
     names = {directive.id: directive.name for directive in directives}
@@ -63,20 +73,33 @@ class Attempt:
 
     def ended(self, outcome: Kind) -> None:
         """Count and log how it ended, once that is committed."""
-        name = str(self.fields["name"])
         tracing.note(outcome=outcome)
-        metrics.EXECUTION.add(name, amount=time.perf_counter() - self.began)
-        metrics.OUTCOMES.add(name, outcome)
+        self._count(outcome)
         with context.bound(**self.fields):
             logger.info("%s: %s", self.text, outcome)
 
+    def _count(self, outcome: Kind) -> None:
+        name = str(self.fields["name"])
+        metrics.EXECUTION.add(name, amount=time.perf_counter() - self.began)
+        metrics.OUTCOMES.add(name, outcome)
+
+
+def ended_together(attempts: Sequence[Attempt], outcome: Kind) -> None:
+    """Count each of the attempts that one transaction has committed, and log them in one line."""
+    for attempt in attempts:
+        attempt._count(outcome)
+    if attempts:
+        names = Counter(str(attempt.fields["name"]) for attempt in attempts)
+        logger.info("%s together: %s", outcome, ", ".join(f"{n} {name}" for name, n in names.items()))
+
 
 @contextmanager
-def attempting(directive: Directive, tenant: str) -> Iterator[Attempt]:
+def attempting(directive: Directive, tenant: str, *, began: float | None = None) -> Iterator[Attempt]:
     """Trace and measure one attempt, and have every line logged meanwhile say what it belongs to.
 
     Args:
         directive: as it was claimed.
+        began: what `time.perf_counter` gave when it began, if that was earlier.
     """
     fields: dict[str, str | int] = {
         "tenant": tenant,
@@ -85,12 +108,7 @@ def attempting(directive: Directive, tenant: str) -> Iterator[Attempt]:
         "attempt": directive.attempt,
         "correlation": directive.correlation_id,
     }
-    # A claim leaves the lease of what had fallen silent where it was: that one did not wait for its time.
-    if directive.lease_expires_at is None:
-        waited = (timezone.now() - directive.scheduled_at).total_seconds()
-        # Another machine's clock may be behind the database's.
-        metrics.WAITING.add(directive.name, amount=max(waited, 0.0))
-    began = time.perf_counter()
+    began = began or time.perf_counter()
     with tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=directive.metadata):
         fields["trace"] = tracing.trace_id()
         with context.bound(**fields):
@@ -102,6 +120,11 @@ def _committed(names: Mapping[str, int], fields: Mapping[str, str]) -> None:
         metrics.REQUESTED.add(name, amount=number)
     with context.bound(**fields):
         logger.info("requested %d: %s", sum(names.values()), _together(names))
+
+
+def _waited(waited: Iterable[tuple[str, float]]) -> None:
+    for name, seconds in waited:
+        metrics.WAITING.add(name, amount=seconds)
 
 
 def _lost(silent: Iterable[str], ended: Iterable[str]) -> None:

@@ -17,7 +17,6 @@ from directives import execution, groups, journal, lifecycle, observing, operati
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
-from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.types import Actor
@@ -122,13 +121,15 @@ def take_turn() -> int:
         claim = _claim(tenant, size)
         if not any(claim):
             break
-        if len(claim.directives) >= size and not joined:
+        full = len(claim.directives) >= size
+        if full and not joined:
             queue.wake(tenant)
             joined = True
         executed += sum(1 for _ in _work_through(claim.directives, tenant))
         pace.worked_through(len(claim.directives), time.monotonic() - began)
         if time.monotonic() > ends:
-            _wake_for_the_rest(tenant)
+            # Who joined in may have left again. After a full batch there is more, as a rule.
+            queue.wake(tenant) if full else _wake_for_the_rest(tenant)
             break
     return executed
 
@@ -152,23 +153,22 @@ def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
 
 
 def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
+    lease = settings.DIRECTIVES_LEASE
     with transaction.atomic(durable=True):
-        limit_silence(settings.DIRECTIVES_LEASE)
-        lifecycle.lock_claims()
-        exhausted, recovered = _recover(tenant, limit, only)
-        due = lifecycle.due().select_for_update(skip_locked=True)
-        if only:
-            due = due.filter(pk=only)
-        directives = [*due[: limit - len(recovered)], *recovered]
-        if directives:
-            lifecycle.claim(directives, lease=settings.DIRECTIVES_LEASE)
-            journal.write_for(
-                directives,
-                [
-                    journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
-                    for directive in directives
-                ],
-            )
+        some_are_silent = lifecycle.lock_claims(silence=lease)
+        exhausted, recovered = _recover(tenant, limit, only) if some_are_silent else ([], [])
+        directives = []
+        if limit > len(recovered):
+            directives = lifecycle.claim(limit - len(recovered), lease=lease, only=only)
+            observing.claimed(directives)
+        if recovered:
+            lifecycle.take_over(recovered, lease=lease)
+            directives += recovered
+        started = [
+            journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
+            for directive in directives
+        ]
+        journal.write_for(directives, started)
     return Claim(directives, exhausted)
 
 

@@ -1,5 +1,6 @@
 """What the forum's handlers share: payloads with a thread or a post, and changes of a status."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -38,8 +39,26 @@ class StatusHandler(Handler[PayloadT]):
 
     def execute(self, context: Context, payload: PayloadT) -> dict[str, Any]:
         """Change the status; an unchanged one succeeds without a new revision or signal."""
-        pk = getattr(payload, self.subject_field)
+        pk = self._pk(payload)
         change = moderation.set_status(self.model, pk, self.becomes, payload.expected_revision)
+        return self._result(context, pk, change)
+
+    def execute_many(
+        self, work: Sequence[tuple[Context, PayloadT]]
+    ) -> Sequence[dict[str, Any] | Exception]:
+        """Change the statuses of all of them together."""
+        expected = {self._pk(payload): payload.expected_revision for _, payload in work}
+        changes = moderation.set_statuses(self.model, expected, self.becomes)
+        return [
+            change if isinstance(change, Exception) else self._result(context, pk, change)
+            for (context, _), (pk, change) in zip(work, zip(expected, changes, strict=True), strict=True)
+        ]
+
+    def _pk(self, payload: PayloadT) -> UUID:
+        pk: UUID = getattr(payload, self.subject_field)
+        return pk
+
+    def _result(self, context: Context, pk: UUID, change: moderation.Change) -> dict[str, Any]:
         facts = {"before": change.before, "after": change.after, "revision": change.revision}
         if change.changed:
             context.emit(self.signal, {**facts, "reason": context.directive.reason})

@@ -16,12 +16,16 @@ def limit_silence(seconds: float, **more: str) -> None:
     Args:
         more: other settings of PostgreSQL for the transaction, in the same statement.
     """
-    values = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE)}
+    sql, values = silence_sql(seconds, **more)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {', '.join(['set_config(%s, %s, true)'] * len(values))}",
-            [text for pair in values.items() for text in pair],
-        )
+        cursor.execute(f"SELECT {sql}", values)
+
+
+def silence_sql(seconds: float, **more: str) -> tuple[str, list[str]]:
+    """Return what `limit_silence` selects, and the values for it, to be part of another SELECT."""
+    settings = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE)}
+    sql = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+    return sql, [text for pair in settings.items() for text in pair]
 
 
 def milliseconds(seconds: float) -> str:

@@ -66,7 +66,7 @@ EXECUTION = Measure(
 )
 WAITING = Measure(
     "fleetprompt_directives_waiting_seconds",
-    "Seconds from the moment a directive was due to the begin of the attempt.",
+    "Seconds from the moment a directive was due to its claim by a worker.",
     ["name"],
     LONG,
 )
