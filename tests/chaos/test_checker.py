@@ -244,7 +244,7 @@ def post_something_else(place):
 
 
 def run_two_of_a_line_at_once(place):
-    shift(place.worked[0], "directive.succeeded", 0.5)
+    shift(place.worked[0], "directive.succeeded", 20)
     return place.worked[1].id, f"to start after {place.worked[0].id} attempt 1"
 
 

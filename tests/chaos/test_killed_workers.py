@@ -2,13 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
+from datetime import timedelta
 
 import psutil
 import pytest
+from django.conf import settings
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import Schedule
 
-from directives import lifecycle, queue, tasks
+from directives import lifecycle, queue, runner, tasks
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from tests.support import (
@@ -17,6 +22,7 @@ from tests.support import (
     crash,
     effects,
     ended,
+    environment,
     gate,
     lose_wake_ups,
     messages,
@@ -103,6 +109,41 @@ def test_a_directive_that_kills_its_worker_once_succeeds_in_the_end(database, lo
             assert effects(f"killer {number}") == 1
             assert signal_names(directive).count("zoo.animal.survived") == 1
             assert signal_names(directive).count("directive.succeeded") == 1
+
+
+TOGETHER = """
+import django
+django.setup()
+from directives import pace, registry, runner
+from fleetprompt.tenants.context import in_tenant
+for handler in registry.handlers():
+    with pace.timing(handler.name):
+        pass
+with in_tenant("alpha"):
+    runner.run_due()
+"""
+
+
+def test_one_that_kills_its_group_is_found_out_alone_and_its_mates_are_not_charged(alpha):
+    first, killer, last = asked = [
+        ask_animal("work", "a"),
+        ask_animal("die", "b", times=2),
+        ask_animal("work", "c"),
+    ]
+    for begun_ones in ([], [killer]):
+        worker = subprocess.run(
+            [sys.executable, "-c", TOGETHER], cwd=settings.BASE_DIR, env=environment(), check=False
+        )
+        assert worker.returncode == -signal.SIGKILL
+        assert [one for one in asked if begun(one)] == begun_ones
+        Directive.objects.filter(status="running").update(lease_expires_at=Now() - timedelta(seconds=1))
+    runner.run_due()
+    assert states(*asked) == ["succeeded"] * 3
+    for one in asked:
+        one.refresh_from_db()
+    assert (killer.attempt, killer.max_attempts) == (3, 4)
+    assert first.max_attempts - first.attempt == last.max_attempts - last.attempt == 4
+    assert [effects(animal) for animal in "abc"] == [1, 1, 1]
 
 
 def test_a_new_cluster_finishes_what_a_killed_one_left(database, log):

@@ -27,7 +27,8 @@ def test_the_first_full_batch_sends_one_wake_up_and_the_turn_goes_on(alpha, sett
     assert Directive.objects.filter(status="succeeded").count() == 7
 
 
-def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha):
+def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha, settings):
+    settings.DIRECTIVES_TURN = 60
     asked = [ask_animal("work") for _ in range(5)]
     lose_wake_ups()
     assert runner.take_turn() == 5
@@ -59,7 +60,8 @@ def test_a_claim_takes_what_fits_into_a_turn(database, settings):
     assert pace.batch() == 8, "a claim that found less says nothing against larger ones"
 
 
-def test_a_turn_stands_for_all_wake_ups_of_its_tenant_and_for_no_other(database):
+def test_a_turn_stands_for_all_wake_ups_of_its_tenant_and_for_no_other(database, settings):
+    settings.DIRECTIVES_TURN = 60
     for slug, count in (("alpha", 5), ("beta", 2)):
         with in_tenant(slug):
             for number in range(count):

@@ -325,3 +325,32 @@ class Blurt(AnimalHandler):
         if payload.animal == "mule":
             raise Retry(payload.note)
         raise DirectiveError(payload.note)
+
+
+class Herd(AnimalHandler):
+    """Leaves its effect; together with others it does what the note of the first one says."""
+
+    name = "zoo.animal.herd"
+    label = "Herd"
+
+    def execute(self, context, payload):
+        if payload.note == "refuse":
+            raise DirectiveError("never")
+        leave_effect(payload)
+        context.emit("zoo.animal.herded")
+        return {"together": 1}
+
+    def execute_many(self, work):
+        how = work[0][1].note
+        results = [self._one_of_many(context, payload, len(work)) for context, payload in work]
+        if how == "raise":
+            raise KeyError("herd")
+        if how == "break":
+            Swallow().execute(work[0][0], work[0][1])
+        return results[1:] if how == "lose" else results
+
+    def _one_of_many(self, context, payload, together):
+        try:
+            return {**self.execute(context, payload), "together": together}
+        except DirectiveError as error:
+            return error
