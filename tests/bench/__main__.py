@@ -78,7 +78,8 @@ def _arguments() -> argparse.Namespace:
     )
     options = parser.parse_args()
     if options.list:
-        parser.exit(0, "".join(f"{name:<12}{what}\n" for name, what in FIGURES.items()))
+        print(*(f"{name:<12}{what}" for name, what in FIGURES.items()), sep="\n")  # noqa: T201 - asked for
+        parser.exit()
     unknown = [name for name in (options.only or "").split(",") if name and name not in FIGURES]
     if unknown:
         parser.error(f"--only: there is no figure {unknown[0]!r}; expected some of {', '.join(FIGURES)}")

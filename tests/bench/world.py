@@ -104,6 +104,7 @@ class World:
         for slug in slugs:
             for table in HOT:
                 self.execute(f'VACUUM (ANALYZE) "{schema(slug)}".{table}')
+        self.execute("VACUUM (ANALYZE) public.django_q_ormq")
         self.execute("CHECKPOINT")
 
     @contextmanager
