@@ -5,7 +5,7 @@ import time
 
 from directives.requests import request
 from fleetprompt.tenants.context import in_tenant
-from tests.bench import filling, requester
+from tests.bench import clock, filling, requester
 from tests.bench.figures.latency import delays, summary
 from tests.bench.figures.trickle import wait_until_hidden
 from tests.bench.plan import Measurement, Row, Taken
@@ -23,7 +23,7 @@ def measure(world: World) -> Taken:
     _crowd(world, world.sizes.fairness_due)
     world.settle(CROWD, VILLAGE)
     with world.cluster():
-        begin = time.monotonic()
+        begin = time.time()
         with in_tenant(CROWD):
             # One real request wakes the cluster for all.
             [last] = world.posts(CROWD, 1)
@@ -34,7 +34,8 @@ def measure(world: World) -> Taken:
         wait_until_hidden(world, VILLAGE, posts)
         world.suspend(CROWD)
     found = summary(delays(world, VILLAGE, posts, xids))
-    return Taken(found.value, found.others, {**found.series, "due": due})
+    asked = [round(at - begin, 2) for at in clock.committed_at(world, xids)]
+    return Taken(found.value, found.others, {**found.series, "asked": asked, "due": due})
 
 
 def _crowd(world: World, wanted: int) -> None:
@@ -45,11 +46,11 @@ def _crowd(world: World, wanted: int) -> None:
 
 
 def _watch(world: World, process: "subprocess.Popen[str]", begin: float) -> list[tuple[float, int]]:
-    """Keep the crowd busy until the requester ends; return how many were due, by seconds."""
+    """Keep the crowd busy until the requester ends; return how many were due, by seconds since `begin`."""
     due = []
     while process.poll() is None:
         [(left,)] = world.execute_in(CROWD, _DUE)
-        due.append((round(time.monotonic() - begin, 2), left))
+        due.append((round(time.time() - begin, 2), left))
         if left < world.sizes.fairness_due * ENOUGH:
             filling.fill_due(world, CROWD, world.sizes.fairness_due // 2)
         time.sleep(1)
