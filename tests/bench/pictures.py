@@ -170,7 +170,7 @@ def soak(result: Results, figure: Figure) -> None:
             values = [sample[name] for sample in samples]
             axes.plot(minutes, values, color=colour, linewidth=1, alpha=0.35)
             axes.plot(minutes, _smooth(values), color=colour, linewidth=1.8, label=label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1])
         axes.set_title(title)
         if len(lines) > 1:
             axes.legend(loc="lower right", ncols=2)
