@@ -1,6 +1,14 @@
 """Waves: thousands of hides requested at once in one tenant, drained by a real cluster."""
 
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import uuid4
+
+from django.conf import settings
 
 from directives import registry
 from directives.requests import request_many
@@ -24,6 +32,30 @@ def measure_singly(world: World) -> Taken:
 def measure_together(world: World) -> Taken:
     """Drain a wave with a handler that executes many at once."""
     return drain(world, WAVE, TOGETHER)
+
+
+def measure_sealed(world: World) -> Taken:
+    """Drain a wave while another process seals the signals of those before."""
+    with _sealing(world):
+        return measure_singly(world)
+
+
+@contextmanager
+def _sealing(world: World) -> Iterator[None]:
+    sealer = [sys.executable, "manage.py", "audit", "seal", "--tenant", world.tenant(WAVE)]
+    over = threading.Event()
+
+    def seal() -> None:
+        while not over.is_set():
+            subprocess.run(sealer, cwd=settings.BASE_DIR, capture_output=True, check=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        sealed = pool.submit(seal)
+        try:
+            yield
+        finally:
+            over.set()
+            sealed.result()
 
 
 def drain(world: World, slug: str, name: str) -> Taken:
@@ -63,6 +95,7 @@ def _cannot_together() -> str:
 
 MEASUREMENTS = [
     Measurement("wave", "a wave of hides, each by `execute`", "directives/s", measure_singly),
+    Measurement("wave_sealed", "the same while signals are sealed", "directives/s", measure_sealed),
     Measurement(
         "wave_many",
         "a wave of hides, by `execute_many`",
@@ -75,5 +108,6 @@ ROWS = [
     Row("wave", "wave, against the floor", "wave", "floor", at_least=1.0),
     Row("wave", "wave, against plain tasks", "wave", "plain_hide", at_least=2.5),
     Row("wave", "wave, against plain tasks that do nothing", "wave", "plain_noop"),
+    Row("wave", "wave while signals are sealed, against one without", "wave_sealed", "wave"),
     Row("wave_many", "wave by execute_many, against the floor", "wave_many", "floor", at_least=2.5),
 ]
