@@ -37,8 +37,11 @@ def main() -> int:
             result = _measure(options, server, folder)
         finally:
             server.remove()
-    except BaseException:
+    except Exception:
         Console(stderr=True).print(f"The clusters' logs are in {folder}", soft_wrap=True)
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +113,7 @@ def _measure(options: argparse.Namespace, server: Server, folder: Path) -> dict[
         progress.print(f"{time.monotonic() - begin:6.0f} s  {text}", highlight=False, soft_wrap=True)
 
     rows = catalog.rows(wanted)
-    world = World(server, size, folder)
+    world = World(server, size, folder, say)
     try:
         found = run(world, rows, catalog.measurements(rows), options.rounds, say)
     finally:

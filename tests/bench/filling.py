@@ -40,13 +40,15 @@ FROM (
 _SIGNALS = """
 INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, occurred_at, recorded_at, actor_type,
     actor_id, actor_label, subject_type, subject_id, source, correlation_id, causation_id)
-SELECT uuidv7(d.created_at + s.late - now()), s.name, s.name || ':%(slug)s:' || d.id || ':' || s.attempt,
-    jsonb_build_object('name', d.name, 'attempt', s.attempt, 'result', d.result), '{}',
-    d.created_at + s.late, d.created_at + s.late, d.actor_type, d.actor_id, '', d.subject_type,
-    d.subject_id, 'directives', d.correlation_id, d.id::text
-FROM directives_directive AS d, (VALUES ('directive.requested', interval '0', 0),
-    ('directive.started', interval '1 second', 1), ('directive.succeeded', interval '2 seconds', 1))
-    AS s (name, late, attempt)
+SELECT uuidv7(s.at - now()), s.name, s.name || ':%(slug)s:' || d.id || ':' || s.attempt,
+    jsonb_build_object('name', d.name, 'attempt', s.attempt) || s.facts, '{}', s.at, s.at, d.actor_type,
+    d.actor_id, '', d.subject_type, d.subject_id, 'directives', d.correlation_id, d.id::text
+FROM directives_directive AS d, LATERAL (VALUES
+    ('directive.requested', d.created_at, 0, jsonb_build_object('reason', d.reason,
+        'idempotency_key', d.idempotency_key, 'scheduled_at', d.scheduled_at)),
+    ('directive.started', d.started_at, 1, jsonb_build_object('worker', 'host:12345')),
+    ('directive.succeeded', d.completed_at, 1, jsonb_build_object('result', d.result))
+) AS s (name, at, attempt, facts)
 WHERE d.status = 'succeeded' ORDER BY d.created_at LIMIT %%s
 """
 

@@ -1,6 +1,6 @@
 """What measurements share: the server, tenants that are made when they are first asked for, clusters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from django.db import connection
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
+from directives import queue
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 from fleetprompt.tenants.provisioning import create_tenant
@@ -19,6 +20,7 @@ from signals.types import Actor
 from tests.bench.cluster import Cluster, running
 from tests.bench.server import Server
 from tests.bench.sizes import Sizes
+from tests.support import lose_wake_ups
 
 REQUESTER = Actor("system", "bench")
 HOT = ("directives_directive", "signals_signal", "forums_post")
@@ -29,18 +31,25 @@ class World:
 
     Attributes:
         round: the number of the round, from 1.
+        say: is told what takes long.
     """
 
-    def __init__(self, server: Server, sizes: Sizes, folder: Path) -> None:
-        self.server, self.sizes, self.folder = server, sizes, folder
+    def __init__(
+        self, server: Server, sizes: Sizes, folder: Path, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.server, self.sizes, self.folder, self.say = server, sizes, folder, say
         self.round = 1
         self._known: set[str] = set()
         self._superuser = server.connect()
         self._clusters = self._numbers = 0
         call_command("migrate_schemas", shared=True, verbosity=0)
         # The sweep is part of running; sealing is measured by itself, not at a minute's whim.
+        self.seal_after("2100-01-01")
+
+    def seal_after(self, moment: str) -> None:
+        """Have clusters seal by their schedule from a moment on."""
         self.execute(
-            "UPDATE public.django_q_schedule SET next_run = '2100-01-01' WHERE name = 'signals: seal'"
+            "UPDATE public.django_q_schedule SET next_run = %s WHERE name = %s", moment, queue.SEAL
         )
 
     def close(self) -> None:
@@ -77,7 +86,13 @@ class World:
 
     def many(self) -> list[str]:
         """Make as many tenants as are wanted, those that are there already aside; return their slugs."""
-        return [self.tenant(f"many{number}") for number in range(self.sizes.tenants)]
+        slugs = []
+        for number in range(self.sizes.tenants):
+            slugs.append(f"many{number}")
+            if not self.knows(slugs[-1]) and number % 100 == 0:
+                self.say(f"  making tenants: {number} of {self.sizes.tenants}")
+            self.tenant(slugs[-1])
+        return slugs
 
     def posts(self, slug: str, count: int) -> list[str]:
         """Make published posts in the tenant; return their ids."""
@@ -93,7 +108,7 @@ class World:
     def suspend(self, slug: str) -> None:
         """Let no cluster touch the tenant any more, and forget what waits to wake one."""
         Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED)
-        self.execute("DELETE FROM public.django_q_ormq")
+        lose_wake_ups()
 
     def activate(self, slug: str) -> None:
         """Let clusters work in the tenant."""

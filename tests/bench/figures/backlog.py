@@ -12,6 +12,7 @@ def measure_old(world: World) -> Taken:
     """Drain a wave in a tenant with a million finished directives."""
     if not world.knows(OLD):
         world.tenant(OLD)
+        world.say("  writing a long past")
         filling.fill_finished(world, OLD, world.sizes.backlog_directives, world.sizes.backlog_signals)
     return drain(world, OLD, TOGETHER)
 

@@ -89,8 +89,10 @@ def check(world: World, slug: str, batch: str, posts: list[str], name: str) -> N
 
 
 def _cannot_together() -> str:
-    can = getattr(registry.get(TOGETHER), "execute_many", None) is not None
-    return "" if can else f"{TOGETHER} has no execute_many"
+    singly, together = (
+        getattr(type(registry.get(name)), "execute_many", None) for name in (SINGLY, TOGETHER)
+    )
+    return f"{TOGETHER} has no execute_many of its own" if together is singly else ""
 
 
 MEASUREMENTS = [

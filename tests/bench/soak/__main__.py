@@ -126,7 +126,7 @@ def _tenants(world: Any, count: int) -> list[str]:
             ids,
         )
     world.settle(*slugs)
-    world.execute("UPDATE public.django_q_schedule SET next_run = now() WHERE name = 'signals: seal'")
+    world.seal_after("now")
     return slugs
 
 
