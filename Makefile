@@ -14,12 +14,12 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test chaos bench check fuzz screenshots lock clean
+.PHONY: help setup demo run test chaos bench soak check fuzz screenshots lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test),"
-	@echo "           SEED=… MINUTES=$(MINUTES) (for chaos), ARGS=… (for demo, test, chaos, bench, soak and lock)"
+	@echo "           SEED=… MINUTES=$(MINUTES) (for chaos and soak), ARGS=… (for demo, test, chaos, bench, soak and lock)"
 
 setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
 
@@ -48,6 +48,9 @@ chaos: setup ## Kill, stop and cut everything for MINUTES, then check every dire
 
 bench: setup ## Measure against pgbench and plain django-q2 (ARGS="--only wave --rounds 1", "--help")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: setup ## Hold a mixed load for MINUTES and see whether anything drifts
+	@$(BIN)/python -m tests.bench.soak --minutes "$(MINUTES)" $(ARGS)
 
 check: setup ## Check formatting, style, types, imports, migrations, known vulnerabilities
 	$(BIN)/ruff format --check .

@@ -43,4 +43,6 @@ def test_both_requirements_files_agree():
 
 
 def _pins(file: Path) -> set[str]:
-    return {line for line in file.read_text().splitlines() if line[:1].isalnum()}
+    """Return the pins; what one file wants on some systems only, the other may want on all."""
+    lines = file.read_text().splitlines()
+    return {line.split(" ")[0] for line in lines if line[:1].isalnum()}

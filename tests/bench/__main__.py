@@ -37,8 +37,11 @@ def main() -> int:
             result = _measure(options, server, folder)
         finally:
             server.remove()
-    except BaseException:
+    except Exception:
         Console(stderr=True).print(f"The clusters' logs are in {folder}", soft_wrap=True)
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +81,8 @@ def _arguments() -> argparse.Namespace:
     )
     options = parser.parse_args()
     if options.list:
-        parser.exit(0, "".join(f"{name:<12}{what}\n" for name, what in FIGURES.items()))
+        print(*(f"{name:<12}{what}" for name, what in FIGURES.items()), sep="\n")  # noqa: T201 - asked for
+        parser.exit()
     unknown = [name for name in (options.only or "").split(",") if name and name not in FIGURES]
     if unknown:
         parser.error(f"--only: there is no figure {unknown[0]!r}; expected some of {', '.join(FIGURES)}")
@@ -109,7 +113,7 @@ def _measure(options: argparse.Namespace, server: Server, folder: Path) -> dict[
         progress.print(f"{time.monotonic() - begin:6.0f} s  {text}", highlight=False, soft_wrap=True)
 
     rows = catalog.rows(wanted)
-    world = World(server, size, folder)
+    world = World(server, size, folder, say)
     try:
         found = run(world, rows, catalog.measurements(rows), options.rounds, say)
     finally:

@@ -69,6 +69,15 @@ def ended_at(world: World, slugs: Iterable[str], batch: str, expected: int) -> d
     return max(row[0] for row in rows)
 
 
+def committed_at(world: World, xids: Sequence[str]) -> list[float]:
+    """Return when the transactions were committed, in seconds since the epoch."""
+    statement = (
+        "SELECT extract(epoch FROM pg_xact_commit_timestamp(xid::xid8::xid))::float"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS asked (xid, number) ORDER BY number"
+    )
+    return [at for [at] in world.execute(statement, list(xids))]
+
+
 def rate(count: int, begin: datetime, end: datetime) -> float:
     """Return how many there were in a second."""
     return count / (end - begin).total_seconds()

@@ -10,9 +10,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Taken:
-    """One measurement: its value in the unit of its `Measurement`, and what a picture can show of it."""
+    """One measurement, in the unit of its `Measurement`, and what a picture can show of it.
+
+    `others` are more values of the same measurement in the same unit, such as `p95`; a `Row` names them
+    after a dot.
+    """
 
     value: float
+    others: Mapping[str, float] = field(default_factory=dict)
     series: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -7,16 +7,19 @@ from typing import Any
 from tests.bench.plan import Measurement, Row, Taken
 
 
-def measured(one: Measurement, rounds: Sequence[Taken]) -> dict[str, Any]:
-    """Return a measurement with all its rounds."""
-    values = [taken.value for taken in rounds]
-    return {
-        "what": one.what,
-        "unit": one.unit,
-        **_summary(values),
-        "rounds": [_short(value) for value in values],
-        "series": [dict(taken.series) for taken in rounds],
-    }
+def measured(one: Measurement, rounds: Sequence[Taken]) -> dict[str, dict[str, Any]]:
+    """Return a measurement with all its rounds, and its other values, by name."""
+    found = {one.name: _figure(one.what, one.unit, [taken.value for taken in rounds])}
+    found[one.name]["series"] = [dict(taken.series) for taken in rounds]
+    for name in rounds[0].others:
+        values = [taken.others[name] for taken in rounds]
+        found[f"{one.name}.{name}"] = _figure(f"{one.what}, {name}", one.unit, values)
+    return found
+
+
+def _figure(what: str, unit: str, values: Sequence[float]) -> dict[str, Any]:
+    rounds = [_short(value) for value in values]
+    return {"what": what, "unit": unit, **_summary(values), "rounds": rounds}
 
 
 def compared(row: Row, found: dict[str, Any]) -> dict[str, Any] | None:

@@ -39,8 +39,9 @@ def run(
                 say(f"  unsound: {error}")
                 continue
             say(f"  {taken[one.name][-1].value:,.4g} {one.unit}")
-    found = {
-        one.name: results.measured(one, taken[one.name]) for one in measurements if one.name not in left_out
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for one in measurements:
+        if one.name not in left_out:
+            found |= results.measured(one, taken[one.name])
     compared = [line for row in rows if (line := results.compared(row, found))]
     return {"measurements": found, "rows": compared, "left_out": left_out}

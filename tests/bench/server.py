@@ -23,7 +23,7 @@ OPTIONS = {
     "track_commit_timestamp": "on",
     # Sizes for a small machine; no checkpoint falls into a measurement by chance.
     "shared_buffers": "1GB",
-    "max_wal_size": "8GB",
+    "max_wal_size": "4GB",
     "checkpoint_timeout": "30min",
     "maintenance_work_mem": "512MB",
     # Dropping or visiting a thousand schemas in one transaction locks that many tables.

@@ -1,33 +1,28 @@
 """What measurements share: the server, tenants that are made when they are first asked for, clusters."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from fleetprompt import clusters
+from directives import queue
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from forums import content
 from forums.models import Category, Post, Thread
 from signals.types import Actor
+from tests.bench.cluster import Cluster, running
 from tests.bench.server import Server
 from tests.bench.sizes import Sizes
-from tests.support import wait_until
+from tests.support import lose_wake_ups
 
 REQUESTER = Actor("system", "bench")
-READY = b"ready for work"
 HOT = ("directives_directive", "signals_signal", "forums_post")
 
 
@@ -36,17 +31,25 @@ class World:
 
     Attributes:
         round: the number of the round, from 1.
+        say: is told what takes long.
     """
 
-    def __init__(self, server: Server, sizes: Sizes, folder: Path) -> None:
-        self.server, self.sizes, self.folder = server, sizes, folder
+    def __init__(
+        self, server: Server, sizes: Sizes, folder: Path, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.server, self.sizes, self.folder, self.say = server, sizes, folder, say
         self.round = 1
+        self._known: set[str] = set()
         self._superuser = server.connect()
-        self._clusters = 0
+        self._clusters = self._numbers = 0
         call_command("migrate_schemas", shared=True, verbosity=0)
         # The sweep is part of running; sealing is measured by itself, not at a minute's whim.
+        self.seal_after("2100-01-01")
+
+    def seal_after(self, moment: str) -> None:
+        """Have clusters seal by their schedule from a moment on."""
         self.execute(
-            "UPDATE public.django_q_schedule SET next_run = 'infinity' WHERE name = 'signals: seal'"
+            "UPDATE public.django_q_schedule SET next_run = %s WHERE name = %s", moment, queue.SEAL
         )
 
     def close(self) -> None:
@@ -69,12 +72,27 @@ class World:
 
     def tenant(self, slug: str) -> str:
         """Make the tenant with a thread to post in, unless it is there; return its slug."""
-        if not Tenant.objects.filter(slug=slug).exists():
+        if slug not in self._known:
+            self._known.add(slug)
             create_tenant(slug, name=slug.title(), domain=f"{slug}.bench.localhost")
             with in_tenant(slug):
                 category = content.create_category("general", "General", actor=REQUESTER)
                 content.create_thread(category, "Welcome", actor=REQUESTER)
         return slug
+
+    def knows(self, slug: str) -> bool:
+        """Return whether the tenant was asked for before."""
+        return slug in self._known
+
+    def many(self) -> list[str]:
+        """Make as many tenants as are wanted, those that are there already aside; return their slugs."""
+        slugs = []
+        for number in range(self.sizes.tenants):
+            slugs.append(f"many{number}")
+            if not self.knows(slugs[-1]) and number % 100 == 0:
+                self.say(f"  making tenants: {number} of {self.sizes.tenants}")
+            self.tenant(slugs[-1])
+        return slugs
 
     def posts(self, slug: str, count: int) -> list[str]:
         """Make published posts in the tenant; return their ids."""
@@ -90,7 +108,7 @@ class World:
     def suspend(self, slug: str) -> None:
         """Let no cluster touch the tenant any more, and forget what waits to wake one."""
         Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED)
-        self.execute("DELETE FROM public.django_q_ormq")
+        lose_wake_ups()
 
     def activate(self, slug: str) -> None:
         """Let clusters work in the tenant."""
@@ -101,33 +119,22 @@ class World:
         for slug in slugs:
             for table in HOT:
                 self.execute(f'VACUUM (ANALYZE) "{schema(slug)}".{table}')
+        self.execute("VACUUM (ANALYZE) public.django_q_ormq")
         self.execute("CHECKPOINT")
 
     @contextmanager
-    def cluster(self, *, workers: int = 2, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a real qcluster for a block, from the moment on at which its workers wait for work."""
+    def cluster(self, *, workers: int = 2, **environment: str) -> Iterator[Cluster]:
+        """Run a qcluster for a block; see `running`."""
         self._clusters += 1
-        log = self.folder / f"cluster{self._clusters}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
-                cwd=settings.BASE_DIR,
-                env={
-                    **os.environ,
-                    "DATABASE_OWNER_URL": "",
-                    "CLUSTER_WORKERS": str(workers),
-                    **environment,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            wait_until(lambda: log.read_bytes().count(READY) >= workers, f"{log}: workers are ready")
-            yield process
-        finally:
-            clusters.stop(process, seconds=15)
+        with running(
+            self.folder / f"cluster{self._clusters}.log", workers=workers, **environment
+        ) as cluster:
+            yield cluster
+
+    def numbers(self, count: int) -> range:
+        """Return numbers that nobody had before."""
+        self._numbers += count
+        return range(self._numbers - count, self._numbers)
 
 
 def schema(slug: str) -> str:
@@ -135,6 +142,6 @@ def schema(slug: str) -> str:
     return f"{SCHEMA_PREFIX}{slug}"
 
 
-def hides(posts: Sequence[str | UUID], name: str = "forum.post.hide") -> list[tuple[str, dict[str, str]]]:
+def hides(posts: Sequence[str], name: str = "forum.post.hide") -> list[tuple[str, dict[str, str]]]:
     """Return what `request_many` wants to have to hide the posts."""
-    return [(name, {"post_id": str(post)}) for post in posts]
+    return [(name, {"post_id": post}) for post in posts]

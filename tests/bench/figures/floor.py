@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fleetprompt.postgres import embedded
 from tests.bench.clock import Unsound
-from tests.bench.plan import Measurement, Taken
+from tests.bench.plan import Measurement, Row, Taken
 from tests.bench.server import APPLICATION, DATABASE
 from tests.bench.world import World, schema
 
@@ -147,3 +147,5 @@ MEASUREMENTS = [
     Measurement("floor", "two transactions of raw SQL, pgbench", "units/s", measure_floor),
     Measurement("inserts", "single-row INSERT transactions, pgbench", "rows/s", measure_inserts),
 ]
+# Yardsticks have no target.
+ROWS: list[Row] = []

@@ -1,8 +1,12 @@
 """Waves: thousands of hides requested at once in one tenant, drained by a real cluster."""
 
+from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
-from directives import registry
+from django_q.tasks import async_task
+
+from directives import queue, registry
 from directives.requests import request_many
 from fleetprompt.tenants.context import in_tenant
 from tests.bench import clock
@@ -26,16 +30,23 @@ def measure_together(world: World) -> Taken:
     return drain(world, WAVE, TOGETHER)
 
 
-def drain(world: World, slug: str, name: str) -> Taken:
+def measure_sealed(world: World) -> Taken:
+    """Drain a wave that comes just when a worker has begun to seal all tenants' signals."""
+    return drain(world, WAVE, SINGLY, first=lambda: async_task(queue.SCHEDULED[queue.SEAL]))
+
+
+def drain(world: World, slug: str, name: str, first: Callable[[], Any] = lambda: None) -> Taken:
     """Have a cluster that waits for work drain a wave; the clock runs from its commit to the last one's.
 
     Args:
         name: the directive, which hides a post.
+        first: is called just before the wave is requested.
     """
     posts = world.posts(slug, world.sizes.wave)
     world.settle(slug)
     batch = str(uuid4())
     with world.cluster():
+        first()
         with in_tenant(slug):
             request_many(hides(posts, name), actor=REQUESTER, reason="spam", correlation_id=batch)
         clock.wait_until_drained(world, [slug])
@@ -57,12 +68,15 @@ def check(world: World, slug: str, batch: str, posts: list[str], name: str) -> N
 
 
 def _cannot_together() -> str:
-    can = getattr(registry.get(TOGETHER), "execute_many", None) is not None
-    return "" if can else f"{TOGETHER} has no execute_many"
+    singly, together = (
+        getattr(type(registry.get(name)), "execute_many", None) for name in (SINGLY, TOGETHER)
+    )
+    return f"{TOGETHER} has no execute_many of its own" if together is singly else ""
 
 
 MEASUREMENTS = [
     Measurement("wave", "a wave of hides, each by `execute`", "directives/s", measure_singly),
+    Measurement("wave_sealed", "the same while a worker seals all tenants", "directives/s", measure_sealed),
     Measurement(
         "wave_many",
         "a wave of hides, by `execute_many`",
@@ -75,5 +89,6 @@ ROWS = [
     Row("wave", "wave, against the floor", "wave", "floor", at_least=1.0),
     Row("wave", "wave, against plain tasks", "wave", "plain_hide", at_least=2.5),
     Row("wave", "wave, against plain tasks that do nothing", "wave", "plain_noop"),
+    Row("wave", "wave while a worker seals, against one without", "wave_sealed", "wave"),
     Row("wave_many", "wave by execute_many, against the floor", "wave_many", "floor", at_least=2.5),
 ]
