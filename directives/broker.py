@@ -33,23 +33,26 @@ _STORE = """
 # Nobody waits for the disk: a message carries no truth.
 _RELAXED = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
 _MINE = "(key = %(name)s OR starts_with(key, %(name)s || ':'))"
-# A key with a tenant stands for all its messages, one without for each of them.
+# A key with a tenant stands for all its messages, one without for each of them. Who gets the first of them
+# has them all; of clusters that ask at once, the others skip them instead of having a share.
 _TAKE = f"""
     WITH chosen AS MATERIALIZED (
-      SELECT key, CASE key WHEN %(name)s THEN id END AS one, min(lock) AS since
+      SELECT key, min(id) AS first, min(lock) AS since
       FROM public.django_q_ormq WHERE lock <= statement_timestamp() AND {_MINE}
-      GROUP BY 1, 2 ORDER BY since LIMIT %(limit)s
+      GROUP BY key, CASE key WHEN %(name)s THEN id END ORDER BY since LIMIT %(limit)s
+    ), won AS MATERIALIZED (
+      SELECT chosen.* FROM chosen JOIN public.django_q_ormq AS message ON message.id = first
+      FOR UPDATE OF message SKIP LOCKED
     ), held AS MATERIALIZED (
-      SELECT id, chosen.key, one, since FROM public.django_q_ormq AS message JOIN chosen
-        ON message.key = chosen.key AND (one IS NULL OR id = one)
+      SELECT message.id, first, since FROM won JOIN public.django_q_ormq AS message
+        ON message.key = won.key AND (message.id = first OR message.key <> %(name)s)
       WHERE lock <= statement_timestamp() FOR UPDATE OF message SKIP LOCKED
     ), gone AS (
       DELETE FROM public.django_q_ormq AS message USING held WHERE message.id = held.id
-      RETURNING held.key, held.one, held.since, message.id, message.payload
+      RETURNING first, since, message.id, payload
     )
     SELECT
-      (SELECT array_agg(payload ORDER BY since)
-       FROM (SELECT DISTINCT ON (key, one) since, payload FROM gone ORDER BY key, one, id) AS each),
+      (SELECT array_agg(payload ORDER BY since, id) FROM gone WHERE id = first),
       (SELECT count(*) FROM chosen),
       (SELECT extract(epoch FROM min(lock) - statement_timestamp())
        FROM public.django_q_ormq WHERE lock > statement_timestamp() AND {_MINE}),

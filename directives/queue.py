@@ -35,6 +35,8 @@ from fleetprompt.tenants.models import Tenant
 
 SWEEP = "directives: sweep"
 SEAL = "signals: seal"
+BROKER = f"{broker.__name__}.{broker.Broker.__name__}"
+"""PostgreSQL's broker, as Q_CLUSTER names it."""
 SCHEDULED = {SWEEP: "directives.tasks.sweep", SEAL: "directives.tasks.seal"}
 """What django-q2 calls every minute, by the names of the schedules."""
 PAUSE = 0.001
