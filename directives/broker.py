@@ -23,6 +23,8 @@ connection: Any = _django_connection
 
 PATIENCE = 0.5
 """Seconds after which a waiting cluster looks whether it is to stop."""
+OLDEST = 500
+"""How many messages a look compares, so that a long queue does not make looks long."""
 TAKEN = 0.01
 """Seconds after which to look again when another cluster was faster."""
 
@@ -36,9 +38,11 @@ _MINE = "(key = %(name)s OR starts_with(key, %(name)s || ':'))"
 # A key with a tenant stands for all its messages, one without for each of them. Who gets the first of them
 # has them all; of clusters that ask at once, the others skip them instead of having a share.
 _TAKE = f"""
-    WITH chosen AS MATERIALIZED (
-      SELECT key, min(id) AS first, min(lock) AS since
-      FROM public.django_q_ormq WHERE lock <= statement_timestamp() AND {_MINE}
+    WITH oldest AS MATERIALIZED (
+      SELECT id, key, lock FROM public.django_q_ormq
+      WHERE lock <= statement_timestamp() AND {_MINE} ORDER BY lock LIMIT {OLDEST}
+    ), chosen AS MATERIALIZED (
+      SELECT key, min(id) AS first, min(lock) AS since FROM oldest
       GROUP BY key, CASE key WHEN %(name)s THEN id END ORDER BY since LIMIT %(limit)s
     ), won AS MATERIALIZED (
       SELECT chosen.* FROM chosen JOIN public.django_q_ormq AS message ON message.id = first
@@ -54,6 +58,7 @@ _TAKE = f"""
     SELECT
       (SELECT array_agg(payload ORDER BY since, id) FROM gone WHERE id = first),
       (SELECT count(*) FROM chosen),
+      (SELECT count(*) FROM oldest),
       (SELECT extract(epoch FROM min(lock) - statement_timestamp())
        FROM public.django_q_ormq WHERE lock > statement_timestamp() AND {_MINE}),
       set_config('synchronous_commit', 'off', true)
@@ -135,11 +140,11 @@ class Broker(ORM):  # type: ignore[misc]
     def _take(self) -> list[tuple[int, str]]:
         with connection.cursor() as cursor:
             cursor.execute(_TAKE, {"name": self.list_key, "limit": Conf.BULK})
-            payloads, chosen, later, _ = cursor.fetchone()
+            payloads, chosen, oldest, later, _ = cursor.fetchone()
         payloads = payloads or []
         if chosen > len(payloads):
             wait = TAKEN
-        elif chosen == Conf.BULK:
+        elif chosen == Conf.BULK or oldest == OLDEST:
             wait = 0.0
         else:
             wait = Conf.POLL if later is None else min(Conf.POLL, float(later))
