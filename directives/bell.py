@@ -17,6 +17,19 @@ connection: Any = _django_connection
 _RING = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')"
 
 
+def execute(statement: str, parameters: Any = None) -> Any:
+    """Execute a statement that needs no schema to be active; return psycopg's cursor.
+
+    django-tenants would send another one before it, each time.
+
+    Raises:
+        DatabaseError: the database does not answer, or refuses.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        return connection.connection.execute(statement, parameters)
+
+
 def ring_on_commit(cluster: str) -> None:
     """Ring for the clusters of that name when the transaction commits: once, however often this is called.
 
@@ -41,8 +54,8 @@ class _Bell:
         if self.rung:
             return
         self.rung = True
-        with suppress(Error), connection.cursor() as cursor:
-            cursor.execute(_RING, [_channel(cluster)])
+        with suppress(Error):
+            execute(_RING, [_channel(cluster)])
 
 
 class _Here(threading.local):
@@ -70,8 +83,7 @@ class Listener:
         """
         if self._session is not None and self._session is connection.connection:
             return False
-        with connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {connection.ops.quote_name(self._channel)}")
+        execute(f"LISTEN {connection.ops.quote_name(self._channel)}")
         self._session = connection.connection
         return True
 

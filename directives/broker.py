@@ -17,7 +17,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from directives.bell import Listener, ring_on_commit
+from directives.bell import Listener, execute, ring_on_commit
 
 connection: Any = _django_connection
 
@@ -138,9 +138,8 @@ class Broker(ORM):  # type: ignore[misc]
         return self._take()
 
     def _take(self) -> list[tuple[int, str]]:
-        with connection.cursor() as cursor:
-            cursor.execute(_TAKE, {"name": self.list_key, "limit": Conf.BULK})
-            payloads, chosen, oldest, later, _ = cursor.fetchone()
+        found = execute(_TAKE, {"name": self.list_key, "limit": Conf.BULK}).fetchone()
+        payloads, chosen, oldest, later, _ = found
         payloads = payloads or []
         if chosen > len(payloads):
             wait = TAKEN

@@ -39,6 +39,7 @@ BROKER = f"{broker.__name__}.{broker.Broker.__name__}"
 """PostgreSQL's broker, as Q_CLUSTER names it."""
 SCHEDULED = {SWEEP: "directives.tasks.sweep", SEAL: "directives.tasks.seal"}
 """What django-q2 calls every minute, by the names of the schedules."""
+_WORK = "directives.tasks.work"
 PAUSE = 0.001
 """Seconds between two looks whether a worker has taken what was fetched for it."""
 
@@ -125,7 +126,7 @@ def _message(slug: str) -> str:
     """Return a tenant's wake-up as django-q2 signs it, which takes longer than storing it."""
     draft = _Draft()
     async_task(
-        "directives.tasks.work",
+        _WORK,
         slug,
         q_options={
             "task_name": f"wake {slug}",
@@ -138,8 +139,9 @@ def _message(slug: str) -> str:
 
 
 def _tell_apart(task: dict[str, Any], **kwargs: Any) -> None:
-    """Give a task that a worker begins an id and a start of its own; many come from one message."""
-    task["id"], task["started"] = uuid4().hex, timezone.now()
+    """Give a turn that begins an id and a start of its own: many come from one message."""
+    if task["func"] == _WORK:
+        task["id"], task["started"] = uuid4().hex, timezone.now()
 
 
 def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:

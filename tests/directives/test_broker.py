@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from directives import queue
-from directives.broker import Broker
+from directives.broker import OLDEST, Broker
 from fleetprompt.tenants.models import Tenant
 from tests.support import in_threads, lose_wake_ups, messages, wait_until
 
@@ -75,6 +75,14 @@ def test_the_longest_waiting_tenants_come_first_and_no_more_than_a_cluster_fetch
         age(slug, seconds)
     broker = Broker()
     assert [take(broker) for _ in range(3)] == [["gamma", "alpha"], ["beta", "delta"], []]
+
+
+def test_who_waits_behind_very_many_is_found_without_another_bell(database, monkeypatch, bulk):
+    bulk(5)
+    wake(*["alpha"] * (OLDEST + 5), "beta")
+    monkeypatch.setattr(Conf, "POLL", 30)
+    broker = Broker()
+    assert [take(broker), take(broker)] == [["alpha"], ["beta"]]
 
 
 def test_other_tasks_are_taken_each_by_itself(database, bulk):
