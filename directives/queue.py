@@ -1,4 +1,4 @@
-"""The queue adapter: the only module that knows django-q2. It carries wake-ups, never the truth."""
+"""The queue adapter: with `directives.broker` all that knows django-q2. Wake-ups carry no truth."""
 
 import math
 import time
@@ -60,7 +60,7 @@ class _Queue(Queue):  # type: ignore[misc]
 
     def put(self, task: Any, *args: Any, **kwargs: Any) -> None:
         """Pass a task on, and wait until fewer than `maxsize` are left to take, unless it says stop."""
-        # Not through the thread that `multiprocessing` has for it, which is a detour of milliseconds.
+        # Not through the thread that `multiprocessing` has for it: what it holds could not be seen here.
         self._sem.acquire()
         with self._wlock:
             self._writer.send_bytes(ForkingPickler.dumps(task))
