@@ -25,6 +25,8 @@ PATIENCE = 0.5
 """Seconds after which a waiting cluster looks whether it is to stop."""
 OLDEST = 500
 """How many messages a look compares, so that a long queue does not make looks long."""
+SERVED = 100
+"""How many keys a cluster remembers to have taken last: the others come first."""
 TAKEN = 0.01
 """Seconds after which to look again when another cluster was faster."""
 
@@ -42,21 +44,23 @@ _TAKE = f"""
       SELECT id, key, lock FROM public.django_q_ormq
       WHERE lock <= statement_timestamp() AND {_MINE} ORDER BY lock LIMIT {OLDEST}
     ), chosen AS MATERIALIZED (
-      SELECT key, min(id) AS first, min(lock) AS since FROM oldest
-      GROUP BY key, CASE key WHEN %(name)s THEN id END ORDER BY since LIMIT %(limit)s
+      SELECT key, min(id) AS first, row_number() OVER (
+        ORDER BY array_position(%(served)s::text[], key::text) NULLS FIRST, min(lock), min(id)) AS place
+      FROM oldest GROUP BY key, CASE key WHEN %(name)s THEN id END ORDER BY place LIMIT %(limit)s
     ), won AS MATERIALIZED (
       SELECT chosen.* FROM chosen JOIN public.django_q_ormq AS message ON message.id = first
       FOR UPDATE OF message SKIP LOCKED
     ), held AS MATERIALIZED (
-      SELECT message.id, first, since FROM won JOIN public.django_q_ormq AS message
+      SELECT message.id, first, place FROM won JOIN public.django_q_ormq AS message
         ON message.key = won.key AND (message.id = first OR message.key <> %(name)s)
       WHERE lock <= statement_timestamp() FOR UPDATE OF message SKIP LOCKED
     ), gone AS (
       DELETE FROM public.django_q_ormq AS message USING held WHERE message.id = held.id
-      RETURNING first, since, message.id, payload
+      RETURNING first, place, message.id, key, payload
     )
     SELECT
-      (SELECT array_agg(payload ORDER BY since, id) FROM gone WHERE id = first),
+      (SELECT array_agg(key::text ORDER BY place) FROM gone WHERE id = first),
+      (SELECT array_agg(payload ORDER BY place) FROM gone WHERE id = first),
       (SELECT count(*) FROM chosen),
       (SELECT count(*) FROM oldest),
       (SELECT extract(epoch FROM min(lock) - statement_timestamp())
@@ -80,7 +84,7 @@ def store(name: str, payload: str, times: Collection[datetime | None], *, tenant
         times: when they may be taken; None is now, by the database's clock.
         tenant: the slug of the tenant whose messages are taken together.
     """
-    relaxed = "" if connection.in_atomic_block else _RELAXED
+    relaxed = _RELAXED if connection.get_autocommit() else ""
     with connection.cursor() as cursor:
         cursor.execute(_STORE + relaxed, [f"{name}:{tenant}" if tenant else name, payload, list(times)])
     if None in times:
@@ -88,10 +92,15 @@ def store(name: str, payload: str, times: Collection[datetime | None], *, tenant
 
 
 class Broker(ORM):  # type: ignore[misc]
-    """Takes due messages, the oldest first, and waits for the bell when there are none."""
+    """Takes due messages in turns, and waits for the bell when there are none.
+
+    Keys that were not taken lately come first, those that have waited longest before others: a tenant
+    that always has work waits behind one that seldom has.
+    """
 
     _listener: Listener | None = None
     _look_at = 0.0
+    _served: tuple[str, ...] = ()
 
     def enqueue(self, task: str) -> int:
         """Store a message of django-q2's own."""
@@ -138,9 +147,10 @@ class Broker(ORM):  # type: ignore[misc]
         return self._take()
 
     def _take(self) -> list[tuple[int, str]]:
-        found = execute(_TAKE, {"name": self.list_key, "limit": Conf.BULK}).fetchone()
-        payloads, chosen, oldest, later, _ = found
-        payloads = payloads or []
+        asked = {"name": self.list_key, "limit": Conf.BULK, "served": list(self._served)}
+        keys, payloads, chosen, oldest, later, _ = execute(_TAKE, asked).fetchone()
+        keys, payloads = keys or [], payloads or []
+        self._served = (*(key for key in self._served if key not in keys), *keys)[-SERVED:]
         if chosen > len(payloads):
             wait = TAKEN
         elif chosen == Conf.BULK or oldest == OLDEST:

@@ -17,8 +17,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q import cluster
-from django_q.brokers import get_broker
-from django_q.brokers.orm import ORM
+from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
 from django_q.models import Failure, Schedule
 from django_q.queues import Queue
@@ -85,7 +84,7 @@ def survive_kills() -> None:
     pre_execute.connect(_tell_apart)
 
 
-class _Draft(ORM):  # type: ignore[misc]
+class _Draft(Broker):  # type: ignore[misc]
     """Keeps the message that django-q2 makes of a task, instead of sending it."""
 
     payload = ""
@@ -123,7 +122,7 @@ def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
 
 @lru_cache(maxsize=1024)
 def _message(slug: str) -> str:
-    """Return a tenant's wake-up as django-q2 signs it, which takes longer than storing it."""
+    """Return a tenant's wake-up, made and signed by django-q2."""
     draft = _Draft()
     async_task(
         _WORK,

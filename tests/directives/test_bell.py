@@ -108,11 +108,36 @@ def test_clusters_of_another_name_do_not_hear_it(database):
     assert ear.heard == 0
 
 
+def synchronous_commit():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        return cursor.fetchone()[0]
+
+
+@pytest.fixture
+def durable(alpha):
+    """Let this session wait for the disk, which those of the tests do not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = on")
+
+
+@pytest.mark.usefixtures("durable")
+def test_waiting_for_the_disk_is_left_out_for_wake_ups_alone(alpha):
+    queue.wake(active_tenant())
+    assert synchronous_commit() == "on"
+    with transaction.atomic():
+        queue.wake(active_tenant())
+        assert synchronous_commit() == "on"
+    assert synchronous_commit() == "on"
+
+
+@pytest.mark.usefixtures("durable")
 def test_whoever_commits_by_hand_does_not_ring_and_is_not_refused(alpha):
     with Ear() as ear:
         transaction.set_autocommit(False)
         try:
             queue.wake(active_tenant())
+            assert synchronous_commit() == "on", "whatever else commits is waited for"
             transaction.commit()
         finally:
             transaction.set_autocommit(True)
