@@ -1,26 +1,32 @@
-"""The queue adapter: the only module that knows django-q2. It carries wake-ups, never the truth."""
+"""The queue adapter: with `directives.broker` all that knows django-q2. Wake-ups carry no truth."""
 
 import math
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from multiprocessing import Value
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Min
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q import cluster
-from django_q.brokers import get_broker
-from django_q.brokers.orm import ORM
+from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
-from django_q.models import Failure, OrmQ, Schedule
+from django_q.models import Failure, Schedule
 from django_q.queues import Queue
+from django_q.signals import pre_execute
 from django_q.status import Stat
 from django_q.tasks import async_task
 from redis import RedisError
 
-from directives import registry
+from directives import broker, registry
 from directives.kernel_lock import KernelLock
 from fleetprompt.counts import COUNTED
 from fleetprompt.tenants.context import is_public
@@ -28,23 +34,42 @@ from fleetprompt.tenants.models import Tenant
 
 SWEEP = "directives: sweep"
 SEAL = "signals: seal"
+BROKER = f"{broker.__name__}.{broker.Broker.__name__}"
+"""PostgreSQL's broker, as Q_CLUSTER names it."""
 SCHEDULED = {SWEEP: "directives.tasks.sweep", SEAL: "directives.tasks.seal"}
 """What django-q2 calls every minute, by the names of the schedules."""
-ABSORBED = 500
-"""How many waiting messages a turn looks at, so that a long queue does not make turns long."""
+_WORK = "directives.tasks.work"
+PAUSE = 0.001
+"""Seconds between two looks whether a worker has taken what was fetched for it."""
 
 
 class _Queue(Queue):  # type: ignore[misc]
-    """The queue between the processes of a cluster, with locks that a killed process gives back.
+    """The queue between the processes of a cluster, of which any may be killed at any time.
 
     An idle worker waits for its next task with the lock in hand. With the locks of `multiprocessing`
     one that is killed then leaves a cluster that looks well and never takes another task.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, maxsize: int = 0) -> None:
+        # Without a bound of its own: that is a semaphore, too.
+        super().__init__()
+        self._limit = maxsize
         self._rlock, self._wlock = KernelLock(), KernelLock()
         self.size.count = _shared("i", 0)
+
+    def put(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        """Pass a task on, and wait until fewer than `maxsize` are left to take, unless it says stop."""
+        # Not through the thread that `multiprocessing` has for it: what it holds could not be seen here.
+        self._sem.acquire()
+        with self._wlock:
+            self._writer.send_bytes(ForkingPickler.dumps(task))
+        self.size.increment(1)
+        while isinstance(task, dict) and self._is_full():
+            time.sleep(PAUSE)
+
+    def _is_full(self) -> bool:
+        # A worker that is killed as it takes a task does not count it off.
+        return 0 < self._limit <= self.qsize() and bool(self._reader.poll())
 
 
 def _shared(code: str, value: float) -> Any:
@@ -56,24 +81,18 @@ def survive_kills() -> None:
     cluster.Queue = _Queue
     # Each worker's clock, which the guard reads under its lock.
     cluster.Value = _shared
+    pre_execute.connect(_tell_apart)
 
 
-class _Delayed(ORM):  # type: ignore[misc]
-    """PostgreSQL's broker, for messages that no worker sees before `at`, stored by `flush`."""
+class _Draft(Broker):  # type: ignore[misc]
+    """Keeps the message that django-q2 makes of a task, instead of sending it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.at = timezone.now()
-        self.messages: list[Any] = []
+    payload = ""
 
     def enqueue(self, task: str) -> int:
-        """Keep the message, under a lock that ends at `at`."""
-        self.messages.append(OrmQ(key=self.list_key, payload=task, lock=self.at))
-        return len(self.messages)
-
-    def flush(self) -> None:
-        """Store the messages in the caller's transaction."""
-        OrmQ.objects.bulk_create(self.messages, batch_size=1000)
+        """Keep the message."""
+        self.payload = task
+        return 0
 
 
 def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = None) -> None:
@@ -93,30 +112,35 @@ def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = No
 def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
     """Send a wake-up for each of `times`, in a constant number of statements; see `wake`."""
     now = timezone.now()
+    moments = [at if at > now else None for at in times]
     if Conf.ORM:
-        with transaction.atomic():
-            broker = _Delayed()
-            for broker.at in (max(at, now) for at in times):
-                _send(tenant.slug, broker)
-            broker.flush()
-    elif any(at <= now for at in times):
-        transaction.on_commit(lambda: _send(tenant.slug, get_broker()), robust=True)
+        broker.store(Conf.CLUSTER_NAME, _message(tenant.slug), moments, tenant=tenant.slug)
+    elif None in moments:
+        message = _message(tenant.slug)
+        transaction.on_commit(lambda: get_broker().enqueue(message), robust=True)
 
 
-def absorb(slug: str) -> None:
-    """Take the wake-ups of a tenant that wait in PostgreSQL's queue out of it, before its turn begins.
+@lru_cache(maxsize=1024)
+def _message(slug: str) -> str:
+    """Return a tenant's wake-up, made and signed by django-q2."""
+    draft = _Draft()
+    async_task(
+        _WORK,
+        slug,
+        q_options={
+            "task_name": f"wake {slug}",
+            "group": "directives",
+            "timeout": longest_turn(),
+            "broker": draft,
+        },
+    )
+    return draft.payload
 
-    Each of them was committed with its directives, so the claim that follows sees all these; the turn
-    stands for every one. Without this, thousands of single requests would put as many turns of
-    their tenant before the next tenant's.
-    """
-    if not Conf.ORM:
-        return
-    now = timezone.now()
-    waiting = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=now)
-    mine = [message.pk for message in waiting.order_by("pk")[:ABSORBED] if message.name() == _name(slug)]
-    # One that the cluster takes meanwhile is locked by then, and stays.
-    OrmQ.objects.filter(pk__in=mine, lock__lte=now).delete()
+
+def _tell_apart(task: dict[str, Any], **kwargs: Any) -> None:
+    """Give a turn that begins an id and a start of its own: many come from one message."""
+    if task["func"] == _WORK:
+        task["id"], task["started"] = uuid4().hex, timezone.now()
 
 
 def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:
@@ -149,10 +173,9 @@ def waiting_since() -> datetime | None:
     """Return since when the longest waiting wake-up of PostgreSQL's broker could be taken."""
     if not Conf.ORM:
         return None
-    now = timezone.now()
-    waiting = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=now).order_by("pk")
-    locks = waiting.values_list("lock", flat=True)[:ABSORBED]
-    return min(locks, default=None)
+    waiting = broker.messages(Conf.CLUSTER_NAME).filter(lock__lte=Now())
+    since: datetime | None = waiting.aggregate(since=Min("lock"))["since"]
+    return since
 
 
 def ping() -> None:
@@ -178,7 +201,7 @@ class State:
     """django-q2's own reports: host, pid, status, workers, tob (when it started)."""
     waiting: int | None = None
     later: int | None = None
-    """Messages for a later time, and those that workers have taken; None where the broker has none."""
+    """Messages for a later time; None where the broker has none."""
     next_sweep: datetime | None = None
     failures: list[Any] = field(default_factory=list)
     """The ten messages that failed last, the newest first."""
@@ -195,8 +218,7 @@ def state() -> State:
     try:
         found.clusters = clusters()
         if Conf.ORM:
-            now = timezone.now()
-            found.waiting, found.later = _count(lock__lte=now), _count(lock__gt=now)
+            found.waiting, found.later = _count(lock__lte=Now()), _count(lock__gt=Now())
         else:
             found.waiting = get_broker().queue_size()
     except RedisError as error:
@@ -204,26 +226,8 @@ def state() -> State:
     return found
 
 
-def _count(**lock: datetime) -> int:
-    messages = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, **lock).order_by("pk")
-    return int(messages.values("pk")[: COUNTED + 1].count())
-
-
-def _send(slug: str, broker: Any) -> None:
-    async_task(
-        "directives.tasks.work",
-        slug,
-        q_options={
-            "task_name": _name(slug),
-            "group": "directives",
-            "timeout": longest_turn(),
-            "broker": broker,
-        },
-    )
-
-
-def _name(slug: str) -> str:
-    return f"wake {slug}"
+def _count(**lock: Now) -> int:
+    return broker.messages(Conf.CLUSTER_NAME).filter(**lock).values("pk")[: COUNTED + 1].count()
 
 
 def longest_turn() -> int:

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
+BROKEN = 1.0
+"""Seconds after a turn that broke off until its tenant has another one."""
 SEALS = 3
 """How many seals of one tenant a run makes at most, so that others have theirs."""
 SEALING = 20.0
@@ -47,12 +49,11 @@ def work(slug: str) -> int:
     """
     try:
         with in_tenant(slug) as tenant:
-            queue.absorb(slug)
             try:
                 return runner.take_turn()
             except Exception:
-                # The wake-ups that were absorbed would have brought another worker.
-                queue.wake(tenant)
+                # The turn stood for all wake-ups of its tenant. One that always breaks must not spin.
+                queue.wake(tenant, after=BROKEN)
                 raise
     except UnknownTenant:
         logger.info("a wake-up for the tenant %s, which is gone", slug)

@@ -220,11 +220,11 @@ def _warn_unserved(request: HttpRequest, domain: str) -> None:
 
 
 class MessageAdmin(ReadOnlyModelAdmin):
-    """Lists the messages that wait in PostgreSQL's queue, or that a worker has taken."""
+    """Lists the messages that wait in PostgreSQL's queue; those that a cluster has taken are gone."""
 
     icon = "inbox"
     list_display = ("task_name", "function", "key", "visible")
-    list_filter = ("key",)
+    search_fields = ("key",)
     fields = readonly_fields = ("task_name", "function", "arguments", "key", "visible")
     ordering = ("-pk",)
 

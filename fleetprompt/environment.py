@@ -183,6 +183,14 @@ class Environment(BaseSettings):
             raise ValueError("expected a URL that starts with redis://")
         return value
 
+    @field_validator("cluster_name")
+    @classmethod
+    def _is_key(cls, value: str) -> str:
+        # It stands before a tenant's slug in a message's key, which has 100 characters.
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", value):
+            raise ValueError("expected 1 to 40 letters, digits, dots, hyphens and underscores")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _is_zone(cls, value: str) -> str:

@@ -168,7 +168,17 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": -1,
     "catch_up": False,
     "label": "Queue",
-    **({"redis": _env.broker_url} if _env.broker_url else {"orm": "default"}),
+    # What waits in the table is taken together with what comes meanwhile, and in order; what a cluster has
+    # fetched is not. So it fetches for as many workers as it has, and keeps half as many ready.
+    "bulk": _env.cluster_workers,
+    "queue_limit": max(_env.cluster_workers // 2, 1),
+    # A worker that is exchanged is missing for half a second, which would be a tenth of all time.
+    "recycle": 50_000,
+    **(
+        {"redis": _env.broker_url}
+        if _env.broker_url
+        else {"orm": "default", "broker_class": "directives.broker.Broker"}
+    ),
 }
 
 METRICS_FOLDER = str(BASE_DIR / _env.metrics_folder) if _env.metrics_folder else ""

@@ -22,6 +22,12 @@ def broker() -> Findings:
             hint="Set it to 'default'.",
             id="directives.E001",
         )
+    elif database and _cluster("broker_class") != queue.BROKER:
+        yield checks.Error(
+            f"Q_CLUSTER['broker_class'] is {_cluster('broker_class')!r}: nobody takes a tenant's wake-ups",
+            hint=f"Set it to {queue.BROKER!r}, or set BROKER_URL.",
+            id="directives.E005",
+        )
     if not database and not _cluster("redis"):
         yield checks.Error(
             "Q_CLUSTER names neither orm nor redis: no other broker was ever tried",
@@ -52,14 +58,6 @@ def cluster() -> Findings:
 @setting("the queue neither repeats nor keeps wake-ups")
 def wake_ups() -> Findings:
     """A wake-up carries no truth: repeating it costs turns, keeping it fills a table."""
-    longest = queue.longest_turn()
-    if _cluster("retry", 60) <= longest:
-        yield checks.Warning(
-            f"Q_CLUSTER['retry'] is {_cluster('retry', 60)} s, and a turn may take {longest} s: wake-ups "
-            "would come again while their turn still runs, and keep more and more workers busy",
-            hint=f"Set retry above {longest}, or lower DIRECTIVES_BATCH or the handlers' timeouts.",
-            id="directives.W001",
-        )
     if not _cluster("ack_failures", False) or _cluster("max_attempts", 0) != 1:
         yield checks.Warning(
             "Q_CLUSTER repeats wake-ups that failed: the sweep does that, and does not do it forever",

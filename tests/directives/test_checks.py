@@ -43,9 +43,9 @@ def test_the_projects_own_settings_are_fine(check, settings):
     [
         (checks.broker, {"orm": "other"}, "directives.E001"),
         (checks.broker, {"orm": None}, "directives.E002"),
+        (checks.broker, {"broker_class": None}, "directives.E005"),
         (checks.cluster, {"sync": True}, "directives.E003"),
         (checks.cluster, {"scheduler": False}, "directives.E004"),
-        (checks.wake_ups, {"retry": 300}, "directives.W001"),
         (checks.wake_ups, {"ack_failures": False}, "directives.W002"),
         (checks.wake_ups, {"max_attempts": 0}, "directives.W002"),
         (checks.wake_ups, {"save_limit": 0}, "directives.W003"),
@@ -59,7 +59,8 @@ def test_settings_of_the_queue_that_harm(settings, check, changed, number):
 
 def test_django_q2s_own_defaults_are_told_apart(settings):
     settings.Q_CLUSTER = {"name": "x", "orm": "default"}
-    assert set(found(checks.wake_ups)) == {"directives.W001", "directives.W002", "directives.W004"}
+    assert set(found(checks.broker)) == {"directives.E005"}
+    assert set(found(checks.wake_ups)) == {"directives.W002", "directives.W004"}
 
 
 @pytest.mark.parametrize(("lease", "number"), [(2, "directives.W005"), (7200, "directives.W006")])

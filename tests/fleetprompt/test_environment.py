@@ -42,6 +42,8 @@ def test_without_debug_the_development_key_is_refused_when_it_is_set_on_purpose(
         ("DATABASE_URL", "mysql://localhost/forum"),
         ("DATABASE_URL", "postgresql://user:pa/ss@host:port/forum"),
         ("BROKER_URL", "amqp://localhost"),
+        ("CLUSTER_NAME", "one:two"),
+        ("CLUSTER_NAME", "x" * 41),
         ("CLUSTER_WORKERS", "0"),
         ("CLUSTER_WORKERS", "two"),
         ("DIRECTIVES_BATCH", "-1"),

@@ -17,6 +17,7 @@ from django_q.models import OrmQ
 
 from directives.models import Directive
 from directives.requests import request
+from directives.tasks import BROKEN
 from fleetprompt.tenants.context import in_tenant
 from signals.audit.models import Seal
 from tests.chaos.harness import schedule, wishes
@@ -145,6 +146,8 @@ class Run:
             self._probe(number)
             for other in others:
                 other.signal(signal.SIGCONT)
+        # A turn that was stopped breaks off when it goes on, and leaves a wake-up for a moment later.
+        time.sleep(2 * BROKEN)
         self._wait(lambda: not OrmQ.objects.exists(), "the queue to become empty")
 
     def _wait(self, done: Callable[[], bool], what: str) -> bool:
