@@ -69,6 +69,7 @@ def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
 def test_what_waits_behind_a_full_batch_is_woken_when_it_is_done(alpha, settings):
     settings.DIRECTIVES_TURN = 0
     asked = [ask_animal("work", animal) for animal in ("cat", "dog") * 2]
+    lose_wake_ups()
     assert tasks.work("alpha") == 2
     assert messages() == 1
     settings.DIRECTIVES_TURN = 60
