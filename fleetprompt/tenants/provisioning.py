@@ -1,6 +1,7 @@
 """Making and removing tenants: the row, the domain and the schema come and go together."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,8 +14,9 @@ from django.http.request import validate_host
 from django_tenants.utils import schema_exists
 
 from fleetprompt.postgres.owner import as_owner
-from fleetprompt.tenants.context import return_to_public
+from fleetprompt.tenants import template
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
+from fleetprompt.tenants.plans import migrate
 
 DEADLOCK = "40P01"
 
@@ -71,7 +73,7 @@ def _register(record: Record, *, restored: bool) -> Tenant:
         Domain(domain=normalised_domain(domain), is_primary=place == 0)
         for place, domain in enumerate(record.domains)
     ]
-    with as_owner(), transaction.atomic():
+    with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
@@ -85,13 +87,10 @@ def _register(record: Record, *, restored: bool) -> Tenant:
         for address in addresses:
             address.tenant = tenant
             address.save()
-        if not restored:
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
-        try:
-            call_command("migrate_schemas", schema_name=schema, tenant=True, verbosity=0)
-        finally:
-            return_to_public()
+        if restored:
+            migrate(schema)
+        else:
+            template.clone(schema)
     return tenant
 
 

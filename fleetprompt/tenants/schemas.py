@@ -19,6 +19,19 @@ _KEY = "tenants.behind"
 _SECONDS = 60
 _APPLIED = "SELECT app, name FROM {schema}.django_migrations"
 
+History = frozenset[tuple[str, str]]
+"""The migrations that were applied in a schema, by the labels of their apps and their names."""
+
+
+def histories(names: Collection[str]) -> dict[str, History | None]:
+    """Return, by schema, what was applied in it; None when there are no tables at all.
+
+    Args:
+        names: of schemas; it takes two statements per hundred.
+    """
+    rows = read_each(names, ("django_migrations",), _APPLIED)
+    return {schema: None if found is None else frozenset(found) for schema, found in rows.items()}
+
 
 def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
     """Return, by schema, the tenant migrations that it lacks; None when there are no tables at all.
