@@ -19,6 +19,9 @@ from fleetprompt.tenants.schemas import History, histories
 
 connection: Any = _django_connection
 
+PATIENCE = "30s"
+"""How long a migration waits for a table that somebody holds, as PostgreSQL's settings take it."""
+
 
 class MigrationFailed(Exception):
     """A migration raised an error, which is the cause of this one; the text is the migration's name."""

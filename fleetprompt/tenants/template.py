@@ -12,12 +12,12 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from fleetprompt.postgres import cloning, grants
 from fleetprompt.tenants import seeds
-from fleetprompt.tenants.plans import migrate
+from fleetprompt.tenants.plans import PATIENCE, migrate
 
 TEMPLATE = grants.TEMPLATE
 
@@ -63,7 +63,9 @@ def _ensure() -> None:
     # Not in one transaction, since some migrations refuse to run in one. What stops half-way has no
     # fingerprint, and is made anew.
     name = connection.ops.quote_name(TEMPLATE)
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # A backup that is being made holds it.
+        cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
         cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
         cursor.execute(f"CREATE SCHEMA {name}")
     migrate(TEMPLATE)

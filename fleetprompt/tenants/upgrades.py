@@ -7,13 +7,10 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from fleetprompt.tenants import seeds
+from fleetprompt.tenants import plans, seeds
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.plans import MigrationFailed, Plan
 from fleetprompt.tenants.schemas import History, histories
-
-PATIENCE = "30s"
-"""How long a migration waits for a table that somebody holds before its tenant counts as failed."""
 
 
 class Failure(NamedTuple):
@@ -36,16 +33,19 @@ class Report:
 def behind(schemas: Collection[str]) -> list[str]:
     """Return those of the schemas that lack migrations or cannot be planned for."""
     report = Report()
-    plans = _plans(schemas, report)
-    waiting = [name for plan, names in plans if not plan.is_empty for name in names]
+    try:
+        waiting = [name for plan, names in _plans(schemas, report) if not plan.is_empty for name in names]
+    finally:
+        return_to_public()
     return waiting + [failure.schema for failure in report.failures]
 
 
 def migrate_all(schemas: Collection[str], report: Report, advance: Callable[[int], None]) -> None:
     """Bring schemas up to date, by the database's owner and outside of any transaction.
 
-    One that fails stops no other; what is up to date already is not touched. The public schema is the
-    active one afterwards.
+    One that fails stops no other, nor does one whose tables somebody holds for longer than
+    `plans.PATIENCE`. What is up to date already is not touched. The public schema is the active one
+    afterwards.
 
     Args:
         report: is added to.
@@ -55,11 +55,10 @@ def migrate_all(schemas: Collection[str], report: Report, advance: Callable[[int
         OperationalError: the database is gone.
     """
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = '{PATIENCE}'")
-        plans = _plans(schemas, report)
+        _limit_waiting()
+        found = _plans(schemas, report)
         advance(len(report.failures))
-        for plan, names in plans:
+        for plan, names in found:
             if plan.is_empty:
                 lacking = seeds.lacking(names)
                 advance(len(names) - len(lacking))
@@ -74,14 +73,14 @@ def _plans(schemas: Collection[str], report: Report) -> list[tuple[Plan, list[st
     groups: dict[History, list[str]] = defaultdict(list)
     for schema, history in histories(schemas).items():
         groups[history or frozenset()].append(schema)
-    plans = []
+    found = []
     for history, names in groups.items():
         try:
-            plans.append((Plan(names[0], history), names))
+            found.append((Plan(names[0], history), names))
         except Exception as error:
             _recover()
             report.failures += [Failure(name, "", error) for name in names]
-    return plans
+    return found
 
 
 def _work(
@@ -110,4 +109,9 @@ def _failure(schema: str, error: Exception) -> Failure:
 def _recover() -> None:
     """Leave the session as it should be for the next schema; find out whether there still is a server."""
     connection.close_if_unusable_or_obsolete()
-    connection.ensure_connection()
+    _limit_waiting()
+
+
+def _limit_waiting() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{plans.PATIENCE}'")

@@ -11,11 +11,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.signals import post_migrate
 
-from fleetprompt.tenants import upgrades
+from fleetprompt.tenants import plans
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from signals import triggers
+from tests.checks import altered
 from tests.later import one_more_migration
 from tests.later_data import __name__ as later_data
 from tests.support import (
@@ -92,7 +93,7 @@ def test_a_process_that_is_killed_is_gone_on_with(later):
 
 
 def test_a_tenant_in_use_is_waited_for_so_long_and_no_longer(later, monkeypatch):
-    monkeypatch.setattr(upgrades, "PATIENCE", "200ms")
+    monkeypatch.setattr(plans, "PATIENCE", "200ms")
     with _held("org_beta"), pytest.raises(CommandError, match="1 of 3 tenants failed"):
         _migrate()
     assert _migrated() == {"alpha", "harbor"}
@@ -131,6 +132,19 @@ def test_a_tenant_without_its_schema_is_told_and_stops_no_other(later):
         call_command("migrate_schemas", stdout=out)
     assert "\nghost" in out.getvalue()
     assert _migrated() == {"alpha", "beta", "harbor"}
+
+
+def test_a_tenant_whose_history_makes_no_sense_is_told_and_stops_no_other(later):
+    with altered(
+        "UPDATE org_beta.django_migrations SET name = 'lost' WHERE app = 'auth' AND name = '0001_initial'",
+        "UPDATE org_beta.django_migrations SET name = '0001_initial' WHERE name = 'lost'",
+    ):
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="1 of 3 tenants failed"):
+            call_command("migrate_schemas", stdout=out)
+    assert "\nbeta" in out.getvalue()
+    assert "InconsistentMigrationHistory" in out.getvalue()
+    assert _migrated() == {"alpha", "harbor"}
 
 
 def test_one_tenant_alone(later):
