@@ -28,7 +28,7 @@ _STEPS = (
 def strangers(schema: str) -> list[str]:
     """Return what stands in a schema and `clone` cannot copy, such as views; empty as a rule."""
     with connection.cursor() as cursor:
-        cursor.execute(definitions.STRANGERS, _named(cursor, schema))
+        cursor.execute(definitions.STRANGERS, _place(cursor, schema))
         return sorted({what for (what,) in cursor.fetchall()})
 
 
@@ -49,16 +49,16 @@ def clone(source: str, target: str) -> None:
 
 def _statements(cursor: Any, schema: str) -> list[str]:
     found = []
-    named = _named(cursor, schema)
+    place = _place(cursor, schema)
     for step in _STEPS:
-        cursor.execute(step, named)
+        cursor.execute(step, place)
         found += [statement for (statement,) in cursor.fetchall()]
     return found
 
 
-def _named(cursor: Any, schema: str) -> dict[str, Any]:
-    cursor.execute("SELECT oid FROM pg_namespace WHERE nspname = %s", [schema])
-    return {"oid": cursor.fetchone()[0], "name": schema}
+def _place(cursor: Any, schema: str) -> dict[str, Any]:
+    cursor.execute(definitions.PLACE, [schema])
+    return dict(zip(("oid", "name", "relations", "everything"), cursor.fetchone(), strict=True))
 
 
 def _quoted(name: str) -> str:

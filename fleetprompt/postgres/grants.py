@@ -31,8 +31,10 @@ SELECT relname, relkind, granted, has_columns, array_agg(nspname)
                       WHERE grantee IN (0, r.oid) ORDER BY 1) AS granted,
                EXISTS (SELECT FROM pg_attribute
                         WHERE attrelid = c.oid AND attacl IS NOT NULL) AS has_columns
-          FROM pg_class c
-          JOIN pg_namespace n ON n.oid = c.relnamespace
+          FROM pg_namespace n
+          JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
+                          AND d.classid = 'pg_class'::regclass
+          JOIN pg_class c ON c.oid = d.objid
           JOIN pg_roles r ON r.rolname = %s
          WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
            AND pg_has_role(c.relowner, 'MEMBER')) found
