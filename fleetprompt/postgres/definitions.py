@@ -20,7 +20,8 @@ SELECT pg_describe_object(d.classid, d.objid, 0)
   LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
   LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
  WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = %(oid)s
-   AND (c.relkind IN ('r', 'S') OR (p.prorettype = 'trigger'::regtype AND p.proacl IS NULL)) IS NOT TRUE
+   AND (c.relkind IN ('r', 'S') OR (p.prorettype = 'trigger'::regtype AND p.proacl IS NULL
+        AND strpos(concat(p.prosrc, p.proconfig::text), %(name)s) = 0)) IS NOT TRUE
  UNION ALL
 SELECT pg_describe_object('pg_class'::regclass, c.oid, 0)
   FROM pg_class c

@@ -62,6 +62,10 @@ STRANGERS = {
     "rights of a column": "GRANT SELECT (x) ON t TO PUBLIC",
     "rights of the schema": "GRANT USAGE ON SCHEMA strange TO PUBLIC",
     "a function": "CREATE FUNCTION one() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "a function that remembers its schema": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql"
+    " SET search_path FROM CURRENT AS 'BEGIN RETURN NEW; END'",
+    "a function that names its schema": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql"
+    " AS 'BEGIN DELETE FROM strange.t; RETURN NEW; END'",
     "an aggregate": "CREATE AGGREGATE most(integer) (SFUNC = int4larger, STYPE = integer)",
     "a comment": "COMMENT ON CONSTRAINT positive ON t IS 'x'",
     "an index's comment": "CREATE INDEX i ON t (x); COMMENT ON INDEX i IS 'x'",
