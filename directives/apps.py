@@ -14,10 +14,12 @@ class DirectivesConfig(AppConfig):
         from directives import checks, gauges, queue, registry, roles  # noqa: F401
         from fleetprompt.apps import last_app
         from fleetprompt.telemetry import exposition
+        from fleetprompt.tenants import seeds
 
         registry.discover()
         queue.survive_kills()
         exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())
+        seeds.register(seeds.Seed(roles.wanted, roles.lacking))
         post_migrate.connect(queue.schedule)

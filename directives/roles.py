@@ -1,10 +1,11 @@
 """What every tenant has from the start: a permission per directive type and action, and two groups."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q, QuerySet
@@ -12,6 +13,7 @@ from django.db.models import Model, Q, QuerySet
 from directives import permissions, registry, subjects
 from directives.models import Directive
 from fleetprompt.tenants.context import is_public
+from fleetprompt.tenants.schemas import read_each
 from signals.models import Signal
 
 MODERATOR = "Moderator"
@@ -20,6 +22,23 @@ AUDITOR = "Auditor"
 """Sees everything in its tenant, may export signals, and changes nothing."""
 
 _MODERATING = ("request", "snooze")
+
+_TABLES = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+_HELD = f"""
+SELECT concat_ws('.', app_label, model) AS what FROM {{schema}}.django_content_type
+ UNION ALL
+SELECT concat_ws('.', app_label, model, codename)
+  FROM {{schema}}.auth_permission p JOIN {{schema}}.django_content_type c ON c.id = p.content_type_id
+ UNION ALL
+SELECT name FROM {{schema}}.auth_group WHERE name IN ('{MODERATOR}', '{AUDITOR}')
+ UNION ALL
+SELECT concat_ws('.', '{AUDITOR}', app_label, model, codename)
+  FROM {{schema}}.auth_group g JOIN {{schema}}.auth_group_permissions h ON h.group_id = g.id
+  JOIN {{schema}}.auth_permission p ON p.id = h.permission_id
+  JOIN {{schema}}.django_content_type c ON c.id = p.content_type_id
+ WHERE g.name = '{AUDITOR}'
+"""  # noqa: S608
+_DIGEST = f"SELECT md5(string_agg(what, ' ' ORDER BY what COLLATE \"C\")) FROM ({_HELD}) held"  # noqa: S608
 
 
 def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
@@ -69,6 +88,62 @@ def create_groups(sender: AppConfig, using: str = "default", **kwargs: Any) -> N
     group, _ = Group.objects.using(using).get_or_create(name=AUDITOR)
     exporting = Permission.objects.using(using).filter(codename="export_signal")
     group.permissions.add(*_views(using, _tenant_models()), *exporting)
+
+
+def wanted() -> list[str]:
+    """Return a text for each permission and group of a new tenant, and for each permission of a group."""
+    moderators = {f"{MODERATOR}.{name}" for name in _moderating()}
+    labels = [f"{handler.name}: {handler.label}" for handler in registry.handlers()]
+    views = [f"{MODERATOR}.view.{model._meta.label}" for model in subjects.types().values()]
+    return [*_kept(), *moderators, *labels, *views]
+
+
+def lacking(schemas: Collection[str]) -> set[str]:
+    """Return those of the schemas that lack a permission, a group or one of the auditors' permissions.
+
+    It takes two statements per 25, and a few more: of those that have the same, one is looked at.
+    """
+    groups: dict[Any, list[str]] = {}
+    alike = (
+        read_each(schemas, _TABLES, _DIGEST) if len(schemas) > 1 else {schema: [()] for schema in schemas}
+    )
+    for schema, rows in alike.items():
+        if rows:
+            groups.setdefault(rows[0], []).append(schema)
+    kept = _kept()
+    found = read_each([names[0] for names in groups.values()], _TABLES, _HELD)
+    held = {schema: {what for (what,) in rows or ()} for schema, rows in found.items()}
+    return {schema for names in groups.values() if kept - held[names[0]] for schema in names}
+
+
+def _kept() -> set[str]:
+    """Return what every tenant has as long as the code stays, as `_HELD` writes it."""
+    label, model = Directive._meta.app_label, Directive._meta.model_name
+    every = set(_model_permissions()) | {
+        (label, model, permissions.codename(action, handler.name))
+        for handler in registry.handlers()
+        for action in permissions.ACTIONS
+    }
+    views = {
+        (m._meta.app_label, m._meta.model_name, f"view_{m._meta.model_name}") for m in _tenant_models()
+    }
+    seen = {key for key in every if key in views or key[2] == "export_signal"}
+    return {
+        MODERATOR,
+        AUDITOR,
+        *(model._meta.label_lower for config in apps.get_app_configs() for model in config.get_models()),
+        *(".".join(map(str, key)) for key in every),
+        *(".".join(map(str, (AUDITOR, *key))) for key in seen),
+    }
+
+
+def _model_permissions() -> Iterator[tuple[str, str | None, str]]:
+    for config in apps.get_app_configs():
+        for model in config.get_models():
+            meta = model._meta
+            names = [get_permission_codename(action, meta) for action in meta.default_permissions]
+            for name in (*names, *(name for name, _ in meta.permissions)):
+                yield meta.app_label, meta.model_name, name
 
 
 def _grant_new(using: str, codenames: set[str]) -> None:

@@ -15,7 +15,10 @@ class FleetPromptConfig(AppConfig):
     def ready(self) -> None:
         """Have the cache's table made, and rights given when all is made; register the checks."""
         from fleetprompt import checks  # noqa: F401
+        from fleetprompt.postgres import grants
+        from fleetprompt.tenants import seeds
 
+        seeds.register(seeds.Seed(wanted=list, lacking=grants.lacking))
         post_migrate.connect(_create_cache_table, dispatch_uid="fleetprompt.cache")
         post_migrate.connect(_grant, sender=last_app(), dispatch_uid="fleetprompt.grants")
 

@@ -1,6 +1,7 @@
 """Making and removing tenants: the row, the domain and the schema come and go together."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,13 +9,13 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
-from django.db.migrations.recorder import MigrationRecorder
 from django.http.request import validate_host
-from django_tenants.utils import schema_exists
+from django_tenants.utils import get_public_schema_name, schema_exists
 
 from fleetprompt.postgres.owner import as_owner
-from fleetprompt.tenants.context import return_to_public
+from fleetprompt.tenants import template
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
+from fleetprompt.tenants.plans import migrate
 
 DEADLOCK = "40P01"
 
@@ -71,7 +72,7 @@ def _register(record: Record, *, restored: bool) -> Tenant:
         Domain(domain=normalised_domain(domain), is_primary=place == 0)
         for place, domain in enumerate(record.domains)
     ]
-    with as_owner(), transaction.atomic():
+    with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
@@ -85,13 +86,10 @@ def _register(record: Record, *, restored: bool) -> Tenant:
         for address in addresses:
             address.tenant = tenant
             address.save()
-        if not restored:
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
-        try:
-            call_command("migrate_schemas", schema_name=schema, tenant=True, verbosity=0)
-        finally:
-            return_to_public()
+        if restored:
+            migrate(schema)
+        else:
+            template.clone(schema)
     return tenant
 
 
@@ -122,18 +120,29 @@ def _delete(slug: str) -> None:
 
 def ensure_shared_tables() -> None:
     """Make the public schema's tables when the database has none; never touch an existing set."""
-    if MigrationRecorder(connection).has_table():
+    if _has_shared("django_migrations"):
         return
     with as_owner():
         with connection.cursor() as cursor:
             # Held by the session: two first commands on an empty database must not both migrate it.
             cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
         try:
-            if Tenant._meta.db_table not in connection.introspection.table_names():
+            if not _has_shared(Tenant._meta.db_table):
                 call_command("migrate_schemas", shared=True, verbosity=0)
         finally:
             # Migrating may have ended the session, and the lock with it; ending it here does no harm.
             connection.close()
+
+
+def _has_shared(table: str) -> bool:
+    # Not through Django, which looks at every tenant's tables to find those of one schema.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE relname = %s AND nspname = %s)",
+            [table, get_public_schema_name()],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def normalised_domain(domain: str) -> str:

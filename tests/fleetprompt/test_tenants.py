@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from fleetprompt.tenants.context import active_schema
 from fleetprompt.tenants.models import RESERVED_SLUGS, SLUG_LENGTH, Domain, Tenant, validate_slug
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
-from tests.support import environment, manage, owner_cursor, wait_until
+from fleetprompt.tenants.template import TEMPLATE
+from tests.support import environment, manage, other_sessions, owner_cursor, somebody_waits, wait_until
 
 CREATE = ("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost")
 
@@ -127,13 +128,17 @@ def test_an_error_while_tables_are_made_leaves_nothing_behind(database):
 
 def test_a_process_killed_while_it_creates_a_tenant_leaves_nothing_behind(database):
     before = _traces()
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", *CREATE], cwd=settings.BASE_DIR, env=environment()
-    )
-    wait_until(lambda: _is_creating() or process.poll() is not None, "a schema is being made", 20)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    wait_until(lambda: not _is_creating(), "the database has noticed")
+    with owner_cursor() as cursor:
+        # The process has made all tables, and waits for the rows of this one.
+        cursor.execute(f"BEGIN; LOCK TABLE {TEMPLATE}.django_session IN ACCESS EXCLUSIVE MODE")
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *CREATE], cwd=settings.BASE_DIR, env=environment()
+        )
+        wait_until(somebody_waits, "the schema is half made", 20)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        cursor.execute("ROLLBACK")
+    wait_until(lambda: other_sessions() == 0, "the database has noticed")
     assert _traces() == before
     assert manage(*CREATE).returncode == 0
     assert schema_exists("org_harbor")
@@ -212,13 +217,3 @@ def _traces():
         set(Domain.objects.values_list("domain", flat=True)),
         schemas,
     )
-
-
-def _is_creating():
-    """Return whether some session holds the lock under which tenants are made."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
-            " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
-        )
-        return cursor.fetchone()[0] > 0

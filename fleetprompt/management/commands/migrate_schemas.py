@@ -1,19 +1,114 @@
-"""`manage.py migrate_schemas`: django-tenants' own, run by the database's owner."""
+"""`manage.py migrate_schemas`: the public schema, the template of new tenants, and all tenants."""
 
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from django.core.management.base import CommandError
+from django.db import connection
+from django_tenants.management.commands import SyncCommon
 from django_tenants.management.commands.migrate_schemas import MigrateSchemasCommand
+from django_tenants.utils import schema_exists
 
-from fleetprompt.console import OperatorCommand
+from fleetprompt.console import OperatorCommand, progress
 from fleetprompt.postgres.owner import as_owner
+from fleetprompt.tenants import template, upgrades
+from fleetprompt.tenants.models import Tenant
+
+_LOCK = "fleetprompt.migrations"
+_OTHERS = ("app_label", "migration_name", "fake", "fake_initial", "plan", "prune", "run_syncdb", "executor")
+"""Options with which each tenant goes through Django's own command, one after the other."""
 
 
 class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
-    """Migrates the public schema and the tenants' as the owner; errors are sentences."""
+    """Migrates as the database's owner; errors are sentences.
+
+    Tenants are looked at together and worked on where something is missing. One that fails stops no
+    other, and the next run goes on where this one stopped.
+    """
 
     requires_system_checks: Any = "__all__"
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate."""
-        with as_owner():
-            super().handle(*args, **options)
+        """Migrate, after any other run has ended."""
+        with as_owner(), _alone(self.stderr):
+            if any(options.get(name) for name in _OTHERS):
+                super().handle(*args, **options)
+                return
+            SyncCommon.handle(self, *args, **options)
+            schema, with_tenants = self.schema_name, self.sync_tenant
+            if self.sync_public:
+                super().handle(*args, **{**options, "tenant": False, "shared": True, "schema_name": None})
+            if with_tenants:
+                self._migrate_tenants(schema, options)
+
+    def _migrate_tenants(self, schema: str | None, options: dict[str, Any]) -> None:
+        tenants = _one(schema) if schema else _others(())
+        if options["check_unapplied"]:
+            sys.exit(1 if upgrades.behind(tenants) else 0)
+        if not schema:
+            with template.current():
+                pass
+        report = upgrades.Report()
+        looked_at: dict[str, str] = {}
+        try:
+            while tenants:
+                looked_at |= tenants
+                with progress("Migrating tenants", len(tenants)) as advance:
+                    upgrades.migrate_all(tenants, report, advance)
+                # Older code may have made some meanwhile.
+                tenants = {} if schema else _others(looked_at)
+        finally:
+            self._tell(report, looked_at, options["verbosity"])
+
+    def _tell(self, report: upgrades.Report, looked_at: dict[str, str], verbosity: int) -> None:
+        if verbosity:
+            fresh = len(looked_at) - len(report.migrated) - len(report.supplied) - len(report.failures)
+            self.stdout.write(
+                f"Tenants: {len(report.migrated)} migrated, {len(report.supplied)} given missing rights or "
+                f"permissions, {fresh} up to date, {len(report.failures)} failed."
+            )
+        rows = [
+            {"tenant": looked_at[schema], "migration": migration, "error": _line(error)}
+            for schema, migration, error in report.failures
+            # Others were deleted meanwhile.
+            if schema_exists(schema) or Tenant.objects.filter(schema_name=schema).exists()
+        ]
+        if rows:
+            self.print_rows(rows, ["tenant", "migration", "error"], style="table", empty="")
+            raise CommandError(
+                f"{len(rows)} of {len(looked_at)} tenants failed and are as they were before the migration "
+                "that is named; mend that and run the command again, it goes on with them"
+            )
+
+
+def _one(schema: str) -> dict[str, str]:
+    if not schema_exists(schema):
+        raise CommandError(f"--schema: there is no schema {schema!r}; see `tenant list`")
+    return {schema: schema}
+
+
+def _others(known: Collection[str]) -> dict[str, str]:
+    """Return the slugs of the tenants that are not known yet, by schema."""
+    tenants = Tenant.objects.order_by("slug").values_list("schema_name", "slug")
+    return {schema: slug for schema, slug in tenants if schema not in known}
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+
+
+@contextmanager
+def _alone(notes: Any) -> Iterator[None]:
+    """Let one process at a time migrate; the lock has a session of its own, since migrating ends some."""
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [_LOCK])
+            if not cursor.fetchone()[0]:
+                notes.write("Another process is migrating; waiting for its end.")
+                cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [_LOCK])
+        yield
+    finally:
+        other.close()

@@ -1,0 +1,117 @@
+"""Brings all tenants up to date: asks for many at once who lacks what, and works on those only."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.db import connection
+
+from fleetprompt.tenants import plans, seeds
+from fleetprompt.tenants.context import return_to_public
+from fleetprompt.tenants.plans import MigrationFailed, Plan
+from fleetprompt.tenants.schemas import History, histories
+
+
+class Failure(NamedTuple):
+    """A schema that could not be brought up to date, in which migration, if in one, and why."""
+
+    schema: str
+    migration: str
+    error: BaseException
+
+
+@dataclass
+class Report:
+    """What came of an upgrade: schemas that were migrated, or given what the code wants; failures."""
+
+    migrated: list[str] = field(default_factory=list)
+    supplied: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def behind(schemas: Collection[str]) -> list[str]:
+    """Return those of the schemas that lack migrations or cannot be planned for."""
+    report = Report()
+    try:
+        waiting = [name for plan, names in _plans(schemas, report) if not plan.is_empty for name in names]
+    finally:
+        return_to_public()
+    return waiting + [failure.schema for failure in report.failures]
+
+
+def migrate_all(schemas: Collection[str], report: Report, advance: Callable[[int], None]) -> None:
+    """Bring schemas up to date, by the database's owner and outside of any transaction.
+
+    One that fails stops no other, nor does one whose tables somebody holds for longer than
+    `plans.PATIENCE`. What is up to date already is not touched. The public schema is the active one
+    afterwards.
+
+    Args:
+        report: is added to.
+        advance: is called with how many schemas are done with.
+
+    Raises:
+        OperationalError: the database is gone.
+    """
+    try:
+        _limit_waiting()
+        found = _plans(schemas, report)
+        advance(len(report.failures))
+        for plan, names in found:
+            if plan.is_empty:
+                lacking = seeds.lacking(names)
+                advance(len(names) - len(lacking))
+                _work(lacking, plan.finish, report.supplied, report, advance)
+            else:
+                _work(names, plan.apply, report.migrated, report, advance)
+    finally:
+        return_to_public()
+
+
+def _plans(schemas: Collection[str], report: Report) -> list[tuple[Plan, list[str]]]:
+    groups: dict[History, list[str]] = defaultdict(list)
+    for schema, history in histories(schemas).items():
+        groups[history or frozenset()].append(schema)
+    found = []
+    for history, names in groups.items():
+        try:
+            found.append((Plan(names[0], history), names))
+        except Exception as error:
+            _recover()
+            report.failures += [Failure(name, "", error) for name in names]
+    return found
+
+
+def _work(
+    names: Collection[str],
+    function: Callable[[str], None],
+    done: list[str],
+    report: Report,
+    advance: Callable[[int], None],
+) -> None:
+    for name in names:
+        try:
+            function(name)
+            done.append(name)
+        except Exception as error:
+            report.failures.append(_failure(name, error))
+            _recover()
+        advance(1)
+
+
+def _failure(schema: str, error: Exception) -> Failure:
+    if isinstance(error, MigrationFailed):
+        return Failure(schema, str(error), error.__cause__ or error)
+    return Failure(schema, "", error)
+
+
+def _recover() -> None:
+    """Leave the session as it should be for the next schema; find out whether there still is a server."""
+    connection.close_if_unusable_or_obsolete()
+    _limit_waiting()
+
+
+def _limit_waiting() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{plans.PATIENCE}'")
