@@ -1,5 +1,6 @@
 """What a run of the benchmark stands on: a server of its own, and the environment that leads to it."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "var/bench"
 
 @contextmanager
 def session() -> Iterator[tuple[Server, Path]]:
-    """Give a server and a folder for logs for a block; both are removed after it.
+    """Give a server and a folder for logs for a block; both are removed in the end.
 
     This process and all that it starts use the server, with the settings of production. The logs stay
     when the block fails.
@@ -26,6 +27,8 @@ def session() -> Iterator[tuple[Server, Path]]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = FOLDER / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
+    # Registered before the wheel is there, so that it comes after the wheel's own last look at its lock.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         server = Server(folder / "postgres")
         try:
@@ -34,12 +37,9 @@ def session() -> Iterator[tuple[Server, Path]]:
         finally:
             server.remove()
     except Exception:
+        atexit.unregister(shutil.rmtree)
         Console(stderr=True).print(f"The logs are in {folder}", soft_wrap=True)
         raise
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
 
 
 def _prepare_environment(server: Server, folder: Path) -> None:
