@@ -103,6 +103,7 @@ def _tenants(world: Any, count: int) -> list[str]:
     """Make the tenants with their posts; have signals sealed by schedule again."""
     from tests.bench.soak.load import POSTS
 
+    Console(stderr=True).print(f"Making {count} tenants")
     slugs = [world.tenant(f"soak{number}") for number in range(count)]
     for slug in slugs:
         ids = world.posts(slug, POSTS)
