@@ -2,9 +2,6 @@
 
 import argparse
 import json
-import os
-import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,56 +11,24 @@ from rich.console import Console
 
 from tests.bench import machine
 from tests.bench.figures import FIGURES
-from tests.bench.server import APPLICATION, Server
+from tests.bench.server import Server
+from tests.bench.session import FOLDER, session
 
 DESCRIPTION = """Starts a PostgreSQL of its own that waits for its disk, measures everything in rounds,
 alternating with the yardsticks (pgbench and plain django-q2), prints a table and writes JSON.
 docs/performance.md explains each figure."""
-FOLDER = Path(__file__).resolve().parents[2] / "var/bench"
 RESULT = FOLDER / "results.json"
 
 
 def main() -> int:
     """Measure as the arguments say; return the status to end with."""
     options = _arguments()
-    # Removing the database and stopping clusters is left to the blocks that are open.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = FOLDER / f"run-{os.getpid()}"
-    folder.mkdir(parents=True)
-    try:
-        server = Server(folder / "postgres")
-        try:
-            prepare_environment(server, folder)
-            result = _measure(options, server, folder)
-        finally:
-            server.remove()
-    except Exception:
-        Console(stderr=True).print(f"The clusters' logs are in {folder}", soft_wrap=True)
-        raise
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
+    with session() as (server, folder):
+        result = _measure(options, server, folder)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     Console(stderr=True).print(f"Written to {options.output}", soft_wrap=True)
     return 1 if result["left_out"] else 0
-
-
-def prepare_environment(server: Server, folder: Path) -> None:
-    """Have this process and all that it starts use the server, with the settings of production."""
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
-        "DATABASE_URL": server.url(APPLICATION),
-        "DATABASE_OWNER_URL": server.url("postgres"),
-        # With DEBUG, Django keeps every statement in memory.
-        "DEBUG": "0",
-        "SECRET_KEY": "for the benchmark, known to everybody " + "0" * 20,
-        "ALLOWED_HOSTS": ".localhost",
-        "AUDIT_FOLDER": str(folder / "audit"),
-        "AUDIT_KEY": "Zm9yIHRlc3RzLCBrbm93biB0byBldmVyeWJvZHkgISE=",
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def _arguments() -> argparse.Namespace:

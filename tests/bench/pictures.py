@@ -147,7 +147,7 @@ def fairness(found: Results, figure: Figure) -> None:
         lower.axhline(idle, color=MARK, linewidth=1.2, linestyle="--")
         lower.annotate(
             "p95 on an idle system ", (series["asked"][-1], idle), va="bottom", ha="right", color=MARK
-        )
+        ).set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
     lower.set_ylim(bottom=0)
     lower.set_title("Another tenant's request of each second: ms to its effect")
     lower.set_xlabel("seconds")

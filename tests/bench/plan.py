@@ -30,7 +30,8 @@ class Measurement:
         what: for people.
         unit: of the value, such as `directives/s` or `ms`.
         measure: does it once.
-        once: whether one round is enough, because it is long or counts for itself.
+        once: whether one round is enough, because it is long or counts for itself; the last one, after all
+            else, since it may leave the installation another one.
         needs: why it cannot be measured here and now; empty when it can.
     """
 

@@ -69,8 +69,6 @@ class Server:
         """Stop the server and delete its data."""
         embedded.stop(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-        for lock in self.folder.parent.glob(f"{self.folder.name}*.lock"):
-            lock.unlink(missing_ok=True)
 
 
 def _restart(folder: Path) -> None:

@@ -7,14 +7,19 @@ import sys
 import pytest
 from django.conf import settings
 
-from tests.bench import report, results
+from tests.bench import pictures, report, results
 from tests.bench.figures import FIGURES
 from tests.bench.plan import Measurement, Row, Taken
+from tests.bench.soak import drift
 
 
 def _bench(*arguments):
+    return _run("tests.bench", *arguments)
+
+
+def _run(module, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "tests.bench", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,
@@ -37,6 +42,24 @@ def test_a_figure_is_measured_end_to_end(tmp_path):
     assert found["plain_latency"]["unit"] == "ms"
     assert "latency on an idle system, p50" in done.stdout
     assert "| latency on an idle system, p50 |" in report.render([result])
+    [first], [second] = (pictures.draw(result, tmp_path / name) for name in ("one", "two"))
+    assert first.name == "latency.svg"
+    assert "plain django-q2, idle system" in first.read_text()
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_soak_runs_and_says_what_drifted(tmp_path):
+    written = tmp_path / "soak.json"
+    options = ["--minutes", "0.2", "--every", "2", "--tenants", "2", "--rate", "20"]
+    done = _run("tests.bench.soak", *options, "--output", str(written))
+    assert written.exists(), done.stderr
+    result = json.loads(written.read_text())
+    assert done.returncode == any(verdict["drifted"] for verdict in result["verdicts"])
+    assert len(result["samples"]) >= drift.FEWEST
+    assert sum(sample["per_second"] for sample in result["samples"]) > 0
+    assert all(sample["worker_mib"] > 0 and sample["connections"] > 4 for sample in result["samples"])
+    [drawn] = pictures.draw(result, tmp_path)
+    assert "Directives a second" in drawn.read_text()
 
 
 def test_an_unknown_figure_is_named():

@@ -3,8 +3,6 @@
 import argparse
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import machine
-from tests.bench.__main__ import FOLDER, prepare_environment
 from tests.bench.server import Server
+from tests.bench.session import FOLDER, session
 
 DESCRIPTION = """Holds a mixed load over many tenants for MINUTES on a PostgreSQL of its own: single
 requests, waves, posts by agents, failures, reruns, snoozes, reading, and sealing by its schedule, with
@@ -47,23 +45,12 @@ COLUMNS = {
 def main() -> int:
     """Hold the load as the arguments say; return the status to end with."""
     options = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = FOLDER / f"soak-{os.getpid()}"
-    folder.mkdir(parents=True)
-    server = Server(folder / "postgres")
-    try:
-        prepare_environment(server, folder)
+    with session() as (server, folder):
         result = _soak(options, server, folder)
-    finally:
-        server.remove()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     Console(stderr=True).print(f"Written to {options.output}", soft_wrap=True)
-    if drifted := any(verdict["drifted"] for verdict in result["verdicts"]):
-        Console(stderr=True).print(f"The clusters' logs are in {folder}", soft_wrap=True)
-    else:
-        shutil.rmtree(folder)
-    return int(drifted)
+    return int(any(verdict["drifted"] for verdict in result["verdicts"]))
 
 
 def _arguments() -> argparse.Namespace:
@@ -116,6 +103,7 @@ def _tenants(world: Any, count: int) -> list[str]:
     """Make the tenants with their posts; have signals sealed by schedule again."""
     from tests.bench.soak.load import POSTS
 
+    Console(stderr=True).print(f"Making {count} tenants")
     slugs = [world.tenant(f"soak{number}") for number in range(count)]
     for slug in slugs:
         ids = world.posts(slug, POSTS)
