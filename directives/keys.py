@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from directives.intake import Checked
 from directives.models import Directive
+from fleetprompt.queries import array
 from signals.types import KEY_LENGTH, check_text
 
 _NOW = datetime.min.replace(tzinfo=UTC)
@@ -71,9 +73,12 @@ def first(wish: Checked, tenant: str) -> str:
 
 def _contested(wishes: Sequence[Checked], keys: Sequence[str]) -> set[str]:
     """Return the lines whose history matters: with more than one wish here, or one whose key is known."""
-    known = set(
-        Directive.objects.filter(idempotency_key__in=set(keys)).values_list("idempotency_key", flat=True)
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT idempotency_key FROM directives_directive WHERE idempotency_key = ANY(%s::text[])",
+            [array(set(keys))],
+        )
+        known = {key for (key,) in cursor.fetchall()}
     wished = Counter(wish.line for wish in wishes if wish.line)
     return {
         wish.line
