@@ -6,6 +6,7 @@ its changes, and a `status`.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from fleetprompt.queries import array
 from signals.types import Subject
 
 
-def types() -> dict[str, type[Model]]:
+@cache
+def types() -> Mapping[str, type[Model]]:
     """Return the models of all subject types, by type, such as `forum.post`."""
     return {
         found: model
