@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from directives.intake import Checked
 from directives.models import Directive
+from fleetprompt.queries import array
 from signals.types import KEY_LENGTH, check_text
 
 _NOW = datetime.min.replace(tzinfo=UTC)
@@ -63,11 +65,20 @@ def keys(wishes: Sequence[Checked], tenant: str) -> list[str]:
     return found
 
 
+def first(wish: Checked, tenant: str) -> str:
+    """Return the key of one wish as `keys` does, as long as nothing is known under it."""
+    [revision] = _revisions([wish])
+    return wish.key or _default_key(wish, tenant, revision, ())
+
+
 def _contested(wishes: Sequence[Checked], keys: Sequence[str]) -> set[str]:
     """Return the lines whose history matters: with more than one wish here, or one whose key is known."""
-    known = set(
-        Directive.objects.filter(idempotency_key__in=set(keys)).values_list("idempotency_key", flat=True)
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT idempotency_key FROM directives_directive WHERE idempotency_key = ANY(%s::text[])",
+            [array(set(keys))],
+        )
+        known = {key for (key,) in cursor.fetchall()}
     wished = Counter(wish.line for wish in wishes if wish.line)
     return {
         wish.line
@@ -110,14 +121,18 @@ def _is_same(entry: _Entry, wish: Checked) -> bool:
 
 
 def _revisions(wishes: Sequence[Checked]) -> list[int]:
-    """Return the revision of each wish's subject, 0 without one."""
+    """Return the revision of each wish's subject; 0 without one, or with a key that asks for none."""
     handlers, ids = {}, defaultdict(set)
     for wish in wishes:
-        if wish.subject:
+        if wish.subject and not wish.key:
             handlers[wish.handler.name] = wish.handler
             ids[wish.handler.name].add(wish.subject.id)
     found = {name: handler.revisions(ids[name]) for name, handler in handlers.items()}
-    return [found[wish.handler.name].get(wish.subject.id, 0) if wish.subject else 0 for wish in wishes]
+    nothing: Mapping[str, int] = {}
+    return [
+        found.get(wish.handler.name, nothing).get(wish.subject.id, 0) if wish.subject else 0
+        for wish in wishes
+    ]
 
 
 def _histories(lines: set[str]) -> dict[str, list[_Entry]]:

@@ -1,22 +1,23 @@
 """Requesting directives: check, store, say so and wake a worker, in the caller's transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
-from directives import journal, keys, observing, queue
+from directives import keys, observing, queue, storing
 from directives.errors import KeyConflict, Refused
 from directives.intake import Checked, Common, DirectiveRequest, check_common, check_item
 from directives.models import Directive
 from fleetprompt.collecting import no_collecting
-from fleetprompt.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals import bus
 from signals.types import Actor
 
 __all__ = ["DirectiveRequest", "Requested", "request", "request_each", "request_many"]
@@ -24,6 +25,7 @@ __all__ = ["DirectiveRequest", "Requested", "request", "request_each", "request_
 
 MANY = 500
 """From this size on, a batch is worth keeping the garbage collector away."""
+_NEW = {field.attname: field.get_default() for field in Directive._meta.concrete_fields}
 
 
 class Requested(NamedTuple):
@@ -101,14 +103,7 @@ def request_many(
         Refused: what `request` raises, for the first item that is refused; nothing was stored.
     """
     with transaction.atomic():
-        results = request_each(
-            items,
-            actor=actor,
-            reason=reason,
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-            metadata=metadata,
-        )
+        results = _request(items, actor, reason, correlation_id, causation_id, metadata)
         stored = []
         for result in results:
             if isinstance(result, Refused):
@@ -134,6 +129,18 @@ def request_each(
         NoActiveTenant: called outside `in_tenant`.
         Refused: an argument that applies to all items is wrong.
     """
+    with transaction.atomic():
+        return _request(items, actor, reason, correlation_id, causation_id, metadata)
+
+
+def _request(
+    items: Iterable[DirectiveRequest | Mapping[str, Any] | Sequence[Any]],
+    actor: Actor,
+    reason: str,
+    correlation_id: str | None,
+    causation_id: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> list[Requested | Refused]:
     tenant = active_tenant()
     if tenant.status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
@@ -141,7 +148,6 @@ def request_each(
     wishes = list(items)
     with (
         no_collecting() if len(wishes) >= MANY else nullcontext(),
-        transaction.atomic(),
         observing.requesting(tenant.slug, common.correlation_id),
     ):
         return _store([check_item(item, common) for item in wishes], common, tenant)
@@ -151,46 +157,57 @@ def _store(
     checked: Sequence[Checked | Refused], common: Common, tenant: Tenant
 ) -> list[Requested | Refused]:
     good = [item for item in checked if isinstance(item, Checked)]
-    metadata = common.metadata | observing.about_to_store([item.handler.name for item in good])
-    rows = [
-        _row(item, key, common, metadata)
-        for item, key in zip(good, keys.keys(good, tenant.slug), strict=True)
-    ]
-    # The constraint decides who was first, not a look before the insert. In the order of the keys,
-    # two batches that overlap wait for each other instead of locking each other out.
-    created = insert(sorted(rows, key=lambda row: row.idempotency_key))
-    stored = {directive.idempotency_key: directive for directive in created}
+    carried = common.metadata | observing.about_to_store([item.handler.name for item in good])
+    rows, created = _insert(good, replace(common, metadata=carried), tenant.slug)
+    # The constraint decides who was first, not a look before the insert.
+    stored = {row.idempotency_key: row for row in rows if row.id in created}
     if known := {row.idempotency_key for row in rows} - stored.keys():
         earlier = Directive.objects.filter(idempotency_key__in=known)
         stored |= {directive.idempotency_key: directive for directive in earlier}
     results = iter([_result(row, stored[row.idempotency_key]) for row in rows])
     answers = [item if isinstance(item, Refused) else next(results) for item in checked]
-    _announce(
-        [a.directive for a in answers if isinstance(a, Requested) and a.created], common.actor, tenant
-    )
+    _announce([row for row in rows if row.id in created], tenant)
     return answers
 
 
-def _row(item: Checked, key: str, common: Common, metadata: dict[str, Any]) -> Directive:
-    # None becomes the time of the insert.
-    moments: Any = {"scheduled_at": item.scheduled_at, "queued_at": item.scheduled_at, "created_at": None}
-    return Directive(
-        name=item.handler.name,
-        payload=item.payload,
-        metadata=metadata,
-        reason=item.reason,
-        idempotency_key=key,
-        actor_type=common.actor.type,
-        actor_id=common.actor.id,
-        actor_label=common.actor.label,
-        subject_type=item.subject.type if item.subject else "",
-        subject_id=item.subject.id if item.subject else "",
-        ordering_key=item.line,
-        correlation_id=common.correlation_id,
-        causation_id=common.causation_id,
-        max_attempts=item.handler.retry.max_attempts,
-        **moments,
-    )
+def _insert(
+    wishes: Sequence[Checked], common: Common, tenant: str
+) -> tuple[list[Directive], Collection[UUID]]:
+    """Return a directive for each wish, and the ids of those that are stored by now."""
+    if len(wishes) == 1:
+        # Its key is new as a rule, and then nobody has to look at what there is.
+        row = _row(wishes[0], keys.first(wishes[0], tenant), common)
+        if created := storing.store([row], tenant):
+            return [row], created
+    rows = [_row(*pair, common) for pair in zip(wishes, keys.keys(wishes, tenant), strict=True)]
+    return rows, storing.store(rows, tenant)
+
+
+def _row(item: Checked, key: str, common: Common) -> Directive:
+    subject = item.subject
+    values = _NEW | {
+        "id": uuid7(),
+        "name": item.handler.name,
+        "payload": item.payload,
+        "metadata": common.metadata,
+        "reason": item.reason,
+        "idempotency_key": key,
+        "actor_type": common.actor.type,
+        "actor_id": common.actor.id,
+        "actor_label": common.actor.label,
+        "subject_type": subject.type if subject else "",
+        "subject_id": subject.id if subject else "",
+        "ordering_key": item.line,
+        "correlation_id": common.correlation_id,
+        "causation_id": common.causation_id,
+        "max_attempts": item.handler.retry.max_attempts,
+        # None becomes the time of the insert.
+        "scheduled_at": item.scheduled_at,
+        "queued_at": item.scheduled_at,
+        "created_at": None,
+    }
+    # By name, Django takes several times as long.
+    return Directive.from_db(connection.alias, list(values), list(values.values()))
 
 
 def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
@@ -206,25 +223,9 @@ def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
     )
 
 
-def _announce(created: Sequence[Directive], actor: Actor, tenant: Tenant) -> None:
+def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
     if not created:
         return
-    bus.record(
-        [
-            journal.fact(
-                directive,
-                "directive.requested",
-                {
-                    "reason": directive.reason,
-                    "idempotency_key": directive.idempotency_key,
-                    "scheduled_at": directive.scheduled_at.isoformat(),
-                },
-                tenant=tenant.slug,
-                actor=actor,
-            )
-            for directive in created
-        ]
-    )
     now = timezone.now()
     queue.wake_at(tenant, {max(directive.scheduled_at, now) for directive in created})
     observing.stored(created, tenant.slug)

@@ -1,8 +1,9 @@
 """Recognises what looks like a secret, so that it never enters a payload that many people read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 _WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "authorization", "credential"})
 _JOINED = (
@@ -38,22 +39,30 @@ def find_secret(field: str, value: object) -> str | None:
         field: how to call `value` in the sentence.
         value: JSON: dictionaries, lists and scalars, nested at will.
     """
-    return next(_findings(field, value), None)
-
-
-def _findings(field: str, value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        return _find_in_text(field, value)
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            if _is_secret_name(str(key)):
-                yield f"{field}.{key}: expected no field whose name says that it holds a secret"
-            yield from _findings(f"{field}.{key}", item)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _findings(f"{field}[{index}]", item)
-    elif isinstance(value, str):
-        for kind, pattern in _VALUES.items():
-            if pattern.search(value):
-                yield f"{field}: expected no secret; it looks like {kind}"
+        return _find_in_object(field, value)
+    if isinstance(value, list | tuple):
+        found = (find_secret(f"{field}[{index}]", item) for index, item in enumerate(value))
+        return next(filter(None, found), None)
+    return None
+
+
+def _find_in_text(field: str, text: str) -> str | None:
+    for kind, pattern in _VALUES.items():
+        if pattern.search(text):
+            return f"{field}: expected no secret; it looks like {kind}"
+    return None
+
+
+def _find_in_object(field: str, value: Mapping[Any, Any]) -> str | None:
+    for key, item in value.items():
+        if _is_secret_name(str(key)):
+            return f"{field}.{key}: expected no field whose name says that it holds a secret"
+        if found := find_secret(f"{field}.{key}", item):
+            return found
+    return None
 
 
 @lru_cache(maxsize=256)

@@ -6,16 +6,20 @@ its changes, and a `status`.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, cast
 from uuid import UUID
 
 from django.apps import apps
+from django.db import connection
 from django.db.models import Model
 
+from fleetprompt.queries import array
 from signals.types import Subject
 
 
-def types() -> dict[str, type[Model]]:
+@cache
+def types() -> Mapping[str, type[Model]]:
     """Return the models of all subject types, by type, such as `forum.post`."""
     return {
         found: model
@@ -55,9 +59,13 @@ def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]
     found = model(subject_type)
     if found is None or not any(known.name == field for known in found._meta.get_fields()):
         return {}
-    wanted = _valid(found, ids)
-    rows = found._default_manager.filter(pk__in=wanted).values_list("pk", field)
-    return {str(pk): value for pk, value in rows}
+    quote, known = connection.ops.quote_name, cast(Any, found._meta)
+    key, column = quote(known.pk.column), quote(known.get_field(field).column)
+    kind = known.pk.db_type(connection)
+    sql = f"SELECT {key}::text, {column} FROM {quote(known.db_table)} WHERE {key} = ANY(%s::{kind}[])"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [array(map(str, _valid(found, ids)))])
+        return dict(cursor.fetchall())
 
 
 def _records(subject_type: str, ids: Iterable[str]) -> Iterable[Model]:

@@ -1,6 +1,6 @@
 """SQL that Django's ORM has no words for: walking an index by its values, and from one place in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -45,6 +45,15 @@ def distinct(
     with connection.cursor() as cursor:
         cursor.execute(sql, [CHOICES])
         return list(cursor.fetchall())
+
+
+def array(texts: Iterable[str]) -> str:
+    """Return an array as PostgreSQL reads it, for `= ANY(%s::uuid[])` and the like.
+
+    For thousands of values that takes a tenth of what the driver needs for a list, and the ORM for `IN`.
+    """
+    escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
 class ClockTimestamp(Func):

@@ -111,6 +111,27 @@ def fact(
     return signal
 
 
+def insertion(source: str, values: Mapping[str, str]) -> str:
+    """Return SQL that stores one signal for each row of a statement's own rows, all at one moment.
+
+    It is for signals that follow from rows whose values were checked, and is refused when a dedupe key
+    is taken. What it needs, and whether a tenant is active, is the caller's to see to.
+
+    Args:
+        source: what stands after FROM, within the statement.
+        values: SQL for each column except metadata and the times.
+    """
+    columns = {**values, "metadata": "'{}'", "occurred_at": "moment.at", "recorded_at": "moment.at"}
+    if columns.keys() != {field.column for field in Signal._meta.concrete_fields}:
+        raise ValueError(f"values: expected every column of a signal; got {', '.join(values)}")
+    # What is materialized is evaluated once, while the signals are inserted.
+    return (
+        f"INSERT INTO {Signal._meta.db_table} ({', '.join(columns)})"  # noqa: S608 -- columns of the model
+        f" WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)"
+        f" SELECT {', '.join(columns.values())} FROM moment, {source}"
+    )
+
+
 def record(signals: Sequence[Signal]) -> None:
     """Store signals made by `fact` in one statement; those whose dedupe keys are known are left out.
 

@@ -20,7 +20,7 @@ class Signal(AppendOnlyModel):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=NAME_LENGTH)
-    dedupe_key = models.CharField(max_length=KEY_LENGTH, unique=True)
+    dedupe_key = models.CharField(max_length=KEY_LENGTH)
     payload = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
     occurred_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -52,7 +52,13 @@ class Signal(AppendOnlyModel):
             models.Index(fields=["recorded_at", "id"], name="signal_order"),
         ]
         constraints = [
-            models.CheckConstraint(condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type")
+            # One index finds a key and the beginning of one; `unique=True` would make two.
+            models.UniqueConstraint(
+                fields=["dedupe_key"], opclasses=["varchar_pattern_ops"], name="signal_key"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type"
+            ),
         ]
 
     def __str__(self) -> str:

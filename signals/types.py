@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -25,6 +26,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What a JSON text must contain for `_UNSTORABLE`, or a number beyond `LARGEST`, to be in its values.
 _SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]|\d{16}|\de\+")
 _NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
 
 def check_name(name: object) -> str:
@@ -34,12 +36,17 @@ def check_name(name: object) -> str:
         Refused: it is not two or more dotted parts of lower-case letters, digits and
             underscores, at most 255 characters long.
     """
-    if isinstance(name, str) and len(name) <= NAME_LENGTH and _NAME.fullmatch(name):
+    if isinstance(name, str) and len(name) <= NAME_LENGTH and _is_name(name):
         return name
     raise Refused(
         f"name: expected dotted lower-case parts such as forum.thread.lock, at most "
         f"{NAME_LENGTH} characters; got {str(name)[:80]!r}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def is_storable(text: str) -> bool:
@@ -99,7 +106,7 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if not value:
         return {}
     try:
-        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
+        text = _ENCODER.encode(dict(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"{field}: expected JSON values; {error}") from error
     # Looking at every value takes longer than all the rest, and is hardly ever needed.

@@ -84,12 +84,9 @@ def test_tables_in_the_wrong_kind_of_schema(database):
     ("table", "name", "what"),
     [
         ("directives_directive", "directive_one_running", "directive_one_running"),
-        (
-            "directives_directive",
-            "directives_directive_idempotency_key_key",
-            "directives_directive (idempotency_key)",
-        ),
-        ("signals_signal", "signals_signal_dedupe_key_key", "signals_signal (dedupe_key)"),
+        ("directives_directive", "directive_key", "directive_key"),
+        ("signals_signal", "signal_key", "signal_key"),
+        ("auth_user", "auth_user_username_key", "auth_user (username)"),
         ("directives_directive", "directive_lease_while_running", "directive_lease_while_running"),
     ],
 )

@@ -1,0 +1,165 @@
+"""The one statement that stores directives, and with each the signal that says it was requested."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from directives.journal import SOURCE
+from directives.models import Directive
+from fleetprompt.postgres.prepared import prepared_cursor
+from signals import bus
+
+BATCH = 5000
+"""Directives per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""
+
+_OWN = {
+    "id": "uuid",
+    "payload": "jsonb",
+    "idempotency_key": "text",
+    "subject_id": "text",
+    "ordering_key": "text",
+}
+_BESIDES = {"signal_id": "uuid", "scheduled_at": "timestamptz"}
+_OFTEN_SHARED = {"name": "text", "reason": "text", "subject_type": "text", "max_attempts": "integer"}
+_SHARED = {
+    "status": "text",
+    "metadata": "jsonb",
+    "actor_type": "text",
+    "actor_id": "text",
+    "actor_label": "text",
+    "correlation_id": "text",
+    "causation_id": "text",
+    "attempt": "integer",
+    "last_error": "text",
+}
+
+
+def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
+    """Insert new directives and their `directive.requested`, leaving out those whose keys are taken.
+
+    A concurrent insert of a key makes this one wait and then lose. All times that are None become the
+    database's time, one for all, also in what was given.
+
+    Args:
+        directives: of one request, made by `requests`; they share actor, metadata and correlation.
+        tenant: the active tenant's slug.
+
+    Returns:
+        the ids of those that were stored.
+    """
+    stored: set[UUID] = set()
+    moment: datetime | None = None
+    for start in range(0, len(directives), BATCH):
+        some = directives[start : start + BATCH]
+        with prepared_cursor() as cursor:
+            cursor.execute(*_statement(some, moment, tenant))
+            [(moment, ids)] = cursor.fetchall()
+        stored.update(ids or ())
+    for directive in directives:
+        directive.created_at = moment  # type: ignore[assignment]
+        if directive.scheduled_at is None:
+            directive.scheduled_at = directive.queued_at = moment
+    return stored
+
+
+def _statement(
+    directives: Sequence[Directive], moment: datetime | None, tenant: str
+) -> tuple[str, Mapping[str, Any]]:
+    first = vars(directives[0])
+    values = {name: first[name] for name in _SHARED} | {"moment": moment, "tenant": tenant}
+    values["metadata"] = _json(first["metadata"])
+    if len(directives) == 1:
+        own = {name: first[name] for name in _EACH if name != "signal_id"}
+        return _ONE, values | own | {"signal_id": uuid7(), "payload": _json(first["payload"])}
+    values |= {name: first[name] for name in _OFTEN_SHARED}
+    return _MANY, values | {"rows": _json([dict(_row(vars(one), first)) for one in directives])}
+
+
+def _row(values: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "id", str(values["id"])
+    yield "signal_id", str(uuid7())
+    for name in ("payload", "idempotency_key", "subject_id", "ordering_key"):
+        yield name, values[name]
+    if values["scheduled_at"]:
+        yield "scheduled_at", values["scheduled_at"].isoformat()
+    for name in _OFTEN_SHARED:
+        if values[name] != first[name]:
+            yield name, values[name]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _list(names: Mapping[str, str], form: str) -> str:
+    return ", ".join(form.format(name=name, type=kind) for name, kind in names.items())
+
+
+_EACH = _OWN | _BESIDES | _OFTEN_SHARED
+_MOMENT = "coalesce(%(moment)s::timestamptz, statement_timestamp())"
+# As Python writes it.
+_WHEN = """to_char(made.scheduled_at AT TIME ZONE 'UTC',
+    CASE WHEN made.scheduled_at = date_trunc('second', made.scheduled_at)
+    THEN 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"' END)"""
+
+
+def _requested(asked: Mapping[str, str]) -> dict[str, str]:
+    """Return SQL for the signal of a row of `made`: what `journal.fact` would say of the directive."""
+    return {
+        "id": asked["signal_id"],
+        "name": "'directive.requested'",
+        "dedupe_key": "'directive.requested:' || %(tenant)s::text || ':' || made.id || ':0'",
+        "payload": f"""jsonb_build_object(
+    'name', {asked["name"]}, 'attempt', 0, 'reason', {asked["reason"]},
+    'idempotency_key', {asked["idempotency_key"]}, 'scheduled_at', {_WHEN})""",
+        "actor_type": "%(actor_type)s",
+        "actor_id": "%(actor_id)s",
+        "actor_label": "%(actor_label)s",
+        "subject_type": asked["subject_type"],
+        "subject_id": asked["subject_id"],
+        "source": f"'{SOURCE}'",
+        "correlation_id": "%(correlation_id)s",
+        "causation_id": "made.id::text",
+    }
+
+
+def _storing(form: str, rows: str = "") -> str:
+    """Return the statement.
+
+    Args:
+        form: how a column of what is asked is written, with its `name` and `type`.
+        rows: a query for what is asked, which the statement calls `asked`; without it, one row.
+    """
+    asked = {name: form.format(name=name, type=kind) for name, kind in _EACH.items()}
+    when = f"coalesce({asked['scheduled_at']}, {_MOMENT})"
+    columns = {name: asked[name] for name in _OWN | _OFTEN_SHARED}
+    columns |= {name: f"%({name})s::{kind}" for name, kind in _SHARED.items()}
+    columns |= {"scheduled_at": when, "queued_at": when, "created_at": _MOMENT}
+    made = "made JOIN asked USING (id)" if rows else "made"
+    return f"""
+WITH {f"asked AS MATERIALIZED ({rows})," if rows else ""} made AS (
+    INSERT INTO directives_directive ({", ".join(columns)})
+    SELECT {", ".join(columns.values())} {"FROM asked" if rows else ""}
+    ON CONFLICT DO NOTHING RETURNING id, scheduled_at
+), announced AS (
+    {bus.insertion(made, _requested(asked))}
+)
+SELECT {_MOMENT}, (SELECT array_agg(id) FROM made)
+"""  # noqa: S608 -- the names above
+
+
+_ONE = _storing("%({name})s::{type}")
+# In the order of the keys, two batches that overlap wait for each other instead of locking each other out.
+_MANY = _storing(
+    "asked.{name}",
+    f"""
+    SELECT {_list(_OWN | _BESIDES, "{name}")},
+        {_list(_OFTEN_SHARED, "coalesce({name}, %({name})s::{type}) AS {name}")}
+    FROM json_to_recordset(%(rows)s::json) AS row({_list(_EACH, "{name} {type}")})
+    ORDER BY idempotency_key COLLATE "C", id
+""",  # noqa: S608 -- the names above
+)

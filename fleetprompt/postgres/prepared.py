@@ -1,0 +1,34 @@
+"""Statements that PostgreSQL parses and plans once for each connection: for the few that many wait for."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import connection
+from django.db.backends.postgresql.psycopg_any import mogrify
+from psycopg import Cursor
+
+
+class _Cursor(Cursor[Any]):
+    def execute(self, query: str, params: Mapping[str, Any], **options: Any) -> Any:  # type: ignore[override]
+        result = super().execute(query, params, **options)
+        if connection.queries_logged:
+            # Where Django looks for it; psycopg does not keep the text of what is prepared.
+            text = mogrify(query, params, connection).encode()
+            self._query = SimpleNamespace(query=text)  # type: ignore[assignment]
+        return result
+
+
+@contextmanager
+def prepared_cursor() -> Iterator[Any]:
+    """Give Django's cursor in the active schema; what it executes is prepared, with its values beside it.
+
+    A plan is kept as long as statistics and schema stay, and made anew in another tenant. So it is for
+    statements whose plan does not depend on how much a table holds, such as inserts.
+    """
+    with connection.cursor() as cursor:
+        session = cursor.cursor.connection
+        session.prepare_threshold = 0
+        with _Cursor(session) as cursor.cursor:
+            yield cursor
