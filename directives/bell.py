@@ -4,6 +4,7 @@ It may be missed, for ever behind some poolers: clusters also look by themselves
 """
 
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +12,11 @@ from django.db import Error, transaction
 from django.db import connection as _django_connection
 
 connection: Any = _django_connection
+
+PAUSE = 0.005
+"""Seconds after a bell for which the same thread does not ring, so that who asks for much rings seldom."""
+AGAIN = 2 * PAUSE
+"""Seconds after a bell when its hearers look once more, for what came without one."""
 
 # Not in the transaction that stores the message: PostgreSQL lets those that notify commit one at a time,
 # and each would keep the others waiting for the disk. Its own is nothing to wait for.
@@ -33,7 +39,8 @@ def execute(statement: str, parameters: Any = None) -> Any:
 def ring_on_commit(cluster: str) -> None:
     """Ring for the clusters of that name when the transaction commits: once, however often this is called.
 
-    Outside a transaction it rings at once. A bell that fails is nothing to complain of.
+    Outside a transaction it rings at once. It does not ring again within `PAUSE`, as who heard the last
+    one looks again after `AGAIN`. A bell that fails is nothing to complain of.
     """
     if not connection.in_atomic_block and not connection.get_autocommit():
         # Nobody would tell when such a transaction commits.
@@ -54,6 +61,10 @@ class _Bell:
         if self.rung:
             return
         self.rung = True
+        now = time.monotonic()
+        if now < _here.silent_until.get(cluster, 0.0):
+            return
+        _here.silent_until[cluster] = now + PAUSE
         with suppress(Error):
             execute(_RING, [_channel(cluster)])
 
@@ -63,6 +74,7 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.bell = _Bell()
+        self.silent_until: dict[str, float] = {}
 
 
 _here = _Here()

@@ -17,7 +17,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from directives.bell import Listener, execute, ring_on_commit
+from directives.bell import AGAIN, Listener, execute, ring_on_commit
 
 connection: Any = _django_connection
 
@@ -75,6 +75,22 @@ def messages(name: str) -> QuerySet[Any]:
     return found
 
 
+def insertion(times: str) -> str:
+    """Return SQL that stores a message for each of `times`, a query for them, as part of a statement.
+
+    It takes the parameters `wake_key` and `wake_payload`.
+    """
+    return f"""
+    INSERT INTO public.django_q_ormq (key, payload, lock)
+    SELECT %(wake_key)s, %(wake_payload)s, at FROM ({times}) AS moment (at)
+"""  # noqa: S608 - made of constants
+
+
+def key(name: str, tenant: str) -> str:
+    """Return the key of a tenant's messages for the clusters of that name; they are taken together."""
+    return f"{name}:{tenant}"
+
+
 def store(name: str, payload: str, times: Collection[datetime | None], *, tenant: str = "") -> None:
     """Store a message for each of `times`, in the caller's transaction and one statement; ring on commit.
 
@@ -86,7 +102,7 @@ def store(name: str, payload: str, times: Collection[datetime | None], *, tenant
     """
     relaxed = _RELAXED if connection.get_autocommit() else ""
     with connection.cursor() as cursor:
-        cursor.execute(_STORE + relaxed, [f"{name}:{tenant}" if tenant else name, payload, list(times)])
+        cursor.execute(_STORE + relaxed, [key(name, tenant) if tenant else name, payload, list(times)])
     if None in times:
         ring_on_commit(name)
 
@@ -142,11 +158,12 @@ class Broker(ORM):  # type: ignore[misc]
         if self._listener.listen():
             self._look_at = 0
         wait = min(self._look_at - time.monotonic(), PATIENCE)
-        if wait > 0 and not self._listener.wait(wait) and self._look_at > time.monotonic():
+        heard = wait > 0 and self._listener.wait(wait)
+        if wait > 0 and not heard and self._look_at > time.monotonic():
             return []
-        return self._take()
+        return self._take(AGAIN if heard else Conf.POLL)
 
-    def _take(self) -> list[tuple[int, str]]:
+    def _take(self, patience: float) -> list[tuple[int, str]]:
         asked = {"name": self.list_key, "limit": Conf.BULK, "served": list(self._served)}
         keys, payloads, chosen, oldest, later, _ = execute(_TAKE, asked).fetchone()
         keys, payloads = keys or [], payloads or []
@@ -156,7 +173,7 @@ class Broker(ORM):  # type: ignore[misc]
         elif chosen == Conf.BULK or oldest == OLDEST:
             wait = 0.0
         else:
-            wait = Conf.POLL if later is None else min(Conf.POLL, float(later))
+            wait = patience if later is None else min(patience, float(later))
         self._look_at = time.monotonic() + wait
         # django-q2 takes a true value for a message that is to be acknowledged.
         return [(1, payload) for payload in payloads]

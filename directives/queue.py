@@ -26,7 +26,7 @@ from django_q.status import Stat
 from django_q.tasks import async_task
 from redis import RedisError
 
-from directives import broker, registry
+from directives import bell, broker, registry
 from directives.kernel_lock import KernelLock
 from fleetprompt.counts import COUNTED
 from fleetprompt.tenants.context import is_public
@@ -118,6 +118,25 @@ def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
     elif None in moments:
         message = _message(tenant.slug)
         transaction.on_commit(lambda: get_broker().enqueue(message), robust=True)
+
+
+def message_for(tenant: str) -> dict[str, str]:
+    """Return the parameters of `broker.insertion` for a wake-up; nothing with another broker.
+
+    Args:
+        tenant: its slug.
+    """
+    if not Conf.ORM:
+        return {}
+    return {"wake_key": broker.key(Conf.CLUSTER_NAME, tenant), "wake_payload": _message(tenant)}
+
+
+def announce(tenant: Tenant, times: Collection[datetime]) -> None:
+    """Wake workers for directives that were stored with `message_for`, or send them by another broker."""
+    if not Conf.ORM:
+        wake_at(tenant, times)
+    elif min(times) <= timezone.now():
+        bell.ring_on_commit(Conf.CLUSTER_NAME)
 
 
 @lru_cache(maxsize=1024)

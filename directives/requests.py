@@ -102,8 +102,11 @@ def request_many(
     Raises:
         Refused: what `request` raises, for the first item that is refused; nothing was stored.
     """
-    with transaction.atomic():
-        results = _request(items, actor, reason, correlation_id, causation_id, metadata)
+    wishes = list(items)
+    # One is stored by a statement of its own, which is its transaction unless the caller has begun one.
+    alone = len(wishes) == 1 and not connection.in_atomic_block
+    with nullcontext() if alone else transaction.atomic():
+        results = _request(wishes, actor, reason, correlation_id, causation_id, metadata)
         stored = []
         for result in results:
             if isinstance(result, Refused):
@@ -130,11 +133,11 @@ def request_each(
         Refused: an argument that applies to all items is wrong.
     """
     with transaction.atomic():
-        return _request(items, actor, reason, correlation_id, causation_id, metadata)
+        return _request(list(items), actor, reason, correlation_id, causation_id, metadata)
 
 
 def _request(
-    items: Iterable[DirectiveRequest | Mapping[str, Any] | Sequence[Any]],
+    wishes: Sequence[DirectiveRequest | Mapping[str, Any] | Sequence[Any]],
     actor: Actor,
     reason: str,
     correlation_id: str | None,
@@ -145,7 +148,6 @@ def _request(
     if tenant.status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
     common = check_common(actor, reason, correlation_id, causation_id, metadata)
-    wishes = list(items)
     with (
         no_collecting() if len(wishes) >= MANY else nullcontext(),
         observing.requesting(tenant.slug, common.correlation_id),
@@ -227,5 +229,5 @@ def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
     if not created:
         return
     now = timezone.now()
-    queue.wake_at(tenant, {max(directive.scheduled_at, now) for directive in created})
+    queue.announce(tenant, {max(directive.scheduled_at, now) for directive in created})
     observing.stored(created, tenant.slug)

@@ -1,13 +1,15 @@
-"""The one statement that stores directives, and with each the signal that says it was requested."""
+"""The one statement that stores directives, each with the signal that says so, and wakes their tenant."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from directives import broker, queue
 from directives.journal import SOURCE
 from directives.models import Directive
 from fleetprompt.postgres.prepared import prepared_cursor
@@ -39,7 +41,7 @@ _SHARED = {
 
 
 def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
-    """Insert new directives and their `directive.requested`, leaving out those whose keys are taken.
+    """Insert new directives, their `directive.requested` and wake-ups, but none whose key is taken.
 
     A concurrent insert of a key makes this one wait and then lose. All times that are None become the
     database's time, one for all, also in what was given.
@@ -73,10 +75,13 @@ def _statement(
     values = {name: first[name] for name in _SHARED} | {"moment": moment, "tenant": tenant}
     values["metadata"] = _json(first["metadata"])
     if len(directives) == 1:
-        own = {name: first[name] for name in _EACH if name != "signal_id"}
-        return _ONE, values | own | {"signal_id": uuid7(), "payload": _json(first["payload"])}
-    values |= {name: first[name] for name in _OFTEN_SHARED}
-    return _MANY, values | {"rows": _json([dict(_row(vars(one), first)) for one in directives])}
+        values |= {name: first[name] for name in _EACH if name != "signal_id"}
+        values |= {"signal_id": uuid7(), "payload": _json(first["payload"])}
+    else:
+        values |= {name: first[name] for name in _OFTEN_SHARED}
+        values |= {"rows": _json([dict(_row(vars(one), first)) for one in directives])}
+    message = queue.message_for(tenant)
+    return _storing(many=len(directives) > 1, waking=bool(message)), values | message
 
 
 def _row(values: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -127,39 +132,38 @@ def _requested(asked: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _storing(form: str, rows: str = "") -> str:
+# In the order of the keys, two batches that overlap wait for each other instead of locking each other out.
+_ASKED = f"""
+    SELECT {_list(_OWN | _BESIDES, "{name}")},
+        {_list(_OFTEN_SHARED, "coalesce({name}, %({name})s::{type}) AS {name}")}
+    FROM json_to_recordset(%(rows)s::json) AS row({_list(_EACH, "{name} {type}")})
+    ORDER BY idempotency_key COLLATE "C", id
+"""  # noqa: S608 -- the names above
+
+
+@cache
+def _storing(*, many: bool, waking: bool) -> str:
     """Return the statement.
 
     Args:
-        form: how a column of what is asked is written, with its `name` and `type`.
-        rows: a query for what is asked, which the statement calls `asked`; without it, one row.
+        many: whether what is asked comes as `rows`; otherwise it is one row, of parameters.
+        waking: whether it stores a wake-up for each time at which any of them is due.
     """
+    form = "asked.{name}" if many else "%({name})s::{type}"
     asked = {name: form.format(name=name, type=kind) for name, kind in _EACH.items()}
     when = f"coalesce({asked['scheduled_at']}, {_MOMENT})"
     columns = {name: asked[name] for name in _OWN | _OFTEN_SHARED}
     columns |= {name: f"%({name})s::{kind}" for name, kind in _SHARED.items()}
     columns |= {"scheduled_at": when, "queued_at": when, "created_at": _MOMENT}
-    made = "made JOIN asked USING (id)" if rows else "made"
+    made = "made JOIN asked USING (id)" if many else "made"
+    times = f"SELECT DISTINCT greatest(scheduled_at, {_MOMENT}) FROM made"  # noqa: S608
     return f"""
-WITH {f"asked AS MATERIALIZED ({rows})," if rows else ""} made AS (
+WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} made AS (
     INSERT INTO directives_directive ({", ".join(columns)})
-    SELECT {", ".join(columns.values())} {"FROM asked" if rows else ""}
+    SELECT {", ".join(columns.values())} {"FROM asked" if many else ""}
     ON CONFLICT DO NOTHING RETURNING id, scheduled_at
 ), announced AS (
     {bus.insertion(made, _requested(asked))}
-)
+) {f", woken AS ({broker.insertion(times)})" if waking else ""}
 SELECT {_MOMENT}, (SELECT array_agg(id) FROM made)
 """  # noqa: S608 -- the names above
-
-
-_ONE = _storing("%({name})s::{type}")
-# In the order of the keys, two batches that overlap wait for each other instead of locking each other out.
-_MANY = _storing(
-    "asked.{name}",
-    f"""
-    SELECT {_list(_OWN | _BESIDES, "{name}")},
-        {_list(_OFTEN_SHARED, "coalesce({name}, %({name})s::{type}) AS {name}")}
-    FROM json_to_recordset(%(rows)s::json) AS row({_list(_EACH, "{name} {type}")})
-    ORDER BY idempotency_key COLLATE "C", id
-""",  # noqa: S608 -- the names above
-)

@@ -14,6 +14,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.models import Model
 
+from fleetprompt.postgres.prepared import prepared_cursor
 from fleetprompt.queries import array
 from signals.types import Subject
 
@@ -63,8 +64,10 @@ def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]
     key, column = quote(known.pk.column), quote(known.get_field(field).column)
     kind = known.pk.db_type(connection)
     sql = f"SELECT {key}::text, {column} FROM {quote(known.db_table)} WHERE {key} = ANY(%s::{kind}[])"  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [array(map(str, _valid(found, ids)))])
+    values = list(map(str, _valid(found, ids)))
+    # One is asked for with each request of one, and found by its key however many there are.
+    with prepared_cursor() if len(values) == 1 else connection.cursor() as cursor:
+        cursor.execute(sql, [array(values)])
         return dict(cursor.fetchall())
 
 

@@ -1,6 +1,6 @@
 """Statements that PostgreSQL parses and plans once for each connection: for the few that many wait for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ from psycopg import Cursor
 
 
 class _Cursor(Cursor[Any]):
-    def execute(self, query: str, params: Mapping[str, Any], **options: Any) -> Any:  # type: ignore[override]
+    def execute(self, query: str, params: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:  # type: ignore[override]
         result = super().execute(query, params, **options)
         if connection.queries_logged:
             # Where Django looks for it; psycopg does not keep the text of what is prepared.
