@@ -11,6 +11,8 @@ from typing import Any
 from django.db import Error, transaction
 from django.db import connection as _django_connection
 
+from fleetprompt.postgres.direct import execute
+
 connection: Any = _django_connection
 
 PAUSE = 0.005
@@ -21,19 +23,6 @@ AGAIN = 2 * PAUSE
 # Not in the transaction that stores the message: PostgreSQL lets those that notify commit one at a time,
 # and each would keep the others waiting for the disk. Its own is nothing to wait for.
 _RING = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')"
-
-
-def execute(statement: str, parameters: Any = None) -> Any:
-    """Execute a statement that needs no schema to be active; return psycopg's cursor.
-
-    django-tenants would send another one before it, each time.
-
-    Raises:
-        DatabaseError: the database does not answer, or refuses.
-    """
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        return connection.connection.execute(statement, parameters)
 
 
 def ring_on_commit(cluster: str) -> None:

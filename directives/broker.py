@@ -17,7 +17,8 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from directives.bell import AGAIN, Listener, execute, ring_on_commit
+from directives.bell import AGAIN, Listener, ring_on_commit
+from fleetprompt.postgres.direct import execute
 
 connection: Any = _django_connection
 
@@ -165,7 +166,7 @@ class Broker(ORM):  # type: ignore[misc]
 
     def _take(self, patience: float) -> list[tuple[int, str]]:
         asked = {"name": self.list_key, "limit": Conf.BULK, "served": list(self._served)}
-        keys, payloads, chosen, oldest, later, _ = execute(_TAKE, asked).fetchone()
+        keys, payloads, chosen, oldest, later, _ = execute(_TAKE, asked, prepare=True).fetchone()
         keys, payloads = keys or [], payloads or []
         self._served = (*(key for key in self._served if key not in keys), *keys)[-SERVED:]
         if chosen > len(payloads):

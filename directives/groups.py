@@ -7,7 +7,7 @@ its group has left nothing behind, and is executed again by itself: only there i
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby, takewhile
@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import DatabaseError, connection, transaction
 from psycopg.pq import TransactionStatus
 
-from directives import execution, journal, lifecycle, observing, pace, registry
+from directives import execution, lifecycle, observing, pace, registry
 from directives.execution import Performed
 from directives.models import Directive
 from directives.observing import Attempt
@@ -28,6 +28,7 @@ from fleetprompt.postgres.silence import milliseconds
 from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import return_to
 from fleetprompt.tenants.models import Tenant
+from signals import bus
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
             group.perform(directives)
             group.store()
     except (Exception, TimeLimitExceeded) as error:
-        logger.info("a group breaks up: %s", errors.brief(error))
+        if len(directives) > 1:
+            logger.info("a group breaks up: %s", errors.brief(error))
         execution.recover(tenant)
         return Together([], {directive.pk for directive in group.reached or directives[:1]})
     observing.ended_together([member.attempt for member in group.members], Kind.SUCCEEDED)
@@ -97,14 +99,18 @@ class _Group:
     reached: list[Directive] = field(default_factory=list)
     members: list[_Member] = field(default_factory=list)
     _timeout: float = 0.0
+    _protected: bool = True
 
     def perform(self, directives: Sequence[Directive]) -> None:
         """Have the handlers make their changes, until the group's time is over."""
         ends = time.monotonic() + pace.GROUP
         self._limit(registry.get(directives[0].name))
         held, since = lifecycle.hold(directives), time.monotonic()
-        with connection.cursor() as cursor:
-            cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
+        # Undoing the only one is undoing everything.
+        self._protected = len(directives) > 1
+        if self._protected:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
         for name, run in groupby(directives, key=lambda directive: directive.name):
             handler = registry.get(name)
             self._limit(handler)
@@ -116,13 +122,13 @@ class _Group:
                 self._join([(one, held[one.pk] + began) for one in work if one.pk in held], handler)
 
     def store(self) -> None:
-        """Write what the members have done: signals first, so that what is lost of them can be noted."""
+        """Write what the members have done; signals that cannot be written break the group."""
         signals = [
             signal
             for member in self.members
             for signal in execution.succeeded(member.directive, member.performed, self.tenant)
         ]
-        journal.write_for([member.directive for member in self.members], signals)
+        bus.record(signals)
         lifecycle.succeed_together(
             {member.directive.pk: (member.began, member.performed.result) for member in self.members}
         )
@@ -133,10 +139,15 @@ class _Group:
             return
         for directive, began in work:
             try:
-                with observing.attempting(directive, self.tenant.slug) as attempt, _savepoint():
+                with (
+                    observing.attempting(directive, self.tenant.slug) as attempt,
+                    _savepoint() if self._protected else nullcontext(),
+                ):
                     performed = execution.perform(directive, handler, self.tenant)
                     tracing.note(outcome=Kind.SUCCEEDED)
             except (Exception, TimeLimitExceeded):
+                if not self._protected:
+                    raise
                 return_to(self.tenant)
             else:
                 self.members.append(_Member(directive, began, attempt, performed))

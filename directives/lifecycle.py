@@ -18,8 +18,11 @@ from django.db.models.functions import Least, Now
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
 from directives.models import Directive
 from fleetprompt.postgres.silence import silence_sql
+from fleetprompt.rows import fetch
 
 Status = Directive.Status
+
+_COLUMNS = ", ".join(f"directive.{field.column}" for field in Directive._meta.concrete_fields)
 
 _ATTEMPTS = "unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)"
 
@@ -37,7 +40,8 @@ def lock_claims(silence: float) -> bool:
     Returns:
         whether there are running directives whose lease ran out.
     """
-    sql, values = silence_sql(silence)
+    # A claim that a crash of the server loses is made again; what follows carries it to the disk.
+    sql, values = silence_sql(silence, synchronous_commit="off")
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -48,6 +52,12 @@ def lock_claims(silence: float) -> bool:
             values,
         )
         return bool(cursor.fetchone()[-1])
+
+
+def wait_for_disk() -> None:
+    """Have the transaction of `lock_claims` wait for the disk after all."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
 
 
 def silent() -> QuerySet[Directive]:
@@ -99,18 +109,20 @@ def claim(limit: int, *, lease: float, only: UUID | None = None) -> list[Directi
         the directives as they are now, in the order of their places.
     """
     sql, values = _due_sql()
-    claimed = Directive.objects.raw(
-        f"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
         WITH due (id) AS MATERIALIZED (
             {sql} AND (%s::uuid IS NULL OR id = %s) ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
         )
         UPDATE directives_directive AS directive
         SET status = 'running', attempt = attempt + 1, started_at = NULL,
             lease_expires_at = statement_timestamp() + make_interval(secs => %s)
-        FROM due WHERE directive.id = due.id RETURNING directive.*
+        FROM due WHERE directive.id = due.id RETURNING {_COLUMNS}
         """,  # noqa: S608 -- our own text
-        [*values, only, only, limit, lease],
-    )
+            [*values, only, only, limit, lease],
+        )
+        claimed = fetch(Directive, cursor)
     return sorted(claimed, key=lambda directive: (directive.queued_at, directive.pk))
 
 
@@ -162,15 +174,15 @@ def hold(directives: Sequence[Directive]) -> dict[UUID, datetime]:
     Returns:
         the database's clock by the ids of those that are current.
     """
+    attempts = {directive.pk: (Status.RUNNING.value, directive.attempt) for directive in directives}
     with connection.cursor() as cursor:
+        # By their keys alone, which PostgreSQL plans in no time.
         cursor.execute(
-            f"""
-            SELECT id, clock_timestamp() FROM directives_directive JOIN {_ATTEMPTS} USING (id, attempt)
-            WHERE status = 'running' ORDER BY id FOR UPDATE OF directives_directive
-            """,  # noqa: S608 -- our own text
-            _attempts(directives),
+            "SELECT id, status, attempt, clock_timestamp() FROM directives_directive"
+            " WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            [list(attempts)],
         )
-        return dict(cursor.fetchall())
+        return {pk: now for pk, *attempt, now in cursor.fetchall() if attempts[pk] == tuple(attempt)}
 
 
 def renew(directives: Sequence[Directive], *, lease: float) -> None:
@@ -218,13 +230,14 @@ def succeed_together(succeeded: Mapping[UUID, tuple[datetime, dict[str, Any]]]) 
         for pk, (began, result) in succeeded.items()
     ]
     with connection.cursor() as cursor:
+        # The status is hidden from the planner, who would look for all that are running.
         cursor.execute(
             """
             UPDATE directives_directive AS directive
             SET status = 'succeeded', result = own.result, started_at = own.started_at,
                 completed_at = statement_timestamp(), lease_expires_at = NULL
             FROM json_to_recordset(%s) AS own (id uuid, started_at timestamptz, result jsonb)
-            WHERE directive.id = own.id AND directive.status = 'running'
+            WHERE directive.id = own.id AND directive.status || '' = 'running'
             """,
             [json.dumps(rows, ensure_ascii=False)],
         )

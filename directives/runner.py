@@ -5,20 +5,22 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from directives import execution, groups, journal, lifecycle, observing, operations, pace, queue
+from directives import execution, failures, groups, journal, lifecycle, observing, operations, pace, queue
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
+from signals import bus
+from signals.models import Signal
 from signals.types import Actor
 
 logger = logging.getLogger(__name__)
@@ -153,6 +155,18 @@ def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
 
 
 def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
+    try:
+        return _claim_with(bus.record, tenant, limit, only)
+    except DatabaseError as error:
+        if failures.is_transient(error):
+            raise
+    # It may be the signals that cannot be written. Being prepared for that costs a savepoint.
+    return _claim_with(None, tenant, limit, only)
+
+
+def _claim_with(
+    record: Callable[[Sequence[Signal]], None] | None, tenant: Tenant, limit: int, only: UUID | None
+) -> Claim:
     lease = settings.DIRECTIVES_LEASE
     with transaction.atomic(durable=True):
         some_are_silent = lifecycle.lock_claims(silence=lease)
@@ -161,6 +175,8 @@ def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
         if limit > len(recovered):
             directives = lifecycle.claim(limit - len(recovered), lease=lease, only=only)
             observing.claimed(directives)
+        if exhausted or recovered:
+            lifecycle.wait_for_disk()
         if recovered:
             lifecycle.take_over(recovered, lease=lease)
             directives += recovered
@@ -168,7 +184,7 @@ def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
             journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
             for directive in directives
         ]
-        journal.write_for(directives, started)
+        record(started) if record else journal.write_for(directives, started)
     return Claim(directives, exhausted)
 
 

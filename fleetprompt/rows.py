@@ -7,9 +7,10 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import JSONField, Model
 from django.db.models.expressions import DatabaseDefault
 
+from fleetprompt.postgres.prepared import prepared_cursor
 from fleetprompt.queries import ClockTimestamp
 
 BATCH = 5000
@@ -63,7 +64,7 @@ def _insert(records: Sequence[ModelT], columns: Sequence[str], clocked: Sequence
         f" json_populate_recordset(NULL::{table}, %s) WITH ORDINALITY AS own ORDER BY own.ordinality"
         f" ON CONFLICT DO NOTHING RETURNING {', '.join(['id', *clocked])}"
     )
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(sql, [_json(common), _json(rows)])
         stored = {pk: times for pk, *times in cursor.fetchall()}
     for record in records:
@@ -71,6 +72,19 @@ def _insert(records: Sequence[ModelT], columns: Sequence[str], clocked: Sequence
             vars(record).update(zip(clocked, stored[record.pk], strict=True))
             record._state.adding, record._state.db = False, connection.alias
             yield record
+
+
+def fetch(model: type[ModelT], cursor: Any) -> list[ModelT]:
+    """Return all rows of a cursor as records; they have the columns of the model's table, in its order."""
+    fields = model._meta.concrete_fields
+    names = [field.attname for field in fields]
+    texts = [index for index, field in enumerate(fields) if isinstance(field, JSONField)]
+    records = []
+    for row in map(list, cursor.fetchall()):
+        for index in texts:
+            row[index] = None if row[index] is None else json.loads(row[index])
+        records.append(model.from_db(connection.alias, names, row))
+    return records
 
 
 def _now() -> datetime:
