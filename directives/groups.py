@@ -143,14 +143,22 @@ class _Group:
                     observing.attempting(directive, self.tenant.slug) as attempt,
                     _savepoint() if self._protected else nullcontext(),
                 ):
-                    performed = execution.perform(directive, handler, self.tenant)
-                    tracing.note(outcome=Kind.SUCCEEDED)
+                    performed = self._perform(directive, handler)
             except (Exception, TimeLimitExceeded):
                 if not self._protected:
                     raise
                 return_to(self.tenant)
             else:
                 self.members.append(_Member(directive, began, attempt, performed))
+
+    def _perform(self, directive: Directive, handler: AnyHandler) -> Performed:
+        try:
+            performed = execution.perform(directive, handler, self.tenant)
+        except BaseException:
+            tracing.note(again="alone")
+            raise
+        tracing.note(outcome=Kind.SUCCEEDED)
+        return performed
 
     def _join_many(self, work: Sequence[tuple[Directive, datetime]], handler: AnyHandler) -> bool:
         clock = time.perf_counter()

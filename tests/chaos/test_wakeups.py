@@ -106,7 +106,7 @@ def test_two_tenants_take_turns(database, log):
     directives = {}
     for slug in TENANTS:
         with in_tenant(slug):
-            directives[slug] = [ask_animal("work", str(number)) for number in range(45)]
+            directives[slug] = [ask_animal("work", str(number), seconds=0.02) for number in range(45)]
     lose_wake_ups()
     assert tasks.sweep() == ["alpha", "beta"]
     with qcluster(log, workers=1):

@@ -43,6 +43,15 @@ def test_a_request_is_heard_at_once(database, log):
             wait_until(lambda one=directive, slug=slug: done(one, slug=slug), "nobody had to look")
 
 
+def test_what_comes_right_after_a_bell_without_one_is_seen_too(database, log):
+    with qcluster(log, **SELDOM):
+        settle()
+        for _ in range(5):
+            with in_tenant("alpha"):
+                asked = [ask_animal("roam", str(number)) for number in range(2)]
+            wait_until(lambda one=asked: done(*one), "the cluster looks once more")
+
+
 def test_who_shares_a_tenants_work_is_heard_too(database, log):
     """A full batch ends a turn, and what it leaves is a worker's own wake-up."""
     with qcluster(log, **SELDOM, DIRECTIVES_BATCH="2"):
