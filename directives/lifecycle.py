@@ -79,6 +79,16 @@ def due() -> QuerySet[Directive]:
     ).order_by("queued_at", "id")
 
 
+def some_wait() -> bool:
+    """Return whether any directive's time has come, be it due or behind another one: a cheap look."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM directives_directive"
+            " WHERE status = 'requested' AND scheduled_at <= statement_timestamp())"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def ahead_in_line(reference: Any) -> QuerySet[Directive]:
     """Return what holds a directive back: what runs under its ordering key, and what stands before it.
 

@@ -133,6 +133,8 @@ def take_turn() -> int:
             # Who joined in may have left again. After a full batch there is more, as a rule.
             queue.wake(tenant) if full else _wake_for_the_rest(tenant)
             break
+        if not full and not lifecycle.some_wait():
+            break
     return executed
 
 

@@ -1,7 +1,7 @@
 """A wave in a tenant with a long past, against one without."""
 
 from tests.bench import filling
-from tests.bench.figures.waves import TOGETHER, drain
+from tests.bench.figures.waves import SINGLY, drain
 from tests.bench.plan import Measurement, Row, Taken
 from tests.bench.world import World
 
@@ -14,12 +14,12 @@ def measure_old(world: World) -> Taken:
         world.tenant(OLD)
         world.say("  writing a long past")
         filling.fill_finished(world, OLD, world.sizes.backlog_directives, world.sizes.backlog_signals)
-    return drain(world, OLD, TOGETHER)
+    return drain(world, OLD, SINGLY)
 
 
 def measure_young(world: World) -> Taken:
     """Drain a wave in a tenant that was made just now."""
-    return drain(world, f"young{world.round}", TOGETHER)
+    return drain(world, f"young{world.round}", SINGLY)
 
 
 MEASUREMENTS = [

@@ -13,6 +13,7 @@ from directives.requests import request_many
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from tests.bench import clock
+from tests.bench.figures.waves import SINGLY
 from tests.bench.plan import Measurement, Row, Taken
 from tests.bench.world import REQUESTER, World, hides
 
@@ -42,7 +43,7 @@ def _drain_full_queue(world: World, slugs: list[str]) -> Taken:
     for slug in slugs:
         posts = world.posts(slug, each)
         with in_tenant(slug):
-            request_many(hides(posts), actor=REQUESTER, reason="spam", correlation_id=batch)
+            request_many(hides(posts, SINGLY), actor=REQUESTER, reason="spam", correlation_id=batch)
     world.settle()
     with world.cluster():
         clock.wait_until_drained(world, slugs)
