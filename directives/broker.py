@@ -117,6 +117,7 @@ class Broker(ORM):  # type: ignore[misc]
 
     _listener: Listener | None = None
     _look_at = 0.0
+    _again_until = 0.0
     _served: tuple[str, ...] = ()
 
     def enqueue(self, task: str) -> int:
@@ -162,9 +163,11 @@ class Broker(ORM):  # type: ignore[misc]
         heard = wait > 0 and self._listener.wait(wait)
         if wait > 0 and not heard and self._look_at > time.monotonic():
             return []
-        return self._take(AGAIN if heard else Conf.POLL)
+        if heard:
+            self._again_until = time.monotonic() + AGAIN
+        return self._take()
 
-    def _take(self, patience: float) -> list[tuple[int, str]]:
+    def _take(self) -> list[tuple[int, str]]:
         asked = {"name": self.list_key, "limit": Conf.BULK, "served": list(self._served)}
         keys, payloads, chosen, oldest, later, _ = execute(_TAKE, asked, prepare=True).fetchone()
         keys, payloads = keys or [], payloads or []
@@ -174,6 +177,7 @@ class Broker(ORM):  # type: ignore[misc]
         elif chosen == Conf.BULK or oldest == OLDEST:
             wait = 0.0
         else:
+            patience = AGAIN if time.monotonic() < self._again_until else Conf.POLL
             wait = patience if later is None else min(patience, float(later))
         self._look_at = time.monotonic() + wait
         # django-q2 takes a true value for a message that is to be acknowledged.

@@ -1,7 +1,7 @@
 """One attempt at one directive: everything its handler does commits with its success, or nothing does."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -74,7 +74,7 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
     context = Context(directive, tenant.slug)
     payload = handler.parse(directive.payload)
     with pace.timing(handler.name), time_limit(handler.timeout):
-        returned = _call(handler, context, payload)
+        returned = _call(handler.execute, context, payload)
     return check(returned, context, tenant)
 
 
@@ -91,7 +91,7 @@ def perform_many(
     """
     work = [(Context(one, tenant.slug), handler.parse(one.payload)) for one in directives]
     with pace.timing(handler.name, len(work)), time_limit(handler.timeout):
-        returned = handler.execute_many(work)
+        returned = _call(handler.execute_many, work)
     return [
         one if isinstance(one, Exception) else check(one, context, tenant)
         for (context, _), one in zip(work, returned, strict=True)
@@ -137,9 +137,9 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
         lifecycle.succeed(directive, performed.result, journal.note_lost(directive, lost))
 
 
-def _call(handler: AnyHandler, context: Context, payload: Any) -> object:
+def _call(execute: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return handler.execute(context, payload)
+        return execute(*arguments)
     except SystemExit as error:
         # The queue's own time-out is a subclass, and must end the worker; a handler must not.
         if type(error) is SystemExit:

@@ -64,6 +64,8 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
         with transaction.atomic(durable=True):
             group.perform(directives)
             group.store()
+            # What hangs on one member's success is no business of the others'.
+            connection.run_on_commit = [(ids, hook, True) for ids, hook, _ in connection.run_on_commit]
     except (Exception, TimeLimitExceeded) as error:
         if len(directives) > 1:
             logger.info("a group breaks up: %s", errors.brief(error))

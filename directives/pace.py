@@ -39,6 +39,8 @@ def batch() -> int:
 def worked_through(number: int, seconds: float) -> None:
     """Learn from a claim of `number` directives that took `seconds`; what fits doubles at most."""
     global _batch
+    if not number:
+        return
     fitting = math.floor(number * settings.DIRECTIVES_TURN / max(seconds, 1e-6))
     if fitting < _batch or number >= batch():
         _batch = max(1, min(fitting, 2 * batch()))

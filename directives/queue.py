@@ -116,8 +116,12 @@ def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
     if Conf.ORM:
         broker.store(Conf.CLUSTER_NAME, _message(tenant.slug), moments, tenant=tenant.slug)
     elif None in moments:
-        message = _message(tenant.slug)
-        transaction.on_commit(lambda: get_broker().enqueue(message), robust=True)
+        _send_on_commit(tenant)
+
+
+def _send_on_commit(tenant: Tenant) -> None:
+    message = _message(tenant.slug)
+    transaction.on_commit(lambda: get_broker().enqueue(message), robust=True)
 
 
 def message_for(tenant: str) -> dict[str, str]:
@@ -131,12 +135,12 @@ def message_for(tenant: str) -> dict[str, str]:
     return {"wake_key": broker.key(Conf.CLUSTER_NAME, tenant), "wake_payload": _message(tenant)}
 
 
-def announce(tenant: Tenant, times: Collection[datetime]) -> None:
-    """Wake workers for directives that were stored with `message_for`, or send them by another broker."""
-    if not Conf.ORM:
-        wake_at(tenant, times)
-    elif min(times) <= timezone.now():
+def announce(tenant: Tenant) -> None:
+    """Wake workers on commit for what is due now and was stored with `message_for`."""
+    if Conf.ORM:
         bell.ring_on_commit(Conf.CLUSTER_NAME)
+    else:
+        _send_on_commit(tenant)
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from directives import keys, observing, queue, storing
@@ -104,7 +103,7 @@ def request_many(
     """
     wishes = list(items)
     # One is stored by a statement of its own, which is its transaction unless the caller has begun one.
-    alone = len(wishes) == 1 and not connection.in_atomic_block
+    alone = len(wishes) == 1 and connection.get_autocommit() and not connection.in_atomic_block
     with nullcontext() if alone else transaction.atomic():
         results = _request(wishes, actor, reason, correlation_id, causation_id, metadata)
         stored = []
@@ -228,6 +227,7 @@ def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
 def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
     if not created:
         return
-    now = timezone.now()
-    queue.announce(tenant, {max(directive.scheduled_at, now) for directive in created})
+    # By the database's clock alone: it is what decides when they are due.
+    if any(directive.scheduled_at <= directive.created_at for directive in created):
+        queue.announce(tenant)
     observing.stored(created, tenant.slug)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db import connection
-from django.db.models import Model
+from django.db.models import CharField, Model
 
 from fleetprompt.postgres.prepared import prepared_cursor
 from fleetprompt.queries import array
@@ -63,6 +63,8 @@ def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]
     quote, known = connection.ops.quote_name, cast(Any, found._meta)
     key, column = quote(known.pk.column), quote(known.get_field(field).column)
     kind = known.pk.db_type(connection)
+    # Of a type that no migration changes: what is prepared must give the same one for ever.
+    column += "::text" if isinstance(known.get_field(field), CharField) else "::bigint"
     sql = f"SELECT {key}::text, {column} FROM {quote(known.db_table)} WHERE {key} = ANY(%s::{kind}[])"  # noqa: S608
     values = list(map(str, _valid(found, ids)))
     # One is asked for with each request of one, and found by its key however many there are.

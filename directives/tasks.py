@@ -52,6 +52,7 @@ def work(slug: str) -> int:
             try:
                 return runner.take_turn()
             except Exception:
+                _mend_connection()
                 # The turn stood for all wake-ups of its tenant. One that always breaks must not spin.
                 queue.wake(tenant, after=BROKEN)
                 raise

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection as _django_connection
+from django.db.models import CharField
 from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.errors import Refused
@@ -94,10 +95,13 @@ def active_tenant() -> Tenant:
 
 
 def _find(slug_or_schema: str) -> Tenant:
-    names = [field.attname for field in Tenant._meta.concrete_fields]
+    fields = Tenant._meta.concrete_fields
+    names = [field.attname for field in fields]
+    # Of types that no migration changes: what is prepared must give the same ones for ever.
+    columns = [f"{field.column}{'::text' * isinstance(field, CharField)}" for field in fields]
     # Each turn of a worker begins here: without Django's own way it takes a third of the time.
     row = execute(
-        f"SELECT {', '.join(names)} FROM public.tenants_tenant WHERE slug = %s OR schema_name = %s",  # noqa: S608
+        f"SELECT {', '.join(columns)} FROM public.tenants_tenant WHERE slug = %s OR schema_name = %s",  # noqa: S608
         [slug_or_schema, slug_or_schema],
         prepare=True,
     ).fetchone()

@@ -123,6 +123,14 @@ def test_what_one_left_for_after_the_commit_goes_with_it(together, alpha):
     assert messages() >= 1
 
 
+def test_what_fails_after_the_commit_takes_nothing_of_the_others_along(together, alpha, caplog):
+    asked = [ask_animal("echo", animal, note=note) for animal, note in (("a", ""), ("b", "fail"), ("c", ""))]
+    runner.run_due()
+    assert states(*asked) == ["succeeded"] * 3
+    assert [effects(animal) for animal in "abc"] == [1, 0, 1]
+    assert "on_commit" in caplog.text
+
+
 def test_one_that_waits_for_a_lock_holds_nobody_up(together, forum):
     asked = [ask("forum.post.hide", {"post_id": str(post.pk)}).directive for post in forum.posts]
     with owner_cursor() as cursor:
@@ -155,7 +163,7 @@ def test_a_group_ends_when_its_time_is_over(together, alpha):
     assert 2 <= commits(*asked) < 9
 
 
-@pytest.mark.parametrize("how", ["", "raise", "break", "lose"])
+@pytest.mark.parametrize("how", ["", "raise", "break", "lose", "quit"])
 def test_a_handler_for_many_is_given_all_of_a_name_and_may_fail(together, alpha, how):
     asked = [ask_animal("herd", f"cow {number}", note=how) for number in range(4)]
     refused = ask_animal("herd", "ox", note="refuse")

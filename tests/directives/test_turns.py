@@ -56,6 +56,7 @@ def test_a_claim_takes_what_fits_into_a_turn(database, settings):
         before = pace.batch()
         pace.worked_through(before, seconds * before)
         assert pace.batch() == expected
+    pace.worked_through(0, 0.01)
     pace.worked_through(1, 0.01)
     assert pace.batch() == 8, "a claim that found less says nothing against larger ones"
 

@@ -8,7 +8,7 @@ import time
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 from directives import requests
 from directives.errors import DirectiveError, Retry
@@ -327,6 +327,17 @@ class Blurt(AnimalHandler):
         raise DirectiveError(payload.note)
 
 
+class Echo(AnimalHandler):
+    """Leaves its effect when everything else is committed; with a note, it fails instead."""
+
+    name = "zoo.animal.echo"
+    label = "Echo"
+
+    def execute(self, context, payload):
+        transaction.on_commit(lambda: {}[payload.note] if payload.note else leave_effect(payload))
+        return {}
+
+
 class Herd(AnimalHandler):
     """Leaves its effect; together with others it does what the note of the first one says."""
 
@@ -345,6 +356,8 @@ class Herd(AnimalHandler):
         results = [self._one_of_many(context, payload, len(work)) for context, payload in work]
         if how == "raise":
             raise KeyError("herd")
+        if how == "quit":
+            sys.exit(1)
         if how == "break":
             Swallow().execute(work[0][0], work[0][1])
         return results[1:] if how == "lose" else results
