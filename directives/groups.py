@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby, takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
@@ -64,8 +64,7 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
         with transaction.atomic(durable=True):
             group.perform(directives)
             group.store()
-            # What hangs on one member's success is no business of the others'.
-            connection.run_on_commit = [(ids, hook, True) for ids, hook, _ in connection.run_on_commit]
+            _keep_hooks_apart()
     except (Exception, TimeLimitExceeded) as error:
         if len(directives) > 1:
             logger.info("a group breaks up: %s", errors.brief(error))
@@ -75,6 +74,12 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
     outcomes = [Outcome(Kind.SUCCEEDED, member.directive.pk) for member in group.members]
     alone = {directive.pk for directive in group.reached}
     return Together(outcomes, alone.difference(outcome.directive_id for outcome in outcomes))
+
+
+def _keep_hooks_apart() -> None:
+    """Have each `on_commit` run whatever the others do: they hang on different directives."""
+    hooks: Any = connection.run_on_commit
+    connection.run_on_commit = [(ids, hook, True) for ids, hook, _ in hooks]  # type: ignore[misc]
 
 
 def _may_join(directive: Directive) -> bool:

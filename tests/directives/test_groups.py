@@ -124,7 +124,9 @@ def test_what_one_left_for_after_the_commit_goes_with_it(together, alpha):
 
 
 def test_what_fails_after_the_commit_takes_nothing_of_the_others_along(together, alpha, caplog):
-    asked = [ask_animal("echo", animal, note=note) for animal, note in (("a", ""), ("b", "fail"), ("c", ""))]
+    asked = [
+        ask_animal("echo", animal, note=note) for animal, note in (("a", ""), ("b", "fail"), ("c", ""))
+    ]
     runner.run_due()
     assert states(*asked) == ["succeeded"] * 3
     assert [effects(animal) for animal in "abc"] == [1, 0, 1]
