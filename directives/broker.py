@@ -31,10 +31,6 @@ SERVED = 100
 TAKEN = 0.01
 """Seconds after which to look again when another cluster was faster."""
 
-_STORE = """
-    INSERT INTO public.django_q_ormq (key, payload, lock)
-    SELECT %s, %s, coalesce(moment, statement_timestamp()) FROM unnest(%s::timestamptz[]) AS moment
-"""
 # Nobody waits for the disk: a message carries no truth.
 _RELAXED = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
 _MINE = "(key = %(name)s OR starts_with(key, %(name)s || ':'))"
@@ -102,8 +98,15 @@ def store(name: str, payload: str, times: Collection[datetime | None], *, tenant
         tenant: the slug of the tenant whose messages are taken together.
     """
     relaxed = _RELAXED if connection.get_autocommit() else ""
+    moments = (
+        "SELECT coalesce(moment, statement_timestamp()) FROM unnest(%(times)s::timestamptz[]) AS moment"
+    )
+    wake_key = key(name, tenant) if tenant else name
     with connection.cursor() as cursor:
-        cursor.execute(_STORE + relaxed, [key(name, tenant) if tenant else name, payload, list(times)])
+        cursor.execute(
+            insertion(moments) + relaxed,
+            {"wake_key": wake_key, "wake_payload": payload, "times": list(times)},
+        )
     if None in times:
         ring_on_commit(name)
 

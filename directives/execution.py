@@ -75,7 +75,7 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
     payload = handler.parse(directive.payload)
     with pace.timing(handler.name), time_limit(handler.timeout):
         returned = _call(handler.execute, context, payload)
-    return check(returned, context, tenant)
+    return _check(returned, context, tenant)
 
 
 def perform_many(
@@ -93,23 +93,9 @@ def perform_many(
     with pace.timing(handler.name, len(work)), time_limit(handler.timeout):
         returned = _call(handler.execute_many, work)
     return [
-        one if isinstance(one, Exception) else check(one, context, tenant)
+        one if isinstance(one, Exception) else _check(one, context, tenant)
         for (context, _), one in zip(work, returned, strict=True)
     ]
-
-
-def check(returned: object, context: Context, tenant: Tenant) -> Performed:
-    """Return what a handler gave back as what can be stored.
-
-    Raises:
-        DirectiveError: it is no result, or the handler left its tenant.
-    """
-    if active_schema() != tenant.schema_name:
-        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
-    if not isinstance(returned, dict):
-        raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
-    named = {**returned, "type": context.directive.name, "tenant": tenant.slug}
-    return Performed(json_object("result", named), context.signals)
 
 
 def succeeded(directive: Directive, performed: Performed, tenant: Tenant) -> list[Signal]:
@@ -145,6 +131,15 @@ def _call(execute: Callable[..., Any], *arguments: Any) -> Any:
         if type(error) is SystemExit:
             raise DirectiveError("the handler tried to end its worker") from error
         raise
+
+
+def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
+    if active_schema() != tenant.schema_name:
+        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
+    if not isinstance(returned, dict):
+        raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
+    named = {**returned, "type": context.directive.name, "tenant": tenant.slug}
+    return Performed(json_object("result", named), context.signals)
 
 
 def _record_failure(

@@ -4,7 +4,6 @@ Zero rows updated means that somebody else was first, and raises. Nothing else i
 `Directive.status`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,13 +17,11 @@ from django.db.models.functions import Least, Now
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
 from directives.models import Directive
 from fleetprompt.postgres.silence import silence_sql
-from fleetprompt.rows import fetch
+from fleetprompt.rows import as_json, fetch
 
 Status = Directive.Status
 
 _COLUMNS = ", ".join(f"directive.{field.column}" for field in Directive._meta.concrete_fields)
-
-_ATTEMPTS = "unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)"
 
 
 def lock_claims(silence: float) -> bool:
@@ -199,12 +196,13 @@ def renew(directives: Sequence[Directive], *, lease: float) -> None:
     """running → running: those that wait in a batch stay this worker's for `lease` more seconds."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""
+            """
             UPDATE directives_directive AS directive
-            SET lease_expires_at = statement_timestamp() + make_interval(secs => %s) FROM {_ATTEMPTS}
+            SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+            FROM unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)
             WHERE (directive.id, directive.attempt, directive.status) = (mine.id, mine.attempt, 'running')
-            """,  # noqa: S608 -- our own text
-            [lease, *_attempts(directives)],
+            """,
+            [lease, [one.pk for one in directives], [one.attempt for one in directives]],
         )
 
 
@@ -235,10 +233,7 @@ def succeed_together(succeeded: Mapping[UUID, tuple[datetime, dict[str, Any]]]) 
     """
     if not succeeded:
         return
-    rows = [
-        {"id": str(pk), "started_at": began.isoformat(), "result": result}
-        for pk, (began, result) in succeeded.items()
-    ]
+    rows = [{"id": pk, "started_at": began, "result": result} for pk, (began, result) in succeeded.items()]
     with connection.cursor() as cursor:
         # The status is hidden from the planner, who would look for all that are running.
         cursor.execute(
@@ -249,7 +244,7 @@ def succeed_together(succeeded: Mapping[UUID, tuple[datetime, dict[str, Any]]]) 
             FROM json_to_recordset(%s) AS own (id uuid, started_at timestamptz, result jsonb)
             WHERE directive.id = own.id AND directive.status || '' = 'running'
             """,
-            [json.dumps(rows, ensure_ascii=False)],
+            [as_json(rows)],
         )
         if cursor.rowcount != len(rows):
             raise Superseded(f"{len(rows) - cursor.rowcount} directives changed while they were held")
@@ -347,10 +342,6 @@ def rerun(directive_id: UUID, attempts: int) -> Directive:
         result=None,
         max_attempts=F("attempt") + attempts,
     )
-
-
-def _attempts(directives: Sequence[Directive]) -> list[list[UUID] | list[int]]:
-    return [[directive.pk for directive in directives], [directive.attempt for directive in directives]]
 
 
 def _update_attempt(directive: Directive, **changes: Any) -> None:

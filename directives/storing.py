@@ -1,6 +1,5 @@
 """The one statement that stores directives, each with the signal that says so, and wakes their tenant."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -13,6 +12,7 @@ from directives import broker, queue
 from directives.journal import SOURCE
 from directives.models import Directive
 from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.rows import as_json
 from signals import bus
 
 BATCH = 5000
@@ -73,13 +73,13 @@ def _statement(
 ) -> tuple[str, Mapping[str, Any]]:
     first = vars(directives[0])
     values = {name: first[name] for name in _SHARED} | {"moment": moment, "tenant": tenant}
-    values["metadata"] = _json(first["metadata"])
+    values["metadata"] = as_json(first["metadata"])
     if len(directives) == 1:
         values |= {name: first[name] for name in _EACH if name != "signal_id"}
-        values |= {"signal_id": uuid7(), "payload": _json(first["payload"])}
+        values |= {"signal_id": uuid7(), "payload": as_json(first["payload"])}
     else:
         values |= {name: first[name] for name in _OFTEN_SHARED}
-        values |= {"rows": _json([dict(_row(vars(one), first)) for one in directives])}
+        values |= {"rows": as_json([dict(_row(vars(one), first)) for one in directives])}
     message = queue.message_for(tenant)
     return _storing(many=len(directives) > 1, waking=bool(message)), values | message
 
@@ -94,10 +94,6 @@ def _row(values: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[tuple[
     for name in _OFTEN_SHARED:
         if values[name] != first[name]:
             yield name, values[name]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _list(names: Mapping[str, str], form: str) -> str:

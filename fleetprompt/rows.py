@@ -65,7 +65,7 @@ def _insert(records: Sequence[ModelT], columns: Sequence[str], clocked: Sequence
         f" ON CONFLICT DO NOTHING RETURNING {', '.join(['id', *clocked])}"
     )
     with prepared_cursor() as cursor:
-        cursor.execute(sql, [_json(common), _json(rows)])
+        cursor.execute(sql, [as_json(common), as_json(rows)])
         stored = {pk: times for pk, *times in cursor.fetchall()}
     for record in records:
         if record.pk in stored:
@@ -94,7 +94,12 @@ def _now() -> datetime:
     return cast(datetime, now)
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Return a value as JSON for a statement; ids and times as PostgreSQL reads them.
+
+    Raises:
+        TypeError, ValueError: something in it has no form in JSON.
+    """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
 
 

@@ -19,12 +19,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Return psycopg's arguments, with the embedded server's socket as the host."""
         settings = self.settings_dict
         folder = settings.get("EMBEDDED")
+        # Django turns preparing off. Its own cursors never do it, so this is for those that ask for it.
+        params = {**super().get_connection_params(), "prepare_threshold": 0}
         if not folder:
-            return super().get_connection_params()
+            return params
         # The owner's connection needs the application's role too: to give it its rights.
         role = settings.get("APPLICATION") or settings["USER"]
         try:
             host = embedded.start(folder, settings["NAME"] or "postgres", role)
         except embedded.EmbeddedServerError as error:
             raise OperationalError(str(error)) from error
-        return {**super().get_connection_params(), "host": str(host)}
+        return {**params, "host": str(host)}

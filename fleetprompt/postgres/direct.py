@@ -23,6 +23,4 @@ def execute(statement: str, parameters: Any = None, *, prepare: bool = False) ->
     with connection.wrap_database_errors:
         if not prepare:
             return connection.connection.execute(statement, parameters)
-        # Django turns preparing off, and this on again; its own cursors do not prepare anyway.
-        connection.connection.prepare_threshold = 0
         return Cursor(connection.connection).execute(statement, parameters)

@@ -27,8 +27,5 @@ def prepared_cursor() -> Iterator[Any]:
     A plan is kept as long as statistics and schema stay, and made anew in another tenant. So it is for
     statements whose plan does not depend on how much a table holds, such as inserts.
     """
-    with connection.cursor() as cursor:
-        session = cursor.cursor.connection
-        session.prepare_threshold = 0
-        with _Cursor(session) as cursor.cursor:
-            yield cursor
+    with connection.cursor() as cursor, _Cursor(cursor.cursor.connection) as cursor.cursor:
+        yield cursor

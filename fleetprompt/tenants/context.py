@@ -10,6 +10,7 @@ from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.direct import execute
+from fleetprompt.rows import fetch
 from fleetprompt.telemetry.context import bound
 from fleetprompt.tenants.models import Tenant
 
@@ -95,17 +96,17 @@ def active_tenant() -> Tenant:
 
 
 def _find(slug_or_schema: str) -> Tenant:
-    fields = Tenant._meta.concrete_fields
-    names = [field.attname for field in fields]
     # Of types that no migration changes: what is prepared must give the same ones for ever.
-    columns = [f"{field.column}{'::text' * isinstance(field, CharField)}" for field in fields]
+    columns = [
+        f"{field.column}{'::text' * isinstance(field, CharField)}" for field in Tenant._meta.concrete_fields
+    ]
     # Each turn of a worker begins here: without Django's own way it takes a third of the time.
-    row = execute(
+    rows = execute(
         f"SELECT {', '.join(columns)} FROM public.tenants_tenant WHERE slug = %s OR schema_name = %s",  # noqa: S608
         [slug_or_schema, slug_or_schema],
         prepare=True,
-    ).fetchone()
-    if row is None:
+    )
+    found = fetch(Tenant, rows)
+    if not found:
         raise UnknownTenant(f"tenant: there is no tenant {slug_or_schema!r}; see `tenant list`")
-    tenant: Tenant = Tenant.from_db(connection.alias, names, row)
-    return tenant
+    return found[0]
