@@ -1,7 +1,6 @@
 """`python -m tests.bench`: how fast everything is here, and against the yardsticks."""
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from tests.bench import machine
 from tests.bench.figures import FIGURES
 from tests.bench.server import Server
-from tests.bench.session import FOLDER, session
+from tests.bench.session import FOLDER, save, session
 
 DESCRIPTION = """Starts a PostgreSQL of its own that waits for its disk, measures everything in rounds,
 alternating with the yardsticks (pgbench and plain django-q2), prints a table and writes JSON.
@@ -25,9 +24,7 @@ def main() -> int:
     options = _arguments()
     with session() as (server, folder):
         result = _measure(options, server, folder)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
-    Console(stderr=True).print(f"Written to {options.output}", soft_wrap=True)
+    save(result, options.output)
     return 1 if result["left_out"] else 0
 
 

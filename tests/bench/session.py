@@ -1,6 +1,7 @@
 """What a run of the benchmark stands on: a server of its own, and the environment that leads to it."""
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -40,6 +42,13 @@ def session() -> Iterator[tuple[Server, Path]]:
         atexit.unregister(shutil.rmtree)
         Console(stderr=True).print(f"The logs are in {folder}", soft_wrap=True)
         raise
+
+
+def save(result: dict[str, Any], output: Path) -> None:
+    """Write what was measured as JSON, and say where."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+    Console(stderr=True).print(f"Written to {output}", soft_wrap=True)
 
 
 def _prepare_environment(server: Server, folder: Path) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tests.bench import machine
 from tests.bench.server import Server
-from tests.bench.session import FOLDER, session
+from tests.bench.session import FOLDER, save, session
 
 DESCRIPTION = """Holds a mixed load over many tenants for MINUTES on a PostgreSQL of its own: single
 requests, waves, posts by agents, failures, reruns, snoozes, reading, and sealing by its schedule, with
@@ -47,9 +47,7 @@ def main() -> int:
     options = _arguments()
     with session() as (server, folder):
         result = _soak(options, server, folder)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
-    Console(stderr=True).print(f"Written to {options.output}", soft_wrap=True)
+    save(result, options.output)
     return int(any(verdict["drifted"] for verdict in result["verdicts"]))
 
 
