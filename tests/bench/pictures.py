@@ -129,7 +129,7 @@ def latency(found: Results, figure: Figure) -> None:
     axes.set_xlabel("milliseconds from the commit of the request to the commit of its effect")
     axes.set_ylabel("% are done")
     axes.set_title("Time to effect")
-    axes.legend(loc="lower right")
+    axes.legend(loc="center", bbox_to_anchor=(0.37, 0.72))
 
 
 def fairness(found: Results, figure: Figure) -> None:
