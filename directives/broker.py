@@ -24,7 +24,7 @@ connection: Any = _django_connection
 
 PATIENCE = 0.5
 """Seconds after which a waiting cluster looks whether it is to stop."""
-OLDEST = 500
+OLDEST = 100
 """How many messages a look compares, so that a long queue does not make looks long."""
 SERVED = 100
 """How many keys a cluster remembers to have taken last: the others come first."""

@@ -23,7 +23,8 @@ from directives.models import Directive
 from directives.observing import Attempt
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
-from directives.timeouts import TimeLimitExceeded, limit_session
+from directives.timeouts import TimeLimitExceeded, limiting_session
+from fleetprompt.postgres.messages import Statement
 from fleetprompt.postgres.silence import milliseconds
 from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import return_to
@@ -111,13 +112,13 @@ class _Group:
     def perform(self, directives: Sequence[Directive]) -> None:
         """Have the handlers make their changes, until the group's time is over."""
         ends = time.monotonic() + pace.GROUP
-        self._limit(registry.get(directives[0].name))
-        held, since = lifecycle.hold(directives), time.monotonic()
         # Undoing the only one is undoing everything.
         self._protected = len(directives) > 1
-        if self._protected:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
+        savepoint = [(f"SAVEPOINT {_SAVEPOINT}", ())] if self._protected else []
+        first = registry.get(directives[0].name)
+        self._timeout = first.timeout
+        held = lifecycle.hold(directives, before=_limits(first), after=savepoint)
+        since = time.monotonic()
         for name, run in groupby(directives, key=lambda directive: directive.name):
             handler = registry.get(name)
             self._limit(handler)
@@ -184,13 +185,18 @@ class _Group:
         return True
 
     def _limit(self, handler: AnyHandler) -> None:
-        """Bound the session by the handler's time, and by the group's what it may wait for a lock.
-
-        A group holds the locks of all its members: two could wait for each other.
-        """
         if handler.timeout != self._timeout:
             self._timeout = handler.timeout
-            limit_session(handler.timeout, lock_timeout=milliseconds(pace.GROUP))
+            with connection.cursor() as cursor:
+                cursor.execute(*_limits(handler))
+
+
+def _limits(handler: AnyHandler) -> Statement:
+    """Bound the session by the handler's time, and by the group's what it may wait for a lock.
+
+    A group holds the locks of all its members: two could wait for each other.
+    """
+    return limiting_session(handler.timeout, lock_timeout=milliseconds(pace.GROUP))
 
 
 def _portions(handler: AnyHandler, run: list[Directive]) -> list[list[Directive]]:

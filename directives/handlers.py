@@ -15,7 +15,7 @@ from directives.models import REASON_LENGTH, Directive
 from directives.retry import RetryPolicy
 from signals import bus
 from signals.models import Signal
-from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject
+from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, subject_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class Handler(Generic[PayloadT]):
         """Return what the directive is about; None when it is not about one thing."""
         if not self.subject_field:
             return None
-        return Subject(self.subject_type, str(getattr(payload, self.subject_field)))
+        return subject_of(self.subject_type, str(getattr(payload, self.subject_field)))
 
     def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
         """Return the current revision of each subject that exists, in one query.

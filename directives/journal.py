@@ -48,6 +48,31 @@ def fact(
     )
 
 
+def fact_sql(
+    name: str, directive: Mapping[str, str], payload: Mapping[str, str], *, signal_id: str, tenant: str
+) -> dict[str, str]:
+    """Return what `fact` says as the values of `bus.insertion`, for rows of a statement.
+
+    Args:
+        directive: SQL for the columns of the directive that it speaks of.
+        payload: SQL for each detail.
+        signal_id: SQL for a new id.
+        tenant: SQL for the active tenant's slug.
+    """
+    details = {"name": directive["name"], "attempt": directive["attempt"], **payload}
+    pairs = ", ".join(f"'{key}', {value}" for key, value in details.items())
+    taken = ("actor_type", "actor_id", "actor_label", "subject_type", "subject_id", "correlation_id")
+    return {
+        "id": signal_id,
+        "name": f"'{name}'",
+        "dedupe_key": f"'{name}:' || {tenant} || ':' || {directive['id']} || ':' || {directive['attempt']}",
+        "payload": f"jsonb_build_object({pairs})",
+        **{column: directive[column] for column in taken},
+        "source": f"'{SOURCE}'",
+        "causation_id": f"{directive['id']}::text",
+    }
+
+
 def repeatable(signal: Signal) -> Signal:
     """Make the dedupe key of `signal` new when a signal has it already: `:2` is added, or `:3`, and so on.
 

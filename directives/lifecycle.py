@@ -13,48 +13,46 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Least, Now
+from uuid_utils.compat import uuid7
 
+from directives import journal
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
 from directives.models import Directive
-from fleetprompt.postgres.silence import silence_sql
+from fleetprompt.postgres.messages import Statement, together
+from fleetprompt.queries import array
 from fleetprompt.rows import as_json, fetch
+from signals import bus
 
 Status = Directive.Status
 
-_COLUMNS = ", ".join(f"directive.{field.column}" for field in Directive._meta.concrete_fields)
+_COLUMNS = {str(field.column): f"directive.{field.column}" for field in Directive._meta.concrete_fields}
 
 
-def lock_claims(silence: float) -> bool:
-    """Let one claim at a time pass in the active tenant, until the transaction ends.
+# Two claims at once could each miss what the other one sees, and start two directives of one line; a claim
+# takes milliseconds, so they queue up here. The constraint `directive_one_running` stands behind this.
+_LOCK = "pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))"
+_SILENT = (
+    "EXISTS (SELECT FROM directives_directive"
+    " WHERE status = 'running' AND lease_expires_at <= clock_timestamp())"
+)
+_UNLESS_SILENT = "AND NOT current_setting('directives.silent')::boolean"
+_STARTED = bus.insertion(
+    """(SELECT *, row_number() OVER (ORDER BY queued_at, id) AS place FROM claimed) AS directive,
+        (SELECT %s::text, %s::text, %s::uuid[]) AS given (worker, tenant, ids)""",
+    journal.fact_sql(
+        "directive.started",
+        _COLUMNS,
+        {"worker": "worker"},
+        signal_id="ids[place]",
+        tenant="tenant",
+    ),
+)
 
-    Two claims at once could each miss what the other one sees, and start two directives of one
-    line; a claim takes milliseconds, so they queue up here. The constraint `directive_one_running`
-    stands behind this.
 
-    Args:
-        silence: see `limit_silence`.
-
-    Returns:
-        whether there are running directives whose lease ran out.
-    """
-    # A claim that a crash of the server loses is made again; what follows carries it to the disk.
-    sql, values = silence_sql(silence, synchronous_commit="off")
+def lock_claims() -> None:
+    """Let one claim at a time pass in the active tenant, until the transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT {sql}, pg_advisory_xact_lock(hashtext(current_schema() || '.claim')),
-                EXISTS (SELECT FROM directives_directive
-                    WHERE status = 'running' AND lease_expires_at <= statement_timestamp())
-            """,  # noqa: S608
-            values,
-        )
-        return bool(cursor.fetchone()[-1])
-
-
-def wait_for_disk() -> None:
-    """Have the transaction of `lock_claims` wait for the disk after all."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
+        cursor.execute(f"SELECT {_LOCK}")
 
 
 def silent() -> QuerySet[Directive]:
@@ -76,14 +74,20 @@ def due() -> QuerySet[Directive]:
     ).order_by("queued_at", "id")
 
 
-def some_wait() -> bool:
-    """Return whether any directive's time has come, be it due or behind another one: a cheap look."""
+def longest_wait() -> float | None:
+    """Return how many seconds ago the time of a requested directive came, be it due or behind another one.
+
+    Returns:
+        the longest; None when none waits. A cheap look.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT FROM directives_directive"
-            " WHERE status = 'requested' AND scheduled_at <= statement_timestamp())"
+            "SELECT extract(epoch FROM statement_timestamp() - min(scheduled_at))::float8"
+            " FROM directives_directive"
+            " WHERE status = 'requested' AND scheduled_at <= statement_timestamp()"
         )
-        return bool(cursor.fetchone()[0])
+        waited: float | None = cursor.fetchone()[0]
+        return waited
 
 
 def ahead_in_line(reference: Any) -> QuerySet[Directive]:
@@ -115,22 +119,69 @@ def claim(limit: int, *, lease: float, only: UUID | None = None) -> list[Directi
     Returns:
         the directives as they are now, in the order of their places.
     """
-    sql, values = _due_sql()
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
+        cursor.execute(*_claim_statement(limit, lease, only))
+        return fetch(Directive, cursor)
+
+
+def claim_at_once(
+    limit: int, *, lease: float, only: UUID | None = None, worker: str, tenant: str
+) -> list[Directive] | None:
+    """Do `claim` in one message, which is a transaction of its own, with all `directive.started`.
+
+    The disk is not waited for: a claim that a crash of the server loses is made again, and what follows
+    in this session carries it to the disk. Who dies while it waits for the lock claims all the same, and
+    the leases run out.
+
+    Args:
+        worker: what the signals say of who claims.
+        tenant: the active tenant's slug.
+
+    Returns:
+        as `claim`; None, and nothing is claimed, when there are silent directives to see to first.
+
+    Raises:
+        DatabaseError: the signals cannot be stored, or whatever else went wrong.
+    """
+    locking = f"SELECT set_config('synchronous_commit', 'off', true), {_LOCK}"
+    # A statement of its own, to see what was committed while it waited for the lock.
+    looking = f"SELECT set_config('directives.silent', {_SILENT}::text, true)"
+    ids = array(str(uuid7()) for _ in range(limit))
+    claiming = _claim_statement(limit, lease, only, started=(worker, tenant, ids))
+    with connection.cursor() as cursor:
+        cursor.execute(*together((locking, ()), (looking, ()), claiming))
+        cursor.nextset()
+        [(silent,)] = cursor.fetchall()
+        cursor.nextset()
+        return None if silent == "true" else fetch(Directive, cursor)
+
+
+def _claim_statement(
+    limit: int, lease: float, only: UUID | None, *, started: tuple[str, str, str] | None = None
+) -> Statement:
+    """Return the statement of `claim`.
+
+    Args:
+        started: worker, tenant and new ids, to store the signals too; then `directives.silent` is set.
+    """
+    sql, values = _due_sql()
+    also = f", spoken AS ({_STARTED})" if started else ""
+    return (
+        f"""
         WITH due (id) AS MATERIALIZED (
-            {sql} AND (%s::uuid IS NULL OR id = %s) ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
-        )
-        UPDATE directives_directive AS directive
-        SET status = 'running', attempt = attempt + 1, started_at = NULL,
-            lease_expires_at = statement_timestamp() + make_interval(secs => %s)
-        FROM due WHERE directive.id = due.id RETURNING {_COLUMNS}
+            {sql} AND (%s::uuid IS NULL OR id = %s) {_UNLESS_SILENT if started else ""}
+            ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+        ), claimed AS (
+            UPDATE directives_directive AS directive
+            SET status = 'running', attempt = attempt + 1, started_at = NULL,
+                -- The statement's time is the message's, from before it waited for the lock.
+                lease_expires_at = clock_timestamp() + make_interval(secs => %s)
+            FROM due WHERE directive.id = due.id RETURNING {", ".join(_COLUMNS.values())}
+        ){also}
+        SELECT * FROM claimed ORDER BY queued_at, id
         """,  # noqa: S608 -- our own text
-            [*values, only, only, limit, lease],
-        )
-        claimed = fetch(Directive, cursor)
-    return sorted(claimed, key=lambda directive: (directive.queued_at, directive.pk))
+        [*values, only, only, limit, lease, *(started or ())],
+    )
 
 
 @cache
@@ -175,20 +226,27 @@ def begin(directive: Directive, *, lease: float) -> None:
     _update_attempt(directive, started_at=Now(), lease_expires_at=_from_now(lease))
 
 
-def hold(directives: Sequence[Directive]) -> dict[UUID, datetime]:
+def hold(
+    directives: Sequence[Directive], *, before: Statement, after: Sequence[Statement] = ()
+) -> dict[UUID, datetime]:
     """Keep those attempts that are still current from being taken over, until the transaction ends.
+
+    Args:
+        before: a SELECT to send with it, in front of it.
+        after: what follows it in the same message.
 
     Returns:
         the database's clock by the ids of those that are current.
     """
     attempts = {directive.pk: (Status.RUNNING.value, directive.attempt) for directive in directives}
+    # By their keys alone, which PostgreSQL plans in no time.
+    holding = (
+        "SELECT id, status, attempt, clock_timestamp() FROM directives_directive"
+        " WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+    )
     with connection.cursor() as cursor:
-        # By their keys alone, which PostgreSQL plans in no time.
-        cursor.execute(
-            "SELECT id, status, attempt, clock_timestamp() FROM directives_directive"
-            " WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
-            [list(attempts)],
-        )
+        cursor.execute(*together(before, (holding, [list(attempts)]), *after))
+        cursor.nextset()
         return {pk: now for pk, *attempt, now in cursor.fetchall() if attempts[pk] == tuple(attempt)}
 
 

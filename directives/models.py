@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, actor_of, subject_of
 
 REASON_LENGTH = 1_000
 ERROR_LENGTH = 2_000
@@ -131,9 +131,9 @@ class Directive(models.Model):
     @property
     def actor(self) -> Actor:
         """Who asked for it."""
-        return Actor(self.actor_type, self.actor_id, self.actor_label)
+        return actor_of(self.actor_type, self.actor_id, self.actor_label)
 
     @property
     def subject(self) -> Subject | None:
         """What it is about, if about one thing."""
-        return Subject(self.subject_type, self.subject_id) if self.subject_type else None
+        return subject_of(self.subject_type, self.subject_id)

@@ -5,27 +5,29 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from directives import execution, failures, groups, journal, lifecycle, observing, operations, pace, queue
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
+from fleetprompt.postgres.silence import limit_silence
+from fleetprompt.telemetry import errors
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals import bus
-from signals.models import Signal
 from signals.types import Actor
 
 logger = logging.getLogger(__name__)
 
 RUNNER = Actor("system", "runner")
+GATHER = 0.01
+"""Seconds that what comes during a turn waits for more of its kind: a claim for each would cost more."""
 
 
 class Claim(NamedTuple):
@@ -110,7 +112,8 @@ def take_turn() -> int:
 
     The first full batch sends the next wake-up at once, so that other workers join in. The worker looks
     again after each batch: what waited behind its directives, or came meanwhile, is not left to the
-    sweep. When its time is over, a wake-up stands for what is left, behind the other tenants'.
+    sweep. What came just now is given `GATHER` seconds to become more. When the turn's time is over, a
+    wake-up stands for what is left, behind the other tenants'.
 
     Returns:
         how many attempts were executed.
@@ -130,13 +133,17 @@ def take_turn() -> int:
         executed += sum(1 for _ in _work_through(claim.directives, tenant))
         took = time.monotonic() - began
         pace.worked_through(len(claim.directives), took)
+        # After a full batch there is more, as a rule.
+        waited = GATHER if full else lifecycle.longest_wait()
+        if waited is None:
+            break
+        pause = max(GATHER - waited, 0)
         # Another claim like this one would end closer to two turns' time than to one's.
-        if time.monotonic() + took / 2 > ends:
-            # Who joined in may have left again. After a full batch there is more, as a rule.
+        if time.monotonic() + pause + took / 2 > ends:
+            # Who joined in may have left again.
             queue.wake(tenant) if full else _wake_for_the_rest(tenant)
             break
-        if not full and not lifecycle.some_wait():
-            break
+        time.sleep(pause)
     return executed
 
 
@@ -159,28 +166,39 @@ def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
 
 
 def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
+    # A transaction around it is refused there, where Django knows a test's from others.
+    directives = _claim_quickly(tenant, limit, only) if connection.get_autocommit() else None
+    if directives is None:
+        return _claim_carefully(tenant, limit, only)
+    observing.claimed(directives)
+    return Claim(directives, [])
+
+
+def _claim_quickly(tenant: Tenant, limit: int, only: UUID | None) -> list[Directive] | None:
+    """Claim in one message, unless something is out of the ordinary."""
     try:
-        return _claim_with(bus.record, tenant, limit, only)
+        return lifecycle.claim_at_once(
+            limit, lease=settings.DIRECTIVES_LEASE, only=only, worker=_worker(), tenant=tenant.slug
+        )
     except DatabaseError as error:
         if failures.is_transient(error):
             raise
-    # It may be the signals that cannot be written. Being prepared for that costs a savepoint.
-    return _claim_with(None, tenant, limit, only)
+        # It may be the signals that cannot be written. Being prepared for that costs a savepoint.
+        logger.info("a claim has to be made again, carefully: %s", errors.brief(error))
+        return None
 
 
-def _claim_with(
-    record: Callable[[Sequence[Signal]], None] | None, tenant: Tenant, limit: int, only: UUID | None
-) -> Claim:
+def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None) -> Claim:
+    """Take silent directives over, and store those signals that can be stored."""
     lease = settings.DIRECTIVES_LEASE
     with transaction.atomic(durable=True):
-        some_are_silent = lifecycle.lock_claims(silence=lease)
-        exhausted, recovered = _recover(tenant, limit, only) if some_are_silent else ([], [])
+        limit_silence(lease)
+        lifecycle.lock_claims()
+        exhausted, recovered = _recover(tenant, limit, only)
         directives = []
         if limit > len(recovered):
             directives = lifecycle.claim(limit - len(recovered), lease=lease, only=only)
             observing.claimed(directives)
-        if exhausted or recovered:
-            lifecycle.wait_for_disk()
         if recovered:
             lifecycle.take_over(recovered, lease=lease)
             directives += recovered
@@ -188,7 +206,7 @@ def _claim_with(
             journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
             for directive in directives
         ]
-        record(started) if record else journal.write_for(directives, started)
+        journal.write_for(directives, started)
     return Claim(directives, exhausted)
 
 

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from directives import broker, queue
-from directives.journal import SOURCE
+from directives import broker, journal, queue
 from directives.models import Directive
 from fleetprompt.postgres.prepared import prepared_cursor
 from fleetprompt.rows import as_json
@@ -109,23 +108,14 @@ _WHEN = """to_char(made.scheduled_at AT TIME ZONE 'UTC',
 
 
 def _requested(asked: Mapping[str, str]) -> dict[str, str]:
-    """Return SQL for the signal of a row of `made`: what `journal.fact` would say of the directive."""
-    return {
-        "id": asked["signal_id"],
-        "name": "'directive.requested'",
-        "dedupe_key": "'directive.requested:' || %(tenant)s::text || ':' || made.id || ':0'",
-        "payload": f"""jsonb_build_object(
-    'name', {asked["name"]}, 'attempt', 0, 'reason', {asked["reason"]},
-    'idempotency_key', {asked["idempotency_key"]}, 'scheduled_at', {_WHEN})""",
-        "actor_type": "%(actor_type)s",
-        "actor_id": "%(actor_id)s",
-        "actor_label": "%(actor_label)s",
-        "subject_type": asked["subject_type"],
-        "subject_id": asked["subject_id"],
-        "source": f"'{SOURCE}'",
-        "correlation_id": "%(correlation_id)s",
-        "causation_id": "made.id::text",
-    }
+    """Return SQL for the signal of a row of `made`."""
+    return journal.fact_sql(
+        "directive.requested",
+        {**asked, **{name: f"%({name})s" for name in _SHARED}, "id": "made.id", "attempt": "0"},
+        {"reason": asked["reason"], "idempotency_key": asked["idempotency_key"], "scheduled_at": _WHEN},
+        signal_id=asked["signal_id"],
+        tenant="%(tenant)s::text",
+    )
 
 
 # In the order of the keys, two batches that overlap wait for each other instead of locking each other out.

@@ -58,19 +58,26 @@ def states(subject_type: str, ids: Iterable[str]) -> Mapping[str, str]:
 
 def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]:
     found = model(subject_type)
-    if found is None or not any(known.name == field for known in found._meta.get_fields()):
+    sql = _values_sql(found, field) if found else ""
+    if found is None or not sql:
         return {}
-    quote, known = connection.ops.quote_name, cast(Any, found._meta)
-    key, column = quote(known.pk.column), quote(known.get_field(field).column)
-    kind = known.pk.db_type(connection)
-    # Of a type that no migration changes: what is prepared must give the same one for ever.
-    column += "::text" if isinstance(known.get_field(field), CharField) else "::bigint"
-    sql = f"SELECT {key}::text, {column} FROM {quote(known.db_table)} WHERE {key} = ANY(%s::{kind}[])"  # noqa: S608
     values = list(map(str, _valid(found, ids)))
     # One is asked for with each request of one, and found by its key however many there are.
     with prepared_cursor() if len(values) == 1 else connection.cursor() as cursor:
         cursor.execute(sql, [array(values)])
         return dict(cursor.fetchall())
+
+
+@cache
+def _values_sql(found: type[Model], field: str) -> str:
+    if not any(known.name == field for known in found._meta.get_fields()):
+        return ""
+    quote, known = connection.ops.quote_name, cast(Any, found._meta)
+    key, column = quote(known.pk.column), quote(known.get_field(field).column)
+    # Of a type that no migration changes: what is prepared must give the same one for ever.
+    column += "::text" if isinstance(known.get_field(field), CharField) else "::bigint"
+    kind = known.pk.db_type(connection)
+    return f"SELECT {key}::text, {column} FROM {quote(known.db_table)} WHERE {key} = ANY(%s::{kind}[])"  # noqa: S608
 
 
 def _records(subject_type: str, ids: Iterable[str]) -> Iterable[Model]:

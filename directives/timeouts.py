@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from fleetprompt.postgres.silence import limit_silence, milliseconds
+from django.db import connection
+
+from fleetprompt.postgres.messages import Statement
+from fleetprompt.postgres.silence import limiting_silence, milliseconds
 
 # The database gives up first, because a cancelled statement leaves the connection usable and an
 # exception in the middle of one may not.
@@ -43,7 +46,13 @@ def limit_session(seconds: float, **more: str) -> None:
     Args:
         more: other settings of PostgreSQL for the transaction, in the same statement.
     """
-    limit_silence(seconds, statement_timeout=milliseconds(seconds), **more)
+    with connection.cursor() as cursor:
+        cursor.execute(*limiting_session(seconds, **more))
+
+
+def limiting_session(seconds: float, **more: str) -> Statement:
+    """Return the statement of `limit_session`, to be sent together with others."""
+    return limiting_silence(seconds, statement_timeout=milliseconds(seconds), **more)
 
 
 @contextmanager

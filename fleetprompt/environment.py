@@ -88,7 +88,7 @@ class Environment(BaseSettings):
         description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
     )
     directives_turn: PositiveFloat = Field(
-        0.1,
+        0.06,
         allow_inf_nan=False,
         description="Seconds after which a worker lets the next tenant have its turn.",
     )

@@ -192,3 +192,15 @@ class Subject:
 
     def __str__(self) -> str:
         return f"{self.type}:{self.id}"
+
+
+@lru_cache(maxsize=256)
+def actor_of(actor_type: str, actor_id: str, label: str) -> Actor:
+    """Return an actor; those of late are kept, since checking one takes a while."""
+    return Actor(actor_type, actor_id, label)
+
+
+@lru_cache(maxsize=256)
+def subject_of(subject_type: str, subject_id: str) -> Subject | None:
+    """Return a subject, or None when its type is empty; those of late are kept."""
+    return Subject(subject_type, subject_id) if subject_type else None

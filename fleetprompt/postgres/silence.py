@@ -4,6 +4,8 @@ import math
 
 from django.db import connection
 
+from fleetprompt.postgres.messages import Statement
+
 GRACE = 5.0
 
 
@@ -16,16 +18,15 @@ def limit_silence(seconds: float, **more: str) -> None:
     Args:
         more: other settings of PostgreSQL for the transaction, in the same statement.
     """
-    sql, values = silence_sql(seconds, **more)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {sql}", values)
+        cursor.execute(*limiting_silence(seconds, **more))
 
 
-def silence_sql(seconds: float, **more: str) -> tuple[str, list[str]]:
-    """Return what `limit_silence` selects, and the values for it, to be part of another SELECT."""
+def limiting_silence(seconds: float, **more: str) -> Statement:
+    """Return the statement of `limit_silence`, to be sent together with others."""
     settings = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE)}
-    sql = ", ".join(["set_config(%s, %s, true)"] * len(settings))
-    return sql, [text for pair in settings.items() for text in pair]
+    calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+    return f"SELECT {calls}", [text for pair in settings.items() for text in pair]
 
 
 def milliseconds(seconds: float) -> str:

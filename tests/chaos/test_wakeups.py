@@ -65,7 +65,7 @@ def test_doubled_wake_ups_run_nothing_twice(database, log):
         queue.wake_at(tenant, [timezone.now()] * 60)
         assert messages() == 70
     with qcluster(log, workers=4):
-        wait_until(lambda: not messages(), "every wake-up is used up")
+        wait_until(lambda: not messages() and all_ended(directives), "every wake-up is used up")
     with in_tenant("alpha"):
         assert states(*directives) == ["succeeded"] * 10
         assert set(Directive.objects.values_list("attempt", flat=True)) == {1}

@@ -10,6 +10,7 @@ from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, is_public
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
+from signals.models import Signal
 from tests.support import ask_animal, claim, crash, lose_wake_ups, messages, owner_cursor, run, states
 
 
@@ -34,6 +35,22 @@ def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha, sett
     assert runner.take_turn() == 5
     assert states(*asked) == ["succeeded"] * 5
     assert messages() == 0
+
+
+def test_what_comes_during_a_turn_waits_for_more(alpha, settings, monkeypatch):
+    settings.DIRECTIVES_TURN = 60
+    late, learn = [], pace.worked_through
+
+    def come_late(number, seconds):
+        learn(number, seconds)
+        if not late:
+            late.append(ask_animal("roam", "late"))
+
+    monkeypatch.setattr(pace, "worked_through", come_late)
+    ask_animal("roam", "early")
+    assert runner.take_turn() == 2
+    [started] = Signal.objects.filter(name="directive.started", causation_id=str(late[0].pk))
+    assert (started.occurred_at - late[0].scheduled_at).total_seconds() >= runner.GATHER
 
 
 def test_a_turn_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(alpha, settings):
