@@ -48,9 +48,9 @@ BARS = (
     ("plain_trickle", THEIRS, "django-q2: trickle of the same job"),
 )
 CURVES = (
-    ("latency", OURS, "-", "directives, idle system"),
+    ("latency", OURS, "-", "directives, idle"),
     ("fairness", OURS, "--", "directives, beside another tenant's wave"),
-    ("plain_latency", THEIRS, "-", "plain django-q2, idle system"),
+    ("plain_latency", THEIRS, "-", "plain django-q2, idle"),
 )
 Results = dict[str, Any]
 
@@ -129,7 +129,8 @@ def latency(found: Results, figure: Figure) -> None:
     axes.set_xlabel("milliseconds from the commit of the request to the commit of its effect")
     axes.set_ylabel("% are done")
     axes.set_title("Time to effect")
-    axes.legend(loc="center", bbox_to_anchor=(0.37, 0.72))
+    # Wherever the curves are, they are not there.
+    figure.legend(loc="outside lower center", ncols=len(CURVES))
 
 
 def fairness(found: Results, figure: Figure) -> None:
@@ -173,7 +174,7 @@ def soak(result: Results, figure: Figure) -> None:
         axes.set_ylim(0, axes.get_ylim()[1])
         axes.set_title(title)
         if len(lines) > 1:
-            axes.legend(loc="lower right", ncols=2)
+            axes.legend(loc="best", ncols=2)
     for axes in panels[2:]:
         axes.set_xlabel("minutes")
 
