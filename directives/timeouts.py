@@ -40,18 +40,18 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeLimitExceeded(f"took {elapsed:.1f} s; the limit is {seconds:g} s")
 
 
-def limit_session(seconds: float, **more: str) -> None:
-    """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more.
+def limit_session(seconds: float) -> None:
+    """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more."""
+    with connection.cursor() as cursor:
+        cursor.execute(*limiting_session(seconds))
+
+
+def limiting_session(seconds: float, **more: str) -> Statement:
+    """Return the statement of `limit_session`, to be sent together with others.
 
     Args:
         more: other settings of PostgreSQL for the transaction, in the same statement.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(*limiting_session(seconds, **more))
-
-
-def limiting_session(seconds: float, **more: str) -> Statement:
-    """Return the statement of `limit_session`, to be sent together with others."""
     return limiting_silence(seconds, statement_timeout=milliseconds(seconds), **more)
 
 
