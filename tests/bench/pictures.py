@@ -48,9 +48,9 @@ BARS = (
     ("plain_trickle", THEIRS, "django-q2: trickle of the same job"),
 )
 CURVES = (
-    ("latency", OURS, "-", "directives, idle"),
+    ("latency", OURS, "-", "directives, idle system"),
     ("fairness", OURS, "--", "directives, beside another tenant's wave"),
-    ("plain_latency", THEIRS, "-", "plain django-q2, idle"),
+    ("plain_latency", THEIRS, "-", "plain django-q2, idle system"),
 )
 Results = dict[str, Any]
 
@@ -130,7 +130,7 @@ def latency(found: Results, figure: Figure) -> None:
     axes.set_ylabel("% are done")
     axes.set_title("Time to effect")
     # Wherever the curves are, they are not there.
-    figure.legend(loc="outside lower center", ncols=len(CURVES))
+    figure.legend(loc="outside lower center", ncols=2)
 
 
 def fairness(found: Results, figure: Figure) -> None:

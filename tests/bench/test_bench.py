@@ -44,7 +44,7 @@ def test_a_figure_is_measured_end_to_end(tmp_path):
     assert "| latency on an idle system, p50 |" in report.render([result])
     [first], [second] = (pictures.draw(result, tmp_path / name) for name in ("one", "two"))
     assert first.name == "latency.svg"
-    assert "plain django-q2, idle" in first.read_text()
+    assert "plain django-q2, idle system" in first.read_text()
     assert first.read_bytes() == second.read_bytes()
 
 

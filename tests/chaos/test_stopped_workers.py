@@ -60,7 +60,9 @@ def test_a_stopped_worker_does_not_keep_its_tenant_or_its_directive(database):
             # The claim waits for the stopped one, whose session is ended by and by.
             runner.run_due()
             assert states(claimed, other) == ["succeeded"] * 2
-            assert signal_names(claimed).count("directive.recovered") == 1, "the other was rolled back"
+            told = signal_names(claimed)
+            assert told.count("directive.started") == 2, "the crashed claim's and this one's"
+            assert told.count("directive.recovered") == 1, "the other was rolled back"
         with in_tenant("beta"):
             wait_until(lambda: (runner.run_due(), ended([begun, failed]))[1], "both have ended")
             assert states(begun, failed) == ["succeeded", "failed"]

@@ -33,7 +33,7 @@ def claim_at_once(limit=10, lease=60):
 def claiming_meanwhile():
     """Let a claim wait for its lock during a block; give what it returned, after the block."""
     locked = threading.Event()
-    with meanwhile(lambda: locked.wait() and claim_at_once()) as results, transaction.atomic():
+    with meanwhile(lambda: locked.wait(60) and claim_at_once()) as results, transaction.atomic():
         lifecycle.lock_claims()
         locked.set()
         wait_until(somebody_waits, "the claim waits")
