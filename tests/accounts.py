@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from fleetprompt.tenants.context import in_tenant, return_to_public
+from tests.recipes import accounts
 
 PASSWORD = "a password for tests"
 OPERATORS = "localhost"
@@ -34,7 +35,7 @@ def make_user(
 ) -> User:
     """Make a user of a site, staff unless told otherwise, with permissions by codename."""
     with within(site):
-        user = User.objects.create_user(username, password=PASSWORD, **{"is_staff": True, **fields})
+        user = accounts.with_password(accounts.staff, PASSWORD, username=username, **fields)
         wanted = list(may)
         found = Permission.objects.filter(codename__in=wanted)
         assert {permission.codename for permission in found} == set(wanted)

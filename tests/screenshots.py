@@ -18,7 +18,6 @@ SETTINGS = os.environ["DJANGO_SETTINGS_MODULE"] = "fleetprompt.settings"
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.urls import reverse  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
@@ -34,6 +33,7 @@ from fleetprompt.demo.waiting import Asked, Waiter  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from tests.browser.people import Person, log_in  # noqa: E402
 from tests.browser.web import chromium, web_server  # noqa: E402
+from tests.recipes import accounts  # noqa: E402
 from tests.support import claim, environment, own_database  # noqa: E402
 
 FOLDER = Path(settings.BASE_DIR) / "docs" / "screenshots"
@@ -172,7 +172,7 @@ def _take(browser: Browser, played: Story) -> Iterator[tuple[Shot, Path]]:
 
 def _operator(username: str) -> Person:
     person = Person(username, secrets.token_urlsafe(9))
-    get_user_model().objects.create_superuser(username, password=person.password)
+    accounts.with_password(accounts.superuser, person.password, username=username)
     return person
 
 

@@ -32,6 +32,7 @@ from forums import content
 from forums.models import Category, Post, Thread
 from signals.models import Signal
 from signals.types import Actor
+from tests.recipes import forums
 
 TENANTS = ("alpha", "beta")
 TESTER = Actor("system", "tester")
@@ -71,6 +72,14 @@ class Forum:
 
 def make_forum(posts: int = 3) -> Forum:
     """Make a category with a thread of `posts` posts in the active tenant."""
+    category = forums.category.make(slug="general", name="General")
+    thread = forums.thread.make(category=category, title="Welcome")
+    made = [forums.post.make(thread=thread, content=f"Post {number}") for number in range(posts)]
+    return Forum(category, thread, made)
+
+
+def create_forum(posts: int = 3) -> Forum:
+    """Create the same as people do, with the signals that tell of it."""
     category = content.create_category("general", "General", actor=TESTER)
     thread = content.create_thread(category, "Welcome", actor=TESTER)
     made = [

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from playwright.sync_api import Page, expect
 
 from directives import roles
 from fleetprompt.tenants.context import in_tenant
+from tests.recipes import accounts
 
 
 class Person(NamedTuple):
@@ -38,14 +38,8 @@ def make_people(slug: str) -> People:
 def _make(username: str, name: str, group: str | None) -> Person:
     person = Person(username, f"{username}'s password")
     first, last = name.split()
-    user = get_user_model().objects.create_user(
-        person.username,
-        password=person.password,
-        first_name=first,
-        last_name=last,
-        is_staff=True,
-        is_superuser=group is None,
-    )
+    fields = {"username": username, "first_name": first, "last_name": last, "is_superuser": group is None}
+    user = accounts.with_password(accounts.staff, person.password, **fields)
     if group:
         user.groups.add(Group.objects.get(name=group))
     return person

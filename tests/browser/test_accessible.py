@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 
 from fleetprompt.tenants.context import in_tenant
 from tests.browser.accessible import check_accessible
 from tests.browser.pages import LOOKS, PAGES
 from tests.browser.people import Person, log_in, make_people
+from tests.recipes import accounts
 from tests.support import ask, make_forum, run
 
 
@@ -41,6 +41,6 @@ def test_pages_are_accessible(page, name):
 @pytest.mark.parametrize("address", ["/admin/", "/admin/tenants/tenant/", "/admin/tenants/tenant/add/"])
 def test_the_operators_pages_are_accessible(page, address):
     olga = Person("olga", "olga's password")
-    User.objects.create_superuser(olga.username, password=olga.password)
+    accounts.with_password(accounts.superuser, olga.password, username=olga.username)
     log_in(page, "localhost", olga)
     look_at(page, address, "localhost")

@@ -1,19 +1,18 @@
 """Texts with script, markup and hidden characters, everywhere where texts are stored, in a real browser."""
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import expect
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.visible import visible
-from forums import content
 from forums.models import Post, Thread
 from signals import bus
 from signals.types import Actor, Subject
 from tests.browser.pages import PAGES
 from tests.browser.people import Person, log_in
 from tests.hostile.strategies import HIDDEN, MARKUP
+from tests.recipes import accounts, forums
 from tests.support import ask, run
 
 HOSTILE = "".join(MARKUP)
@@ -30,15 +29,13 @@ def evil(database):
     person = Person("evil.una", "a password for tests")
     Tenant.objects.filter(slug="alpha").update(name=SHORT)
     with in_tenant("alpha"):
-        User.objects.create_superuser(
-            person.username, password=person.password, first_name=MARKUP[0], last_name=OVERRIDE
-        )
+        _superuser(person)
         actor = Actor("agent", SHORT, label=SHORT)
-        category = content.create_category("evil", SHORT, actor=actor)
-        thread = content.create_thread(category, SHORT, actor=actor, external_id=SHORT)
+        category = forums.category.make(slug="evil", name=SHORT)
+        thread = forums.thread.make(category=category, title=SHORT, external_id=SHORT)
         for text in (HOSTILE, *HIDDEN, *MARKUP):
             if "\x00" not in text:
-                content.create_post(thread, text, actor=actor, author_id=SHORT, author_label=SHORT)
+                forums.post.make(thread=thread, content=text, author_id=SHORT, author_label=SHORT)
         post = Post.objects.all()[0]
         hide = {"post_id": str(post.pk)}
         options = {
@@ -60,11 +57,14 @@ def evil(database):
             source=SHORT,
         )
     olga = Person("evil.olga", "a password for tests")
-    User.objects.create_superuser(
-        olga.username, password=olga.password, first_name=MARKUP[0], last_name=OVERRIDE
-    )
+    _superuser(olga)
     yield person, olga
     Tenant.objects.filter(slug="alpha").update(name="Alpha")
+
+
+def _superuser(person):
+    fields = {"username": person.username, "first_name": MARKUP[0], "last_name": OVERRIDE}
+    accounts.with_password(accounts.superuser, person.password, **fields)
 
 
 def visit(page, address):

@@ -13,6 +13,7 @@ from tests.chaos.harness.checks import check_town, leftovers
 from tests.chaos.harness.checks.promises import Promises
 from tests.chaos.harness.journal import Journal
 from tests.chaos.harness.reading import read_town
+from tests.recipes import forums
 from tests.support import TESTER, ask, ask_animal, change, lose_wake_ups, make_due, owner_cursor
 
 
@@ -99,7 +100,7 @@ def shift(directive, name, seconds):
 
 
 def double_an_effect(place):
-    Category.objects.create(slug=uuid4().hex, name="cat alpha:0:0")
+    forums.category.make(name="cat alpha:0:0")
     return place.worked[0].id, "1 effects; found 2"
 
 
@@ -109,7 +110,7 @@ def remove_an_effect(place):
 
 
 def leave_an_effect_of_a_failure(place):
-    Category.objects.create(slug=uuid4().hex, name="dog alpha:0:3")
+    forums.category.make(name="dog alpha:0:3")
     return "dog alpha:0:3", "0 effects; found 1"
 
 
@@ -232,10 +233,8 @@ def remove_a_post(place):
 
 
 def post_without_success(place):
-    Post.objects.create(
-        thread=place.forum.thread, content="alpha:0:0", author_id="bot", directive_id=(pk := uuid4())
-    )
-    return pk, "expected a directive; found only its posts"
+    post = forums.post.make(thread=place.forum.thread, content="alpha:0:0", directive_id=uuid4())
+    return post.directive_id, "expected a directive; found only its posts"
 
 
 def post_something_else(place):
@@ -266,7 +265,7 @@ def let_two_handlers_overlap(place):
 
 
 def leave_something_of_another_tenant(place):
-    Category.objects.create(slug=uuid4().hex, name="cat beta:0:0")
+    forums.category.make(name="cat beta:0:0")
     return "cat beta:0:0", "what is of alpha; found beta:0:0"
 
 

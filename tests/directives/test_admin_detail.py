@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
-from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -13,9 +12,9 @@ from directives import operations, roles
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, return_to_public
 from signals.bus import emit
-from signals.models import Signal
 from tests.admin import client_of
 from tests.big import asked
+from tests.recipes import signals
 from tests.support import ABSENT, TESTER, ask, ask_animal, change, claim, make_due, make_forum, run
 
 LIST = "/admin/directives/directive/"
@@ -130,18 +129,9 @@ def test_its_batch_and_its_subjects_other_directives(client):
 def test_of_very_many_signals_the_newest_are_shown(client):
     with in_tenant("alpha"):
         directive = ask_animal("work")
-        Signal.objects.bulk_create(
-            Signal(
-                name="zoo.counted",
-                dedupe_key=f"count {n}",
-                causation_id=str(directive.pk),
-                actor_type="system",
-                actor_id="x",
-                payload={"number": n},
-                recorded_at=Now() + timedelta(seconds=n),
-            )
-            for n in range(250)
-        )
+        for n in range(250):
+            at = timezone.now() + timedelta(seconds=n)
+            signals.signal.make(causation_id=str(directive.pk), payload={"number": n}, recorded_at=at)
     response = page(client, directive)
     entries = response.context["entries"]
     assert [entry.signal.payload["number"] for entry in entries] == list(range(50, 250))

@@ -11,12 +11,12 @@ from django.utils import timezone
 from directives import batches, runner
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
-from forums import content
 from forums.models import Post
 from signals.models import Signal
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
-from tests.support import ABSENT, TESTER, Forum, ask, make_forum
+from tests.recipes import forums
+from tests.support import ABSENT, Forum, ask, make_forum
 
 HIDE = "directives/directive/request/forum.post.hide/"
 
@@ -154,7 +154,7 @@ def test_a_selection_of_what_is_no_id_is_told(mira, forum, path, pk):
 def test_five_thousand_at_once(mira, database):
     with in_tenant("alpha"):
         thread = make_forum(0).thread
-        Post.objects.bulk_create(Post(thread=thread, content=f"P{n}", author_id="a") for n in range(5000))
+        forums.post.make(5000, thread=thread, _bulk_create=True)
         posts = list(Post.objects.all())
     page = select(mira, posts[:1], select_across="1")
     assert "Hide post: 5,000 posts" in page.content.decode()
@@ -284,7 +284,7 @@ def test_the_form_names_each_field_that_is_wrong(mira, forum):
 
 def test_a_type_with_further_fields_asks_for_them_for_a_whole_selection(mira, forum):
     with in_tenant("alpha"):
-        second = content.create_thread(forum.category, "Second", actor=TESTER)
+        second = forums.thread.make(category=forum.category, title="Second")
     page = mira.post(
         "/admin/forums/thread/",
         {
@@ -393,7 +393,7 @@ def test_titles_reasons_and_errors_are_text_and_nothing_else(mira, database):
     hostile = "<script>alert(1)</script>"
     with in_tenant("alpha"):
         forum = make_forum()
-        post = content.create_post(forum.thread, hostile, actor=TESTER, author_id="ann")
+        post = forums.post.make(thread=forum.thread, content=hostile)
     pages = [
         select(mira, [post]),
         submit(mira, [post], confirm="dry_run", reason=hostile),

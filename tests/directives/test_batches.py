@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from directives.models import Directive
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
+from tests.recipes import accounts
 from tests.support import TESTER, ask, in_threads, make_forum
 
 
@@ -111,7 +111,7 @@ def test_single_refusals_are_told_and_the_others_stand(forum):
 
 
 def test_a_batch_needs_the_permission_and_leaves_nothing_without(forum):
-    ann = User.objects.create_user("ann")
+    ann = accounts.user.make(username="ann")
     before = Signal.objects.count()
     with pytest.raises(PermissionRefused):
         ask_batch(forum.posts, actor=Actor("user", str(ann.pk), "ann"))

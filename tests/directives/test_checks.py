@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 from django_q.models import Schedule
@@ -14,6 +13,7 @@ from directives.checks import settings as checks
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from tests.checks import altered, found
+from tests.recipes import directives
 from tests.support import ask_animal, change, claim, crash, owner_cursor
 
 LATE = timedelta(minutes=10)
@@ -158,10 +158,7 @@ def test_very_many_wake_ups(database):
 
 def test_a_wake_up_that_failed(database):
     now = timezone.now()
-    failure = apps.get_model("django_q", "Failure").objects.create(
-        id="f" * 32, name="wake alpha", func="directives.tasks.work", started=now, stopped=now,
-        success=False, result="KeyError: boom",
-    )  # fmt: skip
+    failure = directives.failure.make(name="wake alpha", started=now, stopped=now, result="KeyError: boom")
     assert "wake alpha: KeyError: boom" in found(queueing.failures)["directives.W022"].msg
     type(failure).objects.update(stopped=now - timedelta(days=2))
     assert found(queueing.failures) == {}

@@ -7,12 +7,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from model_bakery.recipe import seq
 
 from directives import figures
 from directives.models import Directive
 from signals.models import Signal
 from tests.accounts import logged_in, make_user, within
 from tests.big import asked, fill, nodes, seq_scans
+from tests.recipes import directives
 from tests.support import ask_animal, change, claim, expire_lease, owner_cursor, run
 
 HOST = {"host": "alpha.localhost"}
@@ -212,17 +214,12 @@ def _wait_behind_a_retry(count):
     """Let many directives wait in one line behind one that is to be tried again tomorrow."""
     now = timezone.now()
     change(first := ask_animal("work"), scheduled_at=now + timedelta(days=1))
-    Directive.objects.bulk_create(
-        Directive(
-            name=first.name,
-            idempotency_key=f"behind:{n}",
-            actor_type="system",
-            actor_id="tester",
-            ordering_key=first.ordering_key,
-            scheduled_at=now - timedelta(hours=1),
-            queued_at=now + timedelta(minutes=1, seconds=n),
-        )
-        for n in range(count)
+    directives.directive.make(
+        count,
+        ordering_key=first.ordering_key,
+        scheduled_at=now - timedelta(hours=1),
+        queued_at=seq(now, increment_by=timedelta(seconds=1)),
+        _bulk_create=True,
     )
     with owner_cursor() as cursor:
         cursor.execute("ANALYZE directives_directive")

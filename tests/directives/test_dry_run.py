@@ -4,7 +4,6 @@ import re
 import threading
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from directives.dry_run import Difference, dry_run
@@ -14,6 +13,7 @@ from fleetprompt.tenants.context import NoActiveTenant, active_schema, in_tenant
 from forums.models import Category, Post
 from signals.models import Signal
 from signals.types import Actor
+from tests.recipes import accounts
 from tests.support import TESTER, wait_until
 
 
@@ -130,7 +130,7 @@ def test_bad_requests_are_refused_as_real_ones_are(forum):
 
 
 def test_trying_needs_the_permission_to_request(forum):
-    ann = User.objects.create_user("ann")
+    ann = accounts.user.make(username="ann")
     with pytest.raises(PermissionRefused):
         dry_run(
             "forum.post.hide",

@@ -13,6 +13,7 @@ from directives.outcomes import Kind
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from forums.models import Post, Thread
 from signals.models import Signal
+from tests.recipes import forums
 from tests.support import (
     ABSENT,
     ask,
@@ -242,9 +243,7 @@ def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing)
         pace.forget()
         with in_tenant(slug):
             thread = Thread.objects.first() or make_forum().thread
-            made = [
-                Post.objects.create(thread=thread, content="x", author_id="ann", status=s) for s, _ in posts
-            ]
+            made = [forums.post.make(thread=thread, status=status) for status, _ in posts]
             wanted = [
                 {"post_id": str(post.pk)} | ({} if revision is None else {"expected_revision": revision})
                 for post, (_, revision) in zip(made, posts, strict=True)

@@ -21,12 +21,18 @@ from signals.types import Subject
 from tests.admin import client_of
 from tests.big import asked, seq_scans
 from tests.signals.test_admin import HOSTILE
-from tests.support import ABSENT, TESTER, ask, change, make_forum, owner_cursor, run
+from tests.support import ABSENT, TESTER, ask, change, create_forum, owner_cursor, run
 
 
 @pytest.fixture
 def client(database):
     return client_of("ann", group="Auditor")
+
+
+@pytest.fixture
+def forum(alpha):
+    """The sample forum with the signals of its making, which these tests look at."""
+    return create_forum()
 
 
 def scope(thread):
@@ -153,7 +159,7 @@ def urls(record):
 
 def test_the_page_of_a_hidden_post_says_by_whom_and_why(client):
     with in_tenant("alpha"):
-        forum = make_forum(1)
+        forum = create_forum(1)
         directive = ask(
             "forum.post.hide", {"post_id": str(forum.posts[0].pk)}, reason="An advert"
         ).directive
@@ -177,7 +183,7 @@ def test_the_page_of_a_hidden_post_says_by_whom_and_why(client):
 
 def test_the_page_of_a_thread_shows_its_newest_posts_and_leads_to_all(client):
     with in_tenant("alpha"):
-        forum = make_forum(22)
+        forum = create_forum(22)
     answer = client.get(urls(forum.thread)[0])
     assert [row[0].pk for row in answer.context["newest"].rows] == [post.pk for post in forum.posts[:1:-1]]
     html = answer.content.decode()
@@ -189,7 +195,7 @@ def test_the_page_of_a_thread_shows_its_newest_posts_and_leads_to_all(client):
 
 def test_the_page_of_a_category_shows_its_threads(client):
     with in_tenant("alpha"):
-        forum = make_forum(1)
+        forum = create_forum(1)
     answer = client.get(urls(forum.category)[0])
     assert urls(forum.thread)[0] in answer.content.decode()
     assert client.get(answer.context["newest"].url).context["cl"].result_count == 1
@@ -198,7 +204,7 @@ def test_the_page_of_a_category_shows_its_threads(client):
 
 def test_a_post_is_linked_where_readers_find_it(client):
     with in_tenant("alpha"):
-        forum = make_forum(51)
+        forum = create_forum(51)
     answer = client.get(urls(forum.posts[50])[0])
     url, _, anchor = answer.context["public_url"].partition("#")
     assert f'id="{anchor}"' in client.get(url).content.decode()
@@ -206,7 +212,7 @@ def test_a_post_is_linked_where_readers_find_it(client):
 
 def test_hostile_texts_are_escaped(client):
     with in_tenant("alpha"):
-        forum = make_forum(0)
+        forum = create_forum(0)
         category = content.create_category("x", HOSTILE, actor=TESTER)
         thread = content.create_thread(category, HOSTILE, actor=TESTER)
         post = content.create_post(thread, HOSTILE, actor=TESTER, author_id=HOSTILE, author_label=HOSTILE)
@@ -228,7 +234,7 @@ def test_hostile_texts_are_escaped(client):
 
 def test_an_older_page_follows_the_link(client):
     with in_tenant("alpha"):
-        forum = make_forum(PAGE + 5)
+        forum = create_forum(PAGE + 5)
     page = urls(forum.thread)[1]
     first = client.get(page)
     assert len(first.context["page"].happenings) == PAGE
@@ -245,13 +251,13 @@ def test_an_older_page_follows_the_link(client):
 @pytest.mark.parametrize("before", ["rubbish", "\x00", "9" * 3000, "2020-01-01T00:00:00_1"])
 def test_a_bad_place_is_a_bad_request(client, before):
     with in_tenant("alpha"):
-        forum = make_forum(0)
+        forum = create_forum(0)
     assert client.get(urls(forum.thread)[1], {"before": before}).status_code == 400
 
 
 def test_who_may_not_view_directives_sees_no_history(database):
     with in_tenant("alpha"):
-        forum = make_forum(1)
+        forum = create_forum(1)
     reader = client_of("rita")
     detail, whole = urls(forum.posts[0])
     assert reader.get(detail).status_code == reader.get(whole).status_code == 403
@@ -268,7 +274,7 @@ def test_who_may_not_view_directives_sees_no_history(database):
 def test_nobody_writes_a_subject(client):
     root = client_of("root", superuser=True)
     with in_tenant("alpha"):
-        forum = make_forum(1)
+        forum = create_forum(1)
     for record in (forum.category, forum.thread, forum.posts[0]):
         for page in urls(record):
             assert root.post(page, {"status": "hidden"}).status_code == 403
@@ -281,7 +287,7 @@ def test_nobody_writes_a_subject(client):
 def large(database):
     """Make 20,000 directives and 72,000 signals, most about the 10,000 posts of one thread."""
     with in_tenant("alpha"):
-        forum = make_forum(0)
+        forum = create_forum(0)
         other = content.create_thread(forum.category, "Other", actor=TESTER)
         for statement in LARGE:
             with owner_cursor() as cursor:

@@ -10,8 +10,8 @@ from directives.models import Directive
 from directives.outcomes import Kind
 from forums.models import Post
 from signals.models import Signal
+from tests.recipes import directives
 from tests.support import (
-    TESTER,
     ask,
     ask_animal,
     begun,
@@ -143,12 +143,7 @@ def test_a_batch_keeps_its_leases_while_it_is_worked_through(alpha):
 
 
 def test_a_name_that_this_worker_does_not_know_is_tried_again_later(alpha, caplog):
-    directive = Directive.objects.create(
-        name="forum.thread.paint",
-        idempotency_key="rolling deploy",
-        actor_type=TESTER.type,
-        actor_id=TESTER.id,
-    )
+    directive = directives.directive.make(name="forum.thread.paint")
     directive.refresh_from_db()
     outcome = run(directive)
     assert outcome.kind == Kind.RETRY_SCHEDULED

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from directives import operations, runner
@@ -14,6 +14,7 @@ from directives.outcomes import Kind
 from fleetprompt.tenants.context import NoActiveTenant, in_tenant
 from signals.models import Signal
 from signals.types import Actor
+from tests.recipes import accounts
 from tests.support import TESTER, ask_animal, change, claim, make_due, messages, run, signal_names
 
 MODERATOR = Actor("agent", "mod", "The moderator")
@@ -250,7 +251,7 @@ def test_snoozing_into_the_past_or_to_no_time_is_refused(alpha, until):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_user_needs_the_operations_own_permission(alpha, operation):
-    ann = User.objects.create_user("ann")
+    ann = accounts.user.make(username="ann")
     who = Actor("user", str(ann.pk), "ann")
     directive = ready_for(operation)
     ann.user_permissions.add(Permission.objects.get(codename="request_zoo.animal.work"))
@@ -264,7 +265,7 @@ def test_a_user_needs_the_operations_own_permission(alpha, operation):
 
 def test_a_user_who_may_not_rerun_may_not_do_it_by_running_either(alpha):
     directive = ready_for("rerun")
-    ann = User.objects.create_user("ann")
+    ann = accounts.user.make(username="ann")
     with pytest.raises(PermissionRefused):
         runner.run(directive.id, rerun=True, actor=Actor("user", str(ann.pk)))
     directive.refresh_from_db()

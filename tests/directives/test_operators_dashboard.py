@@ -19,6 +19,7 @@ from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Domain, Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.accounts import logged_in, make_user, within
+from tests.recipes import directives, tenants
 from tests.support import (
     ask_animal,
     change,
@@ -193,7 +194,7 @@ class TestAlarm:
         with within(""):
             create_tenant("aaa", name="Aaa", domain="aaa.localhost")
             create_tenant("harbor", name="Harbor", domain="harbor.localhost")
-            Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
+            tenants.ghost.make()
             with owner_cursor() as cursor:
                 cursor.execute(
                     "ALTER TABLE org_harbor.directives_directive DROP COLUMN lease_expires_at CASCADE"
@@ -238,7 +239,7 @@ def test_a_tenant_deleted_while_migrations_are_read_is_none(client):
 def test_a_broken_and_a_half_migrated_tenant_break_nothing(client):
     with within(""):
         create_tenant("harbor", name="<b>Harbor</b>", domain="harbor.localhost")
-        Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
+        tenants.ghost.make()
         with owner_cursor() as cursor:
             cursor.execute("DELETE FROM org_harbor.django_migrations WHERE app = 'directives'")
             cursor.execute("DROP TABLE org_harbor.directives_directive CASCADE")
@@ -261,9 +262,8 @@ def test_a_schema_that_is_gone_is_not_answered_for_by_the_public_one(database):
 
 def test_tenants_come_in_pages_with_bounded_statements(client):
     with within(""):
-        Tenant.objects.bulk_create(
-            Tenant(slug=f"t{n}", name=f"T{n}", schema_name=f"org_t{n}") for n in range(60)
-        )
+        for n in range(60):
+            tenants.ghost.make(slug=f"t{n}", name=f"T{n}", schema_name=f"org_t{n}")
     try:
         with CaptureQueriesContext(connection) as queries:
             assert len(_rows(client)) == dashboard.TENANTS_PER_PAGE
@@ -455,7 +455,4 @@ def _post(client, path, **fields):
 
 def _failure(text):
     now = timezone.now()
-    return apps.get_model("django_q", "Failure").objects.create(
-        id="f" * 32, name="wake alpha", func="directives.tasks.work", started=now, stopped=now,
-        success=False, result=text,
-    )  # fmt: skip
+    return directives.failure.make(name="wake alpha", started=now, stopped=now, result=text)

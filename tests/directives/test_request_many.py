@@ -12,6 +12,7 @@ from directives.models import Directive
 from directives.requests import DirectiveRequest, request_each, request_many
 from forums.models import Post
 from signals.models import Signal
+from tests.recipes import forums
 from tests.support import TESTER, ask, messages
 
 
@@ -89,7 +90,7 @@ def statements(items):
 
 
 def test_the_number_of_statements_does_not_grow_with_the_number_of_directives(forum):
-    Post.objects.bulk_create(Post(thread=forum.thread, content="x", author_id="a") for _ in range(3000))
+    forums.post.make(3000, thread=forum.thread, _bulk_create=True)
     posts = [str(pk) for pk in Post.objects.values_list("pk", flat=True)]
 
     def hide(some):

@@ -1,7 +1,7 @@
 """Who may request what: users need the permission of each directive type, agents and the system none."""
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Permission, User
 from django.core.exceptions import PermissionDenied
 
 from directives.errors import PermissionRefused
@@ -9,6 +9,7 @@ from directives.models import Directive
 from directives.requests import request_each, request_many
 from fleetprompt.tenants.context import in_tenant
 from signals.types import Actor
+from tests.recipes import accounts
 from tests.support import ask, messages
 
 
@@ -22,7 +23,7 @@ def grant(user, *codenames):
 
 @pytest.fixture
 def ann(alpha):
-    return User.objects.create_user("ann")
+    return accounts.user.make(username="ann")
 
 
 def hide(forum, who):
@@ -35,7 +36,7 @@ def test_a_user_with_the_permission_may(forum, ann):
 
 
 def test_a_user_whose_group_has_the_permission_may(forum, ann):
-    group = Group.objects.create(name="moderators")
+    group = accounts.group.make(name="moderators")
     group.permissions.add(Permission.objects.get(codename="request_forum.post.hide"))
     ann.groups.add(group)
     assert hide(forum, actor(ann)).created
@@ -62,7 +63,7 @@ def test_an_inactive_user_may_not(forum, ann):
 
 
 def test_a_superuser_may_unless_inactive(forum):
-    root = User.objects.create_superuser("root")
+    root = accounts.superuser.make(username="root")
     assert hide(forum, actor(root)).created
     User.objects.update(is_active=False)
     with pytest.raises(PermissionRefused):
@@ -71,7 +72,7 @@ def test_a_superuser_may_unless_inactive(forum):
 
 def test_a_user_of_another_tenant_is_nobody_here(database):
     with in_tenant("beta"):
-        root = User.objects.create_superuser("root", pk=4711)
+        root = accounts.superuser.make(username="root", pk=4711)
     with in_tenant("alpha"), pytest.raises(PermissionRefused, match="4711"):
         ask("zoo.animal.work", {"animal": "cat"}, actor=actor(root))
 

@@ -11,6 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import URLPattern, get_resolver
+from model_bakery import baker
 
 from directives.models import Directive
 from fleetprompt.sites import operators_site, tenant_site
@@ -188,11 +189,11 @@ def _fill(site, superuser):
         if site:
             post = make_forum().posts[0]
             ask("forum.post.hide", {"post_id": str(post.pk)})
-        LogEntry.objects.create(
+        baker.make(
+            LogEntry,
             user=superuser,
             content_type=ContentType.objects.get_for_model(User),
             object_id=str(superuser.pk),
-            object_repr="una",
             action_flag=CHANGE,
             change_message="[]",
         )

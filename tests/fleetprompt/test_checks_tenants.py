@@ -7,6 +7,7 @@ from django_tenants.postgresql_backend import base
 from fleetprompt.tenants.checks import constraints, context, hosts, tables
 from fleetprompt.tenants.models import Domain, Tenant
 from tests.checks import altered, found, other_migration_name
+from tests.recipes import tenants
 
 CHECKS = [
     hosts.hosts,
@@ -28,8 +29,8 @@ def test_the_tests_own_tenants_are_fine(database, check):
 
 def test_hosts_that_nobody_reaches(database, settings):
     alpha, beta = Tenant.objects.order_by("slug")
-    Domain.objects.create(tenant=alpha, domain="alpha.example.org", is_primary=False)
-    Domain.objects.create(tenant=alpha, domain="ops.localhost", is_primary=False)
+    tenants.domain.make(tenant=alpha, domain="alpha.example.org")
+    tenants.domain.make(tenant=alpha, domain="ops.localhost")
     settings.PUBLIC_HOSTS = ["ops.localhost"]
     Domain.objects.filter(tenant=beta).update(tenant=alpha)
     try:

@@ -9,8 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from fleetprompt.checkup import CHECKS, known_tenants
-from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.tenants.models import Tenant
 from tests.checks import altered
+from tests.recipes import tenants
 from tests.support import database_url, manage
 
 
@@ -27,9 +28,7 @@ def doctor(*arguments):
 @pytest.fixture
 def unserved(database):
     """A warning about the tenant alpha."""
-    domain = Domain.objects.create(
-        tenant=Tenant.objects.get(slug="alpha"), domain="alpha.example.org", is_primary=False
-    )
+    domain = tenants.domain.make(tenant=Tenant.objects.get(slug="alpha"), domain="alpha.example.org")
     yield
     domain.delete()
 

@@ -4,8 +4,9 @@ import pytest
 from django.test import Client
 
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
+from tests.recipes import tenants
 from tests.support import make_forum
 
 
@@ -72,11 +73,8 @@ def test_a_suspended_tenant_is_not_found_until_it_is_active_again(client):
 
 
 def test_every_domain_of_a_tenant_serves_it(client):
-    Domain.objects.create(
-        tenant=create_tenant("harbor", name="Harbor", domain="harbor.localhost"),
-        domain="old-harbor.localhost",
-        is_primary=False,
-    )
+    harbor = create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+    tenants.domain.make(tenant=harbor, domain="old-harbor.localhost")
     assert client.get("/", headers={"host": "old-harbor.localhost"}).status_code == 200
 
 

@@ -19,6 +19,7 @@ from signals import triggers
 from tests.checks import altered
 from tests.later import one_more_migration
 from tests.later_data import __name__ as later_data
+from tests.recipes import tenants
 from tests.support import (
     environment,
     needs_two_roles,
@@ -126,7 +127,7 @@ def test_a_tenant_that_older_code_makes_meanwhile_is_migrated_too(later):
 
 
 def test_a_tenant_without_its_schema_is_told_and_stops_no_other(later):
-    Tenant.objects.create(slug="ghost", name="Ghost", schema_name="org_ghost")
+    tenants.ghost.make()
     out = io.StringIO()
     with pytest.raises(CommandError, match="1 of 4 tenants failed"):
         call_command("migrate_schemas", stdout=out)

@@ -12,9 +12,15 @@ from fleetprompt.tenants.context import NoActiveTenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
 from signals.models import Signal
-from tests.support import TESTER, owner_cursor
+from tests.support import TESTER, create_forum, owner_cursor
 
 STORABLE = st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
+
+
+@pytest.fixture
+def forum(alpha):
+    """The sample forum with the signals of its making, which these tests look at."""
+    return create_forum()
 
 
 @pytest.mark.parametrize("part", ["category", "thread", "post"])

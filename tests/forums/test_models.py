@@ -7,6 +7,7 @@ from django.db import IntegrityError, connection
 
 from fleetprompt.tenants.context import in_tenant
 from forums.models import CONTENT_LENGTH, Category, Post, Thread
+from tests.recipes import forums
 from tests.support import make_forum
 
 
@@ -92,9 +93,9 @@ def _model(table):
 
 def _another(model, forum):
     if model is Category:
-        return Category.objects.create(slug="other", name="Other")
+        return forums.category.make()
     if model is Thread:
-        return Thread.objects.create(category=forum.category, title="Other")
+        return forums.thread.make(category=forum.category)
     return forum.posts[1]
 
 

@@ -14,6 +14,7 @@ from fleetprompt.tenants.context import in_tenant
 from forums import moderation
 from forums.models import Post, Thread
 from signals.models import Signal
+from tests.recipes import forums
 from tests.support import make_forum, somebody_waits, wait_until
 
 hide_post, publish_post, delete_post = (
@@ -107,7 +108,7 @@ def test_moderation_itself_says_nothing(forum):
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(list(POST_CHANGES))))
 def test_the_revision_counts_the_changes_and_nothing_else(forum, changes):
-    post = Post.objects.create(thread=forum.thread, content="Again", author_id="ann")
+    post = forums.post.make(thread=forum.thread)
     status, revision = "published", 1
     for change in changes:
         wanted = POST_CHANGES[change]

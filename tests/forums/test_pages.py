@@ -5,10 +5,9 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from forums import content
 from forums.models import Post, Thread
 from forums.views import POSTS_PER_PAGE
-from tests.support import TESTER
+from tests.recipes import forums
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_the_index_counts_published_posts(get, forum):
 def test_the_newest_thread_comes_first(get, forum):
     titles = [f"Thread {number}" for number in range(5)]
     for title in titles:
-        content.create_thread(forum.category, title, actor=TESTER)
+        forums.thread.make(category=forum.category, title=title)
     page = get("/")
     places = [page.index(title) for title in [*reversed(titles), "Welcome"]]
     assert places == sorted(places)
@@ -65,7 +64,7 @@ def test_a_thread_that_is_not_open_says_so(get, path, forum, status, badge):
 
 def test_markup_in_posts_is_text(get, path, forum):
     nasty = "<script>alert(1)</script>"
-    content.create_post(forum.thread, nasty, actor=TESTER, author_id=nasty, author_label=nasty)
+    forums.post.make(thread=forum.thread, content=nasty, author_id=nasty, author_label=nasty)
     page = get(path)
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)") == 2
@@ -73,13 +72,13 @@ def test_markup_in_posts_is_text(get, path, forum):
 
 def test_posts_of_agents_are_marked(get, path, forum):
     assert "Agent" not in get(path)
-    content.create_post(forum.thread, "Hi", actor=TESTER, author_id="bot", author_type="agent")
+    forums.post.make(thread=forum.thread, content="Hi", author_id="bot", author_type="agent")
     assert '<span class="badge">Agent</span>' in get(path)
 
 
 def test_long_threads_have_pages(get, path, forum):
     for number in range(POSTS_PER_PAGE):
-        content.create_post(forum.thread, f"More {number}.", actor=TESTER, author_id="ann")
+        forums.post.make(thread=forum.thread, content=f"More {number}.")
     assert "Page 1 of 2" in get(path)
     assert "More 49." not in get(path)
     assert "More 49." in get(f"{path}?page=2")
@@ -93,7 +92,7 @@ def test_what_is_not_there_is_not_found(get):
 
 
 def test_an_empty_thread_and_an_empty_forum_say_so(get, forum):
-    empty = content.create_thread(forum.category, "Silence", actor=TESTER)
+    empty = forums.thread.make(category=forum.category, title="Silence")
     assert "No posts yet" in get(f"/threads/{empty.pk}/")
     Thread.objects.all().delete()
     assert "No threads yet" in get("/")

@@ -21,6 +21,7 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Domain, Tenant
 from signals.models import Signal
 from tests.documented import DOCS
+from tests.recipes import tenants
 from tests.support import (
     ask_animal,
     change,
@@ -180,9 +181,7 @@ def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, t
 
 
 def test_one_tenant_comes_back_beside_the_others_and_goes_on(documented, tmp_path):
-    Domain.objects.create(
-        tenant=Tenant.objects.get(slug="north"), domain="pole.localhost", is_primary=False
-    )
+    tenants.domain.make(tenant=Tenant.objects.get(slug="north"), domain="pole.localhost")
     work, other = fill("north"), fill("south")
     assert passes(*SEAL)
     follow(DUMP_ONE, tmp_path, "north")
