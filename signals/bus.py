@@ -85,9 +85,10 @@ def emit(
         metadata=metadata,
     )
     store([signal])
-    stored = Signal.objects.filter(dedupe_key=signal.dedupe_key).first()
-    if stored is None:
-        raise NotStored(f"signal: the database did not store {signal.dedupe_key}")
+    try:
+        stored = Signal.objects.get(dedupe_key=signal.dedupe_key)
+    except Signal.DoesNotExist:
+        raise NotStored(f"signal: the database did not store {signal.dedupe_key}") from None
     if (stored.name, stored.subject) != (signal.name, signal.subject):
         raise NotStored(f"dedupe_key: {signal.dedupe_key} belongs to another fact, {stored}")
     return Emitted(stored, created=stored.pk == signal.pk)
