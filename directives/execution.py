@@ -119,7 +119,7 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
     with transaction.atomic(durable=True):
         limit_session(handler.timeout)
         performed = perform(directive, handler, tenant)
-        lost = journal.write(succeeded(directive, performed, tenant), again=directive.attempt > 1)
+        lost = journal.write(succeeded(directive, performed, tenant))
         lifecycle.succeed(directive, performed.result, journal.note_lost(directive, lost))
 
 
@@ -138,6 +138,8 @@ def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
         raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
+    if context.repetition:
+        raise context.repetition
     named = {**returned, "type": context.directive.name, "tenant": tenant.slug}
     return Performed(json_object("result", named), context.signals)
 

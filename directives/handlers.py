@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from directives import subjects
-from directives.errors import InvalidPayload
+from directives import journal, subjects
+from directives.errors import DirectiveError, InvalidPayload
 from directives.models import REASON_LENGTH, Directive
 from directives.retry import RetryPolicy
 from signals import bus
@@ -71,6 +71,9 @@ class Context:
     directive: Directive
     tenant: str
     signals: list[Signal] = field(default_factory=list)
+    repetition: DirectiveError | None = None
+    """What `emit` raised; with it the attempt fails, whatever the handler made of it."""
+    _keys: set[str] = field(default_factory=set)
 
     @property
     def actor(self) -> Actor:
@@ -83,27 +86,38 @@ class Context:
         """Say that something happened; it is written with the directive's success, or not at all.
 
         Args:
-            name: a fact in the past tense, such as `forum.post.hidden`.
+            name: a fact in the past tense, such as `forum.post.hidden`; once for each subject.
             payload: JSON-safe details.
             subject: what it is about; the directive's subject by default.
 
         Raises:
             Refused: the name or the payload is not as expected.
+            DirectiveError: it was emitted about that subject already; the directive fails, also when
+                the handler catches this.
         """
         directive = self.directive
-        about = subject or directive.subject
-        self.signals.append(
-            bus.fact(
-                name,
-                payload,
-                dedupe_key=f"{name}:{self.tenant}:{about.id if about else '-'}:{directive.id}",
-                actor=self.actor,
-                subject=about,
-                source=directive.name,
-                correlation_id=directive.correlation_id,
-                causation_id=str(directive.id),
-            )
+        own = directive.subject
+        about = subject or own
+        key = f"{name}:{self.tenant}:{about.id if about else '-'}:{directive.id}"
+        if subject and subject != own:
+            # At the end, where it cannot be taken for a part of an id: those may contain anything.
+            key += f":{subject.type}"
+        key = journal.numbered(key, directive.earlier_successes + 1)
+        signal = bus.fact(
+            name,
+            payload,
+            dedupe_key=key,
+            actor=self.actor,
+            subject=about,
+            source=directive.name,
+            correlation_id=directive.correlation_id,
+            causation_id=str(directive.id),
         )
+        if key in self._keys:
+            self.repetition = DirectiveError(f"emit: {name} was emitted about {about or 'nothing'} already")
+            raise self.repetition
+        self._keys.add(key)
+        self.signals.append(signal)
 
 
 class Handler(Generic[PayloadT]):

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import Q
 
 from directives import failures
 from directives.models import Directive
 from fleetprompt.telemetry import errors, metrics
 from signals import bus
 from signals.models import Signal
-from signals.types import Actor
+from signals.types import Actor, bounded_key
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +28,19 @@ def fact(
     *,
     tenant: str,
     actor: Actor | None = None,
+    number: int = 1,
 ) -> Signal:
     """Return one signal about the directive, not stored yet.
 
     Args:
         tenant: the active tenant's slug, part of the dedupe key.
         actor: who did it; the directive's own actor by default.
+        number: tells apart those of one name and attempt.
     """
     return bus.fact(
         name,
         {"name": directive.name, "attempt": directive.attempt, **(payload or {})},
-        dedupe_key=f"{name}:{tenant}:{directive.id}:{directive.attempt}",
+        dedupe_key=numbered(f"{name}:{tenant}:{directive.id}:{directive.attempt}", number),
         actor=actor or directive.actor,
         subject=directive.subject,
         source=SOURCE,
@@ -73,43 +74,40 @@ def fact_sql(
     }
 
 
-def repeatable(signal: Signal) -> Signal:
-    """Make the dedupe key of `signal` new when a signal has it already: `:2` is added, or `:3`, and so on.
+def numbered(key: str, number: int) -> str:
+    """Return the dedupe key of the `number`th signal of its kind; from the second on, it ends in that.
 
     People may snooze, cancel and rerun more than once before the next attempt, and a rerun may change
-    a subject again: each time must stay on record. The caller holds the directive's row or its
-    attempt, so nobody else is counting.
-    """
-    key = signal.dedupe_key
-    earlier = Signal.objects.filter(Q(dedupe_key=key) | Q(dedupe_key__startswith=f"{key}:")).count()
-    if earlier:
-        signal.dedupe_key = f"{key}:{earlier + 1}"
-    return signal
-
-
-def write(signals: Sequence[Signal], *, again: bool = False) -> list[Signal]:
-    """Store what can be stored and return what could not, so that a directive runs without its signals.
-
-    The loss is logged and the caller notes it on the directive. What may work later (a deadlock, a
-    lost connection) is raised instead: then the whole attempt is tried again.
+    a subject again: each time must stay on record.
 
     Args:
-        again: whether an earlier attempt of the directive may have left signals with the same keys.
+        key: of the first one.
+        number: from a counter in the directive's row; a count of signals goes back when some are pruned.
+    """
+    return bounded_key(f"{key}:{number}" if number > 1 else key)
+
+
+def write(signals: Sequence[Signal]) -> list[Signal]:
+    """Store what can be stored and return what could not, so that a directive runs without its signals.
+
+    The loss is logged and counted, and the caller notes it on the directive. What may work later (a
+    deadlock, a lost connection) is raised instead: then the whole attempt is tried again.
     """
     if not signals:
         return []
     try:
         with transaction.atomic():
-            bus.record([repeatable(signal) for signal in signals] if again else signals)
+            lost, why = bus.store(signals), "its key is taken, or the database left it out"
     except DatabaseError as error:
         if failures.is_transient(error):
             raise
-        if len(signals) == 1:
-            logger.error("signal %s is lost: %s", signals[0].dedupe_key, errors.brief(error))
-            metrics.FAILED_WRITES.add(signals[0].name)
-            return list(signals)
-        return [lost for signal in signals for lost in write([signal], again=again)]
-    return []
+        if len(signals) > 1:
+            return [lost for signal in signals for lost in write([signal])]
+        lost, why = list(signals), errors.brief(error)
+    for signal in lost:
+        logger.error("signal %s is lost: %s", signal.dedupe_key, why)
+        metrics.FAILED_WRITES.add(signal.name)
+    return lost
 
 
 def write_for(directives: Sequence[Directive], signals: Sequence[Signal]) -> None:

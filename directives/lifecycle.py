@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Least, Now
 from uuid_utils.compat import uuid7
 
@@ -47,6 +48,8 @@ _STARTED = bus.insertion(
         tenant="tenant",
     ),
 )
+# Here the lost one is only called by its directive: the careful claim that follows tells of its signal.
+_ALL_STARTED = bus.all_stored("spoken", "claimed", "id::text")
 
 
 def lock_claims() -> None:
@@ -178,7 +181,7 @@ def _claim_statement(
                 lease_expires_at = clock_timestamp() + make_interval(secs => %s)
             FROM due WHERE directive.id = due.id RETURNING {", ".join(_COLUMNS.values())}
         ){also}
-        SELECT * FROM claimed ORDER BY queued_at, id
+        SELECT * FROM claimed {f"WHERE {_ALL_STARTED}" if started else ""} ORDER BY queued_at, id
         """,  # noqa: S608 -- our own text
         [*values, only, only, limit, lease, *(started or ())],
     )
@@ -349,7 +352,14 @@ def snooze(directive_id: UUID, until: datetime) -> Directive:
         DirectiveNotFound: no such directive.
         IllegalTransition: it is not `requested`.
     """
-    return _update(directive_id, [Status.REQUESTED], "snoozed", scheduled_at=until, queued_at=until)
+    return _update(
+        directive_id,
+        [Status.REQUESTED],
+        "snoozed",
+        operations=_counting("directive.snoozed"),
+        scheduled_at=until,
+        queued_at=until,
+    )
 
 
 def run_now(directive_id: UUID) -> Directive:
@@ -363,6 +373,7 @@ def run_now(directive_id: UUID) -> Directive:
         directive_id,
         [Status.REQUESTED],
         "run now",
+        operations=_counting("directive.run_requested"),
         scheduled_at=Least(F("scheduled_at"), Now()),
         queued_at=Least(F("queued_at"), Now()),
     )
@@ -375,7 +386,14 @@ def cancel(directive_id: UUID) -> Directive:
         DirectiveNotFound: no such directive.
         IllegalTransition: it is not `requested`.
     """
-    return _update(directive_id, [Status.REQUESTED], "canceled", status=Status.CANCELED, completed_at=Now())
+    return _update(
+        directive_id,
+        [Status.REQUESTED],
+        "canceled",
+        operations=_counting("directive.canceled"),
+        status=Status.CANCELED,
+        completed_at=Now(),
+    )
 
 
 def rerun(directive_id: UUID, attempts: int) -> Directive:
@@ -392,6 +410,8 @@ def rerun(directive_id: UUID, attempts: int) -> Directive:
         directive_id,
         list(Directive.TERMINAL),
         "rerun",
+        operations=_counting("directive.rerun_requested"),
+        earlier_successes=F("earlier_successes") + Case(When(status=Status.SUCCEEDED, then=1), default=0),
         status=Status.REQUESTED,
         scheduled_at=Now(),
         queued_at=Now(),
@@ -421,6 +441,15 @@ def _update(directive_id: UUID, expected: list[Directive.Status], action: str, *
             f"{' or '.join(expected)} can be {action}"
         )
     return directive
+
+
+def _counting(signal: str) -> RawSQL:
+    """Return `operations` with one more of `signal`, counted anew in each attempt: its number there."""
+    return RawSQL(
+        "jsonb_set(operations, ARRAY[%s], jsonb_build_array(attempt, 1 + CASE operations #>> ARRAY[%s, '0']"
+        " WHEN attempt::text THEN (operations #>> ARRAY[%s, '1'])::int ELSE 0 END))",
+        [signal] * 3,
+    )
 
 
 def _from_now(seconds: float) -> Any:

@@ -51,6 +51,12 @@ class Directive(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    # These number signals that repeat: they are changed by the transition that leaves the signal, so that
+    # neither a race nor the pruning of signals can give one number twice.
+    operations = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
+    """By signal of an operation, the attempt that it was last left in, and how often it was in that one."""
+    earlier_successes = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    """How often it had succeeded before it was last rerun."""
     attempt = models.PositiveIntegerField(default=0)
     max_attempts = models.PositiveIntegerField(default=5)
     last_error = models.CharField(max_length=ERROR_LENGTH, default="", blank=True)

@@ -124,6 +124,11 @@ def _check(directive_id: UUID, actor: Actor, action: str, reason: str) -> str:
 
 def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:
     signal = journal.fact(
-        directive, name, {"reason": reason, **payload}, tenant=active_tenant().slug, actor=actor
+        directive,
+        name,
+        {"reason": reason, **payload},
+        tenant=active_tenant().slug,
+        actor=actor,
+        number=directive.operations[name][1],
     )
-    bus.record([journal.repeatable(signal)])
+    bus.record([signal])

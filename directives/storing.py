@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from django.db import DataError
 from uuid_utils.compat import uuid7
 
 from directives import broker, journal, queue
@@ -51,14 +52,24 @@ def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
 
     Returns:
         the ids of those that were stored.
+
+    Raises:
+        NotStored: the database did not take the signal of one; nothing of this statement is stored.
     """
     stored: set[UUID] = set()
     moment: datetime | None = None
     for start in range(0, len(directives), BATCH):
         some = directives[start : start + BATCH]
         with prepared_cursor() as cursor:
-            cursor.execute(*_statement(some, moment, tenant))
-            [(moment, ids)] = cursor.fetchall()
+            try:
+                cursor.execute(*_statement(some, moment, tenant))
+            except DataError as error:
+                _, _, lost = str(error).partition(f"{bus.NOT_STORED}: ")
+                if not lost:
+                    raise
+                key = lost.partition('"')[0]
+                raise bus.NotStored(f"signal: the database did not store {key}") from error
+            [(moment, ids, _)] = cursor.fetchall()
         stored.update(ids or ())
     for directive in directives:
         directive.created_at = moment  # type: ignore[assignment]
@@ -142,6 +153,8 @@ def _storing(*, many: bool, waking: bool) -> str:
     columns |= {name: f"%({name})s::{kind}" for name, kind in _SHARED.items()}
     columns |= {"scheduled_at": when, "queued_at": when, "created_at": _MOMENT}
     made = "made JOIN asked USING (id)" if many else "made"
+    signal = _requested(asked)
+    complete = bus.all_stored("announced", "made", signal["dedupe_key"])
     times = f"SELECT DISTINCT greatest(scheduled_at, {_MOMENT}) FROM made"  # noqa: S608
     return f"""
 WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} made AS (
@@ -149,7 +162,7 @@ WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} made AS (
     SELECT {", ".join(columns.values())} {"FROM asked" if many else ""}
     ON CONFLICT DO NOTHING RETURNING id, scheduled_at
 ), announced AS (
-    {bus.insertion(made, _requested(asked))}
+    {bus.insertion(made, signal)}
 ) {f", woken AS ({broker.insertion(times)})" if waking else ""}
-SELECT {_MOMENT}, (SELECT array_agg(id) FROM made)
+SELECT {_MOMENT}, (SELECT array_agg(id) FROM made), {complete}
 """  # noqa: S608 -- the names above

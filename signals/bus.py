@@ -1,9 +1,13 @@
-"""The single way in for signals: build one with `fact`, write it with `record`, or do both with `emit`."""
+"""The single way in for signals: build one with `fact`, write it with `record`, or do both with `emit`.
+
+None is lost without a word: what was not stored is given back by `store`, and an error everywhere else.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fleetprompt.errors import Refused
 from fleetprompt.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
@@ -18,6 +22,13 @@ from signals.types import (
     check_text,
     json_object,
 )
+
+NOT_STORED = "signals were not stored"
+"""What the database's error says when a statement with `all_stored` fails."""
+
+
+class NotStored(Refused):
+    """The signals table did not take a signal; whoever gets this rolls back what the signal tells of."""
 
 
 class Emitted(NamedTuple):
@@ -45,8 +56,8 @@ def emit(
     Args:
         name: a fact in the past tense, such as `forum.thread.locked`.
         payload: JSON-safe details.
-        dedupe_key: unique in the tenant, at most 512 characters; emitting with a known key stores
-            nothing and gives the stored signal back.
+        dedupe_key: unique in the tenant, at most 512 characters; it stands for one fact, so emitting with a
+            known key stores nothing and gives the stored signal back, whatever the payload.
         actor: who is behind it.
         subject: what it is about.
         occurred_at: when it happened, with a time zone; the moment of recording by default.
@@ -58,6 +69,8 @@ def emit(
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         Refused: naming the argument that is not as expected.
+        NotStored: the key belongs to a signal of another name or about another subject, or the
+            database stored nothing.
     """
     signal = fact(
         name,
@@ -71,8 +84,13 @@ def emit(
         causation_id=causation_id,
         metadata=metadata,
     )
-    record([signal])
-    stored = Signal.objects.get(dedupe_key=signal.dedupe_key)
+    store([signal])
+    try:
+        stored = Signal.objects.get(dedupe_key=signal.dedupe_key)
+    except Signal.DoesNotExist:
+        raise NotStored(f"signal: the database did not store {signal.dedupe_key}") from None
+    if (stored.name, stored.subject) != (signal.name, signal.subject):
+        raise NotStored(f"dedupe_key: {signal.dedupe_key} belongs to another fact, {stored}")
     return Emitted(stored, created=stored.pk == signal.pk)
 
 
@@ -115,7 +133,8 @@ def insertion(source: str, values: Mapping[str, str]) -> str:
     """Return SQL that stores one signal for each row of a statement's own rows, all at one moment.
 
     It is for signals that follow from rows whose values were checked, and is refused when a dedupe key
-    is taken. What it needs, and whether a tenant is active, is the caller's to see to.
+    is taken. What it needs, and whether a tenant is active, is the caller's to see to. Its rows are the
+    dedupe keys that were stored; that they are all is for `all_stored` to say, in the same statement.
 
     Args:
         source: what stands after FROM, within the statement.
@@ -128,12 +147,45 @@ def insertion(source: str, values: Mapping[str, str]) -> str:
     return (
         f"INSERT INTO {Signal._meta.db_table} ({', '.join(columns)})"  # noqa: S608 -- columns of the model
         f" WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)"
-        f" SELECT {', '.join(columns.values())} FROM moment, {source}"
+        f" SELECT {', '.join(columns.values())} FROM moment, {source} RETURNING dedupe_key"
+    )
+
+
+def all_stored(stored: str, source: str, dedupe_key: str) -> str:
+    """Return SQL that is true, and fails with `NOT_STORED` and a lost key, unless each row left its signal.
+
+    Something in the database, such as a trigger, may leave rows out without an error.
+
+    Args:
+        stored: the name of the `insertion`, among the statement's WITH queries.
+        source: the name of the one whose rows the signals follow from.
+        dedupe_key: SQL for the key of the signal of a row of `source`.
+    """
+    missing = f"SELECT {dedupe_key} FROM {source} EXCEPT SELECT dedupe_key FROM {stored} LIMIT 1"  # noqa: S608
+    return (
+        f"CASE WHEN (SELECT count(*) FROM {stored}) = (SELECT count(*) FROM {source}) THEN true"  # noqa: S608
+        # No text like this is a boolean, and the error quotes it.
+        f" ELSE ('{NOT_STORED}: ' || ({missing}))::boolean END"
     )
 
 
 def record(signals: Sequence[Signal]) -> None:
-    """Store signals made by `fact` in one statement; those whose dedupe keys are known are left out.
+    """Store signals made by `fact` in one statement.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        NotStored: naming the key of the first one that was not stored; the others were, so that the caller
+            has to roll back.
+    """
+    if lost := store(signals):
+        raise NotStored(f"signal: the database did not store {lost[0].dedupe_key}, or has it already")
+
+
+def store(signals: Sequence[Signal]) -> list[Signal]:
+    """Store those of the signals made by `fact` that can be, in one statement.
+
+    Returns:
+        those that were not: their dedupe keys are known, or the database left them out.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
@@ -141,4 +193,8 @@ def record(signals: Sequence[Signal]) -> None:
     active_tenant()
     # The constraint decides who was first, not a look before the insert; a concurrent insert of the
     # same key makes this one wait and then lose.
-    insert(signals)
+    stored = insert(signals)
+    if len(stored) == len(signals):
+        return []
+    ids = {signal.pk for signal in stored}
+    return [signal for signal in signals if signal.pk not in ids]

@@ -1,5 +1,6 @@
 """The small values that signals and directives share, and the rules their texts obey."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -72,6 +73,19 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
     if not is_storable(value):
         raise Refused(f"{field}: expected text without NUL or unpaired surrogates")
     return value
+
+
+def bounded_key(text: str) -> str:
+    """Return a key that was built of parts: `text`, or its beginning and a digest if it is too long.
+
+    Returns:
+        at most `KEY_LENGTH` characters; what was cut ends in `:` and the SHA-256 of `text`, in hexadecimal,
+        so that different texts stay different keys.
+    """
+    if len(text) <= KEY_LENGTH:
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{text[: KEY_LENGTH - len(digest) - 1]}:{digest}"
 
 
 def check_moment(field: str, value: object) -> datetime:

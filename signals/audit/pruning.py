@@ -141,9 +141,8 @@ def _say(tenant: Tenant, record: Pruning, actor: Actor) -> None:
         "signals": record.signals,
         "before": heads.moment(record.before),
     }
-    bus.emit(
-        PRUNED, payload, dedupe_key=f"{PRUNED}:{tenant.slug}:{record.number}", actor=actor, source="audit"
-    )
+    key = f"{PRUNED}:{tenant.slug}:{record.number}"
+    bus.record([bus.fact(PRUNED, payload, dedupe_key=key, actor=actor, source="audit")])
 
 
 def _transaction() -> int:

@@ -1,16 +1,23 @@
 """A signals table that is missing or refuses: the directive still runs, and says what it could not say."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 
 import pytest
 from django.db import ProgrammingError
+from django.utils import timezone
 
-from directives import journal, runner
+from directives import journal, operations, runner
+from directives.batches import request_batch
+from directives.errors import Refused
 from directives.models import Directive
 from directives.outcomes import Kind
-from forums.models import Post
-from signals.models import Signal
+from directives.requests import request_many
+from forums import content
+from forums.models import Post, Thread
+from signals import bus
 from tests.support import (
+    TESTER,
     ask,
     ask_animal,
     crash,
@@ -26,7 +33,7 @@ REFUSE = """
 CREATE FUNCTION test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.name = ANY(TG_ARGV) THEN
-        RAISE EXCEPTION 'refused by the test: %', NEW.name USING ERRCODE = '{state}'; END IF;
+        {refuse} END IF;
     RETURN NEW;
 END $$;
 """
@@ -44,10 +51,11 @@ def table_missing():
 
 
 @contextmanager
-def refusing(*names, state="P0001"):
+def refusing(*names, state="P0001", silently=False):
     arguments = ", ".join(f"'{name}'" for name in names)
+    error = f"RAISE EXCEPTION 'refused by the test: %', NEW.name USING ERRCODE = '{state}';"
     with owner_cursor() as cursor:
-        cursor.execute(REFUSE.replace("{state}", state))
+        cursor.execute(REFUSE.replace("{refuse}", "RETURN NULL;" if silently else error))
         cursor.execute(
             "CREATE TRIGGER test_refuse BEFORE INSERT ON signals_signal"
             f" FOR EACH ROW EXECUTE FUNCTION test_refuse({arguments})"
@@ -110,10 +118,11 @@ def test_without_a_signals_table_a_request_is_refused_as_a_whole(alpha):
     assert messages() == 0
 
 
+@pytest.mark.parametrize("silently", [False, True])
 @pytest.mark.parametrize("name", ["directive.started", "zoo.animal.worked", "directive.succeeded"])
-def test_one_signal_that_is_refused_takes_no_other_with_it(alpha, name):
+def test_one_signal_that_is_refused_takes_no_other_with_it(alpha, name, silently):
     directive = ask_animal("work")
-    with refusing(name):
+    with refusing(name, silently=silently):
         assert run(directive).kind == Kind.SUCCEEDED
     assert lost(directive) == [name]
     everything = ["directive.requested", "directive.started", "zoo.animal.worked", "directive.succeeded"]
@@ -130,14 +139,103 @@ def test_the_last_silent_attempt_ends_even_when_nothing_can_be_said_of_it(alpha)
     assert lost(directive) == ["directive.recovered", "directive.failed"]
 
 
-def test_a_batch_loses_only_the_signals_that_are_refused(alpha):
+@pytest.mark.parametrize("silently", [False, True])
+@pytest.mark.parametrize("name", ["directive.started", "zoo.animal.worked", "directive.succeeded"])
+def test_a_batch_loses_only_the_signals_that_are_refused(alpha, name, silently):
+    run(ask_animal("roam"))
     asked = [ask_animal("roam", str(number)) for number in range(3)]
-    with refusing("directive.started"):
+    with refusing(name, silently=silently):
         outcomes = runner.run_due()
     assert [outcome.kind for outcome in outcomes] == [Kind.SUCCEEDED] * 3
     for directive in asked:
-        assert lost(directive) == ["directive.started"]
-    assert Signal.objects.filter(name="directive.succeeded").count() == 3
+        assert lost(directive) == [name]
+        assert len(signal_names(directive)) == 3
+
+
+@pytest.mark.parametrize("step", ["recovered", "failed", "retry_scheduled"])
+def test_other_steps_of_a_life_are_not_swallowed_without_a_word(alpha, step):
+    directive = ask_animal({"retry_scheduled": "stumble", "failed": "refuse"}.get(step, "work"), times=1)
+    if step == "recovered":
+        crash(directive)
+    with refusing(f"directive.{step}", silently=True):
+        run(directive)
+    assert lost(directive) == [f"directive.{step}"]
+
+
+def test_a_taken_key_in_a_group_costs_one_directive_its_signal_and_no_other_anything(alpha, caplog):
+    run(ask_animal("roam"))
+    asked = [ask_animal("roam", str(number)) for number in range(3)]
+    taken = f"zoo.animal.worked:alpha:1:{asked[1].pk}"
+    bus.emit("a.b", dedupe_key=taken, actor=TESTER)
+    assert [outcome.kind for outcome in runner.run_due()] == [Kind.SUCCEEDED] * 3
+    assert [lost(directive) for directive in asked] == [[], ["zoo.animal.worked"], []]
+    assert [effects(str(number)) for number in range(3)] == [1, 1, 1]
+    assert f"signal {taken} is lost" in caplog.text
+
+
+def test_a_taken_key_that_starts_an_attempt_is_named(alpha):
+    directive = ask_animal("roam")
+    bus.emit("a.b", dedupe_key=f"directive.started:alpha:{directive.pk}:1", actor=TESTER)
+    assert run(directive).kind == Kind.SUCCEEDED
+    assert lost(directive) == ["directive.started"]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_request_whose_signal_is_swallowed_is_refused_by_its_key_and_leaves_nothing(alpha, number):
+    items = [("zoo.animal.work", {"animal": str(n)}, "", str(n)) for n in range(number)]
+    with (
+        refusing("directive.requested", silently=True),
+        pytest.raises(Refused, match=r"directive\.requested:alpha:[0-9a-f-]{36}:0"),
+    ):
+        request_many(items, actor=TESTER)
+    assert not Directive.objects.exists()
+    assert messages() == 0
+    assert all(answer.created for answer in request_many(items, actor=TESTER))
+
+
+@pytest.mark.parametrize(
+    ("operation", "signal"),
+    [
+        ("snooze", "snoozed"),
+        ("run_now", "run_requested"),
+        ("cancel", "canceled"),
+        ("rerun", "rerun_requested"),
+    ],
+)
+@pytest.mark.parametrize("how", ["swallowed", "taken"])
+def test_an_operation_that_leaves_no_signal_is_refused_and_changes_nothing(alpha, operation, signal, how):
+    directive = ask_animal("work")
+    if operation == "rerun":
+        run(directive)
+    key = f"directive.{signal}:alpha:{directive.pk}:{directive.attempt}"
+    if how == "taken":
+        bus.emit("a.b", dedupe_key=key, actor=TESTER)
+    before = Directive.objects.values().get()
+    options = {"until": timezone.now() + timedelta(hours=1)} if operation == "snooze" else {}
+    sent = messages()
+    swallowing = refusing(f"directive.{signal}", silently=True) if how == "swallowed" else nullcontext()
+    with swallowing, pytest.raises(Refused, match=key):
+        getattr(operations, operation)(directive.pk, actor=TESTER, reason="why not", **options)
+    assert Directive.objects.values().get() == before
+    assert messages() == sent
+
+
+def test_content_whose_signal_is_swallowed_is_not_stored(forum):
+    with refusing("forum.thread.created", "forum.post.created", silently=True):
+        with pytest.raises(Refused, match=r"forum\.thread\.created:alpha:"):
+            content.create_thread(forum.category, "Quiet", actor=TESTER)
+        posts = [Post(thread=forum.thread, content="x", author_id="a") for _ in range(2)]
+        with pytest.raises(Refused, match=r"forum\.post\.created:alpha:"):
+            content.store_new_posts(posts, actor=TESTER)
+        with pytest.raises(Refused, match="its own key"):
+            bus.emit("forum.post.created", dedupe_key="its own key", actor=TESTER)
+    assert (Thread.objects.count(), Post.objects.count()) == (1, 3)
+
+
+def test_a_batch_whose_signal_is_swallowed_is_refused(alpha):
+    with refusing("directive.batch_requested", silently=True), pytest.raises(Refused, match="batch-1"):
+        request_batch("batch-1", "zoo.animal.work", [{"animal": "cat"}], actor=TESTER, reason="all")
+    assert not Directive.objects.exists()
 
 
 def test_a_signal_that_may_be_written_later_is_not_lost_the_attempt_is_tried_again(alpha):

@@ -53,11 +53,24 @@ def test_without_a_time_it_occurred_when_it_was_recorded(alpha):
 
 def test_emitting_again_gives_the_stored_signal_and_says_so(alpha):
     first = emit(payload={"first": True})
-    again = emit(payload={"first": False}, name="forum.post.unhidden")
+    again = emit(payload={"first": False})
     assert (first.created, again.created) == (True, False)
     assert again.signal.pk == first.signal.pk
     assert again.signal.payload == {"first": True}
     assert Signal.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"name": "forum.post.unhidden"}, {"subject": SUBJECT}, {"subject": Subject("forum.post", "8")}],
+)
+def test_a_key_that_belongs_to_another_fact_is_refused(alpha, other):
+    first = emit(subject=None if other.get("subject") == SUBJECT else SUBJECT).signal
+    with pytest.raises(
+        bus.NotStored, match=r"dedupe_key: key belongs to another fact, forum\.post\.hidden"
+    ):
+        emit(**{"subject": SUBJECT} | other)
+    assert Signal.objects.get().pk == first.pk
 
 
 def test_one_key_in_two_tenants_is_two_signals(database):
@@ -112,9 +125,19 @@ def test_the_longest_key_is_stored_whole(alpha):
 def test_many_at_once_leave_each_key_once_and_the_first_one_wins(alpha):
     known = emit("b").signal
     facts = [bus.fact("forum.post.hidden", dedupe_key=key, actor=TESTER) for key in "abca"]
-    bus.record(facts)
+    assert bus.store(facts) == [facts[1], facts[3]]
     stored = dict(Signal.objects.values_list("dedupe_key", "pk"))
     assert stored == {"a": facts[0].pk, "b": known.pk, "c": facts[2].pk}
+
+
+@pytest.mark.parametrize("keys", ["ab", "ba", "aa", "b"])
+def test_a_record_that_is_not_whole_is_refused_by_its_key_and_rolled_back_by_its_caller(alpha, keys):
+    known = emit("b").signal
+    facts = [bus.fact("forum.post.hidden", dedupe_key=key, actor=TESTER) for key in keys]
+    lost = "b" if "b" in keys else "a"
+    with pytest.raises(bus.NotStored, match=f"did not store {lost}, or has it"), transaction.atomic():
+        bus.record(facts)
+    assert Signal.objects.get().pk == known.pk
 
 
 def test_signals_of_one_moment_keep_their_order(alpha):
@@ -172,8 +195,7 @@ def test_any_batches_of_keys_leave_each_key_once(alpha, batches):
     first = {}
     for batch in batches:
         facts = [bus.fact("a.b", dedupe_key=f"{prefix}:{key}", actor=TESTER) for key in batch]
-        bus.record(facts)
-        for signal in facts:
-            first.setdefault(signal.dedupe_key, signal.pk)
+        new = [signal for signal in facts if first.setdefault(signal.dedupe_key, signal.pk) == signal.pk]
+        assert bus.store(facts) == [signal for signal in facts if signal not in new]
     stored = Signal.objects.filter(dedupe_key__startswith=f"{prefix}:")
     assert dict(stored.values_list("dedupe_key", "pk")) == first

@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.owner import as_owner
+from signals import bus
 from signals.audit import exports, heads, keys, locks, pruning, sealing, verification
 from signals.audit.models import Pruning, Seal, SealEntry
 from signals.models import Signal
@@ -111,6 +112,16 @@ def test_a_plan_that_is_out_of_date_is_refused(moments):
     pruning.prune(planned, before, actor=TESTER)
     with pytest.raises(Refused, match="meanwhile"):
         pruning.prune(planned, before, actor=TESTER)
+
+
+def test_nothing_is_pruned_when_that_cannot_be_put_on_record(moments):
+    from signals.options import moment
+
+    bus.emit("audit.pruned", dedupe_key="audit.pruned:alpha:1", actor=TESTER)
+    before = moment("--before", moments[1])
+    with pytest.raises(Refused, match=r"audit\.pruned:alpha:1"):
+        pruning.prune(pruning.plan(before), before, actor=TESTER)
+    assert (Signal.objects.count(), Pruning.objects.count()) == (13, 0)
 
 
 FORGED = {

@@ -15,6 +15,7 @@ from directives.errors import DirectiveError, Retry
 from directives.retry import RetryPolicy
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Thread
+from signals.types import Subject
 from tests.zoo.payloads import AnimalHandler, leave_effect
 
 QUICK = RetryPolicy(max_attempts=3, first=0.05, factor=1.0, longest=0.05, jitter=0.0)
@@ -367,3 +368,24 @@ class Herd(AnimalHandler):
             return {**self.execute(context, payload), "together": together}
         except DirectiveError as error:
             return error
+
+
+class Gossip(AnimalHandler):
+    """Leaves its effect and speaks about each subject in its note: `type=id`, or `-` for the animal.
+
+    With `times`, it goes on when it may not speak.
+    """
+
+    name = "zoo.animal.gossip"
+    label = "Gossip"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        for word in payload.note.split():
+            kind, _, pk = word.partition("=")
+            try:
+                context.emit("zoo.animal.gossiped", subject=Subject(kind, pk) if pk else None)
+            except DirectiveError:
+                if not payload.times:
+                    raise
+        return {}

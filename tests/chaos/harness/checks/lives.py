@@ -63,9 +63,11 @@ def _row(town: Town, pk: str, directive: Directive) -> Iterator[Violation]:
 def _belongs(town: Town, pk: str, directive: Directive, told: Told) -> Iterator[Violation]:
     if told.correlation_id != directive.correlation_id:
         yield town.violation(pk, f"{told.name} of {directive.correlation_id}", told.correlation_id)
-    about = told.subject.rpartition(":")[2]
+    kind, _, about = told.subject.partition(":")
     middle = pk if told.name in LIVES else f"{about or '-'}:{pk}"
     end = f":{told.attempt}" if told.name in LIVES else ""
+    if told.name not in LIVES and (kind, about) != (directive.subject_type, directive.subject_id):
+        end = f":{kind}"
     if not re.fullmatch(re.escape(f"{told.name}:{town.slug}:{middle}{end}") + r"(:\d+)?", told.dedupe_key):
         yield town.violation(pk, f"a key of {told.name} in {town.slug}", told.dedupe_key)
 
