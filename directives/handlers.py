@@ -159,27 +159,33 @@ class Handler(Generic[PayloadT]):
         """Return what the directive is about; None when it is not about one thing."""
         if not self.subject_field:
             return None
-        return subject_of(self.subject_type, str(getattr(payload, self.subject_field)))
+        value = getattr(payload, self.subject_field)
+        return None if value is None else subject_of(self.subject_type, str(value))
 
     def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
         """Return the current revision of each subject that exists, in one query.
 
-        For a subject type without revisions that is none: its keys end in revision 0.
+        A subject type has revisions if its model has a field `revision`. For others that is none, and
+        their keys are numbered instead.
         """
         return subjects.revisions(self.subject_type, subject_ids)
 
     def idempotency_key(self, payload: PayloadT, *, tenant: str, revision: int) -> str:
         """Return the key of a request that brings none of its own; at most 512 characters.
 
+        A key without `revision` in it is the client's: it stands for one wish, whatever becomes of it.
+
         Args:
             tenant: the active tenant's slug.
-            revision: the subject's revision, counting what is already requested for it.
+            revision: the subject's revision, counting what is already requested for it; where there is
+                none, a number from 0 that grows as the same is asked again after it has ended.
         """
         subject = self.subject(payload)
         if subject:
             return f"{self.name}:{tenant}:{subject.id}:{revision}"
-        canonical = json.dumps(self.dump(payload), sort_keys=True)
-        return f"{self.name}:{tenant}:{hashlib.sha256(canonical.encode()).hexdigest()}"
+        asked = {field: value for field, value in self.dump(payload).items() if field != "reason"}
+        canonical = json.dumps(asked, sort_keys=True)
+        return f"{self.name}:{tenant}:{hashlib.sha256(canonical.encode()).hexdigest()}:{revision}"
 
     def ordering_key(self, payload: PayloadT) -> str:
         """Return what orders it among others: equal keys run one at a time, in order; empty: freely."""
