@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from directives import subjects
 from directives.errors import InvalidPayload
@@ -15,7 +15,17 @@ from directives.models import REASON_LENGTH, Directive
 from directives.retry import RetryPolicy
 from signals import bus
 from signals.models import Signal
-from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, subject_of
+from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, is_one_line, subject_of
+
+
+def _in_one_line(text: str) -> str:
+    if not is_one_line(text):
+        raise ValueError("expected no control characters or line breaks")
+    return text
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_in_one_line)]
+"""A payload's field that is an id: of an author, or of a request of the client's own."""
 
 
 @dataclass(frozen=True, slots=True)

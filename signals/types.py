@@ -82,6 +82,11 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
     return value
 
 
+def is_one_line(text: str) -> bool:
+    """Return whether `text` has no control characters, tabs or line breaks."""
+    return not _CONTROL.search(text)
+
+
 def check_identifier(field: str, value: object, *, length: int, required: bool = False) -> str:
     """Return `value` if it can be an id or a key: storable, at most `length` characters, in one line.
 
@@ -92,7 +97,7 @@ def check_identifier(field: str, value: object, *, length: int, required: bool =
         Refused: naming `field`; also for control characters, tabs and line breaks.
     """
     text = check_text(field, value, length=length, required=required)
-    if _CONTROL.search(text):
+    if not is_one_line(text):
         raise Refused(f"{field}: expected no control characters or line breaks; got {text[:80]!a}")
     return text
 
