@@ -32,6 +32,8 @@ Identifier = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterVali
 class Reference:
     """Says of a payload's field that it holds the id of a subject: `Annotated[UUID, Reference(…)]`.
 
+    The field has the type of the subject's primary key: `UUID`, `int`, `date` or `str`.
+
     Args:
         type: the subject's type, such as `forum.post`.
     """

@@ -1,6 +1,7 @@
 """Primary keys of models as texts, each in the one form in which `str` writes it."""
 
 from datetime import date
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import CharField, DateField, DateTimeField, IntegerField, Model, TextField, UUIDField
 
 
+@cache
 def python_type(model: type[Model]) -> type | None:
     """Return the type of a model's primary key: `int`, `UUID`, `date` or `str`.
 
@@ -35,6 +37,8 @@ def primary_key(model: type[Model], text: str) -> Any:
     if python_type(model) is None:
         return None
     try:
+        # What PostgreSQL cannot even be asked about: unpaired surrogates.
+        text.encode()
         value = field.to_python(text)
         if isinstance(value, int):
             # What the column has no room for.
@@ -46,6 +50,7 @@ def primary_key(model: type[Model], text: str) -> Any:
     return value
 
 
+@cache
 def _field(model: type[Model]) -> Any:
     """Return the field that says what the key is: a child's key is a link to its parent's."""
     field: Any = model._meta.pk
