@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
+from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -124,7 +125,7 @@ def record_url(record: Model) -> str | None:
     """Return the address of a record's page in the tenant's admin; None when it has none."""
     meta = record._meta
     try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[record.pk])
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(record.pk)])
     except NoReverseMatch:
         return None
 

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from directives import journal, subjects
 from directives.errors import DirectiveError, InvalidPayload
@@ -15,12 +15,24 @@ from directives.models import REASON_LENGTH, Directive
 from directives.retry import RetryPolicy
 from signals import bus
 from signals.models import Signal
-from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, subject_of
+from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, bounded_key, is_one_line, subject_of
+
+
+def _in_one_line(text: str) -> str:
+    if not is_one_line(text):
+        raise ValueError("expected no control characters or line breaks")
+    return text
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_in_one_line)]
+"""A payload's field that is an id: of an author, or of a request of the client's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Says of a payload's field that it holds the id of a subject: `Annotated[UUID, Reference(…)]`.
+
+    The field has the type of the subject's primary key: `UUID`, `int`, `date` or `str`.
 
     Args:
         type: the subject's type, such as `forum.post`.
@@ -173,27 +185,33 @@ class Handler(Generic[PayloadT]):
         """Return what the directive is about; None when it is not about one thing."""
         if not self.subject_field:
             return None
-        return subject_of(self.subject_type, str(getattr(payload, self.subject_field)))
+        value = getattr(payload, self.subject_field)
+        return None if value is None else subject_of(self.subject_type, str(value))
 
     def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
         """Return the current revision of each subject that exists, in one query.
 
-        For a subject type without revisions that is none: its keys end in revision 0.
+        A subject type has revisions if its model has a field `revision`. For others that is none, and
+        their keys are numbered instead.
         """
         return subjects.revisions(self.subject_type, subject_ids)
 
     def idempotency_key(self, payload: PayloadT, *, tenant: str, revision: int) -> str:
         """Return the key of a request that brings none of its own; at most 512 characters.
 
+        A key without `revision` in it is the client's: it stands for one wish, whatever becomes of it.
+
         Args:
             tenant: the active tenant's slug.
-            revision: the subject's revision, counting what is already requested for it.
+            revision: the subject's revision, counting what is already requested for it; where there is
+                none, a number from 0 that grows as the same is asked again after it has ended.
         """
         subject = self.subject(payload)
         if subject:
-            return f"{self.name}:{tenant}:{subject.id}:{revision}"
-        canonical = json.dumps(self.dump(payload), sort_keys=True)
-        return f"{self.name}:{tenant}:{hashlib.sha256(canonical.encode()).hexdigest()}"
+            return bounded_key(f"{self.name}:{tenant}:{subject.id}:{revision}")
+        asked = {field: value for field, value in self.dump(payload).items() if field != "reason"}
+        canonical = json.dumps(asked, sort_keys=True)
+        return f"{self.name}:{tenant}:{hashlib.sha256(canonical.encode()).hexdigest()}:{revision}"
 
     def ordering_key(self, payload: PayloadT) -> str:
         """Return what orders it among others: equal keys run one at a time, in order; empty: freely."""

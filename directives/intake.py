@@ -13,7 +13,16 @@ from directives.errors import InvalidPayload, PermissionRefused, Refused, Secret
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from directives.secrets import find_secret
-from signals.types import ID_LENGTH, KEY_LENGTH, Actor, Subject, check_moment, check_text, json_object
+from signals.types import (
+    ID_LENGTH,
+    KEY_LENGTH,
+    Actor,
+    Subject,
+    check_identifier,
+    check_moment,
+    check_text,
+    json_object,
+)
 
 
 class DirectiveRequest(NamedTuple):
@@ -129,8 +138,8 @@ def check_common(
     return Common(
         actor=actor,
         reason=check_reason(reason),
-        correlation_id=check_text("correlation_id", correlation_id or str(uuid4()), length=ID_LENGTH),
-        causation_id=check_text("causation_id", causation_id or "", length=ID_LENGTH),
+        correlation_id=check_identifier("correlation_id", correlation_id or str(uuid4()), length=ID_LENGTH),
+        causation_id=check_identifier("causation_id", causation_id or "", length=ID_LENGTH),
         metadata=_plain("metadata", metadata or {}),
     )
 
@@ -148,7 +157,7 @@ def check_reason(value: str, *, required: bool = False) -> str:
 
 
 def _key(value: str) -> str:
-    key = check_text("idempotency_key", value, length=KEY_LENGTH, required=True)
+    key = check_identifier("idempotency_key", value, length=KEY_LENGTH, required=True)
     if finding := find_secret("idempotency_key", key):
         raise SecretRefused(finding)
     return key

@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, actor_of, subject_of
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, stored_actor, stored_subject
 
 REASON_LENGTH = 1_000
 ERROR_LENGTH = 2_000
@@ -137,9 +137,9 @@ class Directive(models.Model):
     @property
     def actor(self) -> Actor:
         """Who asked for it."""
-        return actor_of(self.actor_type, self.actor_id, self.actor_label)
+        return stored_actor(self.actor_type, self.actor_id, self.actor_label)
 
     @property
     def subject(self) -> Subject | None:
         """What it is about, if about one thing."""
-        return subject_of(self.subject_type, self.subject_id)
+        return stored_subject(self.subject_type, self.subject_id)

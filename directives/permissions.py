@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from directives.errors import PermissionRefused
 from directives.models import Directive
+from fleetprompt.primary_keys import primary_key
 from signals.types import ID_LENGTH, Actor
 
 ACTIONS = ("request", "snooze", "cancel", "rerun")
@@ -57,7 +58,8 @@ def check(actor: Actor, action: str, name: str) -> None:
     if actor.type != "user":
         return
     users = get_user_model()
-    user = users.objects.filter(pk=actor.id).first() if actor.id.isdecimal() else None
+    key = primary_key(users, actor.id)
+    user = users.objects.filter(pk=key).first() if key is not None else None
     if user is None or not user.is_active:
         raise PermissionRefused(f"actor: this tenant has no active user {actor.id!r}")
     if not allows(user, action, name):

@@ -4,14 +4,16 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import module_has_submodule
 
+from directives import subjects
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
+from fleetprompt.primary_keys import python_type
 from signals.types import check_name
 
 AnyHandler = Handler[Any]
@@ -107,8 +109,37 @@ def _check(handler_class: type[AnyHandler]) -> None:
             f"{where}: subject_field: expected a field of the payload that is a Reference; "
             f"got {handler_class.subject_field!r}"
         )
+    _check_references(handler_class)
     if handler_class.timeout <= 0:
         raise ImproperlyConfigured(f"{where}: timeout: expected seconds, more than 0")
+
+
+def _check_references(handler_class: type[AnyHandler]) -> None:
+    """Check that what a payload names can be the primary key of the record that it is about."""
+    handler = handler_class()
+    for field, subject_type in handler.references().items():
+        model = subjects.model(subject_type)
+        if model is None:
+            continue
+        where, wanted = f"{_path(handler_class)}: Payload.{field}", python_type(model)
+        if wanted is None:
+            kind = type(model._meta.pk).__name__
+            raise ImproperlyConfigured(
+                f"{where}: expected a subject whose primary key is an integer, a UUID, a date or a text; "
+                f"that of {subject_type} is a {kind}"
+            )
+        if (given := _plain(handler.Payload.model_fields[field].annotation)) is not wanted:
+            raise ImproperlyConfigured(
+                f"{where}: expected {wanted.__name__}, as the primary key of {subject_type} is; got {given}"
+            )
+
+
+def _plain(annotation: Any) -> Any:
+    """Return a type without "or None" and without a name of its own."""
+    others = [part for part in get_args(annotation) if part is not type(None)]
+    if len(others) == 1 and type(None) in get_args(annotation):
+        annotation = others[0]
+    return getattr(annotation, "__supertype__", annotation)
 
 
 def _check_inverses() -> None:

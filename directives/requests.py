@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from uuid_utils.compat import uuid7
 
 from directives import keys, observing, queue, storing
@@ -24,7 +24,19 @@ __all__ = ["DirectiveRequest", "Requested", "request", "request_each", "request_
 
 MANY = 500
 """From this size on, a batch is worth keeping the garbage collector away."""
+ROUNDS = 100
+"""How often keys are chosen anew: each time, another request has taken one of them in the same moment."""
+_OUT_OF_STEP = ("40001", "40P01")
+"""What PostgreSQL answers where the same transaction may work when it is begun again."""
 _NEW = {field.attname: field.get_default() for field in Directive._meta.concrete_fields}
+
+
+class _Overtaken(Exception):
+    """Another request has taken a default key for another wish, after it was found to be free."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 class Requested(NamedTuple):
@@ -66,7 +78,7 @@ def request(
         InvalidPayload: naming each field that is wrong and what was expected.
         SecretRefused: something in the payload, the reason or the metadata looks like a secret.
         PermissionRefused: the user may not request it.
-        KeyConflict: the key belongs to a directive with another name or payload.
+        KeyConflict: the key that was given belongs to a directive with another name or payload.
     """
     item = DirectiveRequest(name, payload, reason, idempotency_key, scheduled_at)
     return request_many(
@@ -101,17 +113,8 @@ def request_many(
     Raises:
         Refused: what `request` raises, for the first item that is refused; nothing was stored.
     """
-    wishes = list(items)
-    # One is stored by a statement of its own, which is its transaction unless the caller has begun one.
-    alone = len(wishes) == 1 and connection.get_autocommit() and not connection.in_atomic_block
-    with nullcontext() if alone else transaction.atomic():
-        results = _request(wishes, actor, reason, correlation_id, causation_id, metadata)
-        stored = []
-        for result in results:
-            if isinstance(result, Refused):
-                raise result
-            stored.append(result)
-    return stored
+    results = _request(list(items), actor, reason, correlation_id, causation_id, metadata, whole=True)
+    return [result for result in results if isinstance(result, Requested)]
 
 
 def request_each(
@@ -131,8 +134,7 @@ def request_each(
         NoActiveTenant: called outside `in_tenant`.
         Refused: an argument that applies to all items is wrong.
     """
-    with transaction.atomic():
-        return _request(list(items), actor, reason, correlation_id, causation_id, metadata)
+    return _request(list(items), actor, reason, correlation_id, causation_id, metadata, whole=False)
 
 
 def _request(
@@ -142,7 +144,10 @@ def _request(
     correlation_id: str | None,
     causation_id: str | None,
     metadata: Mapping[str, Any] | None,
+    *,
+    whole: bool,
 ) -> list[Requested | Refused]:
+    """Request what can be; with `whole`, all or nothing."""
     tenant = active_tenant()
     if tenant.status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
@@ -151,22 +156,53 @@ def _request(
         no_collecting() if len(wishes) >= MANY else nullcontext(),
         observing.requesting(tenant.slug, common.correlation_id),
     ):
-        return _store([check_item(item, common) for item in wishes], common, tenant)
+        checked = [check_item(item, common) for item in wishes]
+        names = [item.handler.name for item in checked if isinstance(item, Checked)]
+        carried = common.metadata | observing.about_to_store(names)
+        return _store_at_last(checked, replace(common, metadata=carried), tenant, whole=whole)
+
+
+def _store_at_last(
+    checked: Sequence[Checked | Refused], common: Common, tenant: Tenant, *, whole: bool
+) -> list[Requested | Refused]:
+    """Store, beginning again when another request was faster: what it has stored counts then."""
+    ours = connection.get_autocommit() and not connection.in_atomic_block
+    # One is stored by a statement of its own, which is its transaction unless the caller has begun one.
+    alone = ours and len(checked) == 1
+    again = ours
+    for _ in range(ROUNDS):
+        try:
+            with nullcontext() if alone else transaction.atomic():
+                return _store(checked, common, tenant, whole=whole)
+        except _Overtaken as overtaken:
+            # Nothing is kept: keys stored out of their order could lock out a batch that waits for others.
+            taken = overtaken.key
+        except OperationalError as error:
+            if not again or getattr(error.__cause__, "sqlstate", None) not in _OUT_OF_STEP:
+                raise
+            again = False
+    raise KeyConflict(f"idempotency_key: others have taken {taken!r} and those before it; ask again")
 
 
 def _store(
-    checked: Sequence[Checked | Refused], common: Common, tenant: Tenant
+    checked: Sequence[Checked | Refused], common: Common, tenant: Tenant, *, whole: bool
 ) -> list[Requested | Refused]:
     good = [item for item in checked if isinstance(item, Checked)]
-    carried = common.metadata | observing.about_to_store([item.handler.name for item in good])
-    rows, created = _insert(good, replace(common, metadata=carried), tenant.slug)
+    rows, created = _insert(good, common, tenant.slug)
     # The constraint decides who was first, not a look before the insert.
     stored = {row.idempotency_key: row for row in rows if row.id in created}
     if known := {row.idempotency_key for row in rows} - stored.keys():
         earlier = Directive.objects.filter(idempotency_key__in=known)
         stored |= {directive.idempotency_key: directive for directive in earlier}
-    results = iter([_result(row, stored[row.idempotency_key]) for row in rows])
+    results = iter(
+        [
+            _result(item, row, stored.get(row.idempotency_key), tenant.slug)
+            for item, row in zip(good, rows, strict=True)
+        ]
+    )
     answers = [item if isinstance(item, Refused) else next(results) for item in checked]
+    if whole and (refused := next((one for one in answers if isinstance(one, Refused)), None)):
+        raise refused
     _announce([row for row in rows if row.id in created], tenant)
     return answers
 
@@ -175,6 +211,8 @@ def _insert(
     wishes: Sequence[Checked], common: Common, tenant: str
 ) -> tuple[list[Directive], Collection[UUID]]:
     """Return a directive for each wish, and the ids of those that are stored by now."""
+    if not wishes:
+        return [], ()
     if len(wishes) == 1:
         # Its key is new as a rule, and then nobody has to look at what there is.
         row = _row(wishes[0], keys.first(wishes[0], tenant), common)
@@ -211,10 +249,23 @@ def _row(item: Checked, key: str, common: Common) -> Directive:
     return Directive.from_db(connection.alias, list(values), list(values.values()))
 
 
-def _result(row: Directive, stored: Directive) -> Requested | KeyConflict:
-    """Compare what was asked with what is stored under its key."""
+def _result(
+    wish: Checked, row: Directive, stored: Directive | None, tenant: str
+) -> Requested | KeyConflict:
+    """Compare what was asked with what is stored under its key.
+
+    Raises:
+        _Overtaken: it is another wish, and the key was nobody's choice.
+    """
+    if stored is None:
+        # It was deleted in this moment.
+        raise _Overtaken(row.idempotency_key)
     if stored.pk == row.pk:
         return Requested(stored, created=True)
+    if wish.key is None and keys.fits(wish, stored, row.created_at):
+        return Requested(stored, created=False)
+    if not keys.is_pinned(wish, tenant):
+        raise _Overtaken(row.idempotency_key)
     if stored.name == row.name and keys.same_payload(stored.payload, row.payload):
         return Requested(stored, created=False)
     return KeyConflict(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -58,8 +59,11 @@ def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
     """
     stored: set[UUID] = set()
     moment: datetime | None = None
-    for start in range(0, len(directives), BATCH):
-        some = directives[start : start + BATCH]
+    # In one order for all statements and all batches (Python's of texts is that of `COLLATE "C"`): two
+    # that overlap wait for each other instead of locking each other out.
+    ordered = sorted(directives, key=attrgetter("idempotency_key"))
+    for start in range(0, len(ordered), BATCH):
+        some = ordered[start : start + BATCH]
         with prepared_cursor() as cursor:
             try:
                 cursor.execute(*_statement(some, moment, tenant))
@@ -129,7 +133,7 @@ def _requested(asked: Mapping[str, str]) -> dict[str, str]:
     )
 
 
-# In the order of the keys, two batches that overlap wait for each other instead of locking each other out.
+# In the order in which `store` has put them.
 _ASKED = f"""
     SELECT {_list(_OWN | _BESIDES, "{name}")},
         {_list(_OFTEN_SHARED, "coalesce({name}, %({name})s::{type}) AS {name}")}

@@ -1,7 +1,7 @@
 """What directives can be about: every model that names a `SUBJECT_TYPE`, found without being listed.
 
-Such a model has a text form that people recognise (`str`), and may have a `revision`, which counts
-its changes, and a `status`.
+Such a model has a text form that people recognise (`str`), a primary key of a kind that
+`fleetprompt.primary_keys` knows, and may have a `revision`, which counts its changes, and a `status`.
 """
 
 from collections import defaultdict
@@ -15,8 +15,9 @@ from django.db import connection
 from django.db.models import CharField, Model
 
 from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.primary_keys import primary_key
 from fleetprompt.queries import array
-from signals.types import Subject
+from signals.types import Subject, stored_subject
 
 
 @cache
@@ -34,13 +35,24 @@ def model(subject_type: str) -> type[Model] | None:
     return types().get(subject_type)
 
 
+def key(subject_type: str, text: str) -> Any:
+    """Return the primary key that a text means among subjects of a type; None when it can mean none."""
+    found = model(subject_type)
+    return primary_key(found, text) if found else None
+
+
+def subject_of(record: Any) -> Subject:
+    """Return a record of such a model as a subject; its id may be one that nobody could request."""
+    return cast(Subject, stored_subject(record.SUBJECT_TYPE, str(record.pk)))
+
+
 def find(subjects: Iterable[Subject]) -> dict[Subject, Model]:
     """Return the records of those subjects that exist in the active tenant, in one query per type."""
     ids = defaultdict(set)
     for subject in subjects:
         ids[subject.type].add(subject.id)
     return {
-        Subject(subject_type, str(record.pk)): record
+        cast(Subject, stored_subject(subject_type, str(record.pk))): record
         for subject_type, wanted in ids.items()
         for record in _records(subject_type, wanted)
     }
@@ -58,10 +70,14 @@ def states(subject_type: str, ids: Iterable[str]) -> Mapping[str, str]:
 
 def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]:
     found = model(subject_type)
-    sql = _values_sql(found, field) if found else ""
-    if found is None or not sql:
+    owner = _owner(found, field) if found else None
+    if found is None or owner is None:
         return {}
-    values = list(map(str, _valid(found, ids)))
+    if owner is not found._meta.concrete_model:
+        # The column is in a parent's table.
+        rows = found._base_manager.filter(pk__in=_valid(found, ids)).values_list("pk", field)
+        return {str(pk): value for pk, value in rows}
+    sql, values = _values_sql(found, field), list(map(str, _valid(found, ids)))
     # One is asked for with each request of one, and found by its key however many there are.
     with prepared_cursor() if len(values) == 1 else connection.cursor() as cursor:
         cursor.execute(sql, [array(values)])
@@ -69,9 +85,14 @@ def _values(subject_type: str, ids: Iterable[str], field: str) -> dict[str, Any]
 
 
 @cache
+def _owner(found: type[Model], field: str) -> type[Model] | None:
+    """Return the model whose table has a field; None when there is no such field."""
+    names = {known.name for known in found._meta.concrete_fields}
+    return found._meta.get_field(field).model if field in names else None
+
+
+@cache
 def _values_sql(found: type[Model], field: str) -> str:
-    if not any(known.name == field for known in found._meta.get_fields()):
-        return ""
     quote, known = connection.ops.quote_name, cast(Any, found._meta)
     key, column = quote(known.pk.column), quote(known.get_field(field).column)
     # Of a type that no migration changes: what is prepared must give the same one for ever.
@@ -87,9 +108,7 @@ def _records(subject_type: str, ids: Iterable[str]) -> Iterable[Model]:
 
 def _valid(known: type[Model], ids: Iterable[str]) -> Collection[Any]:
     """Return the ids that can be keys of the model: signals may carry any text."""
-    if known._meta.pk.get_internal_type() != "UUIDField":
-        return list(ids)
-    return [found for text in ids if (found := uuid(text))]
+    return [found for text in ids if (found := primary_key(known, text)) is not None]
 
 
 def uuid(text: str) -> UUID | None:

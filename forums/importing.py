@@ -18,7 +18,7 @@ from fleetprompt.lines import LINE_LENGTH, Lines, LongLine
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
-from signals.types import ID_LENGTH, Actor, check_moment, check_text
+from signals.types import ID_LENGTH, Actor, check_identifier, check_moment, check_text
 
 ACTOR = Actor("system", "import_posts")
 BATCH = 500
@@ -145,8 +145,8 @@ class _Reader:
         if len(row.cells) != len(self.header):
             raise Refused(f"expected {len(self.header)} fields, as in the header; got {len(row.cells)}")
         return Post(
-            external_id=self._text(row, self.id, ID_LENGTH).strip(),
-            author_id=self._text(row, self.author, ID_LENGTH).strip(),
+            external_id=self._identifier(row, self.id),
+            author_id=self._identifier(row, self.author),
             content=self._text(row, self.content, CONTENT_LENGTH),
             posted_at=None if self.date is None else self._moment(row, self.date),
         )
@@ -162,6 +162,10 @@ class _Reader:
         if not _is_unicode(value):
             raise Refused(f"{name}: expected UTF-8")
         return check_text(name, value, length=length, required=required)
+
+    def _identifier(self, row: _Row, position: int) -> str:
+        text = self._text(row, position, ID_LENGTH).strip()
+        return check_identifier(self.header[position], text, length=ID_LENGTH)
 
     def _moment(self, row: _Row, position: int) -> datetime | None:
         text = self._text(row, position, ID_LENGTH, required=False).strip()

@@ -17,6 +17,7 @@ from signals.types import (
     NAME_LENGTH,
     Actor,
     Subject,
+    check_identifier,
     check_moment,
     check_name,
     check_text,
@@ -72,6 +73,10 @@ def emit(
         NotStored: the key belongs to a signal of another name or about another subject, or the
             database stored nothing.
     """
+    check_identifier("dedupe_key", dedupe_key, length=KEY_LENGTH)
+    check_identifier("source", source, length=NAME_LENGTH)
+    check_identifier("correlation_id", correlation_id or "", length=ID_LENGTH)
+    check_identifier("causation_id", causation_id or "", length=ID_LENGTH)
     signal = fact(
         name,
         payload,
@@ -107,7 +112,11 @@ def fact(
     causation_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Signal:
-    """Return a checked signal that is not stored yet; arguments and errors are those of `emit`."""
+    """Return a checked signal that is not stored yet; arguments and errors are those of `emit`.
+
+    Control characters in ids are let through: a directive that was stored before they were refused
+    passes its own on.
+    """
     if occurred_at is not None:
         check_moment("occurred_at", occurred_at)
     signal = Signal(

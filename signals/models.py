@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 from fleetprompt.queries import ClockTimestamp
 from signals.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
 from signals.audit.models import Pruning, Seal, SealEntry
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, actor_of, subject_of
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, stored_actor, stored_subject
 
 __all__ = ["AppendOnlyError", "Pruning", "Seal", "SealEntry", "Signal"]
 
@@ -67,9 +67,9 @@ class Signal(AppendOnlyModel):
     @property
     def actor(self) -> Actor:
         """Who is behind the fact."""
-        return actor_of(self.actor_type, self.actor_id, self.actor_label)
+        return stored_actor(self.actor_type, self.actor_id, self.actor_label)
 
     @property
     def subject(self) -> Subject | None:
         """What the fact is about, if about anything."""
-        return subject_of(self.subject_type, self.subject_id)
+        return stored_subject(self.subject_type, self.subject_id)

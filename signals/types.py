@@ -3,14 +3,18 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
+
 from fleetprompt.errors import Refused
+from fleetprompt.primary_keys import primary_key
 
 NAME_LENGTH = 255
 KEY_LENGTH = 512
@@ -26,8 +30,12 @@ LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What a JSON text must contain for `_UNSTORABLE`, or a number beyond `LARGEST`, to be in its values.
 _SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]|\d{16}|\de\+")
+# Controls of ASCII and Latin-1, tabs and line ends among them, and the separators of lines and paragraphs.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
+ValueT = TypeVar("ValueT", "Actor", "Subject")
 
 
 def check_name(name: object) -> str:
@@ -86,6 +94,26 @@ def bounded_key(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     return f"{text[: KEY_LENGTH - len(digest) - 1]}:{digest}"
+
+
+def is_one_line(text: str) -> bool:
+    """Return whether `text` has no control characters, tabs or line breaks."""
+    return not _CONTROL.search(text)
+
+
+def check_identifier(field: str, value: object, *, length: int, required: bool = False) -> str:
+    """Return `value` if it can be an id or a key: storable, at most `length` characters, in one line.
+
+    Args:
+        field: what the error calls the value.
+
+    Raises:
+        Refused: naming `field`; also for control characters, tabs and line breaks.
+    """
+    text = check_text(field, value, length=length, required=required)
+    if not is_one_line(text):
+        raise Refused(f"{field}: expected no control characters or line breaks; got {text[:80]!a}")
+    return text
 
 
 def check_moment(field: str, value: object) -> datetime:
@@ -155,7 +183,16 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
 
 def _identifier(field: str, value: object) -> str:
     text = str(value) if isinstance(value, int | UUID) else value
-    return check_text(field, text, length=ID_LENGTH, required=True)
+    return check_identifier(field, text, length=ID_LENGTH, required=True)
+
+
+def _check_one_form(actor_type: str, text: str) -> None:
+    """Refuse another spelling of an id: it would pass as the actor and be somebody else on record."""
+    form = unicodedata.normalize("NFC", text.strip())
+    if actor_type == "user" and (key := primary_key(get_user_model(), text)) is not None:
+        form = str(key)
+    if form != text:
+        raise Refused(f"actor.id: expected the id in its one form, {form!r}; got {text[:80]!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +201,13 @@ class Actor:
 
     Args:
         type: `user`, `agent` or `system`.
-        id: the user's primary key, the agent's or the process' own name; text.
+        id: the user's primary key as Django writes it, the agent's or the process' own name without
+            spaces around it and in Unicode's form NFC; text.
         label: how people know the actor; the id when empty.
 
     Raises:
-        Refused: another type, or a text that is empty, too long or not storable.
+        Refused: another type; an id that is empty, too long, in another form than its one, or has
+            control characters; a label that is too long or not storable.
     """
 
     TYPES: ClassVar[tuple[str, ...]] = ("user", "agent", "system")
@@ -183,6 +222,7 @@ class Actor:
                 f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
             )
         object.__setattr__(self, "id", _identifier("actor.id", self.id))
+        _check_one_form(self.type, self.id)
         check_text("actor.label", self.label, length=ID_LENGTH)
 
     def __str__(self) -> str:
@@ -194,7 +234,7 @@ class Subject:
     """What something is about, such as `("forum.post", <uuid>)`.
 
     Raises:
-        Refused: the type is not a dotted name, or the id is empty, too long or not storable.
+        Refused: the type is not a dotted name, or the id is empty, too long, or has control characters.
     """
 
     type: str
@@ -209,12 +249,25 @@ class Subject:
 
 
 @lru_cache(maxsize=256)
-def actor_of(actor_type: str, actor_id: str, label: str) -> Actor:
-    """Return an actor; those of late are kept, since checking one takes a while."""
-    return Actor(actor_type, actor_id, label)
+def stored_actor(actor_type: str, actor_id: str, label: str) -> Actor:
+    """Return the actor of a row as it is there, unchecked: the row may be older than the rules."""
+    return _unchecked(Actor, type=actor_type, id=actor_id, label=label)
+
+
+@lru_cache(maxsize=256)
+def stored_subject(subject_type: str, subject_id: str) -> Subject | None:
+    """Return the subject of a row as it is there, unchecked, or None when its type is empty."""
+    return _unchecked(Subject, type=subject_type, id=subject_id) if subject_type else None
 
 
 @lru_cache(maxsize=256)
 def subject_of(subject_type: str, subject_id: str) -> Subject | None:
-    """Return a subject, or None when its type is empty; those of late are kept."""
+    """Return a subject, checked, or None when its type is empty; those of late are kept."""
     return Subject(subject_type, subject_id) if subject_type else None
+
+
+def _unchecked(kind: type[ValueT], **values: str) -> ValueT:
+    made = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made

@@ -6,8 +6,8 @@ import os
 from fleetprompt.settings import *  # noqa: F403
 from fleetprompt.settings import BASE_DIR, DATABASES, INSTALLED_APPS, Q_CLUSTER, TENANT_APPS
 
-TENANT_APPS = [*TENANT_APPS, "tests.zoo"]
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo"]
+TENANT_APPS = [*TENANT_APPS, "tests.zoo", "tests.library"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo", "tests.library"]
 
 DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

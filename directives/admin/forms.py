@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.forms.fields import InvalidJSONInput
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +17,7 @@ from directives import subjects
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
-from signals.types import LATEST, Subject, is_storable, json_object
+from signals.types import LATEST, Subject, is_storable, json_object, stored_subject
 
 LONG_TEXT = 255
 """Texts that may be longer get a field of several lines."""
@@ -100,7 +101,7 @@ class RequestForm(forms.Form):
             self.add_error(field if known else None, text if known else message)
 
 
-class SubjectField(forms.UUIDField):
+class SubjectField(forms.CharField):
     """The id of a subject, picked by its title.
 
     Args:
@@ -110,21 +111,29 @@ class SubjectField(forms.UUIDField):
     def __init__(self, subject_type: str, **options: Any) -> None:
         self.subject_type = subject_type
         url = reverse("admin:directives_directive_pick", args=[subject_type])
-        super().__init__(widget=_Picker({"data-ajax--url": url}), **options)
+        super().__init__(strip=False, widget=_Picker({"data-ajax--url": url}), **options)
 
-    def clean(self, value: Any) -> UUID | None:
-        """Return the id of a subject that exists in the active tenant."""
-        found: UUID | None = super().clean(value)
-        if found and not subjects.find([Subject(self.subject_type, str(found))]):
+    def clean(self, value: Any) -> Any:
+        """Return the primary key of a subject that exists in the active tenant; None without a choice."""
+        text = super().clean(value)
+        if not text:
+            return None
+        found, records = self._find(text)
+        if not records:
             raise ValidationError("There is none with this id here.")
         return found
 
     def prepare_value(self, value: Any) -> Any:
         """Return the value to show, and give the widget its title as the only choice."""
-        known = subjects.uuid(str(value))
-        found = subjects.find([Subject(self.subject_type, str(known))]) if known else {}
-        self.widget.choices = [(subject.id, str(record)) for subject, record in found.items()]
-        return super().prepare_value(value)
+        found, records = self._find(str(value))
+        self.widget.choices = [(subject.id, str(record)) for subject, record in records.items()]
+        return str(found) if records else value
+
+    def _find(self, text: str) -> tuple[Any, Mapping[Subject, Model]]:
+        """Return the primary key that a text means, and the record that has it, if there is one."""
+        found = subjects.key(self.subject_type, text)
+        subject = stored_subject(self.subject_type, str(found))
+        return found, {} if found is None or subject is None else subjects.find([subject])
 
 
 class JSONField(forms.JSONField):

@@ -47,7 +47,7 @@ class HistoryAdmin(DetailModelAdmin):
         self, record: Any, before: Place | None = None, limit: int = PAGE
     ) -> dict[str, Any]:
         """Return what the template of a history needs: the page, and the records it tells of."""
-        subject = Subject(record.SUBJECT_TYPE, str(record.pk))
+        subject = subjects.subject_of(record)
         page = Scope(subject, self.history_parts(record)).page(before, limit)
         return {"page": page, "subject": subject, "records": _records(page, subject, record)}
 

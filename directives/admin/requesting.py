@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.contrib import messages
@@ -55,7 +56,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(f"There is no directive {name}")
     access.require(request, "request", name)
     given = request.POST or request.GET
-    ids = _ids(given.get("subjects", "")) if handler.subject_field else []
+    ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
     if request.method != "POST" or "confirm" not in request.POST:
@@ -63,7 +64,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     form = form_class(request.POST)
     if not form.is_valid():
         return _form(request, form, selection)
-    payloads = [form.payload(**{handler.subject_field: pk}) for pk in ids] if ids else [form.payload()]
+    payloads = [form.payload(**_named(handler, pk)) for pk in ids] if ids else [form.payload()]
     if cause := _cause(request, name, ids):
         # What has changed since is not to be overwritten by who only wants to undo.
         payloads[0] |= undoing.expectation(cause)
@@ -112,7 +113,7 @@ def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
 def request_url(name: str, ids: Iterable[str] = (), **extra: str) -> str:
     """Return the address of the page that requests a directive for the subjects with `ids`."""
     url = reverse("admin:directives_directive_request_type", args=[name])
-    query = {"subjects": ",".join(ids), **extra}
+    query = {"subjects": _joined(ids), **extra}
     return f"{url}?{urlencode(query)}" if query["subjects"] else url
 
 
@@ -180,7 +181,7 @@ def _form(
             "form": form,
             "selection": selection,
             "action": request_url(handler.name),
-            "subjects": ",".join(ids),
+            "subjects": _joined(ids),
             "back": _list_url(handler) if selection else "",
             "cause": cause.pk if cause else "",
             "media": form.media,
@@ -213,18 +214,25 @@ def _known_of(handler: AnyHandler) -> list[str]:
 
 def _cause(request: HttpRequest, name: str, ids: Sequence[str]) -> Directive | None:
     """Return the directive that this request undoes, if it does undo one."""
-    causes = _ids((request.POST or request.GET).get("cause", ""))
-    directive = Directive.objects.filter(pk=causes[0]).first() if causes else None
+    pk = subjects.uuid((request.POST or request.GET).get("cause", ""))
+    directive = Directive.objects.filter(pk=pk).first() if pk else None
     if directive is None or list(ids) != [directive.subject_id] or undoing.inverse_of(directive) != name:
         return None
     return directive
 
 
-def _ids(text: str) -> list[str]:
-    found: dict[str, None] = {}
-    for part in text.split(","):
-        try:
-            found[str(UUID(part.strip()))] = None
-        except ValueError:
-            continue
-    return list(found)
+def _named(handler: AnyHandler, pk: str) -> dict[str, Any]:
+    """Return the field of the payload that names a subject, as JSON has it."""
+    found = subjects.key(handler.subject_type, pk)
+    return {handler.subject_field: found if isinstance(found, int) else pk}
+
+
+def _joined(ids: Iterable[str]) -> str:
+    """Return ids as one text, whatever characters they are made of."""
+    return ",".join(quote(pk, safe=" ") for pk in ids)
+
+
+def _ids(subject_type: str, text: str) -> list[str]:
+    """Return the ids that `_joined` made a text of, each once and in its one form, without what is none."""
+    found = [subjects.key(subject_type, unquote(part)) for part in text.split(",")]
+    return list(dict.fromkeys(str(pk) for pk in found if pk not in (None, "")))

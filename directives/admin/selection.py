@@ -8,7 +8,7 @@ from typing import Any
 from directives import display, subjects
 from directives.models import Directive
 from directives.registry import AnyHandler
-from signals.types import Subject
+from signals.types import stored_subject
 
 EXAMPLES = 10
 """How many of a selection are named on the page."""
@@ -76,7 +76,11 @@ class Selection:
     @property
     def examples(self) -> list[str]:
         """Links to the first few."""
-        chosen = [Subject(self.handler.subject_type, pk) for pk in self.ids[:EXAMPLES]]
+        chosen = [
+            subject
+            for pk in self.ids[:EXAMPLES]
+            if (subject := stored_subject(self.handler.subject_type, pk))
+        ]
         records = subjects.find(chosen) if self.may_view else {}
         return [
             display.subject_link(subject, records) if self.may_view else str(subject) for subject in chosen

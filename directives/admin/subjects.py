@@ -6,15 +6,15 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin.utils import quote
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from directives import batches, display, history, permissions, registry
+from directives import batches, display, history, permissions, registry, subjects
 from directives.admin import access, requesting
 from directives.admin.history import HistoryAdmin
 from directives.registry import AnyHandler
-from signals.types import Subject
 
 LAST = 10
 """How many happenings of its history a subject's page shows."""
@@ -121,7 +121,7 @@ class SubjectAdmin(HistoryAdmin):
         if not self.may_see_history(request):
             return context
         history_url = reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[record.pk]
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[quote(record.pk)]
         )
         context |= {"history_url": history_url, **_change(record)}
         return {**context, **self.history_context(record, limit=LAST)}
@@ -144,8 +144,7 @@ def _confirm(
 
 def _change(record: Any) -> dict[str, Any]:
     status = getattr(record, "status", None)
-    subject = Subject(record.SUBJECT_TYPE, str(record.pk))
-    signal = history.latest_change(subject, status) if status else None
+    signal = history.latest_change(subjects.subject_of(record), status) if status else None
     return {
         "change": signal,
         "cause": display.causes([signal]).get(signal.causation_id) if signal else None,

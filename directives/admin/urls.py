@@ -2,9 +2,19 @@
 
 from typing import Any
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, register_converter
 
 from directives.admin import batch, requesting
+
+
+class _AnyText:
+    """A part of an address that may be any text: with slashes, and in more than one line."""
+
+    regex = r"[\s\S]+"
+    to_python = to_url = staticmethod(str)
+
+
+register_converter(_AnyText, "text")
 
 
 def patterns(site: Any) -> list[URLPattern]:
@@ -13,7 +23,7 @@ def patterns(site: Any) -> list[URLPattern]:
         ("request/", requesting.choose, "request"),
         ("request/<str:name>/", requesting.request_one_type, "request_type"),
         ("pick/<str:subject_type>/", requesting.pick, "pick"),
-        ("batch/<path:correlation_id>/", batch.show, "batch"),
+        ("batch/<text:correlation_id>/", batch.show, "batch"),
         ("<uuid:pk>/undo/", requesting.undo, "undo"),
     ]
     return [

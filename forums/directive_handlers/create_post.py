@@ -5,11 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from directives.errors import DirectiveError
-from directives.handlers import Context, DirectivePayload, Handler
+from directives.handlers import Context, DirectivePayload, Handler, Identifier
 from forums import content, moderation
 from forums.handlers import ThreadId
 from forums.models import CONTENT_LENGTH, Post, Thread
-from signals.types import ID_LENGTH
 
 
 class CreatePostPayload(DirectivePayload):
@@ -18,9 +17,8 @@ class CreatePostPayload(DirectivePayload):
     thread_id: ThreadId = Field(description="The thread; it must be open.")
     content: str = Field(min_length=1, max_length=CONTENT_LENGTH, description="The text.")
     author_type: Literal["agent"] = Field("agent", description="Only agents post by directive.")
-    author_id: str = Field(min_length=1, max_length=ID_LENGTH, description="The agent's name.")
-    client_request_id: str = Field(
-        min_length=1,
+    author_id: Identifier = Field(description="The agent's name.")
+    client_request_id: Identifier = Field(
         max_length=200,
         description="The client's own id of this post, to ask twice safely.",
     )

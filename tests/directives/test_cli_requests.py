@@ -96,6 +96,8 @@ def test_request_is_signed_with_the_command_line_by_default(post):
         (["OK", "--actor", "ann"], "--actor: expected TYPE:ID[:LABEL]"),
         (["OK", "--actor", "robot:7"], "--actor: actor.type: expected"),
         (["OK", "--actor", "user:"], "--actor: actor.id: expected"),
+        (["OK", "--actor", "user:007"], "--actor: actor.id: expected the id in its one form, '7'"),
+        (["OK", "--correlation-id", "a\nb"], "correlation_id: expected no control characters"),
         (["OK", "--actor", "user:999999"], "actor: this tenant has no active user '999999'"),
         (["OK", "--correlation-id", "c" * 256], "correlation_id: expected at most 255"),
         (["OK", "--tenant", "gamma"], "tenant: there is no tenant 'gamma'"),

@@ -109,6 +109,10 @@ def test_no_tenant_no_signal(database):
         ({"metadata": {"number": float("inf")}}, "metadata"),
         ({"source": "s" * 256}, "source"),
         ({"correlation_id": "c" * (ID_LENGTH + 1)}, "correlation_id"),
+        ({"correlation_id": "c\nd"}, "correlation_id"),
+        ({"causation_id": "c\u2028d"}, "causation_id"),
+        ({"key": "c\x85d"}, "dedupe_key"),
+        ({"source": "c\rd"}, "source"),
         ({"causation_id": "\ud800"}, "causation_id"),
     ],
 )

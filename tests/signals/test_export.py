@@ -13,12 +13,12 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
+from model_bakery import baker
 
 from fleetprompt.tenants.context import TenantError, active_schema, in_tenant
 from signals import bus
 from signals.exporting import CHUNK, FIELDS, FORMATS, export
 from signals.models import Signal
-from signals.types import Actor, Subject
 from tests.admin import client_of
 from tests.signals.test_admin import LIST, emit
 from tests.support import TESTER, owner_cursor
@@ -38,6 +38,13 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
 @pytest.fixture
 def client(database):
     return client_of("ann", group="Auditor")
+
+
+def store(**fields):
+    """Store a signal with texts that `emit` refuses by now, as older ones may have them."""
+    with in_tenant("alpha"):
+        options = {"dedupe_key": str(uuid4()), "actor_type": "agent", "payload": {}, "metadata": {}}
+        return baker.make(Signal, name="test.b", **{**options, **fields})
 
 
 def read(client, ending, **query):
@@ -65,7 +72,7 @@ def test_json_lines_give_back_every_field_exactly(client, text):
         {"text": text, "deep": [{"n": 1.5, "none": None, text or "k": True}]},
         metadata={"m": text},
     )
-    emit("test.b", actor=Actor("agent", text.strip() or "x", text), causation_id=text, correlation_id=text)
+    store(actor_id=text.strip() or "x", actor_label=text, causation_id=text, correlation_id=text)
     rows = read(client, "jsonl")
     with in_tenant("alpha"):
         signals = list(Signal.objects.order_by("recorded_at", "id"))
@@ -82,7 +89,7 @@ def test_json_lines_give_back_every_field_exactly(client, text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_gives_back_texts_and_json(client, text):
-    signal = emit("test.a", {"text": text}, actor=Actor("agent", "x", text), correlation_id=text)
+    signal = store(payload={"text": text}, actor_label=text, correlation_id=text)
     [row] = read(client, "csv")
     assert (row["actor_label"], row["correlation_id"], row["id"]) == (text, text, str(signal.pk))
     assert json.loads(row["payload"]) == {"text": text}
@@ -91,13 +98,7 @@ def test_csv_gives_back_texts_and_json(client, text):
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_csv_has_no_formulas(client, text):
-    emit(
-        "test.a",
-        {text: text},
-        actor=Actor("agent", "x", text),
-        dedupe_key=text,
-        subject=Subject("a.b", text),
-    )
+    store(payload={text: text}, actor_label=text, dedupe_key=text, subject_type="a.b", subject_id=text)
     [row] = read(client, "csv")
     assert row["actor_label"] == row["dedupe_key"] == row["subject_id"] == f"'{text}"
     assert json.loads(row["payload"]) == {text: text}

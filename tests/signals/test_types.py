@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import unicodedata
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -16,9 +18,12 @@ from signals.types import (
     NAME_LENGTH,
     Actor,
     Subject,
+    check_identifier,
     check_name,
     check_text,
     json_object,
+    stored_actor,
+    stored_subject,
 )
 
 NUMBERS = st.integers(-LARGEST, LARGEST) | st.floats(-LARGEST, LARGEST)
@@ -85,6 +90,54 @@ def test_an_actor_has_a_type_an_id_and_maybe_a_label(kind):
 def test_an_actor_that_could_not_be_stored_is_refused(arguments, field):
     with pytest.raises(ValidationError, match=f"{field}: expected"):
         Actor(*arguments)
+
+
+CONTROLS = ["a\nb", "a\r", "\tb", "\x1b[2J", "\x7f", "a\x85", "\x9f", "a\u2028b", "a\u2029"]
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+def test_control_characters_are_refused_in_ids_and_let_through_in_labels(text):
+    for make in (partial(Actor, "agent"), partial(Subject, "forum.post")):
+        with pytest.raises(ValidationError, match=r"(actor|subject)\.id: expected no control characters"):
+            make(text)
+    with pytest.raises(ValidationError, match="field: expected no control characters"):
+        check_identifier("field", text, length=80)
+    assert Actor("agent", "x", text).label == check_text("reason", text, length=80) == text
+
+
+@given(st.text(max_size=12))
+def test_an_identifier_is_a_text_in_one_line(text):
+    promised = all(unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp") for letter in text)
+    try:
+        taken = check_identifier("field", text, length=12) == text
+    except ValidationError:
+        taken = False
+    assert taken == promised
+
+
+@pytest.mark.parametrize("text", ["001", "٧", "７", "+7", "0_7", "-0", " 7", "7 ", "7\u3000"])
+def test_a_user_has_one_form_only(text):
+    with pytest.raises(ValidationError, match=r"actor\.id: expected the id in its one form, '[0-9]+'"):
+        Actor("user", text)
+
+
+@given(st.integers(1, 2**31 - 1))
+def test_that_form_is_the_one_of_the_primary_key(pk):
+    assert Actor("user", pk) == Actor("user", str(pk))
+
+
+@pytest.mark.parametrize("kind", ["agent", "system"])
+@pytest.mark.parametrize("text", [" bot", "bot ", "\u00a0bot", "Zoe\u0308"])
+def test_agents_and_systems_have_one_form_too(kind, text):
+    with pytest.raises(ValidationError, match=r"actor\.id: expected the id in its one form"):
+        Actor(kind, text)
+    assert Actor(kind, unicodedata.normalize("NFC", text.strip())).label == ""
+
+
+def test_what_is_stored_is_read_as_it_is():
+    assert stored_actor("robot", "a\nb", "\x85").id == "a\nb"
+    assert stored_subject("Nothing", "a\nb") == stored_subject("Nothing", "a\nb")
+    assert stored_actor("user", "7", "Ann") == Actor("user", "7", "Ann")
 
 
 def test_actors_and_subjects_cannot_be_changed():

@@ -1,0 +1,1 @@
+"""An app whose records have keys of other kinds than UUIDs; installed by the test settings only."""

@@ -1,0 +1,1 @@
+"""The library's directives; they stand in one file because they all do the same."""
