@@ -36,10 +36,11 @@ class _Entry(NamedTuple):
 
 def same_payload(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two payloads ask for the same; the reason, and a subject named again, do not count."""
-    aside = ("reason", "subject")
-    return {k: v for k, v in one.items() if k not in aside} == {
-        k: v for k, v in other.items() if k not in aside
-    }
+    return _without(one, "reason", "subject") == _without(other, "reason", "subject")
+
+
+def _without(payload: Mapping[str, Any], *aside: str) -> dict[str, Any]:
+    return {field: value for field, value in payload.items() if field not in aside}
 
 
 def keys(wishes: Sequence[Checked], tenant: str) -> list[str]:
@@ -135,11 +136,16 @@ def _default_key(wish: Checked, tenant: str, revision: int | None, history: Sequ
 
 
 def _is_otherwise(entry: _Entry, wish: Checked) -> bool:
-    return (
-        entry.name != wish.handler.name
-        and entry.status != Status.CANCELED
-        and entry.place <= (wish.scheduled_at or _NOW)
+    # With another payload the same name may put the subject into another state, such as a third place.
+    same = entry.name == wish.handler.name and (
+        not wish.line or _effect(entry.payload) == _effect(wish.payload)
     )
+    return not same and entry.status != Status.CANCELED and entry.place <= (wish.scheduled_at or _NOW)
+
+
+def _effect(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a payload says what is to become of the subject, not whether or why."""
+    return _without(payload, "reason", "subject", "expected_revision")
 
 
 def _is_same(entry: _Entry, wish: Checked, *, has_revision: bool) -> bool:

@@ -179,6 +179,13 @@ def test_a_wish_is_a_new_one_after_somebody_wished_otherwise_even_at_the_same_re
     assert Thread.objects.get().status == "locked"
 
 
+def test_a_wish_is_a_new_one_after_the_same_name_was_wished_with_another_payload(alpha):
+    there, elsewhere = ({"animal": "cat", "note": note} for note in ("there", "elsewhere"))
+    asked = [ask("zoo.animal.work", payload) for payload in (there, elsewhere, there, there)]
+    assert [one.created for one in asked] == [True, True, True, False]
+    assert asked[3].directive == asked[2].directive
+
+
 def test_what_was_canceled_can_be_wished_again(forum):
     canceled = lock(forum).directive
     operations.cancel(canceled.id, actor=TESTER, reason="no")
