@@ -14,7 +14,8 @@ class Finding:
 
     Args:
         what: `changed`, `removed`, `inserted` or `reordered` for signals; `entries` where what a seal
-            covers was touched; `seals`, `prunings` or `checkpoints` for the records about them.
+            covers was touched; `seals`, `prunings` or `checkpoints` for the records about them; `clock`
+            where a seal claims a time that has not come yet.
         text: the sentence for people.
         signal: the id of the signal, where it can be told.
         name: its name, where it is still there.
