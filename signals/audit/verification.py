@@ -10,8 +10,9 @@ from django.db import connection
 from django.db.models import Max, Sum
 
 from fleetprompt.errors import Refused
-from fleetprompt.tenants.context import active_tenant
+from fleetprompt.tenants.context import active_schema, active_tenant
 from fleetprompt.tenants.models import Tenant
+from signals import tables, triggers
 from signals.audit import chain, checkpoints, events, horizon, keys, locks, sealing
 from signals.audit.checkpoints import CHUNK
 from signals.audit.findings import SHOWN, Finding, Findings
@@ -89,6 +90,7 @@ def verify(
         report.seals = newest.number if newest else 0
         ahead = _check_clock(report, newest)
         found = report.findings
+        found.add(_check_tables())
         found.add(chain.check_seals(chain.stored_seals(tenant, report.seals), trusted))
         _check_prunings(report, tenant, trusted)
         _check_checkpoints(report, tenant, file)
@@ -110,6 +112,13 @@ def expected() -> int:
     """Return how many signals a verification of the active tenant has to recompute."""
     pruned = Pruning.objects.aggregate(last=Max("last_seal"))["last"] or 0
     return Seal.objects.filter(number__gt=pruned).aggregate(all=Sum("size"))["all"] or 0
+
+
+def _check_tables() -> Iterator[Finding]:
+    """Yield what may hide rows from the program, or lose them, although every row there fits its seal."""
+    schema = active_schema()
+    for deviation in [*tables.deviations([schema])[schema], *triggers.deviations([schema])[schema]]:
+        yield Finding("tables", deviation.text)
 
 
 def _check_prunings(report: Report, tenant: Tenant, trusted: PublicKeys) -> None:
