@@ -37,9 +37,9 @@ RECENT = 1_440
 OLD = timedelta(days=2)
 """How long ago the last verification may be: it belongs in a nightly job."""
 
-_COLUMNS = ", ".join(field.column for field in Seal._meta.concrete_fields)
+_COLUMNS = [str(field.column) for field in Seal._meta.concrete_fields]
 _NEWEST = f"""
-    SELECT {_COLUMNS}, horizon > clock_timestamp() FROM {{schema}}.signals_seal,
+    SELECT {", ".join(_COLUMNS)}, horizon > clock_timestamp() FROM {{schema}}.signals_seal,
         (SELECT max(number) AS newest FROM {{schema}}.signals_seal) AS known
     WHERE number = newest OR (number > newest - {RECENT} AND NOT key = ANY(%(keys)s))
     ORDER BY number = newest, number DESC LIMIT 2
@@ -108,7 +108,7 @@ def newest(tenants: Tenants) -> Findings:
     known = {tenant.schema_name: tenant for tenant in Tenant.objects.filter(schema_name__in=tenants)}
     for schema, tenant in known.items():
         for *row, is_ahead in read[schema] or []:
-            seal = Seal(*row)
+            seal = Seal.from_db(None, _COLUMNS, row)
             if what := _unsound(tenant, seal, trusted, is_ahead=is_ahead):
                 yield checks.Error(what[0], hint=what[1], obj=Where([tenant.slug]), id="signals.E012")
                 break

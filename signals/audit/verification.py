@@ -182,7 +182,7 @@ def _check_clock(report: Report, newest: Seal | None) -> Seal | None:
 def _check_loose(report: Report, ahead: Seal | None) -> None:
     """Look at the signals in no seal: what the newest seal would have to cover was inserted."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, [report.horizon, ahead and ahead.horizon])
+        cursor.execute(_COUNT, [report.horizon, ahead.horizon if ahead else None])
         inserted, covered, loose = cursor.fetchone()
         report.unsealed = loose - inserted
         if ahead:
