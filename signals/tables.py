@@ -30,9 +30,6 @@ WITH space AS MATERIALIZED (
 ), wanted AS MATERIALIZED (
     SELECT * FROM unnest(%(column_tables)s::text[], %(columns)s::text[], %(types)s::text[],
                          %(defaults)s::text[]) AS given (of, name, type, value)
-), member AS MATERIALIZED (
-    SELECT objid FROM pg_depend
-     WHERE deptype = 'e' AND classid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
 )
 SELECT schema, name, 'missing', '' FROM place WHERE oid IS NULL
  UNION ALL
@@ -81,7 +78,8 @@ SELECT schema, '', 'function', p.oid::regprocedure::text
   FROM space JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = nsp
                              AND d.classid = 'pg_proc'::regclass
   JOIN pg_proc p ON p.oid = d.objid
- WHERE NOT p.oid IN (SELECT objid FROM member)
+ WHERE NOT EXISTS (SELECT FROM pg_depend e
+                    WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
    AND EXISTS (SELECT FROM pg_proc o WHERE o.proname = p.proname
                   AND o.pronamespace = 'pg_catalog'::regnamespace)
  UNION ALL
@@ -89,7 +87,8 @@ SELECT schema, '', 'operator', o.oid::regoperator::text
   FROM space JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = nsp
                              AND d.classid = 'pg_operator'::regclass
   JOIN pg_operator o ON o.oid = d.objid
- WHERE NOT o.oid IN (SELECT objid FROM member)
+ WHERE NOT EXISTS (SELECT FROM pg_depend e
+                    WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
 """
 _TEXTS = {
     "missing": ("{table} is missing", "Restore it from a backup."),

@@ -135,7 +135,7 @@ def _owner() -> str:
     """Return which database the folder belongs to; nothing where nobody has said so."""
     try:
         return mark().read_text(errors="replace").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
 
 

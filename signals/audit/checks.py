@@ -129,7 +129,8 @@ def verified(tenants: Tenants) -> Findings:
             good[tenant.slug] = last.at
             continue
         yield checks.Error(
-            f"audit verify found, on {last.at:%Y-%m-%d %H:%M %Z}, among {last.findings}: {last.first}",
+            f"audit verify of {last.at:%Y-%m-%d %H:%M %Z} found what does not fit ({last.findings}): "
+            f"{last.first}",
             hint="Find out what was done (docs/audit.md); after that run `manage.py audit verify` again.",
             obj=Where([tenant.slug]),
             id="signals.E013",
@@ -142,7 +143,11 @@ def verified(tenants: Tenants) -> Findings:
 @database("checkpoints are those of this database")
 def owner(tenants: Tenants) -> Findings:
     """Seals of another one would look as if they had been removed here."""
-    if foreign := checkpoints.foreign():
+    try:
+        foreign = checkpoints.foreign()
+    except OSError:
+        return  # Of that `folder` tells.
+    if foreign:
         yield checks.Error(
             foreign,
             hint="Where the database was replaced, and by no dump of it: `manage.py audit acknowledge`.",

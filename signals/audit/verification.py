@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models import Max, Sum
 
 from fleetprompt.errors import Refused
+from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import active_schema, active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import tables, triggers
@@ -117,6 +118,9 @@ def expected() -> int:
 def _check_tables() -> Iterator[Finding]:
     """Yield what may hide rows from the program, or lose them, although every row there fits its seal."""
     schema = active_schema()
+    if schemas.missing_migrations([schema])[schema] != []:
+        yield Finding("tables", "migrations are missing, so tables were not compared: run migrate_schemas")
+        return
     for deviation in [*tables.deviations([schema])[schema], *triggers.deviations([schema])[schema]]:
         yield Finding("tables", deviation.text)
 

@@ -14,7 +14,7 @@ from fleetprompt.tenants.models import Tenant
 from signals.audit import checkpoints
 from signals.checks import shown, unchanging
 from signals.models import Signal
-from tests.checks import found
+from tests.checks import found, other_migration_name
 from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER, dump, load, make_log, unguarded
 from tests.support import empty_tenants
 
@@ -101,6 +101,14 @@ def test_what_stands_before_a_table_is_found_and_changes_no_row(signals, attack)
     assert doctor
     assert verify()[1] == 0
     assert {**found(unchanging), **found(shown)} == {}
+
+
+def test_a_migration_that_seems_to_be_missing_switches_nothing_off(signals):
+    """Tables cannot be compared with models that they are not made for; the owner could say so of any."""
+    with other_migration_name("org_alpha"):
+        report, status = verify()
+    assert status == 1
+    assert "migrations are missing" in report["findings"][0]["text"]
 
 
 def test_the_program_does_not_see_what_a_policy_hides(signals):

@@ -3,19 +3,37 @@
 import io
 import json
 import re
+import shutil
+from contextlib import suppress
 from datetime import timedelta
+from uuid import uuid4
 
+import hypothesis as h
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
+from hypothesis import strategies as st
 
 from directives import tasks
+from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
-from signals.audit import checkpoints, checks, exports, horizon, keys, pruning, sealing, verification
-from signals.audit.models import Seal
+from signals import bus
+from signals.audit import (
+    acknowledging,
+    checkpoints,
+    checks,
+    exports,
+    horizon,
+    keys,
+    pruning,
+    sealing,
+    verification,
+)
+from signals.audit.models import Seal, SealEntry
 from signals.models import Signal
 from tests.checks import found
-from tests.signals.audit.attacks import COPY, copy, emit, foreign_key, ids, sign_all, unguarded
+from tests.signals.audit.attacks import COPY, TABLES, copy, emit, foreign_key, ids, sign_all, unguarded
 from tests.support import TESTER
 
 AHEAD = timedelta(days=30)
@@ -258,3 +276,54 @@ class TestUnknownKey:
         assert "seal 1 does not fit its signature" in found(checks.newest)["signals.E012"].msg
         emit(1)
         assert "seal 1 does not fit its signature" in sealing.seal().problem
+
+
+STEPS = st.lists(
+    st.sampled_from(["emit", "seal", "ahead", "acknowledge", "set back", "slip in"]), max_size=10
+)
+
+
+@h.settings(max_examples=25, deadline=None, suppress_health_check=list(h.HealthCheck))
+@h.given(STEPS)
+@h.example(["emit", "ahead", "emit", "acknowledge", "ahead", "emit", "acknowledge", "seal"])
+def test_whatever_clocks_did_an_acknowledgement_leaves_a_log_that_fits(alpha, steps):
+    """Every signal is in exactly one seal then, and what is slipped in after that is found."""
+    with unguarded() as cursor:
+        for table in TABLES:
+            cursor.execute(f"DELETE FROM {table}")
+    shutil.rmtree(settings.AUDIT_FOLDER, ignore_errors=True)
+    emit(1)
+    sealing.seal()
+    for step in steps:
+        with suppress(Refused):
+            _do(alpha, step)
+    with suppress(Refused):
+        acknowledging.acknowledge_clock("a clock was wrong", actor=TESTER)
+    sealing.seal()
+    assert kinds() == []
+    entries = SealEntry.objects.values_list("signal_id", flat=True)
+    assert sorted(entries) == sorted(Signal.objects.values_list("id", flat=True))
+    with unguarded() as cursor:
+        copy(0, "recorded_at")(cursor, ids())
+    assert kinds() == ["inserted"]
+
+
+def _do(tenant, step):
+    if step == "emit":
+        bus.emit("a.b", dedupe_key=str(uuid4()), actor=TESTER)
+    elif step == "seal":
+        sealing.seal()
+    elif step == "ahead":
+        seal_ahead(tenant)
+    elif step == "acknowledge":
+        acknowledging.acknowledge_clock("a clock was ahead", actor=TESTER)
+    else:
+        # Recorded under a clock that was set back, or by somebody: nobody can tell.
+        back = "1 hour" if step == "set back" else "1 ms"
+        with unguarded() as cursor:
+            cursor.execute(
+                "INSERT INTO signals_signal SELECT gen_random_uuid(), name, gen_random_uuid()::text,"
+                f" payload, metadata, occurred_at, recorded_at - interval '{back}', actor_type, actor_id,"
+                " actor_label, subject_type, subject_id, source, correlation_id, causation_id"
+                " FROM signals_signal ORDER BY id LIMIT 1"
+            )
