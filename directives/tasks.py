@@ -109,6 +109,8 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
     except keys.KeyUnusable as unusable:
         _warn_once(f"signals are not sealed: {unusable}")
         return False
+    except sealing.ClockAhead as ahead:
+        logger.error("the signals of the tenant %s are not sealed: %s", tenant.slug, ahead)
     except (Error, Refused, OSError, ValueError):
         # One broken or vanishing tenant must not keep the others unsealed.
         logger.exception("the signals of the tenant %s could not be sealed", tenant.slug)

@@ -22,7 +22,7 @@ class SignalsConfig(AppConfig):
 
 
 def _put_checkpoints_aside(instance: Any, **_kwargs: Any) -> None:
-    from signals.audit import checkpoints
+    from signals.audit import checkpoints, outcomes
 
-    file = checkpoints.path(instance)
-    transaction.on_commit(lambda: checkpoints.put_aside([file], "deleted"), robust=True)
+    files = [checkpoints.path(instance), outcomes.path(instance)]
+    transaction.on_commit(lambda: checkpoints.put_aside(files, "deleted"), robust=True)

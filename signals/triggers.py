@@ -1,12 +1,13 @@
 """Which triggers every tenant must have: those that the migrations of its apps make and do not drop."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
 from django.apps import apps
 from django.conf import settings
+from django.db import connection
 from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
 
@@ -21,18 +22,37 @@ _STATEMENTS = re.compile(
 # How PostgreSQL writes it in pg_trigger.tgtype.
 _ROW, _BEFORE = 1, 2
 _EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
+_TRIGGERS = """
+    SELECT nspname, relname, tgname, tgtype::int,
+        CASE lanname WHEN 'plpgsql' THEN btrim(prosrc, E' \\n\\t') END,
+        tgqual IS NOT NULL OR tgattr::text <> '', tgenabled::text
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+    JOIN pg_language ON pg_language.oid = prolang JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)
+"""
+_FIRING = ("O", "A")
+"""How `pg_trigger.tgenabled` says that it works in a normal session."""
+
+
+class Deviation(NamedTuple):
+    """What is not as it should be: a sentence, and what mends it, SQL as a rule."""
+
+    text: str
+    mend: str
 
 
 class Trigger(NamedTuple):
     """A trigger: on which table, when, as `pg_trigger.tgtype` says it, and the body of its function.
 
-    Those that migrations make have the statement that makes one, also where there is another one.
+    Then whether it fires only for some rows (WHEN) or columns (OF). Those that migrations make have the
+    statement that makes one, also where there is another one.
     """
 
     table: str
     name: str
     when: int
-    body: str
+    body: str | None
+    is_partial: bool
     sql: str = ""
 
 
@@ -42,20 +62,60 @@ def expected() -> frozenset[Trigger]:
 
     Only statements of `RunSQL` are seen.
     """
-    made: dict[tuple[str, str], tuple[int, str, str]] = {}
+    made: dict[tuple[str, str], tuple[int, str, bool, str]] = {}
     bodies: dict[str, str] = {}
     for sql in _statements():
         for found in _STATEMENTS.finditer(sql):
             if found["made"]:
-                made[found["table"], found["made"]] = _when(found), found["calls"], _sql(found)
+                made[found["table"], found["made"]] = (
+                    _when(found),
+                    found["calls"],
+                    _is_partial(found),
+                    _sql(found),
+                )
             elif found["dropped"]:
                 made.pop((found["there"], found["dropped"]), None)
             else:
                 bodies[found["function"]] = found["body"].strip()
     return frozenset(
-        Trigger(table, name, when, bodies.get(function, ""), sql)
-        for (table, name), (when, function, sql) in made.items()
+        Trigger(table, name, when, bodies.get(function, ""), is_partial, sql)
+        for (table, name), (when, function, is_partial, sql) in made.items()
     )
+
+
+def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
+    """Return, by schema, which of the expected triggers are not there as they should be; one statement.
+
+    Args:
+        schemas: of tenants that have all migrations.
+    """
+    wanted = expected()
+    found: dict[str, dict[tuple[str, str], tuple[Trigger, str]]] = {schema: {} for schema in schemas}
+    with connection.cursor() as cursor:
+        cursor.execute(_TRIGGERS, [list(schemas), [trigger.table for trigger in wanted]])
+        for schema, *columns, enabled in cursor.fetchall():
+            trigger = Trigger(*columns)
+            found[schema][trigger.table, trigger.name] = trigger, enabled
+    return {schema: list(_wrong(wanted, known)) for schema, known in found.items()}
+
+
+def _wrong(
+    wanted: Iterable[Trigger], found: dict[tuple[str, str], tuple[Trigger, str]]
+) -> Iterator[Deviation]:
+    for trigger in sorted(wanted, key=lambda trigger: trigger[:2]):
+        known, enabled = found.get((trigger.table, trigger.name), (None, ""))
+        if known is None:
+            yield Deviation(f"{trigger.name} is missing", trigger.sql)
+        elif enabled not in _FIRING:
+            mend = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name};"
+            yield Deviation(f"{trigger.name} is disabled", mend)
+        elif (known.when, known.is_partial) != (trigger.when, trigger.is_partial):
+            yield Deviation(f"{trigger.name} is another one than the migrations make", trigger.sql)
+        elif trigger.body and known.body != trigger.body:
+            yield Deviation(
+                f"{trigger.name} calls another function than the migrations make",
+                f"{trigger.sql} (CREATE OR REPLACE the function first, as the app's migrations have it.)",
+            )
 
 
 def _statements() -> Iterator[str]:
@@ -73,6 +133,13 @@ def _when(found: "re.Match[str]") -> int:
     events = sum(bit for event, bit in _EVENTS.items() if event in found["events"].upper())
     row = _ROW if re.search(r"\bROW\b", found["scope"], re.IGNORECASE) else 0
     return row + (_BEFORE if found["when"].upper() == "BEFORE" else 0) + events
+
+
+def _is_partial(found: "re.Match[str]") -> bool:
+    return bool(
+        re.search(r"\bOF\b", found["events"], re.IGNORECASE)
+        or re.search(r"\bWHEN\b", found["scope"], re.IGNORECASE)
+    )
 
 
 def _sql(found: "re.Match[str]") -> str:

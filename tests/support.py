@@ -283,6 +283,8 @@ def empty_tenants() -> None:
 
 def make_databases() -> Any:
     """Make the test database, as the server's superuser; return what `remove_databases` needs."""
+    # What a run left that was killed has the checkpoints of another database.
+    shutil.rmtree(settings.AUDIT_FOLDER, ignore_errors=True)
     with _as_superuser():
         return setup_databases(verbosity=0, interactive=False)
 

@@ -1,6 +1,6 @@
 """Checks what needs no signal: the chain of seals, their signatures, the prunings and the checkpoints."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -34,7 +34,8 @@ def _check_chain(chain: Iterable[Signed], keys: PublicKeys, kind: str, what: str
             yield Finding(what, f"{kind} {number} does not follow on the {kind} before it", seal=seal)
         if problem := link.problem(keys):
             yield Finding(what, f"{kind} {number} was rewritten: it {problem}", seal=seal)
-        if str(link.head.get("horizon", "")) < horizon:
+        # An empty seal with an earlier horizon takes back what a wrong clock made others claim.
+        if str(link.head.get("horizon", "")) < horizon and link.head.get("size"):
             yield Finding(what, f"{kind} {number} has an earlier horizon than the one before", seal=seal)
         previous, horizon = link.hash, str(link.head.get("horizon", ""))
 
@@ -61,8 +62,14 @@ def check_pruned(prunings: Iterable[Signed], tenant: Tenant) -> Iterator[Finding
             yield Finding("prunings", text, seal=number)
 
 
-def check_checkpoints(tenant: Tenant, file: Path) -> Iterator[Finding]:
-    """Yield the seals that a file of checkpoints knows and the active tenant lacks, or has otherwise."""
+def check_checkpoints(
+    tenant: Tenant, file: Path, advance: Callable[[int], None] = lambda number: None
+) -> Iterator[Finding]:
+    """Yield the seals that a file of checkpoints knows and the active tenant lacks, or has otherwise.
+
+    Args:
+        advance: is told the number of each seal that was compared.
+    """
     lines = checkpoints.read(file)
     expected = 1
     while True:
@@ -75,12 +82,16 @@ def check_checkpoints(tenant: Tenant, file: Path) -> Iterator[Finding]:
             return
         stored = Seal.objects.in_bulk([line.head["number"] for line in part])
         for line in part:
+            if problem := _strange(tenant, line, file):
+                yield problem
+                return
             number = line.head["number"]
             if number != expected:
                 yield Finding(
                     "checkpoints", f"{file} lacks seal {expected}: the file was changed", seal=expected
                 )
             yield from _compare(tenant, line, stored.get(number), file)
+            advance(number)
             expected = number + 1
 
 
@@ -91,6 +102,16 @@ def earlier_tenant(file: Path) -> Finding:
         "or the time of its creation was changed"
     )
     return Finding("checkpoints", text)
+
+
+def _strange(tenant: Tenant, checkpoint: Signed, file: Path) -> Finding | None:
+    """Return the finding that a checkpoint is not of this tenant, if it is not."""
+    own = heads.identity(tenant)
+    if all(checkpoint.head.get(name) == value for name, value in own.items()):
+        return None
+    if checkpoint.head.get("tenant") == tenant.slug:
+        return earlier_tenant(file)
+    return Finding("checkpoints", f"{file} has checkpoints of another tenant than {tenant.slug}")
 
 
 def _compare(tenant: Tenant, checkpoint: Signed, seal: Seal | None, file: Path) -> Iterator[Finding]:

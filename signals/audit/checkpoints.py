@@ -5,9 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
+from django.db import connection
 from fasteners import InterProcessLock
 
 from fleetprompt.tenants.models import Tenant
@@ -18,7 +20,12 @@ from signals.audit.models import Seal
 CHUNK = 1_000
 """How many seals are in memory at a time."""
 
-_TAIL = 64 * 1024
+_LINE_BYTES = 64 * 1024
+"""More than a checkpoint has."""
+# Dumps, restores and other host names leave it as it is; two databases never have the same.
+_MADE = """
+    SELECT applied FROM public.django_migrations WHERE app = 'tenants' AND name = '0001_initial'
+"""
 # The lock of a file is one per process.
 _threads = threading.RLock()
 
@@ -42,7 +49,8 @@ def append(tenant: Tenant) -> bool:
     """Bring the active tenant's file up to date with the seals that are committed.
 
     What a crash kept from being written is written with the next seal. The lines are on disk when this
-    returns. A file that knows other seals than the database is left as it is: `verify` tells.
+    returns. A file that knows other seals than the database, and a folder of another database, is left as
+    it is: `verify` tells.
 
     Returns:
         whether the file agrees with the database as far as that was looked at.
@@ -51,6 +59,9 @@ def append(tenant: Tenant) -> bool:
         OSError: the file cannot be written.
     """
     with locked():
+        if foreign():
+            return False
+        adopt()
         file = path(tenant)
         last = _repaired(file)
         if last and not _is_stored(last, tenant):
@@ -74,9 +85,31 @@ def read(file: Path) -> Iterator[Signed]:
         OSError: there is no such file, or it cannot be read.
     """
     with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.endswith(b"\n"):
+        for number, line in enumerate(iter(partial(lines.readline, _LINE_BYTES), b""), start=1):
+            if line.endswith(b"\n") or len(line) == _LINE_BYTES:
                 yield _parsed(line, f"line {number} of {file}")
+
+
+def mark() -> Path:
+    """Return the file that says which database the folder belongs to."""
+    return _folder() / "database"
+
+
+def foreign() -> str:
+    """Return the sentence that the folder belongs to another database, or nothing."""
+    owner = _owner()
+    if not owner or owner == _database():
+        return ""
+    return (
+        f"{_folder()} has the checkpoints of another database, made {owner}: set AUDIT_FOLDER to a folder "
+        "of this one's own, unless somebody has replaced the database"
+    )
+
+
+def adopt() -> None:
+    """Say that the folder belongs to this database, if nothing says so yet."""
+    if not _owner() and (made := _database()):
+        mark().write_text(f"{made}\n")
 
 
 def put_aside(files: list[Path], why: str) -> list[Path]:
@@ -98,6 +131,22 @@ def _folder() -> Path:
     return Path(settings.AUDIT_FOLDER)
 
 
+def _owner() -> str:
+    """Return which database the folder belongs to; nothing where nobody has said so."""
+    try:
+        return mark().read_text(errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def _database() -> str:
+    """Return when the database was made, to the microsecond; nothing where that is not known."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MADE)
+        row = cursor.fetchone()
+    return heads.moment(row[0]) if row else ""
+
+
 def _chunks(number: int) -> Iterator[list[Seal]]:
     while seals := list(Seal.objects.filter(number__gt=number).order_by("number")[:CHUNK]):
         yield seals
@@ -110,7 +159,7 @@ def _repaired(file: Path) -> Signed | None:
         return None
     with file.open("r+b") as lines:
         size = lines.seek(0, os.SEEK_END)
-        start = max(0, size - _TAIL)
+        start = max(0, size - _LINE_BYTES)
         lines.seek(start)
         tail = lines.read()
         whole = tail[: tail.rfind(b"\n") + 1]

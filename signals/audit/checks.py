@@ -1,16 +1,21 @@
 """Checks of the audit log: whether signals are sealed, and what keeps them from it."""
 
 import os
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core import checks
+from django.utils import timezone
 
 from fleetprompt.checkup import Findings, Tenants, Where, active, database, setting
 from fleetprompt.errors import Refused
 from fleetprompt.tenants import schemas
-from signals.audit import horizon, keys
+from fleetprompt.tenants.models import Tenant
+from signals.audit import checkpoints, heads, horizon, keys, outcomes, sealing
+from signals.audit.keys import PublicKeys
+from signals.audit.models import Seal
 
 LATE = timedelta(minutes=10)
 """How old a signal may be that is not sealed: clusters seal every minute."""
@@ -20,11 +25,26 @@ _TABLES = ("signals_signal", "signals_seal", "signals_sealentry")
 _UNSEALED = """
     SELECT least(greatest(s.recorded_at, '0001-01-02Z'), '9999-12-30Z')
     FROM {schema}.signals_signal AS s
-    WHERE s.recorded_at >= coalesce((SELECT max(horizon) FROM {schema}.signals_seal), '-infinity')
+    WHERE s.recorded_at >= coalesce(
+            (SELECT horizon FROM {schema}.signals_seal ORDER BY number DESC LIMIT 1), '-infinity')
         AND s.recorded_at < clock_timestamp() - %(late)s
         AND NOT EXISTS (SELECT FROM {schema}.signals_sealentry AS e WHERE e.signal_id = s.id)
     ORDER BY s.recorded_at LIMIT 1
 """
+
+RECENT = 1_440
+"""Of how many seals the doctor looks at the key: a day's, where each minute has one."""
+OLD = timedelta(days=2)
+"""How long ago the last verification may be: it belongs in a nightly job."""
+
+_COLUMNS = [str(field.column) for field in Seal._meta.concrete_fields]
+_NEWEST = f"""
+    SELECT {", ".join(_COLUMNS)}, horizon > clock_timestamp() FROM {{schema}}.signals_seal,
+        (SELECT max(number) AS newest FROM {{schema}}.signals_seal) AS known
+    WHERE number = newest OR (number > newest - {RECENT} AND NOT key = ANY(%(keys)s))
+    ORDER BY number = newest, number DESC LIMIT 2
+"""  # noqa: S608 a number, and the model's own columns
+_SEALED_SINCE = "SELECT sealed_at FROM {schema}.signals_seal ORDER BY number LIMIT 1"
 
 
 @setting("a key signs seals", deploy=True)
@@ -78,6 +98,101 @@ def unsealed(tenants: Tenants) -> Findings:
             obj=Where(found),
             id="signals.W012",
         )
+
+
+@database("the newest seals fit their signatures, and claim no time to come")
+def newest(tenants: Tenants) -> Findings:
+    """Of older ones only the key is looked at; `audit verify` recomputes everything."""
+    trusted = _trusted()
+    read = schemas.read_each(tenants, ("signals_seal",), _NEWEST, {"keys": list(trusted)})
+    known = {tenant.schema_name: tenant for tenant in Tenant.objects.filter(schema_name__in=tenants)}
+    for schema, tenant in known.items():
+        for *row, is_ahead in read[schema] or []:
+            seal = Seal.from_db(None, _COLUMNS, row)
+            if what := _unsound(tenant, seal, trusted, is_ahead=is_ahead):
+                yield checks.Error(what[0], hint=what[1], obj=Where([tenant.slug]), id="signals.E012")
+                break
+
+
+@database("the last verification found everything as it was sealed")
+def verified(tenants: Tenants) -> Findings:
+    """What a verification on this machine found; the doctor makes none, since it reads every signal."""
+    read = schemas.read_each(tenants, ("signals_seal",), _SEALED_SINCE)
+    sealed = {schema: rows[0][0] for schema, rows in read.items() if rows}
+    good: dict[str, datetime] = {}
+    for tenant in Tenant.objects.filter(schema_name__in=list(sealed)):
+        last = outcomes.last(tenant)
+        if last is None:
+            continue
+        del sealed[tenant.schema_name]
+        if not last.findings:
+            good[tenant.slug] = last.at
+            continue
+        yield checks.Error(
+            f"audit verify of {last.at:%Y-%m-%d %H:%M %Z} found what does not fit ({last.findings}): "
+            f"{last.first}",
+            hint="Find out what was done (docs/audit.md); after that run `manage.py audit verify` again.",
+            obj=Where([tenant.slug]),
+            id="signals.E013",
+        )
+    never = {tenants[schema]: at for schema, at in sealed.items()}
+    yield from _verified("signals were never verified on this machine, the first is sealed since {}", never)
+    yield from _verified("signals were as they were sealed when they were verified last, on {}", good)
+
+
+@database("checkpoints are those of this database")
+def owner(tenants: Tenants) -> Findings:
+    """Seals of another one would look as if they had been removed here."""
+    try:
+        foreign = checkpoints.foreign()
+    except OSError:
+        return  # Of that `folder` tells.
+    if foreign:
+        yield checks.Error(
+            foreign,
+            hint="Where the database was replaced, and by no dump of it: `manage.py audit acknowledge`.",
+            id="signals.E011",
+        )
+
+
+def _verified(text: str, times: Mapping[str, datetime]) -> Findings:
+    """Give what is true of tenants since a time: a warning for what is long ago, a note for the others."""
+    long_ago = timezone.now() - OLD
+    for kind, number, slugs in (
+        (checks.Warning, "W013", [slug for slug, at in times.items() if at < long_ago]),
+        (checks.Info, "I013", [slug for slug, at in times.items() if at >= long_ago]),
+    ):
+        if slugs:
+            yield kind(
+                text.format(f"{min(times[slug] for slug in slugs):%Y-%m-%d %H:%M %Z}"),
+                hint="Run `manage.py audit verify --all-tenants` each night.",
+                obj=Where(sorted(slugs)),
+                id=f"signals.{number}",
+            )
+
+
+def _trusted() -> PublicKeys:
+    """Return the keys whose signatures count, without making one."""
+    file = settings.AUDIT_KEY_FILE
+    if file and not settings.AUDIT_KEY and not file.exists():
+        return keys.public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS")
+    return keys.trusted_keys()
+
+
+def _unsound(tenant: Tenant, seal: Seal, trusted: PublicKeys, *, is_ahead: bool) -> tuple[str, str] | None:
+    """Return what is wrong with a seal and what mends it, if anything is."""
+    if problem := heads.of_seal(seal, tenant).problem(trusted):
+        return (
+            f"seal {seal.number} {problem}",
+            "Where the key was exchanged, put the old public key into AUDIT_PUBLIC_KEYS; otherwise run "
+            "`manage.py audit verify`: somebody wrote that seal who has no key.",
+        )
+    if is_ahead:
+        return (
+            f"{sealing.ahead(seal)}; nothing is sealed until then",
+            "Set the clocks right, then `manage.py audit acknowledge --clock --tenant SLUG --reason TEXT`.",
+        )
+    return None
 
 
 def _refused(folder: Path) -> list[str]:

@@ -14,7 +14,9 @@ class Finding:
 
     Args:
         what: `changed`, `removed`, `inserted` or `reordered` for signals; `entries` where what a seal
-            covers was touched; `seals`, `prunings` or `checkpoints` for the records about them.
+            covers was touched; `seals`, `prunings` or `checkpoints` for the records about them; `clock`
+            where a seal claims a time that has not come yet; `tables` where something may hide signals from
+            the program, or keep new ones from being stored.
         text: the sentence for people.
         signal: the id of the signal, where it can be told.
         name: its name, where it is still there.

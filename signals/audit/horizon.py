@@ -1,10 +1,14 @@
 """Up to which moment a seal is complete, although no emitter ever waits for it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+AHEAD = timedelta(minutes=1)
+"""How far the database's clock may be ahead of this machine's; beyond it, one of them is wrong."""
+
+_NOW = "SELECT clock_timestamp()"
 # Sessions of people and programs; an autovacuum worker has no user and inserts nothing.
 _SESSIONS = """
     SELECT min(xact_start),
@@ -21,11 +25,13 @@ class Horizon:
     """What can be told about transactions in flight.
 
     Args:
+        now: the database's clock.
         at: every signal recorded before it is visible to a statement that starts from now on; None
             when that cannot be known.
         obstacle: why it cannot, in words.
     """
 
+    now: datetime
     at: datetime | None
     obstacle: str = ""
 
@@ -41,8 +47,8 @@ def look() -> Horizon:
     has a snapshot of its own (READ COMMITTED). A clock that steps backwards breaks it.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        [now] = cursor.fetchone()
+        now = clock()
+        ahead = now - datetime.now(UTC)
         # A transaction that has read the activity before would be shown the same again.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(_SESSIONS)
@@ -50,12 +56,27 @@ def look() -> Horizon:
         # What is prepared leaves the activity only after it is listed here.
         cursor.execute(_PREPARED)
         [prepared] = cursor.fetchone()
-        if obstacle := _obstacle(hidden, disabled, prepared):
-            return Horizon(None, obstacle)
-        return Horizon(min(now, oldest or now))
+        if obstacle := _obstacle(ahead, hidden, disabled, prepared):
+            return Horizon(now, None, obstacle)
+        return Horizon(now, min(now, oldest or now))
 
 
-def _obstacle(hidden: int, disabled: int, prepared: int) -> str:
+def clock() -> datetime:
+    """Return the database's clock."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NOW)
+        [now] = cursor.fetchone()
+    found: datetime = now
+    return found
+
+
+def _obstacle(ahead: timedelta, hidden: int, disabled: int, prepared: int) -> str:
+    if ahead > AHEAD:
+        # A horizon that has not come yet could only be taken back, on the record.
+        return (
+            f"the database's clock is {ahead.total_seconds():.0f} seconds ahead of this machine's; "
+            "set both by NTP"
+        )
     if hidden:
         return (
             f"{hidden} database sessions of other roles are hidden from this one; "

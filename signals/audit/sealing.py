@@ -11,7 +11,7 @@ from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit import checkpoints, events, heads, horizon, keys, locks, merkle
-from signals.audit.keys import PrivateKey
+from signals.audit.keys import PrivateKey, PublicKeys
 from signals.audit.models import Seal
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Sealed:
         signals: how many signals they cover.
         busy: somebody else was sealing.
         obstacle: why the horizon did not advance, if it did not.
+        problem: what is wrong with a seal that a new one follows on, if anything is.
         agrees: whether the checkpoints on this machine agree with the database.
     """
 
@@ -56,7 +57,12 @@ class Sealed:
     signals: int = 0
     busy: bool = False
     obstacle: str = ""
+    problem: str = ""
     agrees: bool = True
+
+
+class ClockAhead(Refused):
+    """The newest seal claims a time that has not come yet: no signal of today would be in a later seal."""
 
 
 @dataclass
@@ -76,17 +82,20 @@ def seal(*, batches: int | None = None) -> Sealed:
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
+        ClockAhead: the newest seal claims to be complete up to a time after the database's clock.
         Refused: entries of the next seal exist already, which only tampering explains.
         OSError: the checkpoints cannot be written; the seals stand.
     """
     tenant = active_tenant()
-    key = keys.private_key()
+    key, trusted = keys.private_key(), keys.trusted_keys()
     done = Sealed()
     while batches is None or len(done.seals) < batches:
         with transaction.atomic(durable=True):
-            is_last = _seal_batch(tenant, key, done)
+            is_last = _seal_batch(tenant, key, trusted, done)
         if is_last:
             break
+    if done.problem:
+        logger.error("%s: %s: run audit verify", tenant.slug, done.problem)
     # Also without a new seal: a crash may have kept the last one from being written.
     if Seal.objects.exists():
         done.agrees = checkpoints.append(tenant)
@@ -95,20 +104,49 @@ def seal(*, batches: int | None = None) -> Sealed:
     return done
 
 
-def _seal_batch(tenant: Tenant, key: PrivateKey, done: Sealed) -> bool:
+def take_back(last: Seal, since: datetime) -> Seal:
+    """Take back, under a signature, what seals claim about the time from `since` on.
+
+    It is an empty seal with an earlier horizon than the one before: the next one covers every signal of
+    that time that no seal has. To be called in a transaction that has the right to seal.
+
+    Args:
+        last: the active tenant's newest seal.
+        since: every signal recorded before it is in a seal, as far as anybody knows.
+    """
+    new = _signed(active_tenant(), keys.private_key(), last, [], since)
+    new.save()
+    return new
+
+
+def ahead(seal: Seal) -> str:
+    """Return the sentence about a seal whose horizon has not come yet."""
+    return (
+        f"seal {seal.number} claims to be complete up to {heads.moment(seal.horizon)}, which is after the "
+        "database's clock: it was made while a clock was ahead"
+    )
+
+
+def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Sealed) -> bool:
     """Make one seal; return whether nothing is left for another."""
-    _see_each_statement_afresh()
-    limit_silence(SILENCE)
+    begin()
     if not locks.try_sealing():
         done.busy = True
         return True
     last = Seal.objects.order_by("-number").first()
     complete = horizon.look()
     done.obstacle = complete.obstacle
+    if last and last.horizon > complete.now:
+        raise ClockAhead(f"{ahead(last)}; run audit acknowledge --clock")
+    if last and (problem := heads.of_seal(last, tenant).problem(trusted)):
+        done.problem = f"seal {last.number} {problem}"
     batch = _read(tenant, since=last.horizon if last else None)
     if not batch.ids and not _is_quiet_for_long(last, complete.at):
         return True
-    new = _signed(tenant, key, last, batch, complete.at)
+    earlier = last.horizon if last else START
+    reached = min(complete.at or earlier, batch.next_at or datetime.max.replace(tzinfo=UTC))
+    # What an earlier seal promised still holds.
+    new = _signed(tenant, key, last, batch.leaves, max(earlier, reached))
     _store(new, batch)
     done.seals.append(new.number)
     done.signals += new.size
@@ -136,17 +174,14 @@ def _read(tenant: Tenant, since: datetime | None) -> _Batch:
 
 
 def _signed(
-    tenant: Tenant, key: PrivateKey, last: Seal | None, batch: _Batch, complete: datetime | None
+    tenant: Tenant, key: PrivateKey, last: Seal | None, leaves: list[bytes], until: datetime
 ) -> Seal:
-    earlier = last.horizon if last else START
-    reached = min(complete or earlier, batch.next_at or datetime.max.replace(tzinfo=UTC))
     new = Seal(
         number=last.number + 1 if last else 1,
         previous=heads.of_seal(last, tenant).hash if last else heads.GENESIS,
-        root=merkle.root(batch.leaves).hex(),
-        size=len(batch.leaves),
-        # What an earlier seal promised still holds.
-        horizon=max(earlier, reached),
+        root=merkle.root(leaves).hex(),
+        size=len(leaves),
+        horizon=until,
         sealed_at=datetime.now(UTC),
         key=key.public.id,
     )
@@ -165,6 +200,8 @@ def _store(new: Seal, batch: _Batch) -> None:
         ) from error
 
 
-def _see_each_statement_afresh() -> None:
+def begin() -> None:
+    """Begin a transaction that seals: each statement of it sees what was committed before."""
     with connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    limit_silence(SILENCE)

@@ -7,30 +7,42 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from fleetprompt.console import OperatorCommand, Row, progress
+from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import options as parse
-from signals.audit import acknowledging, keys, sealing, verification
+from signals.audit import acknowledging, heads, keys, outcomes, sealing, verification
+from signals.audit.outcomes import Outcome
 from signals.audit.sealing import Sealed
 from signals.audit.verification import Report
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Seal what is new."""
-    rows, disagree = [], []
+    rows, problems = [], []
     for slug in _tenants(options):
         with in_tenant(slug):
-            done = _written(sealing.seal)
+            done = _written(_seal)
         rows.append(_sealed_row(slug, done))
+        if done.problem:
+            problems.append(f"{slug}: {done.problem}")
         if not done.agrees:
-            disagree.append(slug)
-        if options["format"] == "table":
+            problems.append(f"the checkpoints of {slug} disagree with the database: run audit verify")
+        if options["format"] == "table" and (done.seals or not done.problem):
             command.stdout.write(_sealed_sentence(slug, done))
     _print_rows(command, options, rows)
-    if disagree:
-        raise CommandError(
-            f"the checkpoints of {', '.join(disagree)} disagree with the database: run audit verify"
-        )
+    if problems:
+        raise CommandError("; ".join(problems))
+
+
+def _seal() -> Sealed:
+    """Seal the active tenant; what keeps it from that keeps no other tenant."""
+    try:
+        return sealing.seal()
+    except keys.KeyUnusable:
+        raise
+    except Refused as error:
+        return Sealed(problem=str(error))
 
 
 def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -40,8 +52,9 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError("--checkpoints: expected together with --tenant")
     reports = []
     for slug in _tenants(options):
-        with in_tenant(slug), progress(f"Verifying {slug}", verification.expected()) as advance:
+        with in_tenant(slug) as tenant, progress(f"Verifying {slug}", verification.expected()) as advance:
             reports.append(_readable(lambda: verification.verify(file=file, advance=advance)))
+            _keep(command, tenant, reports[-1])
         if options["format"] == "table":
             _print_report(command, reports[-1])
     _print_rows(command, options, [_report_row(report) for report in reports])
@@ -49,8 +62,24 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError(f"the signals of {', '.join(bad)} are not as they were sealed")
 
 
+def _keep(command: OperatorCommand, tenant: Tenant, report: Report) -> None:
+    """Keep the outcome for the doctor, where this user may write beside the checkpoints."""
+    found = report.findings
+    first = found.first[0].text if found.first else ""
+    try:
+        outcomes.keep(tenant, Outcome(timezone.now(), report.seals, found.count, first))
+    except OSError as error:
+        command.stderr.write(f"The doctor will not know of this: {error}")
+
+
 def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Put checkpoints aside that know more than the database, after a question unless `--yes` was given."""
+    """Put checkpoints aside that know more than the database, after a question unless `--yes` was given.
+
+    With `--clock` take back what seals claim since a clock was wrong, and seal what that left out.
+    """
+    if options["clock"]:
+        _acknowledge_clock(command, options)
+        return
     with in_tenant(options["tenant"]) as tenant:
         loss = acknowledging.look()
         for finding in loss.findings[:20]:
@@ -64,6 +93,27 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
         command.print_json({"tenant": tenant.slug, "put_aside": [str(file) for file in aside]})
     else:
         command.stdout.write(f"Acknowledged. Put aside: {', '.join(map(str, aside))}")
+
+
+def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> None:
+    with in_tenant(options["tenant"]) as tenant:
+        wrong = acknowledging.look_at_clock()
+        for sentence in wrong.sentences:
+            command.stderr.write(sentence)
+        if wrong.sentences and not options["yes"]:
+            command.confirm(
+                f"Seal {_count(wrong.signals, 'such signal')} as they are now? Type the slug: ",
+                tenant.slug,
+                "Not acknowledged",
+            )
+        taken_back = _written(
+            lambda: acknowledging.acknowledge_clock(options["reason"], actor=parse.actor(options["actor"]))
+        )
+    since = heads.moment(taken_back.horizon)
+    if options["format"] == "json":
+        command.print_json({"tenant": tenant.slug, "taken_back": taken_back.number, "since": since})
+    else:
+        command.stdout.write(f"Acknowledged. Seal {taken_back.number} takes back claims since {since}.")
 
 
 def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -124,6 +174,7 @@ def _sealed_row(slug: str, done: Sealed) -> Row:
         "signals": done.signals,
         "busy": done.busy,
         "obstacle": done.obstacle,
+        "problem": done.problem,
         "agrees": done.agrees,
     }
 
@@ -147,10 +198,12 @@ def _report_row(report: Report) -> Row:
         "signals": report.signals,
         "unsealed": report.unsealed,
         "complete_until": report.horizon and report.horizon.isoformat().replace("+00:00", "Z"),
+        "taken_back": report.taken_back,
         "pruned_seals": report.pruned_seals,
         "pruned_signals": report.pruned_signals,
         "pruned_before": report.pruned_before and report.pruned_before.isoformat().replace("+00:00", "Z"),
         "checkpoints": report.checkpoints and str(report.checkpoints),
+        "checkpointed": report.checkpointed,
         "finding_count": report.findings.count,
         "findings": [finding.row for finding in report.findings.first],
     }
@@ -169,8 +222,15 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
         f"{report.tenant}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
         f"{report.unsealed:,} not sealed yet."
     )
+    for number in report.taken_back:
+        say(
+            f"{report.tenant}: seal {number} took back what seals before it claim since a clock was wrong; "
+            "the next one covers that time, and a signal audit.acknowledged says why."
+        )
     if report.checkpoints is None and report.seals:
         say("There are no checkpoints on this machine: a restored older backup would not be noticed.")
+    elif report.checkpoints and report.checkpointed < report.seals:
+        say(f"{report.checkpoints} knows seals up to {report.checkpointed} of {report.seals}.")
     for finding in report.findings.first:
         say(f"FOUND: {finding.text}.")
     if more := report.findings.count - len(report.findings.first):

@@ -43,10 +43,16 @@ class Command(OperatorCommand):
             parsers,
             "acknowledge",
             sealing.acknowledge,
-            "Say on the record that seals were lost honestly, such as by restoring an older backup.",
+            "Say on the record that seals were lost honestly, such as by restoring an older backup, or "
+            "that they claim too much since a clock was wrong.",
         )
         add_tenant(acknowledge)
         acknowledge.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
+        acknowledge.add_argument(
+            "--clock",
+            action="store_true",
+            help="a clock was ahead, or set back: seal the signals that seals claim to cover and do not",
+        )
         add_actor(acknowledge)
         acknowledge.add_argument("--yes", action="store_true", help="do not ask")
 

@@ -40,6 +40,7 @@ class Attack:
         place: the place of the signal that it must name, if it can be told; of all sealed ones.
         seal: the seal that it must name.
         signal: the signal that it must name, if it is one that the attack made.
+        undo: SQL that takes back what the attack did to tables.
     """
 
     what: str
@@ -48,6 +49,7 @@ class Attack:
     place: int | None = None
     seal: int | None = None
     signal: str | None = None
+    undo: str = ""
 
     @property
     def slug(self) -> str:
@@ -329,6 +331,15 @@ def start_over(cursor: Any, signals: list[str]) -> None:
     sealing.seal()
 
 
+def alter(statements: str) -> Callable[[Any, list[str]], None]:
+    """Change what a table is, and no row of it."""
+
+    def run(cursor: Any, signals: list[str]) -> None:
+        cursor.execute(statements)
+
+    return run
+
+
 _EARLIER = "recorded_at - interval '1 minute'"
 
 ATTACKS = [
@@ -427,6 +438,130 @@ ATTACKS = [
     Attack("a pruning forged", forge_pruning, "prunings", None, 1),
     Attack("everything removed, the tenant made to look new", start_over, "checkpoints"),
 ]
+_SWALLOW = "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+_NEVER = "CREATE FUNCTION never(varchar, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';"
+_OPERATOR = "OPERATOR = (LEFTARG = varchar, RIGHTARG = text, FUNCTION = never)"
+_GUARD = "TRIGGER signals_append_only BEFORE UPDATE ON signals_signal FOR EACH ROW"
+_REFUSE = "EXECUTE FUNCTION signals_refuse_change()"
+_HIDDEN = "(name <> 'forum.post.hidden')"
+HIDING = [
+    Attack(what, alter(statements), "tables", undo=undo)
+    for what, statements, undo in (
+        (
+            "a policy that hides some signals from the program",
+            f"CREATE POLICY p ON signals_signal FOR SELECT USING {_HIDDEN};"
+            " CREATE POLICY q ON signals_signal FOR INSERT WITH CHECK (true);"
+            " ALTER TABLE signals_signal ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            "DROP POLICY p ON signals_signal; DROP POLICY q ON signals_signal;"
+            " ALTER TABLE signals_signal DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY",
+        ),
+        (
+            "row security without a policy",
+            "ALTER TABLE signals_sealentry ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE signals_sealentry DISABLE ROW LEVEL SECURITY",
+        ),
+        (
+            "a policy that waits for row security",
+            f"CREATE POLICY p ON signals_signal USING {_HIDDEN}",
+            "DROP POLICY p ON signals_signal",
+        ),
+        (
+            "a trigger that swallows new signals",
+            f"{_SWALLOW} CREATE TRIGGER a BEFORE INSERT ON signals_signal FOR EACH ROW WHEN"
+            " (NEW.name = 'forum.post.hidden') EXECUTE FUNCTION swallow()",
+            "DROP FUNCTION swallow CASCADE",
+        ),
+        (
+            "a trigger that changes new signals, and is disabled at times",
+            f"{_SWALLOW} CREATE TRIGGER a BEFORE INSERT ON signals_signal FOR EACH ROW"
+            " EXECUTE FUNCTION swallow(); ALTER TABLE signals_signal DISABLE TRIGGER a",
+            "DROP FUNCTION swallow CASCADE",
+        ),
+        (
+            "a rule that swallows new signals",
+            "CREATE RULE r AS ON INSERT TO signals_signal DO INSTEAD NOTHING",
+            "DROP RULE r ON signals_signal",
+        ),
+        (
+            "a view in the table's place",
+            "ALTER TABLE signals_signal RENAME TO kept;"
+            f" CREATE VIEW signals_signal AS SELECT * FROM kept WHERE {_HIDDEN};"
+            " GRANT SELECT ON signals_signal TO PUBLIC",
+            "DROP VIEW signals_signal; ALTER TABLE kept RENAME TO signals_signal",
+        ),
+        (
+            "a table that inherits",
+            "CREATE TABLE more () INHERITS (signals_signal); GRANT SELECT ON more TO PUBLIC",
+            "DROP TABLE more",
+        ),
+        (
+            "a table that it inherits from",
+            "CREATE TABLE more (name varchar(255) NOT NULL); ALTER TABLE signals_signal INHERIT more",
+            "ALTER TABLE signals_signal NO INHERIT more; DROP TABLE more",
+        ),
+        (
+            "a table that a crash empties",
+            "ALTER TABLE signals_pruning SET UNLOGGED",
+            "ALTER TABLE signals_pruning SET LOGGED",
+        ),
+        (
+            "an index by which new signals are doubles",
+            "CREATE UNIQUE INDEX u ON signals_signal ((0)) WHERE name = 'forum.post.deleted'",
+            "DROP INDEX u",
+        ),
+        (
+            "a key with a collation of its own",
+            'CREATE UNIQUE INDEX u ON signals_signal (dedupe_key COLLATE "C")',
+            "DROP INDEX u",
+        ),
+        (
+            "a column of another type",
+            "ALTER TABLE signals_signal ALTER source TYPE text",
+            "ALTER TABLE signals_signal ALTER source TYPE varchar(255)",
+        ),
+        (
+            "another time of recording by default",
+            "ALTER TABLE signals_signal ALTER recorded_at SET DEFAULT clock_timestamp() + interval '1 day'",
+            "ALTER TABLE signals_signal ALTER recorded_at SET DEFAULT clock_timestamp()",
+        ),
+        (
+            "an operator by which nothing is equal",
+            f"{_NEVER} CREATE {_OPERATOR}",
+            "DROP OPERATOR = (varchar, text); DROP FUNCTION never",
+        ),
+        (
+            "such an operator in the public schema",
+            f"{_NEVER} CREATE {_OPERATOR.replace('OPERATOR =', 'OPERATOR public.=')}",
+            "DROP OPERATOR public.= (varchar, text); DROP FUNCTION never",
+        ),
+        (
+            "a function that is called for PostgreSQL's own",
+            "CREATE FUNCTION format(text, name) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+            "DROP FUNCTION format(text, name)",
+        ),
+        (
+            "a guard with a condition",
+            f"CREATE OR REPLACE {_GUARD} WHEN (false) {_REFUSE}",
+            f"CREATE OR REPLACE {_GUARD} {_REFUSE}",
+        ),
+        (
+            "a guard for one column",
+            f"CREATE OR REPLACE {_GUARD.replace('UPDATE', 'UPDATE OF id')} {_REFUSE}",
+            f"CREATE OR REPLACE {_GUARD} {_REFUSE}",
+        ),
+        (
+            "a guard that is off",
+            "ALTER TABLE signals_seal DISABLE TRIGGER seal_append_only",
+            "ALTER TABLE signals_seal ENABLE TRIGGER seal_append_only",
+        ),
+        (
+            "a guard that is gone",
+            "DROP TRIGGER signals_append_only ON signals_signal",
+            f"CREATE {_GUARD} {_REFUSE}",
+        ),
+    )
+]
+"""What changes no row, and hides some from the program, keeps new ones out, or opens the way."""
 YOUNGER = [
     Attack("a signal in no seal yet changed", change("payload = '{}'", -1), ""),
     Attack("a signal in no seal yet removed", remove(-1), ""),
@@ -448,7 +583,7 @@ def main() -> None:
     table = Table("attack", "found", "status", "first finding")
     with own_database():
         create_tenant("alpha", name="Alpha", domain="alpha.localhost")
-        for attack in [None, *ATTACKS, *YOUNGER]:
+        for attack in [None, *ATTACKS, *HIDING, *YOUNGER]:
             with in_tenant("alpha"):
                 signals = make_log()
                 if attack:
@@ -459,6 +594,9 @@ def main() -> None:
                 call_command("audit", "verify", "--tenant", "alpha", stdout=out)
             except CommandError:
                 status = 1
+            if attack and attack.undo:
+                with in_tenant("alpha"), unguarded() as cursor:
+                    cursor.execute(attack.undo)
             said = [line for line in out.getvalue().splitlines() if line.startswith("FOUND")]
             table.add_row(
                 attack.what if attack else "none",

@@ -12,7 +12,10 @@ from django.db import connection
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit import checkpoints
-from tests.signals.audit.attacks import ATTACKS, YOUNGER, dump, load, make_log, unguarded
+from signals.checks import shown, unchanging
+from signals.models import Signal
+from tests.checks import found, other_migration_name
+from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER, dump, load, make_log, unguarded
 from tests.support import empty_tenants
 
 
@@ -80,6 +83,46 @@ def test_an_attack_is_found_and_named(signals, attack):
             assert first["index"] == attack.place - (8 if attack.seal == 2 else 0)
     if attack.signal:
         assert first["signal"] == attack.signal
+
+
+@pytest.mark.parametrize("attack", HIDING, ids=lambda attack: attack.slug)
+def test_what_stands_before_a_table_is_found_and_changes_no_row(signals, attack):
+    with unguarded() as cursor:
+        attack.run(cursor, signals)
+    try:
+        doctor = {**found(unchanging), **found(shown)}
+        report, status = verify()
+    finally:
+        with unguarded() as cursor:
+            cursor.execute(attack.undo)
+    assert status == 1
+    assert report["findings"][0]["what"] == "tables"
+    assert {finding.obj for finding in doctor.values()} <= {("alpha",), ("alpha", "beta")}
+    assert doctor
+    assert verify()[1] == 0
+    assert {**found(unchanging), **found(shown)} == {}
+
+
+def test_a_migration_that_seems_to_be_missing_switches_nothing_off(signals):
+    """Tables cannot be compared with models that they are not made for; the owner could say so of any."""
+    with other_migration_name("org_alpha"):
+        report, status = verify()
+    assert status == 1
+    assert "migrations are missing" in report["findings"][0]["text"]
+
+
+def test_the_program_does_not_see_what_a_policy_hides(signals):
+    [attack] = [attack for attack in HIDING if attack.what.startswith("a policy that hides")]
+    with in_tenant("alpha"):
+        assert Signal.objects.count() == 16
+        with unguarded() as cursor:
+            attack.run(cursor, signals)
+        try:
+            assert Signal.objects.count() == 0
+        finally:
+            with unguarded() as cursor:
+                cursor.execute(attack.undo)
+        assert Signal.objects.count() == 16
 
 
 @pytest.mark.parametrize("attack", YOUNGER, ids=lambda attack: attack.slug)

@@ -50,6 +50,7 @@ def test_sealing_and_verifying_say_what_they_did(two_tenants):
         "signals": 2,
         "busy": False,
         "obstacle": "",
+        "problem": "",
         "agrees": True,
     }
     with in_tenant("alpha"):
