@@ -151,7 +151,7 @@ class Broker(ORM):  # type: ignore[misc]
             return []
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Keep a cluster's sign of life, unless the database is away: django-q2 would log that each time."""
+        """Keep a sign of life, unless the database is away: django-q2 would log that each time."""
         try:
             super().set_stat(key, value, timeout)
         except Error as error:

@@ -83,6 +83,8 @@ def _again_when_lost(task: Callable[[], R]) -> R:
 def sweep() -> list[str]:
     """Wake every active tenant with due directives or expired leases; return their slugs.
 
+    Wake-ups for clusters that are no more are removed: this makes up for them, too.
+
     This is what a lost wake-up, a dead worker and a broker that cannot delay messages rely on.
     """
     return _again_when_lost(_sweep)
@@ -101,6 +103,8 @@ def _sweep() -> list[str]:
                 raise
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
+    if removed := queue.remove_abandoned():
+        logger.info("%d messages for clusters of another name were removed", removed)
     return woken
 
 

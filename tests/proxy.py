@@ -14,7 +14,7 @@ _BYTES = 1 << 16
 
 
 class Proxy:
-    """Passes everything on, but the answer to the first message that contains a text.
+    """Passes everything on, but once it is armed the answer to the first message that contains a text.
 
     That client is hung up on, and what it asked for is carried out by the server all the same.
 
@@ -25,15 +25,15 @@ class Proxy:
 
     def __init__(self, text: bytes, *, at_once: bool = False) -> None:
         self._text, self._at_once = text, at_once
+        self.armed = threading.Event()
         self.lost = threading.Event()
         """Set when the message was passed on."""
         url = database_url()
-        folder = re.search(r"@([^/]*)/", url)
-        assert folder and folder[1].startswith("%2F"), "the tests' server has a socket in the file system"
-        self._server = f"{folder[1].replace('%2F', '/')}/.s.PGSQL.5432"
+        [folder] = re.findall(r"@(%2F[^/]*)/", url)
+        self._server = f"{folder.replace('%2F', '/')}/.s.PGSQL.5432"
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self.url = url.replace(f"@{folder[1]}/", f"@127.0.0.1:{port}/")
+        self.url = url.replace(f"@{folder}/", f"@127.0.0.1:{port}/")
 
     def serve(self) -> None:
         """Take connections until `close`."""
@@ -54,7 +54,7 @@ class Proxy:
     def _ask(self, client: socket.socket, server: socket.socket, loses: threading.Event) -> None:
         with suppress(OSError):
             while data := client.recv(_BYTES):
-                if self._text in data and not self.lost.is_set():
+                if self._text in data and self.armed.is_set() and not self.lost.is_set():
                     loses.set()
                     self.lost.set()
                     server.sendall(data)
@@ -82,7 +82,7 @@ def _hang_up(line: socket.socket) -> None:
 
 @contextmanager
 def losing_answer(text: bytes, *, at_once: bool = False) -> Iterator[Proxy]:
-    """Give a `Proxy` that works for a block."""
+    """Give a `Proxy` that works for a block; it is armed by its event `armed`."""
     proxy = Proxy(text, at_once=at_once)
     thread = threading.Thread(target=proxy.serve)
     thread.start()

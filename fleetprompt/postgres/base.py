@@ -37,9 +37,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             and not self.bound_to_session
             and self._is_lost()
         ):
-            logger.warning("the connection to the database was lost; there will be a new one")
+            self.connection.close()
             self.close()
         super().close_if_health_check_failed()
+
+    def close(self) -> None:
+        """Close the connection, and say so if it was lost: once, whoever notices."""
+        if self.connection is not None and self.connection.closed and not self.closed_in_transaction:
+            logger.warning("the connection to the database was lost; there will be a new one")
+        super().close()
 
     def _is_lost(self) -> bool:
         # Costs a microsecond, where asking the server would cost a journey for each statement.

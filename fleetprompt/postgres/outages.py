@@ -13,7 +13,7 @@ connection: Any = _django_connection
 RECONNECT_SECONDS = 0.1
 """Between two tries to connect to a server that is away."""
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
-"""SQLSTATEs with which PostgreSQL ends a session or takes none, beside class 08 (its manual, appendix A)."""
+"""SQLSTATEs with which PostgreSQL ends or refuses a session, beside class 08 (its manual, appendix A)."""
 
 
 def is_lost(error: object) -> bool:

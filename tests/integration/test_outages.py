@@ -101,6 +101,7 @@ def test_a_claim_whose_answer_is_lost_does_not_wait_for_its_lease(database, log,
         qcluster(log, workers=1, DATABASE_URL=proxy.url, **SELDOM, **LASTING),
         held("SELECT pg_advisory_xact_lock(hashtext('org_alpha.claim'))") as cursor,
     ):
+        proxy.armed.set()
         with in_tenant("alpha"):
             directive = ask_animal("work")
         assert proxy.lost.wait(20)
@@ -115,13 +116,19 @@ def test_a_claim_whose_answer_is_lost_does_not_wait_for_its_lease(database, log,
             assert signal_names(directive) == TAKEN_OVER
 
 
-@pytest.mark.parametrize("text", [b"DELETE FROM public.django_q_ormq", b"FROM public.tenants_tenant"])
+# Both statements are prepared by then, and only their parameters are sent.
+@pytest.mark.parametrize(
+    "text", [b"fleetprompt:alpha", b"\x00\x00\x00\x05alpha"], ids=["it is taken", "its turn begins"]
+)
 def test_a_wake_up_that_was_taken_is_not_lost_with_a_connection(database, log, text):
-    """That of the cluster, which never gets what it took, or that of the worker, whose turn cannot begin."""
     with (
         losing_answer(text) as proxy,
         qcluster(log, workers=1, DATABASE_URL=proxy.url, **SELDOM, **LASTING),
     ):
+        run_one()
+        # Now the cluster waits for the next request, and nothing else.
+        time.sleep(0.5)
+        proxy.armed.set()
         run_one()
         assert proxy.lost.is_set()
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from rich.console import Console
+
 from tests.chaos.harness.server import APPLICATION, Server
 
 if TYPE_CHECKING:
@@ -141,9 +143,10 @@ def _measure(options: argparse.Namespace, folder: Path, server: Server) -> None:
     from fleetprompt.tenants.context import in_tenant
     from tests.chaos.harness.world import World, patiently
 
+    console = Console(highlight=False, soft_wrap=True)
     world = World(folder, server, ["harbor"])
     world.prepare()
-    dice = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    dice = random.Random(options.seed)
     try:
         world.start_clusters(1)
         for kind, cut in CUTS.items() if options.kind is None else [(options.kind, CUTS[options.kind])]:
@@ -161,8 +164,8 @@ def _measure(options: argparse.Namespace, folder: Path, server: Server) -> None:
                 time.sleep(2)
                 lines.append(_lines(world.clusters[0].log) - before)
                 said = f"{kind} {number + 1}: asked {after:.2f} s after the cut, effect {took:.2f} s after"
-                print(f"{said} the return, {lines[-1]} lines logged", flush=True)
-            print(f"{kind}: {summary(found)}; {statistics.median(lines):.0f} lines logged", flush=True)
+                console.print(f"{said} the return, {lines[-1]} lines logged")
+            console.print(f"{kind}: {summary(found)}; {statistics.median(lines):.0f} lines logged")
     finally:
         world.kill_all()
 
