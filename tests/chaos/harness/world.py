@@ -9,17 +9,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from directives import tasks
+from directives.models import Directive
+from directives.requests import request
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from forums import content
 from signals.types import Actor
 from tests.chaos.harness import wishes
+from tests.chaos.harness.journal import Journal
 from tests.chaos.harness.server import Server
 
 SETTER_UP = Actor("system", "chaos")
@@ -75,6 +79,9 @@ class World:
         self.requester_arguments: list[str] = []
         self._sealer: subprocess.Popen[bytes] | None = None
         self.restarts = 0
+        self.effects: list[float] = []
+        """Seconds from each cut of all connections until what was asked for then had its effect."""
+        self._asked = 0
         self.stopped: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
 
@@ -137,6 +144,32 @@ class World:
         for number, process in self.requesters.items():
             if process.poll():
                 self._start_requester(number)
+
+    def ask(self, slug: str, since: float) -> None:
+        """Ask for something in a tenant, and note in `effects` how long after `since` it is done."""
+        key = f"{slug}:cut:{self._asked}"
+        journal = Journal(self.folder / "requester-cuts.jsonl")
+        journal.write(do="ask", wish=self._asked, tenant=slug, keys=[key])
+
+        def ask() -> Any:
+            with in_tenant(slug):
+                payload = {"animal": f"cut {self._asked}", "note": key}
+                return request("zoo.animal.roam", payload, actor=SETTER_UP, idempotency_key=key)
+
+        asked, created = patiently(ask)
+        journal.write(did="ask", wish=self._asked, tenant=slug, answers=[[key, str(asked.pk), created]])
+        self._asked += 1
+        self._watch(slug, asked.pk, since)
+
+    def _watch(self, slug: str, pk: UUID, since: float) -> None:
+        def has_ended() -> bool:
+            with in_tenant(slug):
+                return Directive.objects.filter(pk=pk, status__in=Directive.TERMINAL).exists()
+
+        if patiently(has_ended):
+            self.effects.append(time.monotonic() - since)
+        else:
+            self.later(0, lambda: self._watch(slug, pk, since))
 
     def seal(self) -> None:
         """Start a process that seals all tenants' signals, unless the one before it is still at work."""
