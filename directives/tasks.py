@@ -73,10 +73,16 @@ def _again_when_lost(task: Callable[[], R]) -> R:
     try:
         return task()
     except Error as error:
-        if not outages.is_lost(error):
+        if not _wait_if_lost(error):
             raise
-    outages.wait_for_database(OUTAGE_SECONDS)
     return task()
+
+
+def _wait_if_lost(error: Exception) -> bool:
+    """Wait for a new connection, if an error means that there is none; return whether it does."""
+    if is_lost := outages.is_lost(error):
+        outages.wait_for_database(OUTAGE_SECONDS)
+    return is_lost
 
 
 @_telling
@@ -99,10 +105,9 @@ def _sweep() -> list[str]:
                     queue.wake(tenant)
                     woken.append(tenant.slug)
         except (Error, UnknownTenant) as error:
-            if outages.is_lost(error):
-                raise
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
+            _wait_if_lost(error)
     if removed := queue.remove_abandoned():
         logger.info("%d messages for clusters of another name were removed", removed)
     return woken
@@ -137,11 +142,9 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
         _warn_once(f"signals are not sealed: {unusable}")
         return False
     except (Error, Refused, OSError, ValueError) as error:
-        if outages.is_lost(error):
-            # There is another run within a minute.
-            return False
         # One broken or vanishing tenant must not keep the others unsealed.
         logger.exception("the signals of the tenant %s could not be sealed", tenant.slug)
+        _wait_if_lost(error)
     return True
 
 
