@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any, TypeVar
@@ -103,8 +102,7 @@ def cut_all_connections(world: World, fault: Fault) -> str:
     slug = _choose(world.slugs, fault.dice)
     after = fault.seconds * ASKED_WITHIN_SECONDS
     cut_sessions(world.server)
-    since = time.monotonic()
-    world.later(after, lambda: world.ask(slug, since))
+    world.ask(slug, after)
     return f"all sessions; {slug} was asked {after:.2f} s after"
 
 

@@ -139,6 +139,7 @@ class Run:
         self.report.restarts, self.report.effects = self.world.restarts, self.world.effects
         if not quiet:
             return
+        self.world.wait_for_effects()
         for number, cluster in enumerate(self.world.clusters):
             others = [other for other in self.world.clusters if other is not cluster]
             for other in others:

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import psutil
 from django.conf import settings
@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from directives import tasks
 from directives.models import Directive
-from directives.requests import request
+from directives.requests import Requested, request
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from forums import content
@@ -81,7 +81,7 @@ class World:
         self.restarts = 0
         self.effects: list[float] = []
         """Seconds from each cut of all connections until what was asked for then had its effect."""
-        self._asked = 0
+        self._asking: list[threading.Thread] = []
         self.stopped: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
 
@@ -145,31 +145,42 @@ class World:
             if process.poll():
                 self._start_requester(number)
 
-    def ask(self, slug: str, since: float) -> None:
-        """Ask for something in a tenant, and note in `effects` how long after `since` it is done."""
-        key = f"{slug}:cut:{self._asked}"
-        journal = Journal(self.folder / "requester-cuts.jsonl")
-        journal.write(do="ask", wish=self._asked, tenant=slug, keys=[key])
+    def ask(self, slug: str, after: float) -> None:
+        """Ask for something in a tenant in `after` seconds; `effects` has how long from now it takes.
 
-        def ask() -> Any:
+        A thread does, with a connection of its own: whoever strikes is busy.
+        """
+        thread = threading.Thread(target=self._ask, args=(slug, len(self._asking), after), daemon=True)
+        self._asking.append(thread)
+        thread.start()
+
+    def wait_for_effects(self) -> None:
+        """Return when all that was asked for by `ask` is done."""
+        for thread in self._asking:
+            thread.join()
+
+    def _ask(self, slug: str, number: int, after: float) -> None:
+        key = f"{slug}:cut:{number}"
+        journal = Journal(self.folder / f"requester-cut{number}.jsonl")
+        journal.write(do="ask", wish=number, tenant=slug, keys=[key])
+
+        def ask() -> Requested:
             with in_tenant(slug):
-                payload = {"animal": f"cut {self._asked}", "note": key}
+                payload = {"animal": f"cut {number}", "note": key}
                 return request("zoo.animal.roam", payload, actor=SETTER_UP, idempotency_key=key)
 
-        asked, created = patiently(ask)
-        journal.write(did="ask", wish=self._asked, tenant=slug, answers=[[key, str(asked.pk), created]])
-        self._asked += 1
-        self._watch(slug, asked.pk, since)
-
-    def _watch(self, slug: str, pk: UUID, since: float) -> None:
         def has_ended() -> bool:
             with in_tenant(slug):
-                return Directive.objects.filter(pk=pk, status__in=Directive.TERMINAL).exists()
+                return Directive.objects.filter(idempotency_key=key, status__in=Directive.TERMINAL).exists()
 
-        if patiently(has_ended):
-            self.effects.append(time.monotonic() - since)
-        else:
-            self.later(0, lambda: self._watch(slug, pk, since))
+        since = time.monotonic()
+        time.sleep(after)
+        asked, created = patiently(ask)
+        journal.write(did="ask", wish=number, tenant=slug, answers=[[key, str(asked.pk), created]])
+        while not patiently(has_ended):
+            time.sleep(0.02)
+        self.effects.append(time.monotonic() - since)
+        connection.close()
 
     def seal(self) -> None:
         """Start a process that seals all tenants' signals, unless the one before it is still at work."""
