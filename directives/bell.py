@@ -82,7 +82,11 @@ class Listener:
         Raises:
             DatabaseError: the database does not answer.
         """
-        if self._session is not None and self._session is connection.connection:
+        if (
+            self._session is not None
+            and self._session is connection.connection
+            and not self._session.closed
+        ):
             return False
         execute(f"LISTEN {connection.ops.quote_name(self._channel)}")
         self._session = connection.connection

@@ -1,7 +1,8 @@
 """PostgreSQL as django-q2's broker: a table of messages, taken in one statement, and a bell.
 
 Each wake-up has its tenant in its key, and those of one tenant are taken together: a turn stands for all
-of them. What is taken is gone; the sweep makes up for what a killed cluster had taken.
+of them. What is taken is gone; the sweep makes up for what a killed cluster had taken. A cluster whose
+connection was lost sweeps as soon as it has another one.
 """
 
 import time
@@ -16,12 +17,16 @@ from django.db.models.functions import Now
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
+from django_q.tasks import async_task
 
 from directives.bell import AGAIN, Listener, ring_on_commit
+from fleetprompt.postgres import outages
 from fleetprompt.postgres.direct import execute
 
 connection: Any = _django_connection
 
+SWEEP = "directives.tasks.sweep"
+"""The task that finds work whose wake-ups were lost."""
 PATIENCE = 0.5
 """Seconds after which a waiting cluster looks whether it is to stop."""
 OLDEST = 100
@@ -131,15 +136,27 @@ class Broker(ORM):  # type: ignore[misc]
     def dequeue(self) -> list[tuple[int, str]]:
         """Give the payloads of due messages, up to django-q2's `bulk`; none after a while without.
 
+        While the database is away there are none, either: django-q2 would end the process that asks, and
+        wait ten seconds before it has another one.
+
         Raises:
-            DatabaseError: the database does not answer, twice.
+            DatabaseError: the database refuses.
         """
         try:
             return self._wait_and_take()
-        except Error:
-            # Such as a server that was restarted.
-            connection.close()
-            return self._wait_and_take()
+        except Error as error:
+            if not outages.is_lost(error):
+                raise
+            time.sleep(outages.RECONNECT_SECONDS)
+            return []
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Keep a sign of life, unless the database is away: django-q2 would log that each time."""
+        try:
+            super().set_stat(key, value, timeout)
+        except Error as error:
+            if not outages.is_lost(error):
+                raise
 
     def acknowledge(self, task_id: int) -> None:
         """Do nothing: what was taken is gone."""
@@ -159,9 +176,12 @@ class Broker(ORM):  # type: ignore[misc]
         return messages(self.list_key).delete()
 
     def _wait_and_take(self) -> list[tuple[int, str]]:
-        self._listener = self._listener or Listener(self.list_key)
+        is_first, self._listener = self._listener is None, self._listener or Listener(self.list_key)
         if self._listener.listen():
             self._look_at = 0
+            if not is_first:
+                # What was taken last may have been lost on its way, and what workers had taken with them.
+                async_task(SWEEP, q_options={"task_name": "sweep", "group": "directives", "broker": self})
         wait = min(self._look_at - time.monotonic(), PATIENCE)
         heard = wait > 0 and self._listener.wait(wait)
         if wait > 0 and not heard and self._look_at > time.monotonic():

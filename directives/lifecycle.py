@@ -109,7 +109,9 @@ def ahead_in_line(reference: Any) -> QuerySet[Directive]:
     )
 
 
-def claim(limit: int, *, lease: float, only: UUID | None = None) -> list[Directive]:
+def claim(
+    limit: int, *, lease: float, only: UUID | None = None, token: UUID | None = None
+) -> list[Directive]:
     """requested → running, for what is due: the first attempt, or the next one, begins.
 
     The caller holds `lock_claims`.
@@ -118,23 +120,30 @@ def claim(limit: int, *, lease: float, only: UUID | None = None) -> list[Directi
         limit: how many to take at most, from the front of `due`.
         lease: seconds until another worker may take them over.
         only: the one to take, if it is due.
+        token: for `release`, by who never got the answer.
 
     Returns:
         the directives as they are now, in the order of their places.
     """
     with connection.cursor() as cursor:
-        cursor.execute(*_claim_statement(limit, lease, only))
+        cursor.execute(*_claim_statement(limit, lease, only, token))
         return fetch(Directive, cursor)
 
 
 def claim_at_once(
-    limit: int, *, lease: float, only: UUID | None = None, worker: str, tenant: str
+    limit: int,
+    *,
+    lease: float,
+    only: UUID | None = None,
+    token: UUID | None = None,
+    worker: str,
+    tenant: str,
 ) -> list[Directive] | None:
     """Do `claim` in one message, which is a transaction of its own, with all `directive.started`.
 
     The disk is not waited for: a claim that a crash of the server loses is made again, and what follows
-    in this session carries it to the disk. Who dies while it waits for the lock claims all the same, and
-    the leases run out.
+    in this session carries it to the disk. When the client dies while it waits for the lock, the server
+    gives up within `CLIENT_CHECK_MILLISECONDS`; what it claims within them waits for the leases.
 
     Args:
         worker: what the signals say of who claims.
@@ -150,7 +159,7 @@ def claim_at_once(
     # A statement of its own, to see what was committed while it waited for the lock.
     looking = f"SELECT set_config('directives.silent', {_SILENT}::text, true)"
     ids = array(str(uuid7()) for _ in range(limit))
-    claiming = _claim_statement(limit, lease, only, started=(worker, tenant, ids))
+    claiming = _claim_statement(limit, lease, only, token, started=(worker, tenant, ids))
     with connection.cursor() as cursor:
         cursor.execute(*together((locking, ()), (looking, ()), claiming))
         cursor.nextset()
@@ -160,7 +169,12 @@ def claim_at_once(
 
 
 def _claim_statement(
-    limit: int, lease: float, only: UUID | None, *, started: tuple[str, str, str] | None = None
+    limit: int,
+    lease: float,
+    only: UUID | None,
+    token: UUID | None,
+    *,
+    started: tuple[str, str, str] | None = None,
 ) -> Statement:
     """Return the statement of `claim`.
 
@@ -176,14 +190,14 @@ def _claim_statement(
             ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
         ), claimed AS (
             UPDATE directives_directive AS directive
-            SET status = 'running', attempt = attempt + 1, started_at = NULL,
+            SET status = 'running', attempt = attempt + 1, started_at = NULL, claim_token = %s,
                 -- The statement's time is the message's, from before it waited for the lock.
                 lease_expires_at = clock_timestamp() + make_interval(secs => %s)
             FROM due WHERE directive.id = due.id RETURNING {", ".join(_COLUMNS.values())}
         ){also}
         SELECT * FROM claimed {f"WHERE {_ALL_STARTED}" if started else ""} ORDER BY queued_at, id
         """,  # noqa: S608 -- our own text
-        [*values, only, only, limit, lease, *(started or ())],
+        [*values, only, only, limit, token, lease, *(started or ())],
     )
 
 
@@ -194,7 +208,7 @@ def _due_sql() -> tuple[str, tuple[Any, ...]]:
     return sql, values
 
 
-def take_over(directives: Sequence[Directive], *, lease: float) -> None:
+def take_over(directives: Sequence[Directive], *, lease: float, token: UUID | None = None) -> None:
     """running → running when the lease ran out: the next attempt begins.
 
     An attempt whose worker fell silent before it began is not counted against `max_attempts`.
@@ -202,6 +216,7 @@ def take_over(directives: Sequence[Directive], *, lease: float) -> None:
     Args:
         directives: rows of `silent`, locked; their fields are brought up to date.
         lease: seconds until another worker may take them over.
+        token: as for `claim`.
     """
     for directive in directives:
         if directive.started_at is None:
@@ -215,9 +230,30 @@ def take_over(directives: Sequence[Directive], *, lease: float) -> None:
         max_attempts=F("max_attempts") + Case(When(started_at__isnull=True, then=1), default=0),
         started_at=None,
         lease_expires_at=_from_now(lease),
+        claim_token=token,
     )
     if rows != len(directives):
         raise Superseded(f"{len(directives) - rows} directives changed while they were claimed")
+
+
+def release(token: UUID) -> int:
+    """running → running: the leases of all that was claimed with `token` end, so that they are taken over.
+
+    It is for who lost the connection, and with it what these attempts have done: a claim whose answer
+    was lost has begun none of them. Such a claim may still be on its way in the server; it stands before
+    this one in the queue for the lock.
+
+    Returns:
+        how many were released.
+    """
+    sql = (
+        "UPDATE directives_directive SET lease_expires_at = clock_timestamp()"
+        " WHERE status = 'running' AND claim_token = %s"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(*together((f"SELECT {_LOCK}", ()), (sql, (token,))))
+        cursor.nextset()
+        return int(cursor.rowcount)
 
 
 def begin(directive: Directive, *, lease: float) -> None:

@@ -16,7 +16,8 @@ class Directive(models.Model):
 
     `attempt` counts the tries at executing it and fences them: what attempt 2 writes, attempt 1 can
     not overwrite. `queued_at` is its place in the line of its `ordering_key`; a retry keeps the
-    place, a snooze or a rerun takes a new one.
+    place, a snooze or a rerun takes a new one. `claim_token` says who claimed it last: by it a worker
+    whose connection was lost finds what is its own.
     """
 
     class Status(models.TextChoices):
@@ -57,6 +58,7 @@ class Directive(models.Model):
     """By signal of an operation, the attempt that it was last left in, and how often it was in that one."""
     earlier_successes = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     """How often it had succeeded before it was last rerun."""
+    claim_token = models.UUIDField(null=True, editable=False)
     attempt = models.PositiveIntegerField(default=0)
     max_attempts = models.PositiveIntegerField(default=5)
     last_error = models.CharField(max_length=ERROR_LENGTH, default="", blank=True)

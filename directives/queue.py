@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q import cluster
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
-from django_q.models import Failure, Schedule
+from django_q.models import Failure, OrmQ, Schedule
 from django_q.queues import Queue
 from django_q.signals import pre_execute
 from django_q.status import Stat
@@ -36,9 +36,13 @@ SWEEP = "directives: sweep"
 SEAL = "signals: seal"
 BROKER = f"{broker.__name__}.{broker.Broker.__name__}"
 """PostgreSQL's broker, as Q_CLUSTER names it."""
-SCHEDULED = {SWEEP: "directives.tasks.sweep", SEAL: "directives.tasks.seal"}
+SCHEDULED = {SWEEP: broker.SWEEP, SEAL: "directives.tasks.seal"}
 """What django-q2 calls every minute, by the names of the schedules."""
 _WORK = "directives.tasks.work"
+ABANDONED = timedelta(hours=1)
+"""For how long one of our messages may wait for clusters of another name before it is removed."""
+_PORTION = 1_000
+"""How many of them are removed at once."""
 PAUSE = 0.001
 """Seconds between two looks whether a worker has taken what was fetched for it."""
 
@@ -199,6 +203,28 @@ def waiting_since() -> datetime | None:
     waiting = broker.messages(Conf.CLUSTER_NAME).filter(lock__lte=Now())
     since: datetime | None = waiting.aggregate(since=Min("lock"))["since"]
     return since
+
+
+def for_others(waiting: timedelta) -> QuerySet[Any]:
+    """Return PostgreSQL's messages that no cluster of this name takes, and could be taken for so long.
+
+    That is what is left after a change of CLUSTER_NAME, or when Redis became the broker.
+    """
+    found: QuerySet[Any] = OrmQ.objects.filter(lock__lte=Now() - waiting)
+    return found.exclude(pk__in=broker.messages(Conf.CLUSTER_NAME).values("pk")) if Conf.ORM else found
+
+
+def remove_abandoned() -> int:
+    """Remove what has waited for `ABANDONED` for clusters of another name; return how many messages.
+
+    A wake-up carries no truth, and sweeps come each minute. What is not signed with this SECRET_KEY, or
+    calls something else, may be somebody's work, and stays.
+    """
+    ours = {_WORK, *SCHEDULED.values()}
+    found = [message.pk for message in for_others(ABANDONED)[:_PORTION] if message.func() in ours]
+    if found:
+        OrmQ.objects.filter(pk__in=found).delete()
+    return len(found)
 
 
 def ping() -> None:

@@ -6,17 +6,19 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, Error, connection, transaction
 from django.utils import timezone
 
 from directives import execution, failures, groups, journal, lifecycle, observing, operations, pace, queue
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
+from fleetprompt.postgres import outages
 from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.telemetry import errors
 from fleetprompt.tenants.context import active_tenant
@@ -68,10 +70,11 @@ def run(
         return Outcome(Kind.DISCARDED, directive_id, f"tenant {tenant.slug} is {tenant.status}")
     if rerun and (refusal := _rerun(directive_id, actor, reason)):
         return refusal
-    claim = _claim(tenant, 1, only=directive_id)
-    if not any(claim):
-        return _why_not(directive_id)
-    [outcome] = claim.exhausted or _work_through(claim.directives, tenant)
+    with _released_when_lost() as token:
+        claim = _claim(tenant, 1, only=directive_id, token=token)
+        if not any(claim):
+            return _why_not(directive_id)
+        [outcome] = claim.exhausted or _work_through(claim.directives, tenant)
     # It may have held back others on its subject.
     _wake_for_the_rest(tenant)
     return outcome
@@ -98,16 +101,17 @@ def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
     tenant = active_tenant()
     left = sys.maxsize if limit is None else limit
     while left > 0 and tenant.status == Tenant.Status.ACTIVE:
-        claim = _claim(tenant, min(left, settings.DIRECTIVES_BATCH))
-        if not any(claim):
-            return
-        left -= len(claim.directives)
-        yield from claim.exhausted
-        yield from _work_through(claim.directives, tenant)
+        with _released_when_lost() as token:
+            claim = _claim(tenant, min(left, settings.DIRECTIVES_BATCH), token=token)
+            if not any(claim):
+                return
+            left -= len(claim.directives)
+            yield from claim.exhausted
+            yield from _work_through(claim.directives, tenant)
     _wake_for_the_rest(tenant)
 
 
-def take_turn() -> int:
+def take_turn(*, patience: float = 0.0) -> int:
     """Do a worker's turn in the active tenant: batches of due directives, for a bounded time.
 
     The first full batch sends the next wake-up at once, so that other workers join in. The worker looks
@@ -115,15 +119,23 @@ def take_turn() -> int:
     sweep. What came just now is given `GATHER` seconds to become more. When the turn's time is over, a
     wake-up stands for what is left, behind the other tenants'.
 
+    Args:
+        patience: for how many seconds to wait for a new connection when the connection is lost, to release
+            what it has claimed.
+
     Returns:
         how many attempts were executed.
     """
-    tenant = active_tenant()
+    with _released_when_lost(patience) as token:
+        return _take_turn(active_tenant(), token)
+
+
+def _take_turn(tenant: Tenant, token: UUID) -> int:
     executed, joined = 0, False
     ends = time.monotonic() + settings.DIRECTIVES_TURN
     while tenant.status == Tenant.Status.ACTIVE:
         began, size = time.monotonic(), pace.batch()
-        claim = _claim(tenant, size)
+        claim = _claim(tenant, size, token=token)
         if not any(claim):
             break
         full = len(claim.directives) >= size
@@ -165,20 +177,41 @@ def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
     return None
 
 
-def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None) -> Claim:
+@contextmanager
+def _released_when_lost(patience: float = 0.0) -> Iterator[UUID]:
+    """Give a token for claims. What still runs under it when the connection is lost is released at once.
+
+    That is a claim whose answer was lost, too, and what could not be recorded as failed.
+    """
+    token = uuid4()
+    try:
+        yield token
+    except Error as error:
+        if outages.is_lost(error):
+            # Without a connection the leases have to run out.
+            with suppress(Error):
+                outages.wait_for_database(patience)
+                lifecycle.release(token)
+        raise
+
+
+def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None, token: UUID | None = None) -> Claim:
     # A transaction around it is refused there, where Django knows a test's from others.
-    directives = _claim_quickly(tenant, limit, only) if connection.get_autocommit() else None
+    directives = _claim_quickly(tenant, limit, only, token) if connection.get_autocommit() else None
     if directives is None:
-        return _claim_carefully(tenant, limit, only)
+        return _claim_carefully(tenant, limit, only, token)
     observing.claimed(directives)
     return Claim(directives, [])
 
 
-def _claim_quickly(tenant: Tenant, limit: int, only: UUID | None) -> list[Directive] | None:
+def _claim_quickly(
+    tenant: Tenant, limit: int, only: UUID | None, token: UUID | None
+) -> list[Directive] | None:
     """Claim in one message, unless something is out of the ordinary."""
+    lease = settings.DIRECTIVES_LEASE
     try:
         return lifecycle.claim_at_once(
-            limit, lease=settings.DIRECTIVES_LEASE, only=only, worker=_worker(), tenant=tenant.slug
+            limit, lease=lease, only=only, token=token, worker=_worker(), tenant=tenant.slug
         )
     except DatabaseError as error:
         if failures.is_transient(error):
@@ -188,7 +221,7 @@ def _claim_quickly(tenant: Tenant, limit: int, only: UUID | None) -> list[Direct
         return None
 
 
-def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None) -> Claim:
+def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None, token: UUID | None) -> Claim:
     """Take silent directives over, and store those signals that can be stored."""
     lease = settings.DIRECTIVES_LEASE
     with transaction.atomic(durable=True):
@@ -197,10 +230,10 @@ def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None) -> Claim:
         exhausted, recovered = _recover(tenant, limit, only)
         directives = []
         if limit > len(recovered):
-            directives = lifecycle.claim(limit - len(recovered), lease=lease, only=only)
+            directives = lifecycle.claim(limit - len(recovered), lease=lease, only=only, token=token)
             observing.claimed(directives)
         if recovered:
-            lifecycle.take_over(recovered, lease=lease)
+            lifecycle.take_over(recovered, lease=lease, token=token)
             directives += recovered
         started = [
             journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)

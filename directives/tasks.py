@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from typing import ParamSpec, TypeVar
 
-from django.db import Error, connection
+from django.db import Error
 
 from directives import lifecycle, queue, runner
 from fleetprompt.errors import Refused
+from fleetprompt.postgres import outages
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit import keys, locks, sealing
@@ -21,6 +22,8 @@ R = TypeVar("R")
 
 BROKEN = 1.0
 """Seconds after a turn that broke off until its tenant has another one."""
+OUTAGE_SECONDS = 30.0
+"""For how long a task that lost its connection waits for the database; the sweep finds what it gave up."""
 SEALS = 3
 """How many seals of one tenant a run makes at most, so that others have theirs."""
 SEALING = 20.0
@@ -45,28 +48,55 @@ def _telling(task: Callable[P, R]) -> Callable[P, R]:
 def work(slug: str) -> int:
     """Do one turn of due directives in a tenant; return how many attempts were executed.
 
-    A tenant that was deleted meanwhile has nothing due.
+    The turn stands for all wake-ups of its tenant: when the connection is lost, it begins once more. A
+    tenant that was deleted meanwhile has nothing due.
     """
     try:
-        with in_tenant(slug) as tenant:
-            try:
-                return runner.take_turn()
-            except Exception:
-                _mend_connection()
-                # The turn stood for all wake-ups of its tenant. One that always breaks must not spin.
-                queue.wake(tenant, after=BROKEN)
-                raise
+        return _again_when_lost(partial(_work, slug))
     except UnknownTenant:
         logger.info("a wake-up for the tenant %s, which is gone", slug)
         return 0
+    except Exception:
+        with in_tenant(slug) as tenant:
+            # One that always breaks must not spin.
+            queue.wake(tenant, after=BROKEN)
+        raise
+
+
+def _work(slug: str) -> int:
+    with in_tenant(slug):
+        return runner.take_turn(patience=OUTAGE_SECONDS)
+
+
+def _again_when_lost(task: Callable[[], R]) -> R:
+    """Do a task, and once more on a new connection if it loses the one it has."""
+    try:
+        return task()
+    except Error as error:
+        if not _wait_if_lost(error):
+            raise
+    return task()
+
+
+def _wait_if_lost(error: Exception) -> bool:
+    """Wait for a new connection, if an error means that there is none; return whether it does."""
+    if is_lost := outages.is_lost(error):
+        outages.wait_for_database(OUTAGE_SECONDS)
+    return is_lost
 
 
 @_telling
 def sweep() -> list[str]:
     """Wake every active tenant with due directives or expired leases; return their slugs.
 
+    Wake-ups for clusters that are no more are removed: this makes up for them, too.
+
     This is what a lost wake-up, a dead worker and a broker that cannot delay messages rely on.
     """
+    return _again_when_lost(_sweep)
+
+
+def _sweep() -> list[str]:
     woken = []
     for tenant in Tenant.objects.filter(status=Tenant.Status.ACTIVE):
         try:
@@ -74,10 +104,12 @@ def sweep() -> list[str]:
                 if lifecycle.due().exists() or lifecycle.silent().exists():
                     queue.wake(tenant)
                     woken.append(tenant.slug)
-        except (Error, UnknownTenant):
+        except (Error, UnknownTenant) as error:
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
-            _mend_connection()
+            _wait_if_lost(error)
+    if removed := queue.remove_abandoned():
+        logger.info("%d messages for clusters of another name were removed", removed)
     return woken
 
 
@@ -111,17 +143,11 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
         return False
     except sealing.ClockAhead as ahead:
         logger.error("the signals of the tenant %s are not sealed: %s", tenant.slug, ahead)
-    except (Error, Refused, OSError, ValueError):
+    except (Error, Refused, OSError, ValueError) as error:
         # One broken or vanishing tenant must not keep the others unsealed.
         logger.exception("the signals of the tenant %s could not be sealed", tenant.slug)
-        _mend_connection()
+        _wait_if_lost(error)
     return True
-
-
-def _mend_connection() -> None:
-    """Let the next tenant have a new connection, if it is the connection that broke."""
-    if not connection.is_usable():
-        connection.close()
 
 
 @lru_cache

@@ -5,6 +5,8 @@ import math
 import re
 import time
 
+from fleetprompt.postgres import outages
+
 
 class NotEnqueued(logging.Filter):
     """Drops django-q2's line about each message it enqueues: it would stand between a command's rows."""
@@ -32,6 +34,17 @@ class Brief(logging.Filter):
         if record.levelno < logging.ERROR:
             record.exc_info = None
         return True
+
+
+class NotLost(logging.Filter):
+    """Drops what django-q2 logs again and again while the database is away.
+
+    The connection has said that it was lost (`fleetprompt.postgres.base`).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether `record` is to be logged."""
+        return not (record.exc_info and outages.is_lost(record.exc_info[1]))
 
 
 class NoQuery(logging.Filter):

@@ -201,6 +201,7 @@ LOGGING = {
         "no_enqueued": {"()": "fleetprompt.logs.NotEnqueued"},
         "brief": {"()": "fleetprompt.logs.Brief"},
         "no_query": {"()": "fleetprompt.logs.NoQuery"},
+        "not_lost": {"()": "fleetprompt.logs.NotLost"},
         "no_result": {"()": "fleetprompt.logs.NoResult"},
         "seldom": {"()": "fleetprompt.logs.Seldom"},
         "untraced": {"()": "fleetprompt.logs.Untraced"},
@@ -233,7 +234,7 @@ LOGGING = {
         },
         # At DEBUG it says every statement with its values, payloads among them.
         "django.db.backends": {"level": "INFO"},
-        "django-q": {"level": "INFO", "filters": ["no_enqueued", "no_result"]},
+        "django-q": {"level": "INFO", "filters": ["no_enqueued", "no_result", "not_lost"]},
         "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": ["seldom"]},
     },
 }

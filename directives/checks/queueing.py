@@ -83,6 +83,22 @@ def backlog(tenants: Tenants) -> Findings:
         )
 
 
+@database("no message waits for clusters of another name")
+def abandoned(tenants: Tenants) -> Findings:
+    """After a change of CLUSTER_NAME, or of the broker, nobody takes what was sent before it."""
+    waiting = queue.for_others(LATE).order_by("lock").values_list("key", "lock")[:COUNTED]
+    if names := sorted({key.partition(":")[0] for key, _ in waiting}):
+        yield checks.Warning(
+            f"{len(waiting)} messages wait for clusters that are named {', '.join(names)} and use "
+            f"PostgreSQL as their broker, the first since {waiting[0][1]:%Y-%m-%d %H:%M:%S %Z}",
+            hint="Start a cluster with that CLUSTER_NAME, if there should be one. If not, nothing is lost: "
+            "the sweep wakes all tenants, and removes such wake-ups when they are an hour old. What stays "
+            "longer calls something else, or was signed with another SECRET_KEY: `DELETE FROM "
+            "public.django_q_ormq WHERE key = 'NAME' OR key LIKE 'NAME:%'` removes it.",
+            id="directives.W023",
+        )
+
+
 @database("no wake-up failed within a day")
 def failures(tenants: Tenants) -> Findings:
     """A turn that failed is a fault of the program or the database, not of a directive."""

@@ -39,7 +39,7 @@ FROM (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("directives", "0004_hot_rows"), ("signals", "0007_one_key_index")]
+    dependencies = [("directives", "0005_claim_token"), ("signals", "0007_one_key_index")]
     operations = [
         migrations.AddField(
             model_name="directive",

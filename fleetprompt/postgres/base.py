@@ -1,5 +1,7 @@
 """The database wrapper under django-tenants' own; Django asks for this module by its name."""
 
+import logging
+import select
 from typing import Any
 
 from django.db.backends.postgresql import base
@@ -7,13 +9,59 @@ from django.db.utils import OperationalError
 
 from fleetprompt.postgres import embedded
 
+logger = logging.getLogger(__name__)
+
+CLIENT_CHECK_MILLISECONDS = 500
+"""How often a server looks whether the client is still there for which it works or waits."""
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Connects as Django does; with `EMBEDDED` in the settings, to the server in that folder.
 
     Starting the server on the first connection, not on import, keeps `--help`, type checks and
     every other command that needs no database from starting one.
+
+    A connection that the server has closed is replaced before the next statement, or the next
+    transaction. Inside a transaction nothing is replaced: what it has done is gone.
     """
+
+    bound_to_session = 0
+    """How many blocks of `outages.one_session` are open."""
+
+    def close_if_health_check_failed(self) -> None:
+        """Close a connection that is lost; Django asks for it before statements and transactions."""
+        if (
+            self.connection is not None
+            and self.autocommit
+            and not self.in_atomic_block
+            and not self.bound_to_session
+            and self._is_lost()
+        ):
+            self.connection.close()
+            self.close()
+        super().close_if_health_check_failed()
+
+    def close(self) -> None:
+        """Close the connection, and say so if it was lost: once, whoever notices."""
+        if self.connection is not None and self.connection.closed and not self.closed_in_transaction:
+            logger.warning("the connection to the database was lost; there will be a new one")
+        super().close()
+
+    def _is_lost(self) -> bool:
+        # Costs a microsecond, where asking the server would cost a journey for each statement.
+        line = self.connection.pgconn
+        if self.connection.closed:
+            return True
+        poll = select.poll()
+        poll.register(line.socket, select.POLLIN)
+        # Nothing comes from a server that was asked nothing, but notifications and its last words.
+        return bool(poll.poll(0)) and not self.is_usable()
+
+    def init_connection_state(self) -> None:
+        """Have the server give up on statements whose client is gone, such as a claim that waits."""
+        super().init_connection_state()
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SET client_connection_check_interval = {CLIENT_CHECK_MILLISECONDS}")
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""

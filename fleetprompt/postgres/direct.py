@@ -19,6 +19,7 @@ def execute(statement: str, parameters: Any = None, *, prepare: bool = False) ->
     Raises:
         DatabaseError: the database does not answer, or refuses.
     """
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors:
         if not prepare:

@@ -12,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.http.request import validate_host
 from django_tenants.utils import get_public_schema_name, schema_exists
 
+from fleetprompt.postgres.outages import one_session
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants import template
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
@@ -127,8 +128,9 @@ def ensure_shared_tables() -> None:
             # Held by the session: two first commands on an empty database must not both migrate it.
             cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
         try:
-            if not _has_shared(Tenant._meta.db_table):
-                call_command("migrate_schemas", shared=True, verbosity=0)
+            with one_session():
+                if not _has_shared(Tenant._meta.db_table):
+                    call_command("migrate_schemas", shared=True, verbosity=0)
         finally:
             # Migrating may have ended the session, and the lock with it; ending it here does no harm.
             connection.close()

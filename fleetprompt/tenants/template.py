@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from fleetprompt.postgres import cloning, grants
+from fleetprompt.postgres.outages import one_session
 from fleetprompt.tenants import seeds
 from fleetprompt.tenants.plans import PATIENCE, migrate
 
@@ -35,8 +36,9 @@ def current() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.template'))")
     try:
-        _ensure()
-        yield
+        with one_session():
+            _ensure()
+            yield
     finally:
         # What ends the session ends the lock, also when nothing else can be said to the server any more.
         connection.close()

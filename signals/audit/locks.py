@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from fleetprompt.postgres.outages import one_session
 from fleetprompt.tenants.context import active_schema
 
 
@@ -39,10 +40,12 @@ def sealing_all() -> Iterator[bool]:
 def reading() -> Iterator[None]:
     """Keep sealed signals from being pruned during a block, which may have many transactions."""
     _ask("pg_advisory_lock_shared", "prune")
-    try:
-        yield
-    finally:
-        _ask("pg_advisory_unlock_shared", "prune")
+    # On another session what is read might be pruned meanwhile, and look as if somebody had deleted it.
+    with one_session():
+        try:
+            yield
+        finally:
+            _ask("pg_advisory_unlock_shared", "prune")
 
 
 def _ask(function: str, what: str) -> bool:

@@ -41,7 +41,7 @@ def test_nothing_is_lost_doubled_or_out_of_order_while_everything_is_killed():
     ("arguments", "text"),
     [
         (["--minutes", "0"], "--minutes: expected more than 0"),
-        (["--faults", "3"], "--faults: expected 16 or more, one of each kind; got 3"),
+        (["--faults", "3"], "--faults: expected 17 or more, one of each kind; got 3"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(capsys, monkeypatch, arguments, text):

@@ -8,6 +8,7 @@ from django.db import DataError, connection, transaction
 
 from directives import queue
 from directives.bell import PAUSE, Listener, ring_on_commit
+from fleetprompt.postgres.outages import one_session
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from tests.support import ask_animal, in_threads, messages
 
@@ -166,17 +167,29 @@ def test_a_transaction_that_is_aborted_neither_rings_nor_hides_what_went_wrong(a
     assert (ear.heard, messages()) == (0, 0)
 
 
-def test_a_bell_that_fails_is_nobodys_trouble(alpha, caplog):
-    def lose_session():
-        connection.connection.close()
+def lose_session():
+    connection.connection.close()
 
+
+def ring_when_lost():
+    with transaction.atomic():
+        transaction.on_commit(lose_session)
+        ring_on_commit(NAME)
+
+
+def test_a_bell_that_fails_is_nobodys_trouble(alpha, caplog):
     with Ear() as ear:
-        with transaction.atomic():
-            transaction.on_commit(lose_session)
-            ring_on_commit(NAME)
+        with one_session():
+            ring_when_lost()
+        assert not caplog.records
         connection.close()
     assert ear.heard == 0
-    assert not caplog.records
+
+
+def test_a_bell_rings_on_a_new_connection_when_the_one_is_lost(alpha):
+    with Ear() as ear:
+        ring_when_lost()
+    assert ear.heard == 1
 
 
 def test_a_bell_that_nobody_waited_for_yet_is_heard(database):

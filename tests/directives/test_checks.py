@@ -5,16 +5,18 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone
-from django_q.models import Schedule
+from django_q.conf import Conf
+from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task
 
-from directives import queue
+from directives import queue, tasks
 from directives.checks import clock, queueing, work
 from directives.checks import settings as checks
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from tests.checks import altered, found
 from tests.recipes import directives
-from tests.support import ask_animal, change, claim, crash, owner_cursor
+from tests.support import ask_animal, change, claim, crash, messages, owner_cursor
 
 LATE = timedelta(minutes=10)
 SETTINGS = [checks.broker, checks.cluster, checks.wake_ups, checks.leases]
@@ -24,6 +26,7 @@ IDLE = [
     queueing.sweep,
     queueing.sealing,
     queueing.backlog,
+    queueing.abandoned,
     queueing.failures,
     work.due,
     work.silent,
@@ -148,6 +151,54 @@ def test_wake_ups_that_are_for_later_do_not_wait(database):
     with in_tenant("alpha") as tenant:
         queue.wake(tenant, after=3600)
     assert found(queueing.backlog) == {}
+
+
+def abandon(seconds, *, key="before"):
+    """Have all messages wait for clusters of another name, for so long."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE public.django_q_ormq SET key = replace(key, 'fleetprompt', %s),"
+            " lock = lock - %s * interval '1 s'",
+            [key, seconds],
+        )
+
+
+def test_wake_ups_for_clusters_of_another_name(database):
+    with in_tenant("alpha"):
+        ask_animal("work")
+    async_task(queue.SCHEDULED[queue.SEAL])
+    abandon(60)
+    assert found(queueing.abandoned) == {}
+    abandon(600)
+    finding = found(queueing.abandoned)["directives.W023"]
+    assert finding.msg.startswith("2 messages wait for clusters that are named before and use PostgreSQL")
+    assert tasks.sweep() == ["alpha"]
+    assert messages() == 3, "they may be on their way"
+    abandon(3600, key="again")
+    with in_tenant("alpha"):
+        ask_animal("work")
+    assert tasks.sweep() == ["alpha"]
+    assert {message.key for message in OrmQ.objects.all()} == {"fleetprompt:alpha"}
+    assert found(queueing.abandoned) == {}
+
+
+def test_what_others_left_in_the_queue_is_theirs(database):
+    async_task("builtins.print")
+    OrmQ.objects.create(key="other:alpha", payload="signed by somebody else", lock=timezone.now())
+    abandon(7200)
+    tasks.sweep()
+    assert messages() == 2
+    assert list(found(queueing.abandoned)) == ["directives.W023"]
+
+
+def test_what_postgresql_held_when_redis_became_the_broker(database, monkeypatch):
+    with in_tenant("alpha") as tenant:
+        queue.wake(tenant)
+    abandon(7200, key="fleetprompt")
+    assert found(queueing.abandoned) == {}
+    monkeypatch.setattr(Conf, "ORM", None)
+    assert list(found(queueing.abandoned)) == ["directives.W023"]
+    assert queue.remove_abandoned() == 1
 
 
 def test_very_many_wake_ups(database):

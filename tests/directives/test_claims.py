@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -17,8 +18,10 @@ from tests.support import (
     expire_lease,
     in_threads,
     meanwhile,
+    run,
     signal_names,
     somebody_waits,
+    states,
     wait_until,
 )
 
@@ -123,3 +126,23 @@ def test_inside_a_transaction_it_is_refused(alpha):
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         runner._claim(active_tenant(), 1)
     assert Directive.objects.get().status == "requested"
+
+
+def test_what_is_claimed_with_a_token_is_released_by_it_and_nothing_else(alpha):
+    mine, others = uuid4(), uuid4()
+    tenant = active_tenant()
+    first, second, third, fourth = [ask_animal("work", str(number)) for number in range(4)]
+    run(fourth)
+    for directive, token in ((first, mine), (second, others)):
+        assert runner._claim(tenant, 1, only=directive.id, token=token).directives
+    crash(third)
+    # By the slow way, which takes silent ones over.
+    assert runner._claim(tenant, 1, only=third.id, token=mine).directives
+    assert lifecycle.release(mine) == 2
+    assert lifecycle.release(uuid4()) == 0
+    assert set(lifecycle.silent()) == {first, third}
+    assert states(first, second, third, fourth) == ["running", "running", "running", "succeeded"]
+    # They come back at once, and the one that has not begun is not charged.
+    assert {one.pk for one in runner._claim(tenant, 9).directives} == {first.pk, third.pk}
+    first.refresh_from_db()
+    assert (first.attempt, first.max_attempts, first.claim_token) == (2, 6, None)

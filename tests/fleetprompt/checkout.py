@@ -2,13 +2,18 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+
+from tests.support import wait_until
 
 PARTS = ("fleetprompt", "signals", "directives", "forums", "manage.py")
 KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
@@ -87,6 +92,25 @@ class Checkout:
         )
         return Connected(process)
 
+    @contextmanager
+    def serving(self) -> Iterator[int]:
+        """Run Django's web server for a block, which has a thread for each connection; give its port."""
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port: int = found.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-c", MANAGE, "runserver", "--noreload", str(port)],
+            **self._process({}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: _listens(port), "the web server listens")
+            yield port
+        finally:
+            process.kill()
+            process.wait()
+
     def _process(self, environment: dict[str, str]) -> dict[str, Any]:
         base = {name: os.environ[name] for name in KEPT if name in os.environ}
         return {
@@ -99,6 +123,11 @@ class Checkout:
             },
             "text": True,
         }
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: real servers in fresh folders, joined and left by real processes."""
 
+import http.client
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from django.conf import settings
@@ -242,3 +244,26 @@ def _superuser(checkout, database="fleetprompt"):
 
 def _pid(data):
     return int((data / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_pages_are_served_after_the_server_was_killed_below_them(checkout):
+    """By the threads that had a connection to it, all of them."""
+    made = checkout.manage("tenant", "create", "quay", "--name", "Quay", "--domain", "quay.localhost")
+    assert made.returncode == 0, made.stderr
+    with checkout.serving() as port:
+        browsers = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(3)]
+        assert [_visit(browser) for browser in browsers] == [200] * 3
+        lines = [browser.sock for browser in browsers]
+        server = psutil.Process(_pid(checkout.data))
+        processes = [server, *server.children()]
+        server.kill()
+        psutil.wait_procs(processes, timeout=30)
+        assert [_visit(browser) for browser in browsers] == [200] * 3
+        assert [browser.sock for browser in browsers] == lines, "the same threads have answered"
+
+
+def _visit(browser):
+    browser.request("GET", "/", headers={"Host": "quay.localhost"})
+    answer = browser.getresponse()
+    answer.read()
+    return answer.status

@@ -11,6 +11,7 @@ from django.conf import settings
 from psycopg import sql
 
 from tests.chaos.apps import LIMIT
+from tests.chaos.harness.cuts import ASKED_WITHIN_SECONDS, cut_sessions
 from tests.chaos.harness.schedule import Fault
 from tests.chaos.harness.wishes import POSTS
 from tests.chaos.harness.world import World
@@ -89,12 +90,20 @@ def restart_immediate(world: World, fault: Fault) -> str:
     return "server"
 
 
-def cut_connections(world: World, fault: Fault) -> str:
-    """End a part of the database's sessions, or the chosen one."""
-    pids = _backends(world)
-    struck = pids if fault.seconds > 0.9 else [_choose(pids, fault.dice)]
-    _execute(world, "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [struck])
-    return f"{len(struck)} of {len(pids)} sessions"
+def cut_connection(world: World, fault: Fault) -> str:
+    """End one of the database's sessions."""
+    pid = _choose(_backends(world), fault.dice)
+    _execute(world, "SELECT pg_terminate_backend(%s)", [pid])
+    return f"session {pid}"
+
+
+def cut_all_connections(world: World, fault: Fault) -> str:
+    """End all sessions of the database, and ask for something soon: how long it takes is measured."""
+    slug = _choose(world.slugs, fault.dice)
+    after = fault.seconds * ASKED_WITHIN_SECONDS
+    cut_sessions(world.server)
+    world.ask(slug, after)
+    return f"all sessions; {slug} was asked {after:.2f} s after"
 
 
 def cancel_statements(world: World, fault: Fault) -> str:
@@ -162,7 +171,8 @@ KINDS: dict[str, Callable[[World, Fault], str]] = {
     "kill_server": kill_server,
     "restart_fast": restart_fast,
     "restart_immediate": restart_immediate,
-    "cut_connections": cut_connections,
+    "cut_connection": cut_connection,
+    "cut_all_connections": cut_all_connections,
     "cancel_statements": cancel_statements,
     "delete_wake_ups": delete_wake_ups,
     "double_wake_ups": double_wake_ups,

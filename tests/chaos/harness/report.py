@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.harness.cuts import summary
 from tests.chaos.harness.faults import KINDS, SERVER_RESTARTS
 from tests.chaos.harness.reading import Town, Violation
 
@@ -19,6 +20,7 @@ class Report:
         struck: how often each kind of fault struck.
         seconds: how long the faults went on; `drained` how long it took afterwards to become quiet.
         promised: directives whose request was answered; `operations` likewise.
+        effects: seconds from each cut of all connections until what was asked for then had its effect.
         fenced: attempts that were kept out because another one had taken over.
         restarts: clusters that ended by themselves, as one does that finds no database at its start.
         audit: what the audit log's own check said; `seals` how many there were.
@@ -29,6 +31,7 @@ class Report:
     seconds: float = 0.0
     drained: float = 0.0
     restarts: int = 0
+    effects: list[float] = field(default_factory=list)
     promised: int = 0
     operations: int = 0
     fenced: int = 0
@@ -79,6 +82,7 @@ class Report:
             *((f"  {kind}", f"{self.struck[kind]}") for kind in KINDS if self.struck[kind]),
             ("PostgreSQL restarts", f"{sum(self.struck[kind] for kind in SERVER_RESTARTS)}"),
             ("clusters that ended and were started again", f"{self.restarts}"),
+            ("from a cut of all connections to the effect", summary(self.effects)),
             ("minutes of faults", f"{self.seconds / 60:.1f}"),
             ("seconds until quiet afterwards", f"{self.drained:.1f}"),
             ("directives per second", f"{directives / seconds if seconds else 0:.1f}"),

@@ -136,9 +136,10 @@ class Run:
         began = time.monotonic()
         quiet = self._wait(self._is_quiet, "the tenants to become quiet")
         self.report.drained = time.monotonic() - began
-        self.report.restarts = self.world.restarts
+        self.report.restarts, self.report.effects = self.world.restarts, self.world.effects
         if not quiet:
             return
+        self.world.wait_for_effects()
         for number, cluster in enumerate(self.world.clusters):
             others = [other for other in self.world.clusters if other is not cluster]
             for other in others:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,11 +16,14 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from directives import tasks
+from directives.models import Directive
+from directives.requests import Requested, request
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from forums import content
 from signals.types import Actor
 from tests.chaos.harness import wishes
+from tests.chaos.harness.journal import Journal
 from tests.chaos.harness.server import Server
 
 SETTER_UP = Actor("system", "chaos")
@@ -75,6 +79,9 @@ class World:
         self.requester_arguments: list[str] = []
         self._sealer: subprocess.Popen[bytes] | None = None
         self.restarts = 0
+        self.effects: list[float] = []
+        """Seconds from each cut of all connections until what was asked for then had its effect."""
+        self._asking: list[threading.Thread] = []
         self.stopped: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
 
@@ -137,6 +144,43 @@ class World:
         for number, process in self.requesters.items():
             if process.poll():
                 self._start_requester(number)
+
+    def ask(self, slug: str, after: float) -> None:
+        """Ask for something in a tenant in `after` seconds; `effects` has how long from now it takes.
+
+        A thread does, with a connection of its own: whoever strikes is busy.
+        """
+        thread = threading.Thread(target=self._ask, args=(slug, len(self._asking), after), daemon=True)
+        self._asking.append(thread)
+        thread.start()
+
+    def wait_for_effects(self) -> None:
+        """Return when all that was asked for by `ask` is done."""
+        for thread in self._asking:
+            thread.join()
+
+    def _ask(self, slug: str, number: int, after: float) -> None:
+        key = f"{slug}:cut:{number}"
+        journal = Journal(self.folder / f"requester-cut{number}.jsonl")
+        journal.write(do="ask", wish=number, tenant=slug, keys=[key])
+
+        def ask() -> Requested:
+            with in_tenant(slug):
+                payload = {"animal": f"cut {number}", "note": key}
+                return request("zoo.animal.roam", payload, actor=SETTER_UP, idempotency_key=key)
+
+        def has_ended() -> bool:
+            with in_tenant(slug):
+                return Directive.objects.filter(idempotency_key=key, status__in=Directive.TERMINAL).exists()
+
+        since = time.monotonic()
+        time.sleep(after)
+        asked, created = patiently(ask)
+        journal.write(did="ask", wish=number, tenant=slug, answers=[[key, str(asked.pk), created]])
+        while not patiently(has_ended):
+            time.sleep(0.02)
+        self.effects.append(time.monotonic() - since)
+        connection.close()
 
     def seal(self) -> None:
         """Start a process that seals all tenants' signals, unless the one before it is still at work."""
