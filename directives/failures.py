@@ -4,8 +4,10 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 
 from directives.errors import Retry
 from directives.models import ERROR_LENGTH
-from directives.timeouts import TimeLimitExceeded
+from directives.timeouts import TimeLimitExceeded, time_limit
 
+TEXT_SECONDS = 1.0
+"""How long an exception may take to say what went wrong."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
 _TRANSIENT_STATES = ("55P03", "25P03", "25P04")  # lock not available, session ended by a time-out
 
@@ -30,6 +32,11 @@ def is_transient(error: BaseException) -> bool:
 
 def describe(error: BaseException) -> str:
     """Return the error's class and message as one storable text of at most 2,000 characters."""
-    text = f"{type(error).__name__}: {error}".replace("\x00", "\\0")
+    try:
+        with time_limit(TEXT_SECONDS):
+            message = str(error)[: ERROR_LENGTH + 1]
+    except (Exception, TimeLimitExceeded) as broken:
+        message = f"its text cannot be had: {type(broken).__name__}"
+    text = f"{type(error).__name__}: {message}".replace("\x00", "\\0")
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"

@@ -17,14 +17,26 @@ from uuid_utils.compat import uuid7
 
 from directives import journal
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
-from directives.models import Directive
+from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres.messages import Statement, together
 from fleetprompt.queries import array
 from fleetprompt.rows import as_json, fetch
+from fleetprompt.tenants.models import Tenant
 from signals import bus
 
 Status = Directive.Status
 
+_ALWAYS_READABLE = (
+    "name",
+    "status",
+    "attempt",
+    "actor_type",
+    "actor_id",
+    "actor_label",
+    "subject_type",
+    "subject_id",
+    "correlation_id",
+)
 _COLUMNS = {str(field.column): f"directive.{field.column}" for field in Directive._meta.concrete_fields}
 
 
@@ -35,7 +47,10 @@ _SILENT = (
     "EXISTS (SELECT FROM directives_directive"
     " WHERE status = 'running' AND lease_expires_at <= clock_timestamp())"
 )
-_UNLESS_SILENT = "AND NOT current_setting('directives.silent')::boolean"
+_TENANT = "SELECT status FROM public.tenants_tenant WHERE schema_name = current_schema()"
+# Nothing is claimed at once while leases have run out, or in a tenant that is suspended or gone.
+_OBSTACLE = f"({_SILENT} OR ({_TENANT}) IS DISTINCT FROM '{Tenant.Status.ACTIVE}')"
+_UNLESS_OBSTACLE = "AND NOT current_setting('directives.obstacle')::boolean"
 _STARTED = bus.insertion(
     """(SELECT *, row_number() OVER (ORDER BY queued_at, id) AS place FROM claimed) AS directive,
         (SELECT %s::text, %s::text, %s::uuid[]) AS given (worker, tenant, ids)""",
@@ -53,6 +68,14 @@ def lock_claims() -> None:
     """Let one claim at a time pass in the active tenant, until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {_LOCK}")
+
+
+def tenant_status() -> str:
+    """Return the active tenant's status as it is now; "deleted" when its schema is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TENANT)
+        found = cursor.fetchone()
+    return found[0] if found else "deleted"
 
 
 def silent() -> QuerySet[Directive]:
@@ -138,22 +161,38 @@ def claim_at_once(
         tenant: the active tenant's slug.
 
     Returns:
-        as `claim`; None, and nothing is claimed, when there are silent directives to see to first.
+        as `claim`; None when there is something to see to first: directives whose leases ran out, those
+        of this claim if one of them cannot be read, or a tenant that is not active.
 
     Raises:
         DatabaseError: the signals cannot be stored, or whatever else went wrong.
     """
     locking = f"SELECT set_config('synchronous_commit', 'off', true), {_LOCK}"
     # A statement of its own, to see what was committed while it waited for the lock.
-    looking = f"SELECT set_config('directives.silent', {_SILENT}::text, true)"
+    looking = f"SELECT set_config('directives.obstacle', {_OBSTACLE}::text, true)"
     ids = array(str(uuid7()) for _ in range(limit))
     claiming = _claim_statement(limit, lease, only, started=(worker, tenant, ids))
     with connection.cursor() as cursor:
         cursor.execute(*together((locking, ()), (looking, ()), claiming))
         cursor.nextset()
-        [(silent,)] = cursor.fetchall()
+        [(obstacle,)] = cursor.fetchall()
         cursor.nextset()
-        return None if silent == "true" else fetch(Directive, cursor)
+        if obstacle == "true":
+            return None
+        try:
+            return fetch(Directive, cursor)
+        except Exception:
+            # The claim is committed. Those that can be read are not to wait for their leases.
+            cursor.execute(_GIVE_UP, [ids])
+            return None
+
+
+# The signals' ids are this claim's own.
+_GIVE_UP = """
+    UPDATE directives_directive SET lease_expires_at = clock_timestamp()
+    WHERE status = 'running' AND started_at IS NULL
+        AND id IN (SELECT causation_id::uuid FROM signals_signal WHERE id = ANY(%s::uuid[]))
+"""
 
 
 def _claim_statement(
@@ -162,14 +201,14 @@ def _claim_statement(
     """Return the statement of `claim`.
 
     Args:
-        started: worker, tenant and new ids, to store the signals too; then `directives.silent` is set.
+        started: worker, tenant and new ids, to store the signals too; then `directives.obstacle` is set.
     """
     sql, values = _due_sql()
     also = f", spoken AS ({_STARTED})" if started else ""
     return (
         f"""
         WITH due (id) AS MATERIALIZED (
-            {sql} AND (%s::uuid IS NULL OR id = %s) {_UNLESS_SILENT if started else ""}
+            {sql} AND (%s::uuid IS NULL OR id = %s) {_UNLESS_OBSTACLE if started else ""}
             ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
         ), claimed AS (
             UPDATE directives_directive AS directive
@@ -200,11 +239,6 @@ def take_over(directives: Sequence[Directive], *, lease: float) -> None:
         directives: rows of `silent`, locked; their fields are brought up to date.
         lease: seconds until another worker may take them over.
     """
-    for directive in directives:
-        if directive.started_at is None:
-            directive.max_attempts += 1
-        directive.attempt += 1
-        directive.started_at = None
     rows = Directive.objects.filter(
         pk__in=[directive.pk for directive in directives], status=Status.RUNNING
     ).update(
@@ -215,6 +249,11 @@ def take_over(directives: Sequence[Directive], *, lease: float) -> None:
     )
     if rows != len(directives):
         raise Superseded(f"{len(directives) - rows} directives changed while they were claimed")
+    for directive in directives:
+        if directive.started_at is None:
+            directive.max_attempts += 1
+        directive.attempt += 1
+        directive.started_at = None
 
 
 def begin(directive: Directive, *, lease: float) -> None:
@@ -323,6 +362,49 @@ def fail(directive: Directive, error: str, metadata: dict[str, Any]) -> None:
         last_error=error,
         last_error_at=Now(),
     )
+
+
+def read_little(directive_id: UUID) -> Directive | None:
+    """Return a directive with the fields that can always be read, whatever somebody wrote into its row."""
+    return Directive.objects.only(*_ALWAYS_READABLE).filter(pk=directive_id).first()
+
+
+def set_aside(directive: Directive, error: str, lost: Sequence[str]) -> None:
+    """requested or running → failed, for a row that cannot be handled: it reads nothing else of it.
+
+    Args:
+        directive: what `read_little` gave.
+        error: why it cannot be handled.
+        lost: names of signals to note as lost.
+
+    Raises:
+        Superseded: another attempt took the directive over, or it has ended.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE directives_directive
+            SET status = 'failed', completed_at = clock_timestamp(), lease_expires_at = NULL,
+                last_error = %(error)s, last_error_at = clock_timestamp(),
+                metadata = CASE WHEN %(lost)s::jsonb = '[]' THEN metadata ELSE
+                    CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END
+                    || jsonb_build_object(%(key)s::text,
+                        CASE jsonb_typeof(metadata -> %(key)s::text)
+                            WHEN 'array' THEN metadata -> %(key)s::text ELSE '[]' END
+                        || %(lost)s::jsonb)
+                    END
+            WHERE id = %(id)s AND attempt = %(attempt)s AND status IN ('requested', 'running')
+            """,
+            {
+                "error": error,
+                "lost": as_json(list(lost)),
+                "key": LOST_SIGNALS,
+                "id": directive.pk,
+                "attempt": directive.attempt,
+            },
+        )
+        if cursor.rowcount == 0:
+            raise Superseded(f"attempt {directive.attempt} of {directive} is not the current one")
 
 
 def retry(directive: Directive, error: str, metadata: dict[str, Any], *, delay: float) -> None:

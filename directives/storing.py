@@ -9,9 +9,11 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from directives import broker, journal, queue
+from directives.errors import Refused
 from directives.models import Directive
 from fleetprompt.postgres.prepared import prepared_cursor
 from fleetprompt.rows import as_json
+from fleetprompt.tenants.models import Tenant
 from signals import bus
 
 BATCH = 5000
@@ -51,6 +53,9 @@ def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
 
     Returns:
         the ids of those that were stored.
+
+    Raises:
+        Refused: the tenant is not active any more.
     """
     stored: set[UUID] = set()
     moment: datetime | None = None
@@ -58,7 +63,9 @@ def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
         some = directives[start : start + BATCH]
         with prepared_cursor() as cursor:
             cursor.execute(*_statement(some, moment, tenant))
-            [(moment, ids)] = cursor.fetchall()
+            [(moment, ids, status)] = cursor.fetchall()
+        if status != Tenant.Status.ACTIVE:
+            raise Refused(f"tenant: {tenant} is {status or 'deleted'} and takes no directives")
         stored.update(ids or ())
     for directive in directives:
         directive.created_at = moment  # type: ignore[assignment]
@@ -144,12 +151,15 @@ def _storing(*, many: bool, waking: bool) -> str:
     made = "made JOIN asked USING (id)" if many else "made"
     times = f"SELECT DISTINCT greatest(scheduled_at, {_MOMENT}) FROM made"  # noqa: S608
     return f"""
-WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} made AS (
+WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} tenant AS MATERIALIZED (
+    SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
+), made AS (
     INSERT INTO directives_directive ({", ".join(columns)})
     SELECT {", ".join(columns.values())} {"FROM asked" if many else ""}
+    WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
     ON CONFLICT DO NOTHING RETURNING id, scheduled_at
 ), announced AS (
     {bus.insertion(made, _requested(asked))}
 ) {f", woken AS ({broker.insertion(times)})" if waking else ""}
-SELECT {_MOMENT}, (SELECT array_agg(id) FROM made)
+SELECT {_MOMENT}, (SELECT array_agg(id) FROM made), (SELECT status FROM tenant)
 """  # noqa: S608 -- the names above
