@@ -247,7 +247,7 @@ def set_aside(
         failed; discarded when it is another worker's by now, or when not even this is possible.
 
     Raises:
-        DatabaseError: something that may work later.
+        DatabaseError: something that may work later, or that is wrong with the schema.
     """
     text = failures.describe(error)
     logger.error("directive %s is set aside: %s", directive_id, errors.brief(error), exc_info=error)
@@ -261,7 +261,7 @@ def set_aside(
     except Superseded as superseded:
         return Outcome(Kind.DISCARDED, directive_id, str(superseded))
     except Exception as broken:
-        if failures.is_transient(broken):
+        if not failures.may_be_of_one(broken):
             raise
         logger.error(
             "directive %s cannot even be set aside: %s", directive_id, errors.brief(broken), exc_info=broken

@@ -9,6 +9,7 @@ from directives.timeouts import TimeLimitExceeded, time_limit
 TEXT_SECONDS = 1.0
 """How long an exception may take to say what went wrong."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
+_SCHEMA_CLASS = "42"  # syntax error or access rule violation
 _TRANSIENT_STATES = ("55P03", "25P03", "25P04")  # lock not available, session ended by a time-out
 
 
@@ -23,11 +24,24 @@ def is_transient(error: BaseException) -> bool:
         return True
     if not isinstance(error, DatabaseError):
         return False
-    state = getattr(error.__cause__, "sqlstate", None)
+    state = _sqlstate(error)
     if state is None:
         # psycopg gives no code when it was the connection that broke.
         return isinstance(error, OperationalError)
     return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
+
+
+def may_be_of_one(error: BaseException) -> bool:
+    """Return whether an error of the runner may belong to the one row that it was about.
+
+    False for what may work later, and for missing tables, columns and rights: those concern every row,
+    and none of them is to fail for it.
+    """
+    return not is_transient(error) and not (_sqlstate(error) or "").startswith(_SCHEMA_CLASS)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
 
 
 def describe(error: BaseException) -> str:

@@ -88,7 +88,8 @@ def silent() -> QuerySet[Directive]:
 def due() -> QuerySet[Directive]:
     """Return the requested directives that may start now, in the order of their places.
 
-    One with an ordering key waits for whatever runs under its key and for all that stand before it.
+    A request that is not committed yet has no place: a later one passes it. One with an ordering key waits
+    for whatever runs under its key and for all that stand before it.
     """
     return Directive.objects.filter(
         Q(ordering_key="") | ~Exists(ahead_in_line(OuterRef)),

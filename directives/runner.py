@@ -231,9 +231,9 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None) -> Claim:
     """
     silent = lifecycle.silent().filter(pk=only) if only else lifecycle.silent()
     has_begun = ExpressionWrapper(Q(started_at__isnull=False), BooleanField())
-    found = silent.values_list("pk", has_begun)[: limit + SPARE]
-    ids = [pk for pk, _ in sorted(found, key=lambda row: row[1])]
-    return _each(ids, limit, partial(_rescue_together, tenant), tenant)
+    found = list(silent.values_list("pk", has_begun)[: limit + SPARE])
+    found = sorted(found[:limit], key=lambda row: row[1]) + found[limit:]
+    return _each([pk for pk, _ in found], limit, partial(_rescue_together, tenant), tenant)
 
 
 def _rescue_together(tenant: Tenant, ids: Sequence[UUID]) -> Claim:
@@ -287,7 +287,7 @@ def _each(
         with transaction.atomic():
             return handle(ids[:limit])
     except Exception as error:
-        if failures.is_transient(error):
+        if not failures.may_be_of_one(error):
             raise
         if len(ids) == 1:
             outcome = execution.set_aside(ids[0], tenant, error)
@@ -334,7 +334,7 @@ def _execute_alone(directive: Directive, tenant: Tenant) -> Outcome:
             outcome = execution.execute(directive, tenant)
             attempt.ended(outcome.kind)
     except Exception as error:
-        if failures.is_transient(error):
+        if not failures.may_be_of_one(error):
             raise
         execution.recover(tenant)
         outcome = execution.set_aside(directive.pk, tenant, error, attempt=directive.attempt)

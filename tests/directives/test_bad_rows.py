@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from django.db import ProgrammingError, connection
 
 from directives import execution, pace, registry, runner, tasks
 from directives.models import Directive
@@ -18,6 +18,7 @@ from tests.support import (
     qcluster,
     run,
     signal_names,
+    states,
     wait_until,
 )
 
@@ -224,6 +225,27 @@ def test_one_that_cannot_even_be_set_aside_is_passed_over(alpha, caplog, silent)
         assert tasks.work("alpha") == 0
     assert f"{stuck.pk} cannot even be set aside" in caplog.text
     assert run(stuck).kind == Kind.SUCCEEDED
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_is_wrong_with_the_schema_is_no_rows_fault(alpha, silent):
+    asked = [ask_animal("work", animal) for animal in ("cat", "dog")]
+    if silent:
+        for directive in asked:
+            crash(directive)
+    before = states(*asked)
+    with owner_cursor() as cursor:
+        cursor.execute("ALTER TABLE directives_directive RENAME COLUMN reason TO why")
+    try:
+        with pytest.raises(ProgrammingError):
+            runner.run_due()
+    finally:
+        connection.close()
+        with owner_cursor() as cursor:
+            cursor.execute("ALTER TABLE directives_directive RENAME COLUMN why TO reason")
+    assert states(*asked) == before
+    runner.run_due()
+    assert states(*asked) == ["succeeded"] * 2
 
 
 def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
