@@ -22,6 +22,9 @@ class Retry(Exception):
         ValueError: a wait that makes no sense.
     """
 
+    # For a subclass that does not call `__init__`.
+    after: float | None = None
+
     def __init__(self, message: str, *, after: float | None = None) -> None:
         if after is not None and not 0 <= after <= LONGEST_WAIT:
             raise ValueError(f"after: expected 0 to {LONGEST_WAIT} seconds; got {after}")

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection as _django_connection
+from django.db import transaction
+from psycopg.pq import TransactionStatus
 
-from directives import failures, journal, lifecycle, pace, queue, registry
-from directives.errors import DirectiveError, Retry, Superseded
+from directives import failures, journal, lifecycle, observing, pace, queue, registry
+from directives.errors import LONGEST_WAIT, DirectiveError, Refused, Retry, Superseded
 from directives.handlers import Context, Handler
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
@@ -16,14 +19,16 @@ from directives.registry import AnyHandler
 from directives.retry import RetryPolicy
 from directives.timeouts import TimeLimitExceeded, limit_session, time_limit
 from fleetprompt.postgres.silence import limit_silence
-from fleetprompt.telemetry import errors, tracing
-from fleetprompt.tenants.context import active_schema, return_to
+from fleetprompt.telemetry import errors, metrics, tracing
+from fleetprompt.tenants.context import active_schema, is_whole, restore, return_to
 from fleetprompt.tenants.models import Tenant
 from signals.models import Signal
-from signals.types import json_object
+from signals.types import Actor, json_object
 
+connection: Any = _django_connection
 logger = logging.getLogger(__name__)
 
+RUNNER = Actor("system", "runner")
 # A rolling deploy takes minutes: 5 attempts are spread over about 20.
 UNKNOWN_NAME_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
 
@@ -72,9 +77,12 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
         Retry, TimeLimitExceeded, Exception: whatever else went wrong.
     """
     context = Context(directive, tenant.slug)
-    payload = handler.parse(directive.payload)
-    with pace.timing(handler.name), time_limit(handler.timeout):
-        returned = _call(handler.execute, context, payload)
+    hooks = len(connection.run_on_commit)
+    with time_limit(handler.timeout):
+        payload = handler.parse(directive.payload)
+        with pace.timing(handler.name):
+            returned = handler.execute(context, payload)
+    _guard_hooks(hooks, str(directive), handler, tenant)
     return _check(returned, context, tenant)
 
 
@@ -89,9 +97,13 @@ def perform_many(
     Raises:
         TimeLimitExceeded, Exception: what went wrong for all.
     """
-    work = [(Context(one, tenant.slug), handler.parse(one.payload)) for one in directives]
-    with pace.timing(handler.name, len(work)), time_limit(handler.timeout):
-        returned = _call(handler.execute_many, work)
+    hooks = len(connection.run_on_commit)
+    with time_limit(handler.timeout):
+        work = [(Context(one, tenant.slug), handler.parse(one.payload)) for one in directives]
+        with pace.timing(handler.name, len(work)):
+            # What it gives may be lazy.
+            returned = list(handler.execute_many(work))
+    _guard_hooks(hooks, f"{handler.name} {', '.join(str(one.pk) for one in directives)}", handler, tenant)
     return [
         one if isinstance(one, Exception) else _check(one, context, tenant)
         for (context, _), one in zip(work, returned, strict=True)
@@ -123,18 +135,45 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
         lifecycle.succeed(directive, performed.result, journal.note_lost(directive, lost))
 
 
-def _call(execute: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return execute(*arguments)
-    except SystemExit as error:
-        # The queue's own time-out is a subclass, and must end the worker; a handler must not.
-        if type(error) is SystemExit:
-            raise DirectiveError("the handler tried to end its worker") from error
-        raise
+def _guard_hooks(first: int, what: str, handler: AnyHandler, tenant: Tenant) -> None:
+    """Have each `on_commit` hook of a handler run whatever the others do, and harm nobody after it.
+
+    Args:
+        first: how many hooks there were before the handler was called.
+        what: the directive, or the directives, for the log.
+    """
+    hooks: Any = connection.run_on_commit
+    hooks[first:] = [(ids, _guarded(hook, what, handler, tenant), False) for ids, hook, _ in hooks[first:]]
+
+
+def _guarded(
+    hook: Callable[[], object], what: str, handler: AnyHandler, tenant: Tenant
+) -> Callable[[], None]:
+    def call() -> None:
+        try:
+            with time_limit(handler.timeout):
+                hook()
+        except (Exception, TimeLimitExceeded) as error:
+            logger.error("%s: an on_commit hook fails: %s", what, errors.brief(error), exc_info=error)
+        if restore(tenant):
+            logger.error("%s: an on_commit hook left its tenant", what)
+        if _is_spoilt():
+            logger.error("%s: an on_commit hook left the connection closed or in a transaction", what)
+            connection.close()
+
+    return call
+
+
+def _is_spoilt() -> bool:
+    """Return whether the connection is there, but not as it is after a commit; the server is not asked."""
+    real = connection.connection
+    return real is not None and (
+        real.closed or not connection.autocommit or real.info.transaction_status != TransactionStatus.IDLE
+    )
 
 
 def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
-    if active_schema() != tenant.schema_name:
+    if not is_whole(tenant):
         raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
@@ -197,6 +236,55 @@ def fail(directive: Directive, tenant: Tenant, text: str) -> Outcome:
     return Outcome(Kind.FAILED, directive.id, text)
 
 
+def set_aside(
+    directive_id: UUID, tenant: Tenant, error: BaseException, *, attempt: int | None = None
+) -> Outcome:
+    """End a directive that cannot be handled as failed, by itself, using as little of its row as can be.
+
+    Args:
+        error: what went wrong while it was claimed, rescued, executed or recorded.
+        attempt: the attempt that this worker has claimed; by default the current one.
+
+    Returns:
+        failed; discarded when it is another worker's by now, or when not even this is possible.
+
+    Raises:
+        DatabaseError: something that may work later, or that is wrong with the schema.
+    """
+    text = failures.describe(error)
+    logger.error("directive %s is set aside: %s", directive_id, errors.brief(error), exc_info=error)
+    try:
+        with transaction.atomic():
+            directive = lifecycle.read_little(directive_id)
+            if directive is None or attempt not in (None, directive.attempt):
+                return Outcome(Kind.DISCARDED, directive_id, "another worker was faster")
+            lifecycle.set_aside(directive, text, _say_failed(directive, text, tenant))
+            observing.gave_up(directive.name)
+    except Superseded as superseded:
+        return Outcome(Kind.DISCARDED, directive_id, str(superseded))
+    except Exception as broken:
+        if not failures.may_be_of_one(broken):
+            raise
+        logger.error(
+            "directive %s cannot even be set aside: %s", directive_id, errors.brief(broken), exc_info=broken
+        )
+        return Outcome(Kind.DISCARDED, directive_id, f"cannot be set aside: {failures.describe(broken)}")
+    return Outcome(Kind.FAILED, directive_id, text)
+
+
+def _say_failed(directive: Directive, text: str, tenant: Tenant) -> list[str]:
+    """Store `directive.failed`; return the names of signals that could not be."""
+    name = "directive.failed"
+    try:
+        # It is the runner that ends it, and its own actor may be what is wrong.
+        failed = journal.fact(directive, name, {"error": text}, tenant=tenant.slug, actor=RUNNER)
+    except Refused as refusal:
+        logger.error("signal %s of %s is lost: %s", name, directive, errors.brief(refusal))
+        metrics.FAILED_WRITES.add(name)
+        return [name]
+    return [lost.name for lost in journal.write([failed])]
+
+
 def _schedule_retry(
     directive: Directive,
     handler: AnyHandler | None,
@@ -205,9 +293,7 @@ def _schedule_retry(
     text: str,
 ) -> Outcome:
     policy = handler.retry if handler else UNKNOWN_NAME_RETRY
-    delay = error.after if isinstance(error, Retry) else None
-    if delay is None:
-        delay = policy.delay(directive.attempt)
+    delay = _delay(error, policy, directive.attempt)
     scheduled = journal.fact(
         directive,
         "directive.retry_scheduled",
@@ -218,3 +304,22 @@ def _schedule_retry(
     lifecycle.retry(directive, text, metadata, delay=delay)
     queue.wake(tenant, after=delay)
     return Outcome(Kind.RETRY_SCHEDULED, directive.id, text)
+
+
+def _delay(error: BaseException, policy: RetryPolicy, attempt: int) -> float:
+    """Return the seconds to wait: as the error asks, else by the policy; the usual if that is no wait."""
+    delay = _seconds(lambda: error.after) if isinstance(error, Retry) else None
+    if delay is None:
+        delay = _seconds(lambda: policy.delay(attempt))
+    return RetryPolicy().delay(attempt) if delay is None else delay
+
+
+def _seconds(ask: Callable[[], Any]) -> float | None:
+    """Return what a handler's code gives as a wait, at most `LONGEST_WAIT`; None when it gives none."""
+    try:
+        with time_limit(failures.TEXT_SECONDS):
+            seconds = ask()
+            return min(float(seconds), LONGEST_WAIT) if seconds is not None and seconds >= 0 else None
+    except (Exception, TimeLimitExceeded) as error:
+        logger.warning("a handler's wait is no number of seconds: %s", errors.brief(error))
+        return None

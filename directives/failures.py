@@ -4,9 +4,12 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 
 from directives.errors import Retry
 from directives.models import ERROR_LENGTH
-from directives.timeouts import TimeLimitExceeded
+from directives.timeouts import TimeLimitExceeded, time_limit
 
+TEXT_SECONDS = 1.0
+"""How long an exception may take to say what went wrong."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
+_SCHEMA_CLASS = "42"  # syntax error or access rule violation
 _TRANSIENT_STATES = ("55P03", "25P03", "25P04")  # lock not available, session ended by a time-out
 
 
@@ -21,15 +24,33 @@ def is_transient(error: BaseException) -> bool:
         return True
     if not isinstance(error, DatabaseError):
         return False
-    state = getattr(error.__cause__, "sqlstate", None)
+    state = _sqlstate(error)
     if state is None:
         # psycopg gives no code when it was the connection that broke.
         return isinstance(error, OperationalError)
     return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
 
 
+def may_be_of_one(error: BaseException) -> bool:
+    """Return whether an error of the runner may belong to the one row that it was about.
+
+    False for what may work later, and for missing tables, columns and rights: those concern every row,
+    and none of them is to fail for it.
+    """
+    return not is_transient(error) and not (_sqlstate(error) or "").startswith(_SCHEMA_CLASS)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
+
+
 def describe(error: BaseException) -> str:
     """Return the error's class and message as one storable text of at most 2,000 characters."""
-    text = f"{type(error).__name__}: {error}".replace("\x00", "\\0")
+    try:
+        with time_limit(TEXT_SECONDS):
+            message = str(error)[: ERROR_LENGTH + 1]
+    except (Exception, TimeLimitExceeded) as broken:
+        message = f"its text cannot be had: {type(broken).__name__}"
+    text = f"{type(error).__name__}: {message}".replace("\x00", "\\0")
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 1] + "…"

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby, takewhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
@@ -65,7 +65,6 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
         with transaction.atomic(durable=True):
             group.perform(directives)
             group.store()
-            _keep_hooks_apart()
     except (Exception, TimeLimitExceeded) as error:
         if len(directives) > 1:
             logger.info("a group breaks up: %s", errors.brief(error))
@@ -75,12 +74,6 @@ def execute(directives: Sequence[Directive], tenant: Tenant) -> Together:
     outcomes = [Outcome(Kind.SUCCEEDED, member.directive.pk) for member in group.members]
     alone = {directive.pk for directive in group.reached}
     return Together(outcomes, alone.difference(outcome.directive_id for outcome in outcomes))
-
-
-def _keep_hooks_apart() -> None:
-    """Have each `on_commit` run whatever the others do: they hang on different directives."""
-    hooks: Any = connection.run_on_commit
-    connection.run_on_commit = [(ids, hook, True) for ids, hook, _ in hooks]  # type: ignore[misc]
 
 
 def _may_join(directive: Directive) -> bool:

@@ -154,7 +154,7 @@ class Handler(Generic[PayloadT]):
     inverse: ClassVar[str | None] = None
     """The name of the directive that undoes this one."""
     ordered: ClassVar[bool] = True
-    """Whether directives on one subject run one at a time, in the order of their requests."""
+    """Whether directives on one subject run one at a time, by their places among what is committed."""
     subject_field: ClassVar[str] = ""
     """The payload's field, a `Reference`, that says what it is about; it is offered on such records."""
     becomes: ClassVar[str] = ""

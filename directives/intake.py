@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from directives import permissions, registry
 from directives.errors import InvalidPayload, PermissionRefused, Refused, SecretRefused
-from directives.models import REASON_LENGTH
+from directives.models import REASON_LENGTH, RUNNERS_METADATA
 from directives.registry import AnyHandler
 from directives.secrets import find_secret
 from signals.types import (
@@ -140,7 +140,7 @@ def check_common(
         reason=check_reason(reason),
         correlation_id=check_identifier("correlation_id", correlation_id or str(uuid4()), length=ID_LENGTH),
         causation_id=check_identifier("causation_id", causation_id or "", length=ID_LENGTH),
-        metadata=_plain("metadata", metadata or {}),
+        metadata=_metadata(metadata or {}),
     )
 
 
@@ -161,6 +161,16 @@ def _key(value: str) -> str:
     if finding := find_secret("idempotency_key", key):
         raise SecretRefused(finding)
     return key
+
+
+def _metadata(value: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = _plain("metadata", value)
+    if taken := RUNNERS_METADATA.intersection(metadata):
+        raise InvalidPayload(
+            f"metadata.{min(taken)}: the runner uses this key itself; expected keys other than "
+            f"{', '.join(sorted(RUNNERS_METADATA))}"
+        )
+    return metadata
 
 
 def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:

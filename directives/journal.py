@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 
 from directives import failures
-from directives.models import Directive
+from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.telemetry import errors, metrics
 from signals import bus
 from signals.models import Signal
@@ -17,8 +17,7 @@ from signals.types import Actor, bounded_key
 logger = logging.getLogger(__name__)
 
 SOURCE = "directives"
-LOST = "lost_signals"
-"""The key in a directive's metadata under which the names of signals stand that could not be written."""
+LOST = LOST_SIGNALS
 
 
 def fact(
@@ -123,5 +122,10 @@ def write_for(directives: Sequence[Directive], signals: Sequence[Signal]) -> Non
 
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
     """Return the directive's metadata with the names of the signals that were lost added."""
-    names = [*directive.metadata.get(LOST, []), *(signal.name for signal in lost)]
-    return {**directive.metadata, LOST: names} if names else directive.metadata
+    # A row that somebody has written by hand may hold any JSON.
+    metadata = directive.metadata if isinstance(directive.metadata, dict) else {}
+    if not lost:
+        return metadata
+    earlier = metadata.get(LOST)
+    names = [*(earlier if isinstance(earlier, list) else []), *(signal.name for signal in lost)]
+    return {**metadata, LOST: names}

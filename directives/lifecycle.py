@@ -18,14 +18,26 @@ from uuid_utils.compat import uuid7
 
 from directives import journal
 from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
-from directives.models import Directive
+from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres.messages import Statement, together
 from fleetprompt.queries import array
 from fleetprompt.rows import as_json, fetch
+from fleetprompt.tenants.models import Tenant
 from signals import bus
 
 Status = Directive.Status
 
+_ALWAYS_READABLE = (
+    "name",
+    "status",
+    "attempt",
+    "actor_type",
+    "actor_id",
+    "actor_label",
+    "subject_type",
+    "subject_id",
+    "correlation_id",
+)
 _COLUMNS = {str(field.column): f"directive.{field.column}" for field in Directive._meta.concrete_fields}
 
 
@@ -36,7 +48,10 @@ _SILENT = (
     "EXISTS (SELECT FROM directives_directive"
     " WHERE status = 'running' AND lease_expires_at <= clock_timestamp())"
 )
-_UNLESS_SILENT = "AND NOT current_setting('directives.silent')::boolean"
+_TENANT = "SELECT status FROM public.tenants_tenant WHERE schema_name = current_schema()"
+# Nothing is claimed at once while leases have run out, or in a tenant that is suspended or gone.
+_OBSTACLE = f"({_SILENT} OR ({_TENANT}) IS DISTINCT FROM '{Tenant.Status.ACTIVE}')"
+_UNLESS_OBSTACLE = "AND NOT current_setting('directives.obstacle')::boolean"
 _STARTED = bus.insertion(
     """(SELECT *, row_number() OVER (ORDER BY queued_at, id) AS place FROM claimed) AS directive,
         (SELECT %s::text, %s::text, %s::uuid[]) AS given (worker, tenant, ids)""",
@@ -58,6 +73,14 @@ def lock_claims() -> None:
         cursor.execute(f"SELECT {_LOCK}")
 
 
+def tenant_status() -> str:
+    """Return the active tenant's status as it is now; "deleted" when its schema is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TENANT)
+        found = cursor.fetchone()
+    return found[0] if found else "deleted"
+
+
 def silent() -> QuerySet[Directive]:
     """Return the running directives whose lease ran out, the longest silent first."""
     return Directive.objects.filter(status=Status.RUNNING, lease_expires_at__lte=Now()).order_by(
@@ -68,7 +91,8 @@ def silent() -> QuerySet[Directive]:
 def due() -> QuerySet[Directive]:
     """Return the requested directives that may start now, in the order of their places.
 
-    One with an ordering key waits for whatever runs under its key and for all that stand before it.
+    A request that is not committed yet has no place: a later one passes it. One with an ordering key waits
+    for whatever runs under its key and for all that stand before it.
     """
     return Directive.objects.filter(
         Q(ordering_key="") | ~Exists(ahead_in_line(OuterRef)),
@@ -109,9 +133,7 @@ def ahead_in_line(reference: Any) -> QuerySet[Directive]:
     )
 
 
-def claim(
-    limit: int, *, lease: float, only: UUID | None = None, token: UUID | None = None
-) -> list[Directive]:
+def claim(limit: int, *, lease: float, only: UUID | None = None, token: UUID) -> list[Directive]:
     """requested → running, for what is due: the first attempt, or the next one, begins.
 
     The caller holds `lock_claims`.
@@ -135,7 +157,7 @@ def claim_at_once(
     *,
     lease: float,
     only: UUID | None = None,
-    token: UUID | None = None,
+    token: UUID,
     worker: str,
     tenant: str,
 ) -> list[Directive] | None:
@@ -150,43 +172,51 @@ def claim_at_once(
         tenant: the active tenant's slug.
 
     Returns:
-        as `claim`; None, and nothing is claimed, when there are silent directives to see to first.
+        as `claim`; None when there is something to see to first: directives whose leases ran out, those
+        of this claim if one of them cannot be read, or a tenant that is not active.
 
     Raises:
         DatabaseError: the signals cannot be stored, or whatever else went wrong.
     """
     locking = f"SELECT set_config('synchronous_commit', 'off', true), {_LOCK}"
     # A statement of its own, to see what was committed while it waited for the lock.
-    looking = f"SELECT set_config('directives.silent', {_SILENT}::text, true)"
+    looking = f"SELECT set_config('directives.obstacle', {_OBSTACLE}::text, true)"
     ids = array(str(uuid7()) for _ in range(limit))
     claiming = _claim_statement(limit, lease, only, token, started=(worker, tenant, ids))
     with connection.cursor() as cursor:
         cursor.execute(*together((locking, ()), (looking, ()), claiming))
         cursor.nextset()
-        [(silent,)] = cursor.fetchall()
+        [(obstacle,)] = cursor.fetchall()
         cursor.nextset()
-        return None if silent == "true" else fetch(Directive, cursor)
+        if obstacle == "true":
+            return None
+        try:
+            return fetch(Directive, cursor)
+        except Exception:
+            # The claim is committed. Those that can be read are not to wait for their leases.
+            release(token)
+            return None
 
 
 def _claim_statement(
     limit: int,
     lease: float,
     only: UUID | None,
-    token: UUID | None,
+    token: UUID,
     *,
     started: tuple[str, str, str] | None = None,
 ) -> Statement:
     """Return the statement of `claim`.
 
     Args:
-        started: worker, tenant and new ids, to store the signals too; then `directives.silent` is set.
+        started: worker, tenant and new ids, to store the signals too; then `directives.obstacle` is set.
     """
     sql, values = _due_sql()
     also = f", spoken AS ({_STARTED})" if started else ""
     return (
         f"""
         WITH due (id) AS MATERIALIZED (
-            {sql} AND (%s::uuid IS NULL OR id = %s) {_UNLESS_SILENT if started else ""}
+            {sql} AND (%s::uuid IS NULL OR id = %s) {_UNLESS_OBSTACLE if started else ""}
             ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
         ), claimed AS (
             UPDATE directives_directive AS directive
@@ -208,7 +238,7 @@ def _due_sql() -> tuple[str, tuple[Any, ...]]:
     return sql, values
 
 
-def take_over(directives: Sequence[Directive], *, lease: float, token: UUID | None = None) -> None:
+def take_over(directives: Sequence[Directive], *, lease: float, token: UUID) -> None:
     """running → running when the lease ran out: the next attempt begins.
 
     An attempt whose worker fell silent before it began is not counted against `max_attempts`.
@@ -218,11 +248,6 @@ def take_over(directives: Sequence[Directive], *, lease: float, token: UUID | No
         lease: seconds until another worker may take them over.
         token: as for `claim`.
     """
-    for directive in directives:
-        if directive.started_at is None:
-            directive.max_attempts += 1
-        directive.attempt += 1
-        directive.started_at = None
     rows = Directive.objects.filter(
         pk__in=[directive.pk for directive in directives], status=Status.RUNNING
     ).update(
@@ -234,14 +259,19 @@ def take_over(directives: Sequence[Directive], *, lease: float, token: UUID | No
     )
     if rows != len(directives):
         raise Superseded(f"{len(directives) - rows} directives changed while they were claimed")
+    for directive in directives:
+        if directive.started_at is None:
+            directive.max_attempts += 1
+        directive.attempt += 1
+        directive.started_at = None
 
 
 def release(token: UUID) -> int:
     """running → running: the leases of all that was claimed with `token` end, so that they are taken over.
 
-    It is for who lost the connection, and with it what these attempts have done: a claim whose answer
-    was lost has begun none of them. Such a claim may still be on its way in the server; it stands before
-    this one in the queue for the lock.
+    It is for a worker that lost its connection, and with it what these attempts have done, or that cannot
+    read what it claimed. A claim whose answer was lost has begun none of them. One that the server still
+    works on stands before this one in the queue for the lock.
 
     Returns:
         how many were released.
@@ -362,6 +392,49 @@ def fail(directive: Directive, error: str, metadata: dict[str, Any]) -> None:
         last_error=error,
         last_error_at=Now(),
     )
+
+
+def read_little(directive_id: UUID) -> Directive | None:
+    """Return a directive with the fields that can always be read, whatever somebody wrote into its row."""
+    return Directive.objects.only(*_ALWAYS_READABLE).filter(pk=directive_id).first()
+
+
+def set_aside(directive: Directive, error: str, lost: Sequence[str]) -> None:
+    """requested or running → failed, for a row that cannot be handled: it reads nothing else of it.
+
+    Args:
+        directive: what `read_little` gave.
+        error: why it cannot be handled.
+        lost: names of signals to note as lost.
+
+    Raises:
+        Superseded: another attempt took the directive over, or it has ended.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE directives_directive
+            SET status = 'failed', completed_at = clock_timestamp(), lease_expires_at = NULL,
+                last_error = %(error)s, last_error_at = clock_timestamp(),
+                metadata = CASE WHEN %(lost)s::jsonb = '[]' THEN metadata ELSE
+                    CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END
+                    || jsonb_build_object(%(key)s::text,
+                        CASE jsonb_typeof(metadata -> %(key)s::text)
+                            WHEN 'array' THEN metadata -> %(key)s::text ELSE '[]' END
+                        || %(lost)s::jsonb)
+                    END
+            WHERE id = %(id)s AND attempt = %(attempt)s AND status IN ('requested', 'running')
+            """,
+            {
+                "error": error,
+                "lost": as_json(list(lost)),
+                "key": LOST_SIGNALS,
+                "id": directive.pk,
+                "attempt": directive.attempt,
+            },
+        )
+        if cursor.rowcount == 0:
+            raise Superseded(f"attempt {directive.attempt} of {directive} is not the current one")
 
 
 def retry(directive: Directive, error: str, metadata: dict[str, Any], *, delay: float) -> None:

@@ -5,8 +5,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from fleetprompt.telemetry.tracing import TRACEPARENT
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, stored_actor, stored_subject
 
+LOST_SIGNALS = "lost_signals"
+"""The key in a directive's metadata under which the names of signals stand that could not be written."""
+RUNNERS_METADATA = frozenset({LOST_SIGNALS, TRACEPARENT})
+"""The keys of a directive's metadata that the runner writes or reads; no requester may set them."""
 REASON_LENGTH = 1_000
 ERROR_LENGTH = 2_000
 

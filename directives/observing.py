@@ -63,6 +63,11 @@ def fell_silent(directives: Sequence[Directive], given_up: Sequence[Outcome]) ->
         transaction.on_commit(partial(_lost, list(names.values()), ended), robust=True)
 
 
+def gave_up(name: str) -> None:
+    """Count a directive that was set aside, when that commits."""
+    transaction.on_commit(partial(metrics.OUTCOMES.add, name, Kind.FAILED), robust=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt under observation."""
@@ -109,7 +114,8 @@ def attempting(directive: Directive, tenant: str, *, began: float | None = None)
         "correlation": directive.correlation_id,
     }
     began = began or time.perf_counter()
-    with tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=directive.metadata):
+    parent = directive.metadata if isinstance(directive.metadata, dict) else None
+    with tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=parent):
         fields["trace"] = tracing.trace_id()
         with context.bound(**fields):
             yield Attempt(f"{directive}, attempt {directive.attempt}", fields, began)

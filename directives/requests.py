@@ -70,7 +70,7 @@ def request(
         scheduled_at: not to run before this time (with a time zone); now by default.
         correlation_id: groups all work of one request; a new one by default.
         causation_id: the id of what led to it.
-        metadata: JSON-safe details about the request rather than the command.
+        metadata: JSON-safe details about the request rather than the command, without the runner's keys.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.

@@ -1,5 +1,6 @@
 """When a failed attempt is tried again: policy as plain data."""
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ValueError("max_attempts: expected 1 or more")
-        if self.first < 0 or self.longest < 0 or self.jitter < 0 or self.factor < 1:
+        numbers = (self.first, self.factor, self.longest, self.jitter)
+        if not all(map(math.isfinite, numbers)) or min(numbers) < 0 or self.factor < 1:
             raise ValueError("expected first, longest and jitter of 0 or more, and factor of 1 or more")
 
     def delay(self, attempt: int, dice: float | None = None) -> float:
@@ -38,6 +40,9 @@ class RetryPolicy:
         Args:
             dice: where in the jitter to land, 0 to 1; at random by default.
         """
-        # Without the cap on the exponent, attempt 2,000 of a patient policy would overflow a float.
-        wait = min(self.first * self.factor ** min(attempt - 1, 60), self.longest)
+        try:
+            # Without the cap on the exponent, attempt 2,000 of a patient policy would overflow a float.
+            wait = min(self.first * self.factor ** min(attempt - 1, 60), self.longest)
+        except OverflowError:
+            wait = self.longest if self.first else 0.0
         return wait * (1 + self.jitter * (random.random() if dice is None else dice))  # noqa: S311

@@ -5,13 +5,15 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import DatabaseError, Error, connection, transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
 from directives import execution, failures, groups, journal, lifecycle, observing, operations, pace, queue
@@ -21,13 +23,15 @@ from directives.outcomes import Kind, Outcome
 from fleetprompt.postgres import outages
 from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.telemetry import errors
-from fleetprompt.tenants.context import active_tenant
+from fleetprompt.tenants.context import active_tenant, restore
 from fleetprompt.tenants.models import Tenant
 from signals.types import Actor
 
 logger = logging.getLogger(__name__)
 
-RUNNER = Actor("system", "runner")
+RUNNER = execution.RUNNER
+SPARE = 100
+"""How many directives that cannot even be set aside a claim passes over."""
 GATHER = 0.01
 """Seconds that what comes during a turn waits for more of its kind: a claim for each would cost more."""
 
@@ -66,14 +70,14 @@ def run(
     """
     tenant = active_tenant()
     directive_id = operations.parse_id(directive_id)
-    if tenant.status != Tenant.Status.ACTIVE:
-        return Outcome(Kind.DISCARDED, directive_id, f"tenant {tenant.slug} is {tenant.status}")
-    if rerun and (refusal := _rerun(directive_id, actor, reason)):
-        return refusal
+    if rerun:
+        tenant.status = lifecycle.tenant_status()
+        if tenant.status == Tenant.Status.ACTIVE and (refusal := _rerun(directive_id, actor, reason)):
+            return refusal
     with _released_when_lost() as token:
         claim = _claim(tenant, 1, only=directive_id, token=token)
         if not any(claim):
-            return _why_not(directive_id)
+            return _why_not(directive_id, tenant)
         [outcome] = claim.exhausted or _work_through(claim.directives, tenant)
     # It may have held back others on its subject.
     _wake_for_the_rest(tenant)
@@ -100,7 +104,7 @@ def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
     """Run what is due in the active tenant and give each outcome as it comes; see `run_due`."""
     tenant = active_tenant()
     left = sys.maxsize if limit is None else limit
-    while left > 0 and tenant.status == Tenant.Status.ACTIVE:
+    while left > 0:
         with _released_when_lost() as token:
             claim = _claim(tenant, min(left, settings.DIRECTIVES_BATCH), token=token)
             if not any(claim):
@@ -133,7 +137,7 @@ def take_turn(*, patience: float = 0.0) -> int:
 def _take_turn(tenant: Tenant, token: UUID) -> int:
     executed, joined = 0, False
     ends = time.monotonic() + settings.DIRECTIVES_TURN
-    while tenant.status == Tenant.Status.ACTIVE:
+    while True:
         began, size = time.monotonic(), pace.batch()
         claim = _claim(tenant, size, token=token)
         if not any(claim):
@@ -195,18 +199,18 @@ def _released_when_lost(patience: float = 0.0) -> Iterator[UUID]:
         raise
 
 
-def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None, token: UUID | None = None) -> Claim:
+def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None, token: UUID) -> Claim:
+    restore(tenant)
     # A transaction around it is refused there, where Django knows a test's from others.
     directives = _claim_quickly(tenant, limit, only, token) if connection.get_autocommit() else None
     if directives is None:
         return _claim_carefully(tenant, limit, only, token)
+    tenant.status = Tenant.Status.ACTIVE
     observing.claimed(directives)
     return Claim(directives, [])
 
 
-def _claim_quickly(
-    tenant: Tenant, limit: int, only: UUID | None, token: UUID | None
-) -> list[Directive] | None:
+def _claim_quickly(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> list[Directive] | None:
     """Claim in one message, unless something is out of the ordinary."""
     lease = settings.DIRECTIVES_LEASE
     try:
@@ -221,38 +225,51 @@ def _claim_quickly(
         return None
 
 
-def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None, token: UUID | None) -> Claim:
-    """Take silent directives over, and store those signals that can be stored."""
-    lease = settings.DIRECTIVES_LEASE
+def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim:
+    """Take silent directives over, store what signals can be stored, set aside what is in the way.
+
+    In a tenant that is not active any more nothing is claimed, and its status is brought up to date.
+    """
     with transaction.atomic(durable=True):
-        limit_silence(lease)
+        limit_silence(settings.DIRECTIVES_LEASE)
         lifecycle.lock_claims()
-        exhausted, recovered = _recover(tenant, limit, only)
-        directives = []
-        if limit > len(recovered):
-            directives = lifecycle.claim(limit - len(recovered), lease=lease, only=only, token=token)
-            observing.claimed(directives)
-        if recovered:
-            lifecycle.take_over(recovered, lease=lease, token=token)
-            directives += recovered
-        started = [
-            journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
-            for directive in directives
-        ]
-        journal.write_for(directives, started)
-    return Claim(directives, exhausted)
+        tenant.status = lifecycle.tenant_status()
+        if tenant.status != Tenant.Status.ACTIVE:
+            return Claim([], [])
+        rescued = _rescue(tenant, limit, only, token)
+        claimed = _claim_due(tenant, limit - len(rescued.directives), only, token)
+    # What was silent comes last: it may be what killed its worker.
+    return Claim(claimed.directives + rescued.directives, rescued.exhausted + claimed.exhausted)
 
 
-def _recover(tenant: Tenant, limit: int, only: UUID | None) -> tuple[list[Outcome], list[Directive]]:
-    """Give up on silent directives that have used up their attempts; return the others to claim.
+def _claim_due(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim:
+    def start(ids: Sequence[UUID]) -> Claim:
+        one = ids[0] if len(ids) == 1 else None
+        directives = lifecycle.claim(len(ids), lease=settings.DIRECTIVES_LEASE, only=one, token=token)
+        _say_started(directives, tenant)
+        observing.claimed(directives)
+        return Claim(directives, [])
+
+    due = lifecycle.due().filter(pk=only) if only else lifecycle.due()
+    return _each(list(due.values_list("pk", flat=True)[: limit + SPARE]), limit, start, tenant)
+
+
+def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim:
+    """Give up on silent directives that have used up their attempts; claim the others.
 
     Those that had begun come last: one of them may be what killed their worker, and what is claimed
     with it should be done by then.
     """
-    silent = lifecycle.silent().select_for_update(skip_locked=True)
-    if only:
-        silent = silent.filter(pk=only)
-    found = list(silent[:limit])
+    silent = lifecycle.silent().filter(pk=only) if only else lifecycle.silent()
+    has_begun = ExpressionWrapper(Q(started_at__isnull=False), BooleanField())
+    found = list(silent.values_list("pk", has_begun)[: limit + SPARE])
+    found = sorted(found[:limit], key=lambda row: row[1]) + found[limit:]
+    return _each([pk for pk, _ in found], limit, partial(_rescue_together, tenant, token), tenant)
+
+
+def _rescue_together(tenant: Tenant, token: UUID, ids: Sequence[UUID]) -> Claim:
+    found = list(lifecycle.silent().filter(pk__in=ids).select_for_update(skip_locked=True))
+    found.sort(key=lambda directive: directive.started_at is not None)
     journal.write_for(
         found,
         [
@@ -273,13 +290,54 @@ def _recover(tenant: Tenant, limit: int, only: UUID | None) -> tuple[list[Outcom
         else:
             recovered.append(directive)
     observing.fell_silent(found, outcomes)
-    return outcomes, sorted(recovered, key=lambda directive: directive.started_at is not None)
+    if recovered:
+        lifecycle.take_over(recovered, lease=settings.DIRECTIVES_LEASE, token=token)
+        _say_started(recovered, tenant)
+    return Claim(recovered, outcomes)
+
+
+def _say_started(directives: Sequence[Directive], tenant: Tenant) -> None:
+    started = [
+        journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
+        for directive in directives
+    ]
+    journal.write_for(directives, started)
+
+
+def _each(
+    ids: Sequence[UUID], limit: int, handle: Callable[[Sequence[UUID]], Claim], tenant: Tenant
+) -> Claim:
+    """Handle up to `limit` directives together; if that fails, each by itself; set aside what fails then.
+
+    Args:
+        ids: some more than `limit`, for those that cannot even be set aside.
+    """
+    if not ids or limit <= 0:
+        return Claim([], [])
+    try:
+        with transaction.atomic():
+            return handle(ids[:limit])
+    except Exception as error:
+        if not failures.may_be_of_one(error):
+            raise
+        if len(ids) == 1:
+            outcome = execution.set_aside(ids[0], tenant, error)
+            return Claim([], [outcome] if outcome.kind == Kind.FAILED else [])
+    result = Claim([], [])
+    for one in ids:
+        if len(result.directives) == limit:
+            break
+        handled = _each([one], 1, handle, tenant)
+        result.directives.extend(handled.directives)
+        result.exhausted.extend(handled.exhausted)
+    return result
 
 
 def _work_through(directives: Sequence[Directive], tenant: Tenant) -> Iterator[Outcome]:
     waiting, alone = list(directives), set[UUID]()
     ours_until = time.monotonic() + settings.DIRECTIVES_LEASE
     while waiting:
+        restore(tenant)
         ours_until = _keep(waiting, ours_until)
         group = [] if waiting[0].pk in alone else groups.leading(waiting)
         if group:
@@ -302,13 +360,21 @@ def _keep(waiting: Sequence[Directive], ours_until: float) -> float:
 
 
 def _execute_alone(directive: Directive, tenant: Tenant) -> Outcome:
-    with observing.attempting(directive, tenant.slug) as attempt:
-        outcome = execution.execute(directive, tenant)
-        attempt.ended(outcome.kind)
+    try:
+        with observing.attempting(directive, tenant.slug) as attempt:
+            outcome = execution.execute(directive, tenant)
+            attempt.ended(outcome.kind)
+    except Exception as error:
+        if not failures.may_be_of_one(error):
+            raise
+        execution.recover(tenant)
+        outcome = execution.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
     return outcome
 
 
-def _why_not(directive_id: UUID) -> Outcome:
+def _why_not(directive_id: UUID, tenant: Tenant) -> Outcome:
+    if tenant.status != Tenant.Status.ACTIVE:
+        return Outcome(Kind.DISCARDED, directive_id, f"tenant {tenant.slug} is {tenant.status}")
     directive = Directive.objects.filter(pk=directive_id).first()
     if directive is None:
         return Outcome(Kind.DISCARDED, directive_id, "not found in this tenant")

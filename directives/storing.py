@@ -11,9 +11,11 @@ from django.db import DataError
 from uuid_utils.compat import uuid7
 
 from directives import broker, journal, queue
+from directives.errors import Refused
 from directives.models import Directive
 from fleetprompt.postgres.prepared import prepared_cursor
 from fleetprompt.rows import as_json
+from fleetprompt.tenants.models import Tenant
 from signals import bus
 
 BATCH = 5000
@@ -56,6 +58,7 @@ def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
 
     Raises:
         NotStored: the database did not take the signal of one; nothing of this statement is stored.
+        Refused: the tenant is not active any more.
     """
     stored: set[UUID] = set()
     moment: datetime | None = None
@@ -73,7 +76,9 @@ def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
                     raise
                 key = lost.partition('"')[0]
                 raise bus.NotStored(f"signal: the database did not store {key}") from error
-            [(moment, ids, _)] = cursor.fetchall()
+            [(moment, ids, _, status)] = cursor.fetchall()
+        if status != Tenant.Status.ACTIVE:
+            raise Refused(f"tenant: {tenant} is {status or 'deleted'} and takes no directives")
         stored.update(ids or ())
     for directive in directives:
         directive.created_at = moment  # type: ignore[assignment]
@@ -161,12 +166,15 @@ def _storing(*, many: bool, waking: bool) -> str:
     complete = bus.all_stored("announced", "made", signal["dedupe_key"])
     times = f"SELECT DISTINCT greatest(scheduled_at, {_MOMENT}) FROM made"  # noqa: S608
     return f"""
-WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} made AS (
+WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} tenant AS MATERIALIZED (
+    SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
+), made AS (
     INSERT INTO directives_directive ({", ".join(columns)})
     SELECT {", ".join(columns.values())} {"FROM asked" if many else ""}
+    WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
     ON CONFLICT DO NOTHING RETURNING id, scheduled_at
 ), announced AS (
     {bus.insertion(made, signal)}
 ) {f", woken AS ({broker.insertion(times)})" if waking else ""}
-SELECT {_MOMENT}, (SELECT array_agg(id) FROM made), {complete}
+SELECT {_MOMENT}, (SELECT array_agg(id) FROM made), {complete}, (SELECT status FROM tenant)
 """  # noqa: S608 -- the names above

@@ -100,8 +100,10 @@ def _sweep() -> list[str]:
     woken = []
     for tenant in Tenant.objects.filter(status=Tenant.Status.ACTIVE):
         try:
-            with in_tenant(tenant.slug):
-                if lifecycle.due().exists() or lifecycle.silent().exists():
+            with in_tenant(tenant.slug) as entered:
+                if entered.status == Tenant.Status.ACTIVE and (
+                    lifecycle.due().exists() or lifecycle.silent().exists()
+                ):
                     queue.wake(tenant)
                     woken.append(tenant.slug)
         except (Error, UnknownTenant) as error:

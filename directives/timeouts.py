@@ -3,12 +3,14 @@
 import signal
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from django.db import connection
 
+from directives.errors import DirectiveError, Retry
 from fleetprompt.postgres.messages import Statement
 from fleetprompt.postgres.silence import limiting_silence, milliseconds
 
@@ -23,21 +25,50 @@ class TimeLimitExceeded(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Stop the block when it takes longer than `seconds`.
+    """Stop the block when it takes longer than `seconds`, and let nothing out that ends the process.
 
     In the main thread an alarm interrupts whatever runs, and an outer alarm (the queue worker's)
     is put back with the time it has left. In other threads Python delivers no alarms: there the
     block ends by itself, or by the database's limits, and is refused afterwards.
 
+    The queue's own time-out is such an outer alarm: what looks like it inside the block was raised by
+    the block itself.
+
     Raises:
         TimeLimitExceeded: the time is over.
+        Retry: the block was cancelled.
+        DirectiveError: it raised something else that is no `Exception`.
+        KeyboardInterrupt: somebody pressed Ctrl-C.
     """
     started = time.monotonic()
     with _alarm(seconds + ALARM_GRACE):
-        yield
+        try:
+            yield
+        except (Exception, TimeLimitExceeded):
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and _hears_ctrl_c():
+                raise
+            raise _as_exception(error) from error
     elapsed = time.monotonic() - started
     if elapsed > seconds:
         raise TimeLimitExceeded(f"took {elapsed:.1f} s; the limit is {seconds:g} s")
+
+
+def _as_exception(error: BaseException) -> Exception:
+    if isinstance(error, CancelledError):
+        return Retry(f"the handler was cancelled: {type(error).__name__}")
+    if isinstance(error, SystemExit):
+        return DirectiveError("the handler tried to end its worker")
+    return DirectiveError(f"the handler raised {type(error).__name__}, which is no Exception")
+
+
+def _hears_ctrl_c() -> bool:
+    """Return whether Ctrl-C would be raised here; the workers of a cluster ignore it."""
+    return (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    )
 
 
 def limit_session(seconds: float) -> None:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -155,7 +156,7 @@ def make_due(directive: Directive) -> None:
 
 def claim(directive: Directive) -> Directive:
     """Claim the directive as a worker does, with a lease that outlasts the test; return the attempt."""
-    [claimed] = runner._claim(active_tenant(), 1, only=directive.id).directives
+    [claimed] = runner._claim(active_tenant(), 1, only=directive.id, token=uuid4()).directives
     change(directive, lease_expires_at=Now() + timedelta(hours=1))
     return claimed
 

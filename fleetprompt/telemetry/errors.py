@@ -19,7 +19,7 @@ _said: set[str] = set()
 def brief(error: BaseException) -> str:
     """Return the exception's class, with the SQLSTATE or the system's name of the error if it has one."""
     code = getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None)
-    if code is None and isinstance(error, OSError) and error.errno is not None:
+    if code is None and isinstance(error, OSError) and isinstance(error.errno, int):
         code = errno.errorcode.get(error.errno)
     return f"{type(error).__name__} [{code}]" if code else type(error).__name__
 
@@ -27,7 +27,7 @@ def brief(error: BaseException) -> str:
 def stack(error: BaseException) -> str:
     """Return the traceback of the exception, after those of what led to it; all without messages."""
     chain = [error]
-    while len(chain) < DEEPEST and (earlier := _cause(chain[-1])) and earlier not in chain:
+    while len(chain) < DEEPEST and (earlier := _cause(chain[-1])) and _is_new(earlier, chain):
         chain.append(earlier)
     parts = [_one(chain[-1])]
     for later, earlier in reversed(list(pairwise(chain))):
@@ -45,6 +45,11 @@ def say_once(what: str, error: BaseException) -> None:
 
 def _cause(error: BaseException) -> BaseException | None:
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _is_new(error: BaseException, chain: list[BaseException]) -> bool:
+    # By identity: an exception may not be comparable.
+    return all(error is not known for known in chain)
 
 
 def _one(error: BaseException) -> str:

@@ -67,6 +67,22 @@ def return_to(tenant: Tenant) -> None:
     connection.set_tenant(tenant)
 
 
+def restore(tenant: Tenant) -> bool:
+    """Return to `tenant` if code inside its block has left it; return whether it had.
+
+    It asks the server nothing: `search_path` follows with the next statement.
+    """
+    had_left = not is_whole(tenant)
+    if had_left or connection.tenant is not tenant:
+        return_to(tenant)
+    return had_left
+
+
+def is_whole(tenant: Tenant) -> bool:
+    """Return whether `tenant`'s schema is the active one, with the public one behind it."""
+    return connection.schema_name == tenant.schema_name and bool(connection.include_public_schema)
+
+
 def return_to_public() -> None:
     """Make the public schema the active one."""
     connection.set_schema_to_public()

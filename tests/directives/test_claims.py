@@ -29,7 +29,9 @@ GIVEN = {"id", "occurred_at", "recorded_at"}
 
 
 def claim_at_once(limit=10, lease=60):
-    return lifecycle.claim_at_once(limit, lease=lease, worker="here:1", tenant=active_tenant().slug)
+    return lifecycle.claim_at_once(
+        limit, lease=lease, token=uuid4(), worker="here:1", tenant=active_tenant().slug
+    )
 
 
 @contextmanager
@@ -87,7 +89,7 @@ def test_while_somebody_is_silent_it_takes_nothing(alpha):
     assert claim_at_once() is None
     due.refresh_from_db()
     assert (due.status, signal_names(due)) == ("requested", ["directive.requested"])
-    claim = runner._claim(active_tenant(), 10)
+    claim = runner._claim(active_tenant(), 10, token=uuid4())
     assert {one.pk for one in claim.directives} == {silent.pk, due.pk}
 
 
@@ -102,7 +104,7 @@ def test_a_lease_is_whole_however_long_the_claim_waited(alpha):
 
 def test_who_falls_silent_while_a_claim_waits_is_seen(alpha):
     silent, due = ask_animal("work"), ask_animal("roam")
-    [claimed] = lifecycle.claim(1, lease=3600, only=silent.pk)
+    [claimed] = lifecycle.claim(1, lease=3600, only=silent.pk, token=uuid4())
     with claiming_meanwhile() as results:
         in_threads(lambda: expire_lease(claimed))
     assert results == [None]
@@ -115,7 +117,7 @@ def test_a_signal_that_is_there_already_makes_it_step_aside(alpha, caplog):
     directive.attempt = 1
     bus.record([journal.fact(directive, "directive.started", {"worker": "there:2"}, tenant="alpha")])
     with caplog.at_level("INFO", "directives.runner"):
-        claim = runner._claim(active_tenant(), 1)
+        claim = runner._claim(active_tenant(), 1, token=uuid4())
     assert [one.pk for one in claim.directives] == [directive.pk]
     assert "carefully" in caplog.text
     assert started(directive).payload["worker"] == "there:2"
@@ -124,7 +126,7 @@ def test_a_signal_that_is_there_already_makes_it_step_aside(alpha, caplog):
 def test_inside_a_transaction_it_is_refused(alpha):
     ask_animal("roam")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        runner._claim(active_tenant(), 1)
+        runner._claim(active_tenant(), 1, token=uuid4())
     assert Directive.objects.get().status == "requested"
 
 
@@ -143,6 +145,6 @@ def test_what_is_claimed_with_a_token_is_released_by_it_and_nothing_else(alpha):
     assert set(lifecycle.silent()) == {first, third}
     assert states(first, second, third, fourth) == ["running", "running", "running", "succeeded"]
     # They come back at once, and the one that has not begun is not charged.
-    assert {one.pk for one in runner._claim(tenant, 9).directives} == {first.pk, third.pk}
+    assert {one.pk for one in runner._claim(tenant, 9, token=uuid4()).directives} == {first.pk, third.pk}
     first.refresh_from_db()
     assert (first.attempt, first.max_attempts, first.claim_token) == (2, 6, None)

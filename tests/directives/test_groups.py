@@ -1,6 +1,7 @@
 """Directives that are executed together: to everybody but the disk it is as if each was by itself."""
 
 import logging
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -150,7 +151,7 @@ def test_one_that_waits_for_a_lock_holds_nobody_up(together, forum):
 
 def test_one_that_was_taken_over_before_its_group_is_left_alone(together, alpha):
     taken, other = ask_animal("work", "taken"), ask_animal("work", "other")
-    claim = runner._claim(active_tenant(), 2)
+    claim = runner._claim(active_tenant(), 2, token=uuid4())
     expire_lease(taken)
     assert run(taken).kind == Kind.SUCCEEDED
     kinds = {o.directive_id: o.kind for o in runner._work_through(claim.directives, active_tenant())}

@@ -27,13 +27,13 @@ def in_state(status):
 
 def claimed(directive):
     """Claim the directive; raise when it was not due."""
-    if [one.pk for one in lifecycle.claim(1, lease=60, only=directive.pk)] != [directive.pk]:
+    if [one.pk for one in lifecycle.claim(1, lease=60, only=directive.pk, token=uuid4())] != [directive.pk]:
         raise Superseded("not claimed")
 
 
 TRANSITIONS = {
     "claim": claimed,
-    "take over": lambda d: lifecycle.take_over([Directive.objects.get(pk=d.pk)], lease=60),
+    "take over": lambda d: lifecycle.take_over([Directive.objects.get(pk=d.pk)], lease=60, token=uuid4()),
     "begin": lambda d: lifecycle.begin(d, lease=60),
     "succeed": lambda d: lifecycle.succeed(d, {"ok": 1}, {}),
     "fail": lambda d: lifecycle.fail(d, "error", {}),
@@ -106,7 +106,7 @@ def test_renewing_leases_leaves_out_what_another_attempt_took(alpha):
 
 def test_claiming_counts_the_attempt_and_forgets_when_the_last_one_began(alpha):
     directive = in_state("running")
-    lifecycle.take_over([directive], lease=60)
+    lifecycle.take_over([directive], lease=60, token=uuid4())
     assert (directive.attempt, directive.max_attempts) == (2, 5)
     stored = Directive.objects.get()
     assert (stored.attempt, stored.max_attempts, stored.started_at) == (2, 5, None)
@@ -115,7 +115,7 @@ def test_claiming_counts_the_attempt_and_forgets_when_the_last_one_began(alpha):
 def test_an_attempt_that_never_began_is_given_back(alpha):
     directive = in_state("running")
     change(directive, started_at=None)
-    lifecycle.take_over([directive], lease=60)
+    lifecycle.take_over([directive], lease=60, token=uuid4())
     stored = Directive.objects.get()
     assert (stored.attempt, stored.max_attempts) == (directive.attempt, directive.max_attempts) == (2, 6)
 

@@ -144,7 +144,8 @@ def test_a_retry_is_in_the_trace_of_its_request(alpha, traced):
 def test_a_directive_of_untraced_times_begins_a_trace_whatever_its_metadata_says(
     alpha, settings, monkeypatch, given, trace
 ):
-    directive = ask_animal("work", metadata=given)
+    directive = ask_animal("work")
+    change(directive, metadata=given)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
     with collector() as collected:
         settings.OTEL_EXPORTER_OTLP_ENDPOINT = collected.url

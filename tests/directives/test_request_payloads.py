@@ -135,6 +135,9 @@ def test_a_secret_beside_the_payload_is_refused_too(alpha, option, value):
         ("causation_id", "c" * 256),
         ("metadata", ["a"]),
         ("metadata", {"when": object()}),
+        ("metadata", {"lost_signals": 5}),
+        ("metadata", {"lost_signals": []}),
+        ("metadata", {"page": 1, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}),
     ],
 )
 def test_a_bad_argument_is_named_and_changes_nothing(alpha, option, value):

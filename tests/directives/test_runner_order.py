@@ -1,7 +1,9 @@
 """Directives about one subject: in the order of their requests, one at a time; other subjects freely."""
 
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -52,14 +54,14 @@ def test_a_claim_takes_only_the_first_of_each_subject(alpha):
     second = [ask_animal("work", animal) for animal in ("cat", "dog")]
     assert states(*first, *second) == ["requested"] * 4
     with in_tenant("alpha") as tenant:
-        claimed = runner._claim(tenant, 10).directives
+        claimed = runner._claim(tenant, 10, token=uuid4()).directives
     assert [directive.id for directive in claimed] == [directive.id for directive in first]
 
 
 def test_directives_without_an_order_are_claimed_together(alpha):
     asked = [ask_animal("roam") for _ in range(5)]
     with in_tenant("alpha") as tenant:
-        assert len(runner._claim(tenant, 10).directives) == len(asked)
+        assert len(runner._claim(tenant, 10, token=uuid4()).directives) == len(asked)
 
 
 def test_a_directive_that_waits_for_its_retry_holds_back_the_later_ones_on_its_subject(alpha):
@@ -171,6 +173,40 @@ def test_a_request_that_commits_late_waits_for_the_later_one_that_is_running(alp
     assert str(second.id) in run(early[0]).reason
     expire_lease(second)
     assert ran() == [second.id, early[0].id]
+
+
+@contextmanager
+def late_commit(function):
+    """Let a request in another transaction be made before the block, and commit when the block says so."""
+    asked, may_commit = threading.Event(), threading.Event()
+
+    def request_slowly():
+        with transaction.atomic():
+            directive = function()
+            asked.set()
+            may_commit.wait(30)
+        return directive
+
+    with meanwhile(request_slowly) as results:
+        asked.wait(30)
+        try:
+            yield lambda: (may_commit.set(), wait_until(lambda: results, "it is committed"))
+        finally:
+            may_commit.set()
+
+
+@pytest.mark.parametrize("claimed_meanwhile", [False, True])
+def test_the_order_is_by_place_among_what_is_committed_at_the_claim(forum, claimed_meanwhile):
+    payload = {"thread_id": str(forum.thread.pk)}
+    with late_commit(lambda: ask("forum.thread.lock", payload).directive) as commit:
+        unlock = ask("forum.thread.unlock", payload).directive
+        order = ran() if claimed_meanwhile else []
+        commit()
+    lock = Directive.objects.get(name="forum.thread.lock")
+    assert lock.queued_at < unlock.queued_at
+    order += ran()
+    assert order == ([unlock.id, lock.id] if claimed_meanwhile else [lock.id, unlock.id])
+    assert Thread.objects.get().status == ("locked" if claimed_meanwhile else "open")
 
 
 @pytest.mark.parametrize("workers", [2, 4])

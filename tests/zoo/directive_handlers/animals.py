@@ -1,14 +1,17 @@
 """The animals."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from django_q.exceptions import TimeoutException
 
 from directives import requests
 from directives.errors import DirectiveError, Retry
@@ -389,3 +392,179 @@ class Gossip(AnimalHandler):
                 if not payload.times:
                     raise
         return {}
+
+
+class Bolt(AnimalHandler):
+    """Leaves its effect, and after the commit whatever its note says: its tenant, its path, its process."""
+
+    name = "zoo.animal.bolt"
+    label = "Bolt"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        transaction.on_commit(lambda: self.bolt(payload.note))
+        transaction.on_commit(lambda: leave_effect(payload))
+        return {}
+
+    def execute_many(self, work):
+        if any(payload.note.startswith("many") for _, payload in work):
+            return [self.execute(context, payload) for context, payload in work]
+        raise RuntimeError("one by one")
+
+    def bolt(self, how):
+        how = how.removeprefix("many ")
+        if how == "public":
+            connection.set_schema_to_public()
+        elif how in ("beta", "alone"):
+            connection.set_schema(
+                "org_beta" if how == "beta" else "org_alpha", include_public=how == "beta"
+            )
+        elif how == "crash there":
+            connection.set_schema_to_public()
+            raise ValueError("out there")
+        elif how == "exit":
+            raise Exit.Subclass("after the commit")
+        elif how == "disconnect":
+            connection.connection.close()
+        elif how == "manual":
+            connection.set_autocommit(False)
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute(how)
+
+
+class Exit(AnimalHandler):
+    """Leaves its effect and raises what is no Exception."""
+
+    name = "zoo.animal.exit"
+    label = "Exit"
+    retry = QUICK
+
+    class Subclass(SystemExit):
+        """Looks like the queue's own time-out."""
+
+    KINDS = {
+        "cancelled": asyncio.CancelledError,
+        "generator": GeneratorExit,
+        "interrupt": KeyboardInterrupt,
+        "subclass": Subclass,
+        "time-out": TimeoutException,
+        "base": BaseException,
+    }
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        raise self.KINDS[payload.note]("whatever")
+
+
+class Exits(Exit):
+    """Does the same among many, and lazily."""
+
+    name = "zoo.animal.exits"
+    label = "Exits"
+
+    def execute_many(self, work):
+        return (self.execute(context, payload) for context, payload in work)
+
+
+class Mumble(AnimalHandler):
+    """Leaves its effect and raises what cannot be told, or asks for a wait that makes no sense."""
+
+    name = "zoo.animal.mumble"
+    label = "Mumble"
+    retry = QUICK
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        raise MUMBLES[payload.note]()
+
+
+class _NoText(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class _TextIsNumber(Exception):
+    def __str__(self):
+        return 5
+
+
+class _Leaves(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+
+class _NeverEnds(Exception):
+    def __str__(self):
+        while True:
+            time.sleep(0.01)
+
+
+class _Equal(Exception):
+    def __eq__(self, other):
+        raise RuntimeError("not comparable")
+
+    __hash__ = None
+
+
+class _Bare(Retry):
+    def __init__(self):
+        pass
+
+
+def _retry_after(after):
+    def make():
+        error = Retry("later")
+        error.after = after
+        return error
+
+    return make
+
+
+class _RaisingAfter(_Bare):
+    @property
+    def after(self):
+        raise RuntimeError("no wait")
+
+
+MUMBLES = {
+    "no text": _NoText,
+    "number": _TextIsNumber,
+    "leaves": _Leaves,
+    "never ends": _NeverEnds,
+    "equal": _Equal,
+    "huge": lambda: ValueError("☃" * 20_000_000),
+    "odd errno": lambda: OSError([1], "odd"),
+    "bare retry": _Bare,
+    "raising after": _RaisingAfter,
+    "nan": _retry_after(float("nan")),
+    "inf": _retry_after(float("inf")),
+    "negative": _retry_after(-5),
+    "1e300": _retry_after(1e300),
+    "text": _retry_after("soon"),
+    "list": _retry_after([1]),
+    "timedelta": _retry_after(timedelta(seconds=1)),
+}
+
+
+class _Odd:
+    """No policy at all: it has the one number that a request needs."""
+
+    max_attempts = 3
+
+    def delay(self, attempt, dice=None):
+        raise OverflowError("too late")
+
+
+class Overflow(AnimalHandler):
+    """Leaves its effect and asks for a retry, under a policy that cannot tell the wait."""
+
+    name = "zoo.animal.overflow"
+    label = "Overflow"
+    retry = _Odd()
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        raise Retry("later")

@@ -1,0 +1,275 @@
+"""A row that cannot be handled ends failed with its error, by itself; the others go on."""
+
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from django.db import ProgrammingError, connection
+
+from directives import execution, pace, registry, runner, tasks
+from directives.models import Directive
+from directives.outcomes import Kind
+from fleetprompt.tenants.context import in_tenant, is_public
+from signals.models import Signal
+from tests.support import (
+    ask_animal,
+    crash,
+    lose_wake_ups,
+    owner_cursor,
+    qcluster,
+    run,
+    signal_names,
+    states,
+    wait_until,
+)
+
+HUGE = """('{"animal": 1' || repeat('0', 5000) || '}')::jsonb"""
+DEEP = "(repeat('[', 3000) || repeat(']', 3000))::jsonb"
+FAILED, ANY = {"failed"}, {"failed", "succeeded"}
+BAD = {
+    "payload null": ("payload = 'null'", FAILED),
+    "payload list": ("payload = '[1]'", FAILED),
+    "payload number": ("payload = '5'", FAILED),
+    "payload text": ("payload = '\"x\"'", FAILED),
+    "payload without its fields": ("payload = '{}'", FAILED),
+    "payload with a number too long": (f"payload = {HUGE}", FAILED),
+    "payload too deep": (f"payload = {DEEP}", FAILED),
+    "metadata null": ("metadata = 'null'", ANY),
+    "metadata list": ("metadata = '[1]'", ANY),
+    "metadata number": ("metadata = '5'", ANY),
+    "metadata text": ("metadata = '\"x\"'", ANY),
+    "metadata with a number too long": (f"metadata = {HUGE}", FAILED),
+    "lost_signals number": ("""metadata = '{"lost_signals": 5}'""", ANY),
+    "lost_signals text": ("""metadata = '{"lost_signals": "x"}'""", ANY),
+    "lost_signals null": ("""metadata = '{"lost_signals": null}'""", ANY),
+    "lost_signals object": ("""metadata = '{"lost_signals": {"a": 1}}'""", ANY),
+    "lost_signals of numbers": ("""metadata = '{"lost_signals": [1, null]}'""", ANY),
+    "traceparent number": ("""metadata = '{"traceparent": 5}'""", ANY),
+    "result list": ("result = '[1]'", ANY),
+    "result null": ("result = 'null'", ANY),
+    "result with a number too long": (f"result = {HUGE}", FAILED),
+    "actor of an unknown type": ("actor_type = 'ghost'", FAILED),
+    "actor without an id": ("actor_id = ''", FAILED),
+    "subject of an odd type": ("subject_type = 'No Dots'", FAILED),
+    "subject without an id": ("subject_type = 'zoo.animal', subject_id = ''", FAILED),
+    "created at the end of time": ("created_at = 'infinity'", FAILED),
+    "queued before all time": ("queued_at = '-infinity'", FAILED),
+    "last error before Christ": ("last_error_at = '0044-03-15 BC'", FAILED),
+    "more attempts than there are numbers": ("max_attempts = 2147483647", ANY),
+}
+REQUESTED = BAD | {
+    "no attempt left": ("attempt = max_attempts", FAILED),
+    "no attempt at all": ("max_attempts = 0", FAILED),
+    "no further number": ("attempt = 2147483647, max_attempts = 2147483647", FAILED),
+    "due before all time": ("scheduled_at = '-infinity'", FAILED),
+    "started at the end of time": ("started_at = 'infinity'", ANY),
+}
+SILENT = BAD | {
+    "no attempt left": ("attempt = max_attempts", FAILED),
+    "started at the end of time": ("started_at = 'infinity'", FAILED),
+    "silent since before all time": ("lease_expires_at = '-infinity'", FAILED),
+    "not begun, no further number": (
+        "started_at = NULL, attempt = 2147483647, max_attempts = 2147483647",
+        FAILED,
+    ),
+}
+
+
+def spoil(directive, assignments):
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE directives_directive SET {assignments} WHERE id = %s", [directive.pk])
+
+
+def story(pk):
+    """Return how a directive stands, without reading what may be unreadable."""
+    return Directive.objects.values("status", "attempt", "last_error").get(pk=pk)
+
+
+@pytest.fixture
+def lenient(database):
+    """Let the tenant alpha have actors of any type, as a later version's rows may have."""
+    with in_tenant("alpha"):
+        with owner_cursor() as cursor:
+            cursor.execute("ALTER TABLE directives_directive DROP CONSTRAINT directive_actor_type")
+        yield
+        connection.close()
+        with owner_cursor() as cursor:
+            cursor.execute("DELETE FROM directives_directive")
+            cursor.execute(
+                "ALTER TABLE directives_directive ADD CONSTRAINT directive_actor_type"
+                " CHECK (actor_type IN ('user', 'agent', 'system'))"
+            )
+
+
+def by_run_due():
+    runner.run_due()
+
+
+def by_turns():
+    tasks.work("alpha")
+
+
+def by_groups():
+    for handler in registry.handlers():
+        with pace.timing(handler.name):
+            pass
+    runner.run_due()
+
+
+def by_run():
+    for pk in Directive.objects.filter(status__in=["requested", "running"]).values_list("pk", flat=True):
+        runner.run(pk)
+
+
+def check(bad, goods, allowed):
+    """See that the bad one has ended with its error on record, and that the others went on."""
+    found = story(bad.pk)
+    assert found["status"] in allowed, found
+    if found["status"] == "failed":
+        assert found["last_error"]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT metadata::text LIKE '%%directive.failed%%' FROM directives_directive WHERE id = %s",
+                [bad.pk],
+            )
+            [(named,)] = cursor.fetchall()
+        assert named or signal_names(bad)[-1] == "directive.failed"
+    assert [story(good.pk)["status"] for good in goods] == ["succeeded"] * len(goods)
+
+
+def check_the_next():
+    assert run(ask_animal("work", "late")).kind == Kind.SUCCEEDED
+    assert tasks.work("alpha") == 0
+
+
+@pytest.mark.parametrize("what", REQUESTED)
+def test_a_requested_one_that_cannot_be_handled_stops_nobody(lenient, what):
+    assignments, allowed = REQUESTED[what]
+    before, bad, after = (ask_animal("work", animal) for animal in ("before", "bad", "after"))
+    spoil(bad, assignments)
+    runner.run_due()
+    check(bad, [before, after], allowed)
+    check_the_next()
+
+
+@pytest.mark.parametrize("what", SILENT)
+def test_a_silent_one_that_cannot_be_handled_stops_nobody(lenient, what):
+    assignments, allowed = SILENT[what]
+    mate, bad, good = (ask_animal("work", animal) for animal in ("mate", "bad", "good"))
+    spoil(bad, "max_attempts = 1")
+    crash(mate)
+    crash(bad)
+    spoil(bad, assignments)
+    runner.run_due()
+    check(bad, [mate, good], allowed)
+    check_the_next()
+
+
+@pytest.mark.parametrize("go", [by_run_due, by_turns, by_groups, by_run])
+@pytest.mark.parametrize("silent", [False, True])
+def test_many_at_once_stop_nobody_however_they_are_run(lenient, go, silent):
+    kinds = SILENT if silent else REQUESTED
+    goods, bad = [], {}
+    for number, what in enumerate(kinds):
+        goods.append(ask_animal("work", f"good {number}"))
+        bad[what] = ask_animal("work", f"bad {number}")
+        if silent:
+            spoil(bad[what], "max_attempts = 1")
+            crash(bad[what])
+        spoil(bad[what], kinds[what][0])
+    go()
+    while go is by_turns and tasks.work("alpha"):
+        pass
+    for what, directive in bad.items():
+        check(directive, goods, kinds[what][1])
+    check_the_next()
+
+
+def test_what_is_set_aside_is_told_with_its_error_and_does_not_hold_its_line(lenient, caplog):
+    bad, next_one = ask_animal("work"), ask_animal("work")
+    spoil(bad, "actor_type = 'ghost'")
+    outcomes = {one.directive_id: one for one in runner.run_due()}
+    assert outcomes[bad.pk].kind == Kind.FAILED
+    assert "expected one of user, agent, system; got 'ghost'" in outcomes[bad.pk].reason
+    assert outcomes[next_one.pk].kind == Kind.SUCCEEDED
+    told = Signal.objects.get(name="directive.failed", causation_id=str(bad.pk))
+    assert (told.actor_id, told.payload["error"]) == ("runner", outcomes[bad.pk].reason)
+    assert f"{bad.pk} is set aside" in caplog.text
+
+
+@contextmanager
+def frozen(directive):
+    """Let nobody change a row, whoever it is."""
+    with owner_cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION test_freeze() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN IF OLD.id = '{directive.pk}' THEN RAISE EXCEPTION 'frozen'; END IF;"
+            " RETURN NEW; END $$;"
+            "CREATE TRIGGER test_freeze BEFORE UPDATE ON directives_directive"
+            " FOR EACH ROW EXECUTE FUNCTION test_freeze()"
+        )
+    try:
+        yield
+    finally:
+        with owner_cursor() as cursor:
+            cursor.execute("DROP TRIGGER test_freeze ON directives_directive; DROP FUNCTION test_freeze")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_one_that_cannot_even_be_set_aside_is_passed_over(alpha, caplog, silent):
+    stuck, good = ask_animal("work", "stuck"), ask_animal("work", "good")
+    if silent:
+        crash(stuck)
+    with frozen(stuck):
+        assert [one.directive_id for one in runner.run_due(1)] == [good.pk]
+        assert runner.run(stuck.pk).kind == Kind.DISCARDED
+        assert tasks.work("alpha") == 0
+    assert f"{stuck.pk} cannot even be set aside" in caplog.text
+    assert run(stuck).kind == Kind.SUCCEEDED
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_is_wrong_with_the_schema_is_no_rows_fault(alpha, silent):
+    asked = [ask_animal("work", animal) for animal in ("cat", "dog")]
+    if silent:
+        for directive in asked:
+            crash(directive)
+    before = states(*asked)
+    with owner_cursor() as cursor:
+        cursor.execute("ALTER TABLE directives_directive RENAME COLUMN reason TO why")
+    try:
+        with pytest.raises(ProgrammingError):
+            runner.run_due()
+    finally:
+        connection.close()
+        with owner_cursor() as cursor:
+            cursor.execute("ALTER TABLE directives_directive RENAME COLUMN why TO reason")
+    assert states(*asked) == before
+    runner.run_due()
+    assert states(*asked) == ["succeeded"] * 2
+
+
+def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
+    directive = ask_animal("work")
+    crash(directive)
+    [taken] = runner._claim(runner.active_tenant(), 1, token=uuid4()).directives
+    outcome = execution.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
+    assert outcome.kind == Kind.DISCARDED
+    assert story(taken.pk)["status"] == "running"
+
+
+def test_a_real_cluster_gets_past_bad_rows(lenient, tmp_path):
+    bad = {what: ask_animal("work", f"bad {n}") for n, what in enumerate(REQUESTED)}
+    for what, directive in bad.items():
+        spoil(directive, REQUESTED[what][0])
+    goods = [ask_animal("work", f"good {n}") for n in range(5)]
+    lose_wake_ups()
+    with qcluster(tmp_path / "log"):
+        goods.append(ask_animal("work", "later"))
+        wait_until(
+            lambda: not Directive.objects.filter(status__in=["requested", "running"]).exists(), "all ended"
+        )
+    for what, directive in bad.items():
+        assert story(directive.pk)["status"] in REQUESTED[what][1], what
+    assert [story(good.pk)["status"] for good in goods] == ["succeeded"] * 6
+    assert not is_public()
