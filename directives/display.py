@@ -151,6 +151,8 @@ def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
 def gist(signal: Signal) -> str:
     """Return what a signal says besides its name, in one line: its reason or error if it has one."""
     payload = signal.payload
+    if not isinstance(payload, dict):
+        return str(payload)
     return str(
         payload.get("reason")
         or payload.get("error")

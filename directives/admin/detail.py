@@ -81,6 +81,10 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     may_see = request.user.has_perm("signals.view_signal")
     signals = _signals(directive) if may_see else []
     subject = directive.subject
+    metadata = directive.metadata
+    lost = metadata.get(journal.LOST) if isinstance(metadata, dict) else None
+    if lost:
+        metadata = {key: value for key, value in metadata.items() if key != journal.LOST}
     return {
         "directive": directive,
         "version": _version(directive),
@@ -89,8 +93,8 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "duration": display.duration(directive),
         "records": subjects.find([subject] if subject else []),
         "buttons": [*operating.buttons(request.user, directive), *_undo(request.user, directive)],
-        "lost": directive.metadata.get(journal.LOST),
-        "metadata": {key: value for key, value in directive.metadata.items() if key != journal.LOST},
+        "lost": lost,
+        "metadata": metadata,
         "entries": history.timeline(signals[:SIGNALS_SHOWN]),
         "may_see_signals": may_see,
         "is_timeline_cut": len(signals) > SIGNALS_SHOWN,
