@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import display, history, journal, permissions, subjects
+from directives import display, history, journal, permissions
 from directives.admin import operating, undoing
 from directives.models import Directive
 from fleetprompt.model_admin import CappedPaginator
@@ -54,7 +54,7 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         "title": display.label(directive.name),
         "opts": admin.opts,
         **_context(request, directive),
-        **_around(directive),
+        **_around(request, directive),
     }
     return TemplateResponse(request, "admin/directives/detail.html", context)
 
@@ -91,7 +91,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "is_live": directive.status not in Directive.TERMINAL,
         "is_snoozed": display.is_snoozed(directive),
         "duration": display.duration(directive),
-        "records": subjects.find([subject] if subject else []),
+        "records": display.records(request.user, [subject] if subject else []),
         "buttons": [*operating.buttons(request.user, directive), *_undo(request.user, directive)],
         "lost": lost,
         "metadata": metadata,
@@ -129,7 +129,7 @@ def _undo(user: Any, directive: Directive) -> list[operating.Button]:
     return [operating.Button(f"Undo: {display.label(inverse)}", "undo", url)]
 
 
-def _around(directive: Directive) -> dict[str, Any]:
+def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     """Return what belongs to the directive: cause and effects, its batch, its subject's others."""
     others = Directive.objects.exclude(pk=directive.pk)
     batch = same_subject = None
@@ -148,7 +148,7 @@ def _around(directive: Directive) -> dict[str, Any]:
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,
-        "around_records": subjects.find(row.subject for row in shown if row.subject),
+        "around_records": display.records(request.user, (row.subject for row in shown if row.subject)),
     }
 
 

@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
 
-from directives import subjects
+from directives import display, subjects
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
@@ -30,6 +31,9 @@ class RequestForm(forms.Form):
     """What every request needs besides its payload: why, when, and a number for the batch.
 
     `payload_form` adds the fields of one directive's payload.
+
+    Args:
+        user: who fills it in, and sees the titles of what they may view; nobody by default.
     """
 
     handler: AnyHandler
@@ -51,8 +55,11 @@ class RequestForm(forms.Form):
     )
     batch = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput())
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, user: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        for field in self.fields.values():
+            if isinstance(field, SubjectField):
+                field.user = user or AnonymousUser()
         zone = timezone.get_current_timezone_name()
         self.fields["at"].help_text = f"Not before this time, in your time zone, {zone}."
 
@@ -107,6 +114,9 @@ class SubjectField(forms.UUIDField):
         subject_type: such as `forum.post`.
     """
 
+    user: Any
+    """Who looks; the form says it."""
+
     def __init__(self, subject_type: str, **options: Any) -> None:
         self.subject_type = subject_type
         url = reverse("admin:directives_directive_pick", args=[subject_type])
@@ -122,8 +132,9 @@ class SubjectField(forms.UUIDField):
     def prepare_value(self, value: Any) -> Any:
         """Return the value to show, and give the widget its title as the only choice."""
         known = subjects.uuid(str(value))
-        found = subjects.find([Subject(self.subject_type, str(known))]) if known else {}
-        self.widget.choices = [(subject.id, str(record)) for subject, record in found.items()]
+        chosen = [Subject(self.subject_type, str(known))] if known else []
+        records = display.records(self.user, chosen)
+        self.widget.choices = [(subject.id, display.title(subject, records)) for subject in records]
         return super().prepare_value(value)
 
 

@@ -16,7 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import permissions, registry, subjects
+from directives import display, permissions, registry
 from directives.admin import access
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
@@ -155,7 +155,7 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "ids": list(found),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
-        "records": _records(list(found.values())),
+        "records": _records(request, list(found.values())),
     }
     return TemplateResponse(request, "admin/directives/operated.html", context)
 
@@ -228,7 +228,7 @@ def _page(
         "possible": sum(not choice.problem for choice in chosen),
         "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
         "missing": len(ids) - len(chosen),
-        "records": _records([choice.directive for choice in shown]),
+        "records": _records(request, [choice.directive for choice in shown]),
     }
     return TemplateResponse(request, "admin/directives/operate.html", context, status=status)
 
@@ -237,8 +237,9 @@ def _form(operation: Operation, data: Any = None) -> OperationForm:
     return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data)
 
 
-def _records(directives: Sequence[Directive]) -> Any:
-    return subjects.find(directive.subject for directive in directives if directive.subject)
+def _records(request: HttpRequest, directives: Sequence[Directive]) -> display.Records:
+    about = [directive.subject for directive in directives if directive.subject]
+    return display.records(request.user, about)
 
 
 def _url(operation: Operation) -> str:

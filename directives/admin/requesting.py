@@ -59,8 +59,8 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
     if request.method != "POST" or "confirm" not in request.POST:
-        return _form(request, form_class(), selection)
-    form = form_class(request.POST)
+        return _form(request, form_class(user=request.user), selection)
+    form = form_class(request.POST, user=request.user)
     if not form.is_valid():
         return _form(request, form, selection)
     payloads = [form.payload(**{handler.subject_field: pk}) for pk in ids] if ids else [form.payload()]
@@ -78,7 +78,7 @@ def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> Ht
     access.require(request, "request", name)
     return _form(
         request,
-        payload_form(handler, leave_out=_known_of(handler))(),
+        payload_form(handler, leave_out=_known_of(handler))(user=request.user),
         Selection(handler, ids, request.user),
     )
 
@@ -149,8 +149,7 @@ def _try_out(
     selection: Selection | None,
     payloads: list[dict[str, Any]],
 ) -> HttpResponse:
-    if selection and not selection.may_view:
-        access.refuse(request, f"see {selection.noun}", selection.needed)
+    _require_view(request, form.handler)
     actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
     runs: list[DryRun] = []
     try:
@@ -160,8 +159,17 @@ def _try_out(
             )
     except Refused as refusal:
         form.add_refusal(refusal)
-    records = subjects.find([run.subject for run in runs if run.subject])
+    records = display.records(request.user, [run.subject for run in runs if run.subject])
     return _form(request, form, selection, dry_runs=runs, records=records)
+
+
+def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
+    """Refuse to try out what would show something of records that the user may not view."""
+    for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
+        model = subjects.model(subject_type)
+        if model and not permissions.may_view(request.user, model):
+            what = f"see {model._meta.verbose_name_plural}"
+            access.refuse(request, what, permissions.view_permission(model))
 
 
 def _form(

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from directives import display, subjects
+from directives import display
 from directives.admin import access, filters
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
 from fleetprompt.model_admin import BigChangeList, DetailModelAdmin
@@ -56,7 +56,7 @@ class SignalList(BigChangeList):
         """Find the signals of the page, their subjects and their directives."""
         super().get_results(request)
         signals = self.result_list
-        records = subjects.find(signal.subject for signal in signals if signal.subject)
+        records = display.records(request.user, [signal.subject for signal in signals if signal.subject])
         directives = display.causes(signals)
         for signal in signals:
             signal.about = display.subject_link(signal.subject, records)
@@ -180,7 +180,7 @@ class SignalAdmin(DetailModelAdmin):
         return {
             "title": record.name,
             "directive": display.causes([record]).get(record.causation_id),
-            "records": subjects.find(about),
+            "records": display.records(request.user, about),
             "related": related[:RELATED],
             "has_more": len(related) > RELATED,
         }
