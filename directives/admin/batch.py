@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from directives import batches, display
 from directives.admin import access
+from directives.admin.following import follow
 from directives.batches import Progress
 from directives.models import Directive
 from fleetprompt.model_admin import CappedPaginator
@@ -40,8 +41,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
         "progress": progress,
         "segments": _segments(progress),
         "failures": list(_failed(correlation_id)),
-        # Nothing to see every second in what waits for its time.
-        "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
+        **follow(progress),
     }
     if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)

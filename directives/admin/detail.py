@@ -13,6 +13,7 @@ from django.urls import URLPattern, path, reverse
 
 from directives import display, history, journal, permissions
 from directives.admin import operating, undoing
+from directives.admin.following import follow_each
 from directives.models import Directive
 from fleetprompt.model_admin import CappedPaginator
 from signals.models import Signal
@@ -62,7 +63,7 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
 def _live(admin: Any, request: HttpRequest, pk: UUID) -> HttpResponse:
     """Answer with the part of the page that changes while a directive waits or runs, if it changed."""
     directive = _find(admin, request, str(pk))
-    if request.GET.get("seen") == _version(directive):
+    if request.GET.get("seen") == _following(directive)["version"]:
         return HttpResponse(status=204)
     return TemplateResponse(request, "admin/directives/live.html", _context(request, directive))
 
@@ -87,7 +88,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         metadata = {key: value for key, value in metadata.items() if key != journal.LOST}
     return {
         "directive": directive,
-        "version": _version(directive),
+        **_following(directive),
         "is_live": directive.status not in Directive.TERMINAL,
         "is_snoozed": display.is_snoozed(directive),
         "duration": display.duration(directive),
@@ -108,8 +109,13 @@ def _signals(directive: Directive) -> list[Signal]:
     return list(mine.order_by("-recorded_at", "-id")[: SIGNALS_SHOWN + 1])
 
 
+def _following(directive: Directive) -> dict[str, Any]:
+    """Return whether a cluster is missing, and a text that is another one when the page would be."""
+    found = follow_each([directive])
+    return {**found, "version": f"{_version(directive)}-{found['no_cluster']}".lower()}
+
+
 def _version(directive: Directive) -> str:
-    """Return a text that is another one when the page would show something else."""
     mine = Signal.objects.filter(causation_id=str(directive.pk))
     newest = mine.order_by("-recorded_at", "-id").values_list("pk", flat=True).first()
     began = directive.started_at is not None

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import batches, display, permissions, registry, subjects
-from directives.admin import access, undoing
+from directives.admin import access, kept_forms, undoing
 from directives.admin.forms import RequestForm, payload_form
 from directives.admin.selection import Selection
 from directives.dry_run import DryRun, dry_run
@@ -54,10 +54,14 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     if handler is None:
         raise Http404(f"There is no directive {name}")
     access.require(request, "request", name)
-    given = request.POST or request.GET
+    kept = kept_forms.restore(request)
+    given = kept or request.POST or request.GET
     ids = _ids(given.get("subjects", "")) if handler.subject_field else []
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
+    if kept:
+        kept_forms.tell(request)
+        return _form(request, form_class(kept, user=request.user), selection)
     if request.method != "POST" or "confirm" not in request.POST:
         return _form(request, form_class(user=request.user), selection)
     form = form_class(request.POST, user=request.user)
@@ -192,9 +196,10 @@ def _form(
             "back": _list_url(handler) if selection else "",
             "cause": cause.pk if cause else "",
             "media": form.media,
+            "owner": kept_forms.owner(request.user),
             **context,
         },
-        status=400 if form.errors else 200,
+        status=400 if request.method == "POST" and form.errors else 200,
     )
 
 
@@ -221,7 +226,7 @@ def _known_of(handler: AnyHandler) -> list[str]:
 
 def _cause(request: HttpRequest, name: str, ids: Sequence[str]) -> Directive | None:
     """Return the directive that this request undoes, if it does undo one."""
-    causes = _ids((request.POST or request.GET).get("cause", ""))
+    causes = _ids((kept_forms.restore(request) or request.POST or request.GET).get("cause", ""))
     directive = Directive.objects.filter(pk=causes[0]).first() if causes else None
     if directive is None or list(ids) != [directive.subject_id] or undoing.inverse_of(directive) != name:
         return None
