@@ -132,7 +132,8 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
     def requester(self, directive: Directive) -> SafeString:
         """Show who asked, and on hover what kind of actor it is."""
         title = f"{directive.actor_type}:{directive.actor_id}"
-        return format_html('<span title="{}">{}</span>', title, Truncator(str(directive.actor)).chars(40))
+        shown = Truncator(str(directive.actor)).chars(40)
+        return format_html('<span class="fp-cell" title="{}">{}</span>', title, shown)
 
     @admin.display(description="reason")
     def why(self, directive: Directive) -> SafeString | str:

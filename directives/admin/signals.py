@@ -111,13 +111,12 @@ class SignalAdmin(DetailModelAdmin):
     @admin.display(description="subject")
     def about(self, signal: Any) -> str:
         """Show what it is about."""
-        text: str = signal.about
-        return text
+        return format_html('<span class="fp-cell">{}</span>', signal.about)
 
     @admin.display(description="actor")
     def by(self, signal: Signal) -> str:
         """Show who is behind it."""
-        return str(signal.actor)
+        return format_html('<span class="fp-cell">{}</span>', str(signal.actor))
 
     @admin.display(description="directive")
     def cause(self, signal: Any) -> SafeString | str:
@@ -127,7 +126,7 @@ class SignalAdmin(DetailModelAdmin):
     @admin.display(description="says")
     def says(self, signal: Signal) -> str:
         """Show its reason, or else how its payload begins."""
-        return Truncator(display.gist(signal)).chars(100)
+        return format_html('<span class="fp-cell">{}</span>', Truncator(display.gist(signal)).chars(100))
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export to the pages."""
