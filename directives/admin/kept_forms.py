@@ -45,7 +45,8 @@ def keeping(site: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., H
         if request.method == "POST" and not request.user.is_authenticated and (to := _owner(request)):
             token = _keep(request, to)
             return redirect_to_login(f"{request.path}?{PARAMETER}={token}", reverse("admin:login"))
-        return inner(request, *args, **kwargs)
+        answer: HttpResponseBase = inner(request, *args, **kwargs)
+        return answer
 
     return keep
 

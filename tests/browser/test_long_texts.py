@@ -23,7 +23,7 @@ TOO_WIDE = """() => {
     const root = document.documentElement, width = root.clientWidth, found = [];
     if (root.scrollWidth > width) found.push(`page: ${root.scrollWidth} of ${width} px`);
     const scrolls = (one) => one && one !== document.body &&
-        (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+        (getComputedStyle(one).overflowX !== "visible" || scrolls(one.parentElement));
     const columns = "#result_list th, #result_list td, .fp-table:not(.fp-wide) td";
     for (const one of document.querySelectorAll("body *")) {
         const box = one.getBoundingClientRect();
@@ -31,6 +31,8 @@ TOO_WIDE = """() => {
         if (ends && (one.matches(columns) || !scrolls(one)))
             found.push(`${one.tagName}.${one.className}: ${box.left} to ${box.right}`);
     }
+    for (const one of document.querySelectorAll("#result_list tbody :is(th, td)"))
+        if (one.scrollHeight > one.clientHeight + 1) found.push(`cut: ${one.className}`);
     return found.slice(0, 8);
 }"""
 WIDTHS = [look for look in LOOKS if look.scheme == "light"]
