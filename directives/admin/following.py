@@ -12,13 +12,12 @@ from directives.models import Directive
 def follow(progress: Progress) -> dict[str, Any]:
     """Return for a template in how many `seconds` to look again, 0 for never, and `no_cluster`.
 
-    `no_cluster` says that something should run now and no cluster is there to do it.
+    `no_cluster` says that something is still to run and no cluster is there to do it.
     """
-    is_due = not progress.is_over and not progress.is_waiting
     return {
         # Nothing to see every second in what waits for its time.
-        "seconds": 1 if is_due else 10 if progress.is_waiting else 0,
-        "no_cluster": is_due and not queue.has_cluster(),
+        "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
+        "no_cluster": not progress.is_over and not queue.has_cluster(),
     }
 
 

@@ -1,10 +1,8 @@
 """Pages that follow directives: until the end, and when no cluster is there to execute them."""
 
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.utils import timezone
 
 from fleetprompt.tenants.context import in_tenant
 from tests.admin import client_of
@@ -59,7 +57,7 @@ def test_what_ended_or_waits_for_long_is_not_looked_at_every_second(root):
     assert 'hx-trigger="every' not in root.get(url).content.decode()
 
 
-def test_pages_of_what_is_due_say_at_once_that_no_cluster_runs(root):
+def test_pages_of_what_is_to_run_say_at_once_that_no_cluster_runs(root):
     with in_tenant("alpha"):
         post = make_forum().posts[0]
         batch = str(uuid4())
@@ -75,13 +73,6 @@ def test_pages_of_what_is_due_say_at_once_that_no_cluster_runs(root):
         run(hide)
     for url in (batch_url, one_url):
         assert NONE not in root.get(url).content.decode()
-
-
-def test_it_is_not_said_of_what_is_not_due(root):
-    with in_tenant("alpha"):
-        batch = str(uuid4())
-        ask_animal("work", scheduled_at=timezone.now() + timedelta(hours=1), correlation_id=batch)
-    assert NONE not in root.text(f"directives/directive/batch/{batch}/")
 
 
 def test_nothing_of_the_kind_is_said_while_a_cluster_runs(root, tmp_path):
