@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
 from django.db.models import Model
@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from directives import registry, subjects
+from directives import permissions, registry, subjects
 from directives.models import Directive
 from signals.models import Signal
 from signals.types import Subject
@@ -91,16 +91,32 @@ def signal_icon(name: str) -> str:
     return _SIGNAL_ICONS.get(name, "bolt")
 
 
-def title(subject: Subject, records: Mapping[Subject, Model]) -> str:
-    """Return what people know a subject by.
+Records = Mapping[Subject, Model | None]
+"""Subjects that exist, with their records; None instead of a record that its reader may not view."""
+
+
+def records(user: Any, about: Iterable[Subject]) -> Records:
+    """Return the records of subjects, as far as a user may view them, in one query per type."""
+    wanted = {*about}
+    hidden = {
+        kind
+        for kind in {subject.type for subject in wanted}
+        if (model := subjects.model(kind)) and not permissions.may_view(user, model)
+    }
+    found = subjects.find(subject for subject in wanted if subject.type not in hidden)
+    return {**found, **{subject: None for subject in wanted if subject.type in hidden}}
+
+
+def title(subject: Subject, records: Records) -> str:
+    """Return what people know a subject by; type and id to those who may not view it.
 
     Args:
-        records: what `subjects.find` gave.
+        records: what `records` gave.
     """
-    record = records.get(subject)
-    if record is None:
+    if subject not in records:
         return f"{subject} (not found)"
-    return record_title(record) or str(subject)
+    record = records[subject]
+    return (record_title(record) if record else "") or str(subject)
 
 
 def record_title(record: Model) -> str:
@@ -108,11 +124,12 @@ def record_title(record: Model) -> str:
     return Truncator(" ".join(str(record).split())).chars(TITLE_LENGTH)
 
 
-def subject_link(subject: Subject | None, records: Mapping[Subject, Model]) -> SafeString | str:
-    """Return a link to a subject's page, by its title; the plain title when it has no page."""
+def subject_link(subject: Subject | None, records: Records) -> SafeString | str:
+    """Return a link to a subject's page, by its title; the plain title when it has no page to show."""
     if subject is None:
         return "–"
-    return record_link(records[subject]) if subject in records else title(subject, records)
+    record = records.get(subject)
+    return record_link(record) if record else title(subject, records)
 
 
 def record_link(record: Model) -> SafeString | str:
@@ -152,6 +169,8 @@ def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
 def gist(signal: Signal) -> str:
     """Return what a signal says besides its name, in one line: its reason or error if it has one."""
     payload = signal.payload
+    if not isinstance(payload, dict):
+        return str(payload)
     return str(
         payload.get("reason")
         or payload.get("error")

@@ -1,7 +1,7 @@
 """What happened to a directive or a subject, in order, as people read it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,8 @@ PAGE = 50
 NESTED = 40
 """How many signals of one directive it shows, the newest."""
 
+_LIFECYCLE = "directive."
+"""How the names of the signals begin that directives leave of themselves."""
 _SHOWN_ELSEWHERE = ("name", "attempt", "idempotency_key")
 _MOMENTS = ("scheduled_at", "until")
 _UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
@@ -41,23 +43,31 @@ class Entry:
     @property
     def attempt(self) -> int | None:
         """The attempt that it tells of; None outside attempts."""
-        attempt = self.signal.payload.get("attempt")
-        return attempt if isinstance(attempt, int) and attempt > 0 else None
+        attempt = _object(self.signal.payload).get("attempt")
+        return attempt if type(attempt) is int and attempt > 0 else None
 
     @property
-    def details(self) -> list[tuple[str, Any]]:
-        """What else the signal says, by name, times as such; empty values are left out."""
-        return [
-            (key.replace("_", " "), _moment(value) if key in _MOMENTS else value)
-            for key, value in self.signal.payload.items()
+    def details(self) -> Any:
+        """What else the signal says, as JSON; of a directive's own signals only what is not empty."""
+        payload = self.signal.payload
+        if not self.signal.name.startswith(_LIFECYCLE):
+            return payload
+        return {
+            key.replace("_", " "): _moment(value) if key in _MOMENTS else value
+            for key, value in _object(payload).items()
             if key not in _SHOWN_ELSEWHERE and value not in ("", None, {}, [])
-        ]
+        }
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _moment(value: Any) -> Any:
+    """Return the time that a text is, if it can be shown in every zone; else what was given."""
     try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return check_moment("time", datetime.fromisoformat(value))
+    except (TypeError, ValueError, Refused):
         return value
 
 

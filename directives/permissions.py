@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Model
 
 from directives.errors import PermissionRefused
 from directives.models import Directive
@@ -38,6 +39,16 @@ def permission(action: str, name: str) -> str:
 def allows(user: Any, action: str, name: str) -> bool:
     """Return whether a user of the active tenant may do an action on directives of a name."""
     return bool(user.is_active and user.has_perm(permission(action, name)))
+
+
+def may_view(user: Any, model: type[Model]) -> bool:
+    """Return whether a user of the active tenant may see records of a model."""
+    return bool(user.has_perm(view_permission(model)))
+
+
+def view_permission(model: type[Model]) -> str:
+    """Return the permission to see records of a model, as Django writes it."""
+    return f"{model._meta.app_label}.view_{model._meta.model_name}"
 
 
 def actor_of(user: AbstractBaseUser) -> Actor:

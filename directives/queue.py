@@ -29,7 +29,7 @@ from redis import RedisError
 from directives import bell, broker, registry
 from directives.kernel_lock import KernelLock
 from fleetprompt.counts import COUNTED
-from fleetprompt.tenants.context import is_public
+from fleetprompt.tenants.context import active_tenant, is_public, return_to, return_to_public
 from fleetprompt.tenants.models import Tenant
 
 SWEEP = "directives: sweep"
@@ -240,6 +240,20 @@ def ping() -> None:
 def clusters() -> list[Any]:
     """Return django-q2's own reports of the clusters that were alive within the last seconds."""
     return sorted(Stat.get_all(get_broker()), key=lambda cluster: (cluster.host, cluster.pid))
+
+
+def has_cluster() -> bool:
+    """Return whether a cluster was alive within the last seconds, or the broker cannot tell."""
+    # Their reports stand in the cache, whose keys carry the schema.
+    tenant = None if is_public() else active_tenant()
+    return_to_public()
+    try:
+        return bool(clusters())
+    except RedisError:
+        return True
+    finally:
+        if tenant:
+            return_to(tenant)
 
 
 @dataclass

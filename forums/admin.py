@@ -10,11 +10,11 @@ from django.urls import reverse
 from django.utils.text import Truncator
 
 from directives.admin.subjects import Newest, SubjectAdmin
-from directives.display import Look, record_link
+from directives.display import Look
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from forums.models import Category, Post, Record, Thread
-from forums.views import POSTS_PER_PAGE
+from forums.views import post_url
 
 NEWEST = 20
 """How many posts a thread's page shows, and how many threads a category's."""
@@ -34,7 +34,7 @@ class RecordAdmin(SubjectAdmin):
 
     status_looks = _STATUSES
 
-    def facts(self, record: Record) -> Sequence[tuple[str, Any]]:
+    def facts(self, request: HttpRequest, record: Record) -> Sequence[tuple[str, Any]]:
         """Return when and as which revision the forum has it, and its id where it came from."""
         return [
             ("came in", moment(record.created_at)),
@@ -51,9 +51,9 @@ class CategoryAdmin(RecordAdmin):
     list_display = ("name", "slug", "created")
     search_fields = ("name", "slug")
 
-    def facts(self, record: Any) -> Sequence[tuple[str, Any]]:
+    def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
         """Return what there is to know about a category."""
-        return [("slug", record.slug), ("description", record.description), *super().facts(record)]
+        return [("slug", record.slug), ("description", record.description), *super().facts(request, record)]
 
     def newest(self, request: HttpRequest, record: Any) -> Newest | None:
         """Return the category's newest threads."""
@@ -82,9 +82,9 @@ class ThreadAdmin(RecordAdmin):
     list_select_related = ("category",)
     search_fields = ("title",)
 
-    def facts(self, record: Any) -> Sequence[tuple[str, Any]]:
+    def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
         """Return what there is to know about a thread."""
-        return [("category", record_link(record.category)), *super().facts(record)]
+        return [("category", self.link(request, record.category)), *super().facts(request, record)]
 
     def public_url(self, record: Any) -> str:
         """Return the thread's page in the forum."""
@@ -122,15 +122,15 @@ class PostAdmin(RecordAdmin):
     ordering = ("-created_at", "-id")
     search_fields = ("content", "author_label", "author_id")
 
-    def facts(self, record: Any) -> Sequence[tuple[str, Any]]:
+    def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
         """Return what there is to know about a post."""
         return [
             ("author", self.author(record)),
             ("kind of author", record.get_author_type_display()),
             ("posted", moment(record.posted_at or record.created_at)),
-            ("thread", record_link(record.thread)),
-            ("category", record_link(record.thread.category)),
-            *super().facts(record),
+            ("thread", self.link(request, record.thread)),
+            ("category", self.link(request, record.thread.category)),
+            *super().facts(request, record),
         ]
 
     def content(self, record: Any) -> str:
@@ -139,9 +139,7 @@ class PostAdmin(RecordAdmin):
 
     def public_url(self, record: Any) -> str:
         """Return the post's place in the forum, on the page of its thread where it stands."""
-        before = record.thread.posts.filter(created_at__lt=record.created_at).count()
-        page = before // POSTS_PER_PAGE + 1
-        return f"{reverse('thread', args=[record.thread_id])}?page={page}#post-{record.pk}"
+        return post_url(record)
 
     @admin.display(description="post")
     def excerpt(self, post: Post) -> str:

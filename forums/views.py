@@ -6,12 +6,22 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from fleetprompt.tenants.context import active_tenant
 from forums.models import Post, Thread
 
 POSTS_PER_PAGE = 50
+
+
+def post_url(post: Post) -> str:
+    """Return the address of a post: the page of its thread on which it stands, and its place there."""
+    earlier = Q(created_at__lt=post.created_at) | Q(created_at=post.created_at, pk__lt=post.pk)
+    # The first condition is what an index can find.
+    before = post.thread.posts.filter(earlier, created_at__lte=post.created_at).count()
+    page = before // POSTS_PER_PAGE + 1
+    return f"{reverse('thread', args=[post.thread_id])}?page={page}#post-{post.pk}"
 
 
 @require_safe

@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import batches, display, subjects
+from directives import batches, display
 from directives.admin import access
+from directives.admin.following import follow
 from directives.batches import Progress
 from directives.models import Directive
 from fleetprompt.model_admin import CappedPaginator
@@ -40,8 +41,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
         "progress": progress,
         "segments": _segments(progress),
         "failures": list(_failed(correlation_id)),
-        # Nothing to see every second in what waits for its time.
-        "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
+        **follow(progress),
     }
     if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)
@@ -50,7 +50,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     known = _known(announced)
     context.update(
         known=known,
-        known_records=subjects.find([d.subject for d in known if d.subject]),
+        known_records=display.records(request.user, [d.subject for d in known if d.subject]),
         title=_title(announced, first, progress.total),
         opts=Directive._meta,
         correlation_id=correlation_id,
@@ -63,7 +63,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
 def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
     paginator: Paginator[Any] = CappedPaginator(batches.directives(correlation_id), PER_PAGE)
     page = paginator.get_page(request.GET.get("page"))
-    records = subjects.find([d.subject for d in page if d.subject])
+    records = display.records(request.user, [d.subject for d in page if d.subject])
     return {"page": page, "records": records}
 
 

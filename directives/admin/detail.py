@@ -11,8 +11,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import display, history, journal, permissions, subjects
+from directives import display, history, journal, permissions
 from directives.admin import operating, undoing
+from directives.admin.following import follow_each
 from directives.models import Directive
 from fleetprompt.model_admin import CappedPaginator
 from signals.models import Signal
@@ -54,7 +55,7 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         "title": display.label(directive.name),
         "opts": admin.opts,
         **_context(request, directive),
-        **_around(directive),
+        **_around(request, directive),
     }
     return TemplateResponse(request, "admin/directives/detail.html", context)
 
@@ -62,7 +63,7 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
 def _live(admin: Any, request: HttpRequest, pk: UUID) -> HttpResponse:
     """Answer with the part of the page that changes while a directive waits or runs, if it changed."""
     directive = _find(admin, request, str(pk))
-    if request.GET.get("seen") == _version(directive):
+    if request.GET.get("seen") == _following(directive)["version"]:
         return HttpResponse(status=204)
     return TemplateResponse(request, "admin/directives/live.html", _context(request, directive))
 
@@ -81,16 +82,20 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     may_see = request.user.has_perm("signals.view_signal")
     signals = _signals(directive) if may_see else []
     subject = directive.subject
+    metadata = directive.metadata
+    lost = metadata.get(journal.LOST) if isinstance(metadata, dict) else None
+    if lost:
+        metadata = {key: value for key, value in metadata.items() if key != journal.LOST}
     return {
         "directive": directive,
-        "version": _version(directive),
+        **_following(directive),
         "is_live": directive.status not in Directive.TERMINAL,
         "is_snoozed": display.is_snoozed(directive),
         "duration": display.duration(directive),
-        "records": subjects.find([subject] if subject else []),
+        "records": display.records(request.user, [subject] if subject else []),
         "buttons": [*operating.buttons(request.user, directive), *_undo(request.user, directive)],
-        "lost": directive.metadata.get(journal.LOST),
-        "metadata": {key: value for key, value in directive.metadata.items() if key != journal.LOST},
+        "lost": lost,
+        "metadata": metadata,
         "entries": history.timeline(signals[:SIGNALS_SHOWN]),
         "may_see_signals": may_see,
         "is_timeline_cut": len(signals) > SIGNALS_SHOWN,
@@ -104,8 +109,13 @@ def _signals(directive: Directive) -> list[Signal]:
     return list(mine.order_by("-recorded_at", "-id")[: SIGNALS_SHOWN + 1])
 
 
+def _following(directive: Directive) -> dict[str, Any]:
+    """Return whether a cluster is missing, and a text that is another one when the page would be."""
+    found = follow_each([directive])
+    return {**found, "version": f"{_version(directive)}-{found['no_cluster']}".lower()}
+
+
 def _version(directive: Directive) -> str:
-    """Return a text that is another one when the page would show something else."""
     mine = Signal.objects.filter(causation_id=str(directive.pk))
     newest = mine.order_by("-recorded_at", "-id").values_list("pk", flat=True).first()
     began = directive.started_at is not None
@@ -125,7 +135,7 @@ def _undo(user: Any, directive: Directive) -> list[operating.Button]:
     return [operating.Button(f"Undo: {display.label(inverse)}", "undo", url)]
 
 
-def _around(directive: Directive) -> dict[str, Any]:
+def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     """Return what belongs to the directive: cause and effects, its batch, its subject's others."""
     others = Directive.objects.exclude(pk=directive.pk)
     batch = same_subject = None
@@ -144,7 +154,7 @@ def _around(directive: Directive) -> dict[str, Any]:
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,
-        "around_records": subjects.find(row.subject for row in shown if row.subject),
+        "around_records": display.records(request.user, (row.subject for row in shown if row.subject)),
     }
 
 

@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
-from django.db.models import Model
 from django.forms.fields import InvalidJSONInput
 from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
 
-from directives import subjects
+from directives import display, subjects
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
@@ -31,6 +31,9 @@ class RequestForm(forms.Form):
     """What every request needs besides its payload: why, when, and a number for the batch.
 
     `payload_form` adds the fields of one directive's payload.
+
+    Args:
+        user: who fills it in, and sees the titles of what they may view; nobody by default.
     """
 
     handler: AnyHandler
@@ -52,8 +55,11 @@ class RequestForm(forms.Form):
     )
     batch = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput())
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, user: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        for field in self.fields.values():
+            if isinstance(field, SubjectField):
+                field.user = user or AnonymousUser()
         zone = timezone.get_current_timezone_name()
         self.fields["at"].help_text = f"Not before this time, in your time zone, {zone}."
 
@@ -108,6 +114,9 @@ class SubjectField(forms.CharField):
         subject_type: such as `forum.post`.
     """
 
+    user: Any
+    """Who looks; the form says it."""
+
     def __init__(self, subject_type: str, **options: Any) -> None:
         self.subject_type = subject_type
         url = reverse("admin:directives_directive_pick", args=[subject_type])
@@ -118,22 +127,23 @@ class SubjectField(forms.CharField):
         text = super().clean(value)
         if not text:
             return None
-        found, records = self._find(text)
-        if not records:
+        found, chosen = self._chosen(text)
+        if not subjects.find(chosen):
             raise ValidationError("There is none with this id here.")
         return found
 
     def prepare_value(self, value: Any) -> Any:
         """Return the value to show, and give the widget its title as the only choice."""
-        found, records = self._find(str(value))
-        self.widget.choices = [(subject.id, str(record)) for subject, record in records.items()]
+        found, chosen = self._chosen(str(value))
+        records = display.records(self.user, chosen)
+        self.widget.choices = [(subject.id, display.title(subject, records)) for subject in records]
         return str(found) if records else value
 
-    def _find(self, text: str) -> tuple[Any, Mapping[Subject, Model]]:
-        """Return the primary key that a text means, and the record that has it, if there is one."""
+    def _chosen(self, text: str) -> tuple[Any, list[Subject]]:
+        """Return the primary key that a text means, and the subject that has it, if it means one."""
         found = subjects.key(self.subject_type, text)
-        subject = stored_subject(self.subject_type, str(found))
-        return found, {} if found is None or subject is None else subjects.find([subject])
+        subject = None if found is None else stored_subject(self.subject_type, str(found))
+        return found, [subject] if subject else []
 
 
 class JSONField(forms.JSONField):

@@ -7,7 +7,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from directives import subjects
+from directives import display, subjects
 from directives.history import PAGE, Page, Place, Scope
 from fleetprompt.errors import Refused
 from fleetprompt.model_admin import DetailModelAdmin
@@ -44,12 +44,12 @@ class HistoryAdmin(DetailModelAdmin):
         return self.record_view(request, object_id, self.history_template, self._history_page)
 
     def history_context(
-        self, record: Any, before: Place | None = None, limit: int = PAGE
+        self, request: HttpRequest, record: Any, before: Place | None = None, limit: int = PAGE
     ) -> dict[str, Any]:
         """Return what the template of a history needs: the page, and the records it tells of."""
         subject = subjects.subject_of(record)
         page = Scope(subject, self.history_parts(record)).page(before, limit)
-        return {"page": page, "subject": subject, "records": _records(page, subject, record)}
+        return {"page": page, "subject": subject, "records": _records(request, page, subject, record)}
 
     def _history_page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         text = request.GET.get("before")
@@ -57,9 +57,9 @@ class HistoryAdmin(DetailModelAdmin):
             before = Place.parse(text) if text else None
         except Refused as error:
             raise BadRequest(str(error)) from error
-        return {**self.history_context(record, before), "is_newest": before is None}
+        return {**self.history_context(request, record, before), "is_newest": before is None}
 
 
-def _records(page: Page, subject: Subject, record: Model) -> dict[Subject, Model]:
+def _records(request: HttpRequest, page: Page, subject: Subject, record: Model) -> display.Records:
     about = {happening.subject for happening in page.happenings if happening.subject} - {subject}
-    return {**subjects.find(about), subject: record}
+    return {**display.records(request.user, about), subject: record}

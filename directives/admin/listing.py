@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from directives import display, subjects
+from directives import display
 from directives.admin import detail, filters, operating, requesting, urls
 from directives.admin.directive_filters import FILTERS
 from directives.models import Directive
@@ -28,7 +28,8 @@ class DirectiveChangeList(BigChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Find the rows of the page."""
         super().get_results(request)
-        self.subjects = subjects.find(row.subject for row in self.result_list if row.subject)
+        about = [row.subject for row in self.result_list if row.subject]
+        self.subjects = display.records(request.user, about)
         for row in self.result_list:
             row.subject_link = display.subject_link(row.subject, self.subjects)
         self.at_once = operating.LIMIT
@@ -131,7 +132,8 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
     def requester(self, directive: Directive) -> SafeString:
         """Show who asked, and on hover what kind of actor it is."""
         title = f"{directive.actor_type}:{directive.actor_id}"
-        return format_html('<span title="{}">{}</span>', title, Truncator(str(directive.actor)).chars(40))
+        shown = Truncator(str(directive.actor)).chars(40)
+        return format_html('<span class="fp-cell" title="{}">{}</span>', title, shown)
 
     @admin.display(description="reason")
     def why(self, directive: Directive) -> SafeString | str:

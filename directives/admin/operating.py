@@ -16,8 +16,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import permissions, registry, subjects
-from directives.admin import access
+from directives import display, permissions, registry
+from directives.admin import access, kept_forms
+from directives.admin.following import follow_each
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
 from directives.admin.performing import OPERATIONS, Operation, Result, perform
@@ -49,8 +50,9 @@ class Button(NamedTuple):
 def urls(admin: Any) -> list[URLPattern]:
     """Return the addresses of the pages, for `get_urls`."""
     view = admin.admin_site.admin_view
+    question = kept_forms.keeping(admin.admin_site, partial(_question, admin))
     return [
-        path("operate/<str:slug>/", view(partial(_question, admin)), name="directives_directive_operate"),
+        path("operate/<str:slug>/", question, name="directives_directive_operate"),
         path(
             "operate/<str:slug>/<uuid:token>/",
             view(partial(_answer, admin)),
@@ -105,12 +107,15 @@ def _ask_about(
 def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
     operation = _operation(admin, request, slug)
     is_posted = request.method == "POST"
-    ids = _ids(request.POST.getlist(SELECTED) if is_posted else request.GET.getlist("id"))
+    filled_in = request.POST if is_posted else kept_forms.restore(request)
+    ids = _ids(filled_in.getlist(SELECTED) if filled_in is not None else request.GET.getlist("id"))
     chosen = _choose(request, operation, ids)
     if not is_posted:
         if not chosen:
             raise Http404("there is no such directive")
-        return _page(admin, request, operation, chosen, ids, _form(operation))
+        if filled_in:
+            kept_forms.tell(request)
+        return _page(admin, request, operation, chosen, ids, _form(operation, filled_in))
     form = _form(operation, request.POST)
     if not form.is_valid():
         return _page(admin, request, operation, chosen, ids, form, status=400)
@@ -155,7 +160,8 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "ids": list(found),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
-        "records": _records(list(found.values())),
+        "records": _records(request, list(found.values())),
+        **follow_each(found.values()),
     }
     return TemplateResponse(request, "admin/directives/operated.html", context)
 
@@ -223,12 +229,13 @@ def _page(
         "ids": ids,
         "selected": SELECTED,
         "action_url": _url(operation),
+        "owner": kept_forms.owner(request.user),
         "shown": shown,
         "hidden": len(chosen) - len(shown),
         "possible": sum(not choice.problem for choice in chosen),
         "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
         "missing": len(ids) - len(chosen),
-        "records": _records([choice.directive for choice in shown]),
+        "records": _records(request, [choice.directive for choice in shown]),
     }
     return TemplateResponse(request, "admin/directives/operate.html", context, status=status)
 
@@ -237,8 +244,9 @@ def _form(operation: Operation, data: Any = None) -> OperationForm:
     return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data)
 
 
-def _records(directives: Sequence[Directive]) -> Any:
-    return subjects.find(directive.subject for directive in directives if directive.subject)
+def _records(request: HttpRequest, directives: Sequence[Directive]) -> display.Records:
+    about = [directive.subject for directive in directives if directive.subject]
+    return display.records(request.user, about)
 
 
 def _url(operation: Operation) -> str:

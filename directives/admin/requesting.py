@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import batches, display, permissions, registry, subjects
-from directives.admin import access, undoing
+from directives.admin import access, kept_forms, undoing
 from directives.admin.forms import RequestForm, payload_form
 from directives.admin.selection import Selection
 from directives.dry_run import DryRun, dry_run
@@ -55,13 +55,17 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     if handler is None:
         raise Http404(f"There is no directive {name}")
     access.require(request, "request", name)
-    given = request.POST or request.GET
+    kept = kept_forms.restore(request)
+    given = kept or request.POST or request.GET
     ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
+    if kept:
+        kept_forms.tell(request)
+        return _form(request, form_class(kept, user=request.user), selection)
     if request.method != "POST" or "confirm" not in request.POST:
-        return _form(request, form_class(), selection)
-    form = form_class(request.POST)
+        return _form(request, form_class(user=request.user), selection)
+    form = form_class(request.POST, user=request.user)
     if not form.is_valid():
         return _form(request, form, selection)
     payloads = [form.payload(**_named(handler, pk)) for pk in ids] if ids else [form.payload()]
@@ -79,7 +83,7 @@ def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> Ht
     access.require(request, "request", name)
     return _form(
         request,
-        payload_form(handler, leave_out=_known_of(handler))(),
+        payload_form(handler, leave_out=_known_of(handler))(user=request.user),
         Selection(handler, ids, request.user),
     )
 
@@ -150,8 +154,7 @@ def _try_out(
     selection: Selection | None,
     payloads: list[dict[str, Any]],
 ) -> HttpResponse:
-    if selection and not selection.may_view:
-        access.refuse(request, f"see {selection.noun}", selection.needed)
+    _require_view(request, form.handler)
     actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
     runs: list[DryRun] = []
     try:
@@ -161,8 +164,17 @@ def _try_out(
             )
     except Refused as refusal:
         form.add_refusal(refusal)
-    records = subjects.find([run.subject for run in runs if run.subject])
+    records = display.records(request.user, [run.subject for run in runs if run.subject])
     return _form(request, form, selection, dry_runs=runs, records=records)
+
+
+def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
+    """Refuse to try out what would show something of records that the user may not view."""
+    for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
+        model = subjects.model(subject_type)
+        if model and not permissions.may_view(request.user, model):
+            what = f"see {model._meta.verbose_name_plural}"
+            access.refuse(request, what, permissions.view_permission(model))
 
 
 def _form(
@@ -185,9 +197,10 @@ def _form(
             "back": _list_url(handler) if selection else "",
             "cause": cause.pk if cause else "",
             "media": form.media,
+            "owner": kept_forms.owner(request.user),
             **context,
         },
-        status=400 if form.errors else 200,
+        status=400 if request.method == "POST" and form.errors else 200,
     )
 
 
@@ -214,7 +227,8 @@ def _known_of(handler: AnyHandler) -> list[str]:
 
 def _cause(request: HttpRequest, name: str, ids: Sequence[str]) -> Directive | None:
     """Return the directive that this request undoes, if it does undo one."""
-    pk = subjects.uuid((request.POST or request.GET).get("cause", ""))
+    given = kept_forms.restore(request) or request.POST or request.GET
+    pk = subjects.uuid(given.get("cause", ""))
     directive = Directive.objects.filter(pk=pk).first() if pk else None
     if directive is None or list(ids) != [directive.subject_id] or undoing.inverse_of(directive) != name:
         return None

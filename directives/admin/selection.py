@@ -42,17 +42,6 @@ class Selection:
         return str(model._meta.verbose_name if len(self.ids) == 1 else model._meta.verbose_name_plural)
 
     @property
-    def needed(self) -> str:
-        """The permission to view them."""
-        model: Any = subjects.model(self.handler.subject_type)
-        return f"{model._meta.app_label}.view_{model._meta.model_name}"
-
-    @property
-    def may_view(self) -> bool:
-        """Whether the user may view them."""
-        return bool(self.user.has_perm(self.needed))
-
-    @property
     def changes(self) -> list[tuple[str, int]]:
         """The states in which the directive would change something, each with how many are in it."""
         return [(state, number) for state, number in self.states.items() if state != self.handler.becomes]
@@ -81,10 +70,8 @@ class Selection:
             for pk in self.ids[:EXAMPLES]
             if (subject := stored_subject(self.handler.subject_type, pk))
         ]
-        records = subjects.find(chosen) if self.may_view else {}
-        return [
-            display.subject_link(subject, records) if self.may_view else str(subject) for subject in chosen
-        ]
+        records = display.records(self.user, chosen)
+        return [display.subject_link(subject, records) for subject in chosen]
 
     @property
     def others(self) -> int:

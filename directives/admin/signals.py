@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from directives import display, subjects
+from directives import display
 from directives.admin import access, filters
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
 from fleetprompt.model_admin import BigChangeList, DetailModelAdmin
@@ -56,7 +56,7 @@ class SignalList(BigChangeList):
         """Find the signals of the page, their subjects and their directives."""
         super().get_results(request)
         signals = self.result_list
-        records = subjects.find(signal.subject for signal in signals if signal.subject)
+        records = display.records(request.user, [signal.subject for signal in signals if signal.subject])
         directives = display.causes(signals)
         for signal in signals:
             signal.about = display.subject_link(signal.subject, records)
@@ -111,13 +111,12 @@ class SignalAdmin(DetailModelAdmin):
     @admin.display(description="subject")
     def about(self, signal: Any) -> str:
         """Show what it is about."""
-        text: str = signal.about
-        return text
+        return format_html('<span class="fp-cell">{}</span>', signal.about)
 
     @admin.display(description="actor")
     def by(self, signal: Signal) -> str:
         """Show who is behind it."""
-        return str(signal.actor)
+        return format_html('<span class="fp-cell">{}</span>', str(signal.actor))
 
     @admin.display(description="directive")
     def cause(self, signal: Any) -> SafeString | str:
@@ -127,7 +126,7 @@ class SignalAdmin(DetailModelAdmin):
     @admin.display(description="says")
     def says(self, signal: Signal) -> str:
         """Show its reason, or else how its payload begins."""
-        return Truncator(display.gist(signal)).chars(100)
+        return format_html('<span class="fp-cell">{}</span>', Truncator(display.gist(signal)).chars(100))
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export to the pages."""
@@ -180,7 +179,7 @@ class SignalAdmin(DetailModelAdmin):
         return {
             "title": record.name,
             "directive": display.causes([record]).get(record.causation_id),
-            "records": subjects.find(about),
+            "records": display.records(request.user, about),
             "related": related[:RELATED],
             "has_more": len(related) > RELATED,
         }

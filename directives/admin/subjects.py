@@ -1,6 +1,6 @@
 """The base of admin pages of records that directives can be about: read, and changed by directive only."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -53,6 +53,27 @@ class SubjectAdmin(HistoryAdmin):
             if permissions.allows(request.user, "request", handler.name)
         ]
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return the columns, without the records that the user may not view."""
+        return self._seen(request, super().get_list_display(request))
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Return the filters, without those by records that the user may not view."""
+        return self._seen(request, super().get_list_filter(request))
+
+    def _seen(self, request: HttpRequest, names: Iterable[Any]) -> list[Any]:
+        related = {field.name: field.related_model for field in self.opts.concrete_fields}
+        return [
+            name
+            for name in names
+            if not (model := related.get(name)) or permissions.may_view(request.user, model)
+        ]
+
+    def link(self, request: HttpRequest, record: Any) -> str:
+        """Return a link to another subject's page; its type and id to those who may not view it."""
+        may_view = permissions.may_view(request.user, type(record))
+        return display.record_link(record) if may_view else f"{record.SUBJECT_TYPE}:{record.pk}"
+
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return an action for each directive that the user may request."""
         actions = super().get_actions(request)
@@ -87,7 +108,7 @@ class SubjectAdmin(HistoryAdmin):
             if not handler.becomes or handler.becomes != state
         ]
 
-    def facts(self, record: Any) -> Sequence[tuple[str, Any]]:
+    def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
         """Return what there is to know about a record: names and values."""
         return ()
 
@@ -112,7 +133,7 @@ class SubjectAdmin(HistoryAdmin):
         look = self.status_look(record)
         context: dict[str, Any] = {
             "look": look,
-            "facts": self.facts(record),
+            "facts": self.facts(request, record),
             "text": self.content(record),
             "public_url": self.public_url(record),
             "newest": self.newest(request, record),
@@ -124,7 +145,7 @@ class SubjectAdmin(HistoryAdmin):
             f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[quote(record.pk)]
         )
         context |= {"history_url": history_url, **_change(record)}
-        return {**context, **self.history_context(record, limit=LAST)}
+        return {**context, **self.history_context(request, record, limit=LAST)}
 
 
 def _list_action(name: str) -> Callable[..., HttpResponse | None]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import URLPattern, path, register_converter
 
-from directives.admin import batch, requesting
+from directives.admin import batch, kept_forms, requesting
 
 
 class _AnyText:
@@ -21,12 +21,15 @@ def patterns(site: Any) -> list[URLPattern]:
     """Return the pages for requesting, for everybody who may enter `site`."""
     pages = [
         ("request/", requesting.choose, "request"),
-        ("request/<str:name>/", requesting.request_one_type, "request_type"),
         ("pick/<str:subject_type>/", requesting.pick, "pick"),
         ("batch/<text:correlation_id>/", batch.show, "batch"),
         ("<uuid:pk>/undo/", requesting.undo, "undo"),
     ]
+    form = kept_forms.keeping(site, requesting.request_one_type)
     return [
-        path(route, site.admin_view(view), name=f"directives_directive_{name}")
-        for route, view, name in pages
+        path("request/<str:name>/", form, name="directives_directive_request_type"),
+        *(
+            path(route, site.admin_view(view), name=f"directives_directive_{name}")
+            for route, view, name in pages
+        ),
     ]

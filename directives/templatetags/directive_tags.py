@@ -1,11 +1,10 @@
 """`directives.display` for templates. Imports no admin module: unfold loads tags while it is imported."""
 
-from datetime import datetime
-
 from django import template
 from django.utils.safestring import SafeString
 
 from directives import display
+from directives.json_html import json_html
 from directives.models import Directive
 from fleetprompt.counts import COUNTED
 
@@ -19,6 +18,7 @@ register.filter("batch_url", display.batch_url)
 register.filter("record_url", display.record_url)
 register.filter("record_title", display.record_title)
 register.filter("look_badge", display.badge)
+register.filter("json_html", json_html)
 register.simple_tag(display.subject_link, name="subject_link")
 
 
@@ -34,17 +34,3 @@ def capped(count: int | None) -> str:
     if count is None:
         return "–"
     return f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
-
-
-@register.filter
-def json_kind(value: object) -> str:
-    """Return what kind of value it is: object, list, boolean, moment, empty, or text for numbers too."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, datetime):
-        return "moment"
-    if isinstance(value, dict):
-        return "object"
-    if isinstance(value, list):
-        return "list"
-    return "empty" if value is None or value == "" else "text"

@@ -15,10 +15,15 @@ _UNITS = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"))
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """Render a time as `24 Nov, 16:04:19`; hovering shows year, fraction and zone."""
+    """Render a time as `24 Nov, 16:04:19`; hovering shows year, fraction and zone.
+
+    What has no form in the person's zone is rendered as it is: a time without a zone, and one at the
+    ends of the calendar.
+    """
     if value is None:
         return "–"
-    local = timezone.localtime(value)
+    if (local := _local(value)) is None:
+        return str(value)
     same_year = local.year == timezone.localtime().year
     return _time(local, date_format(local, "j M, H:i:s" if same_year else "j M Y, H:i"))
 
@@ -28,9 +33,11 @@ def ago(value: datetime | None) -> SafeString | str:
     """Render a time as its distance from now, `3 min ago` or `in 2 h`; hovering shows the exact one."""
     if value is None:
         return "–"
+    if (local := _local(value)) is None:
+        return str(value)
     distance = timezone.now() - value
     text = f"{span(distance)} ago" if distance >= timedelta(0) else f"in {span(-distance)}"
-    return _time(timezone.localtime(value), "now" if text == "0 s ago" else text)
+    return _time(local, "now" if text == "0 s ago" else text)
 
 
 @register.filter
@@ -51,6 +58,14 @@ def span(value: timedelta | float | None) -> str:
 def now_moment() -> SafeString | str:
     """Render the present time as `moment` does."""
     return moment(timezone.now())
+
+
+def _local(value: datetime) -> datetime | None:
+    """Return a time in the person's zone; None when it cannot be said in it."""
+    try:
+        return timezone.localtime(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _time(local: datetime, text: str) -> SafeString:

@@ -7,9 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from django import forms
+from django.contrib.auth.models import User
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from model_bakery import baker
 from pydantic import BaseModel, Field
 
 from directives import registry
@@ -73,7 +75,7 @@ def fill(handler, payload, **common):
     """Return the bound form, with what every request needs filled in."""
     data = {"reason": "Why not", "when": "now", "batch": str(uuid4()), **common}
     data.update({f"payload_{name}": value for name, value in payload.items()})
-    return payload_form(handler)(data)
+    return payload_form(handler)(data, user=baker.prepare(User, is_superuser=True))
 
 
 def every(thread, **payload):

@@ -1,0 +1,27 @@
+"""How a page follows directives that have not ended: how often it looks again, and what holds them up."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from directives import display, queue
+from directives.batches import Progress
+from directives.models import Directive
+
+
+def follow(progress: Progress) -> dict[str, Any]:
+    """Return for a template in how many `seconds` to look again, 0 for never, and `no_cluster`.
+
+    `no_cluster` says that something is still to run and no cluster is there to do it.
+    """
+    return {
+        # Nothing to see every second in what waits for its time.
+        "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
+        "no_cluster": not progress.is_over and not queue.has_cluster(),
+    }
+
+
+def follow_each(directives: Iterable[Directive]) -> dict[str, Any]:
+    """Return what `follow` does, of some directives."""
+    states = ("snoozed" if display.is_snoozed(one) else one.status for one in directives)
+    return follow(Progress(Counter(states)))
