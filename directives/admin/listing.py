@@ -25,14 +25,14 @@ REASON_SHOWN = 60
 class DirectiveChangeList(BigChangeList):
     """Finds the rows of a page, and with one query per type the subjects that they are about."""
 
+    at_once = operating.LIMIT
+
     def get_results(self, request: HttpRequest) -> None:
         """Find the rows of the page."""
         super().get_results(request)
         self.subjects = subjects.find(row.subject for row in self.result_list if row.subject)
         for row in self.result_list:
             row.subject_link = display.subject_link(row.subject, self.subjects)
-        self.at_once = operating.LIMIT
-        self.can_select_all = self.result_count <= self.at_once
 
 
 @admin.register(Directive, site=tenant_site)

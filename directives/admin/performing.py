@@ -1,15 +1,19 @@
 """Does what people ask of many directives at once, each by itself, and says of each what happened."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from directives import operations, permissions, runner
+from django.db.models.functions import Now
+
+from directives import operations, permissions, registry, runner
 from directives.errors import DirectiveNotFound, IllegalTransition, PermissionRefused, Refused
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
+from signals.models import Signal
 from signals.types import Actor
 
 LIMIT = 500
@@ -18,6 +22,23 @@ RUNNING_TIME = 5.0
 """Seconds after which the rest of what is to run now is left to the cluster."""
 
 _Status = Directive.Status
+_LEFT = "Left to the cluster"
+_DONE_BY = {
+    "directive.canceled": "canceled it",
+    "directive.snoozed": "snoozed it",
+    "directive.run_requested": "had it run now",
+    "directive.rerun_requested": "had it rerun",
+}
+"""What the signals of people's operations say of who is behind them."""
+_RAN = ("directive.run_requested", "directive.rerun_requested")
+_LED_TO: dict[str, Collection[str]] = {
+    _Status.REQUESTED: ("directive.snoozed", "directive.rerun_requested"),
+    _Status.RUNNING: _RAN,
+    _Status.SUCCEEDED: _RAN,
+    _Status.FAILED: _RAN,
+    _Status.CANCELED: ("directive.canceled",),
+}
+"""By which operations of people a status may have come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,7 @@ class Operation:
         icon: its symbol.
         states: the statuses that allow it.
         meaning: what it does, for people.
+        signal: the name of the signal that it leaves.
     """
 
     slug: str
@@ -41,6 +63,7 @@ class Operation:
     icon: str
     states: Sequence[str]
     meaning: str
+    signal: str
 
     def allows(self, user: Any, name: str) -> bool:
         """Return whether the user may do it to directives of that name."""
@@ -66,6 +89,7 @@ OPERATIONS = {
             "snooze",
             [_Status.REQUESTED],
             "It waits until then. That costs no attempt, and later ones on the same subject may pass it.",
+            "directive.snoozed",
         ),
         Operation(
             "run_now",
@@ -75,6 +99,7 @@ OPERATIONS = {
             "play_arrow",
             [_Status.REQUESTED],
             "It becomes due and runs at once, unless an earlier one on the same subject is in its way.",
+            "directive.run_requested",
         ),
         Operation(
             "rerun",
@@ -84,6 +109,7 @@ OPERATIONS = {
             "restart_alt",
             list(Directive.TERMINAL),
             "It is requested again, with its history, and attempts are counted on.",
+            "directive.rerun_requested",
         ),
         Operation(
             "cancel",
@@ -93,6 +119,7 @@ OPERATIONS = {
             "block",
             [_Status.REQUESTED],
             "It will not run. A rerun can bring it back.",
+            "directive.canceled",
         ),
     )
 }
@@ -107,29 +134,79 @@ class Result:
         word: the outcome, the same for all that ended like this.
         tone: how the word is coloured.
         text: what else there is to say.
+        by: who brought the directive into its state, as a sentence; empty when no person did.
     """
 
     directive_id: UUID
     word: str
     tone: str
     text: str = ""
+    by: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known but that the cluster runs it."""
+        return self.word == _LEFT
 
 
 def perform(
     operation: Operation, ids: Sequence[UUID], *, actor: Actor, reason: str, options: Mapping[str, Any]
-) -> list[Result]:
+) -> Iterator[Result]:
     """Do the operation to each directive, in the order of their places in the line.
 
     Args:
         options: the operation's own arguments, such as `until`.
+
+    Returns:
+        what came of each as soon as it is known; a later result for a directive replaces the earlier one.
     """
     found = Directive.objects.filter(pk__in=ids).order_by("queued_at", "id").values_list("pk", flat=True)
-    ordered = dict.fromkeys([*found, *ids])
-    results = {pk: _do(operation, pk, actor=actor, reason=reason, **options) for pk in ordered}
-    if operation.slug == "run_now":
-        accepted = [pk for pk, result in results.items() if result.word == operation.done]
-        results |= {result.directive_id: result for result in _run(accepted)}
-    return list(results.values())
+    left = []
+    for pk in dict.fromkeys([*found, *ids]):
+        result = _do(operation, pk, actor=actor, reason=reason, **options)
+        yield result
+        if result.is_open:
+            left.append(pk)
+    ends = time.monotonic() + RUNNING_TIME
+    for pk in left:
+        if time.monotonic() >= ends:
+            return
+        yield _as_result(runner.run(pk))
+
+
+def longest_run_seconds(operation: Operation, ids: Sequence[UUID]) -> float:
+    """Return how long the operation may be busy with a single directive: it runs those of Run now."""
+    if operation.slug != "run_now":
+        return 0
+    names = Directive.objects.filter(pk__in=ids).values_list("name", flat=True).distinct()
+    handlers = [handler for name in names if (handler := registry.find(name))]
+    return max((handler.timeout for handler in handlers), default=0)
+
+
+def done_since(operation: Operation, ids: Collection[UUID], actor: Actor, since: datetime) -> list[Result]:
+    """Return a result for each directive to which the actor has done the operation since a time."""
+    done = Signal.objects.filter(
+        causation_id__in=[str(pk) for pk in ids],
+        name=operation.signal,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        recorded_at__gte=since,
+    )
+    found = {UUID(text) for text in done.values_list("causation_id", flat=True)}
+    return [_accepted(operation, pk) for pk in ids if pk in found]
+
+
+def up_to_date(results: Collection[Result]) -> list[Result]:
+    """Return the results, with what has become by now of those that were left to the cluster."""
+    left = [result.directive_id for result in results if result.is_open]
+    directives = Directive.objects.annotate(now=Now()).in_bulk(left)
+    people = _people(list(directives.values()))
+    return [
+        _what_became(result, directives.get(result.directive_id), people.get(result.directive_id))
+        if result.is_open
+        else result
+        for result in results
+    ]
 
 
 def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
@@ -140,25 +217,60 @@ def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
     except PermissionRefused:
         return Result(pk, "Not allowed", "bad", "You may not do this to directives of this name.")
     except IllegalTransition:
-        status = Directive.objects.filter(pk=pk).values_list("status", flat=True).first() or "gone"
-        # Who was first may have gone on meanwhile: then the status allows it by now.
-        text = operation.why_not(status) or "It changed in that moment; look at it and try again."
-        return Result(pk, "Not possible", "warn", text)
+        return _not_possible(operation, pk)
     except Refused as refusal:
         return Result(pk, "Refused", "bad", " ".join(refusal.messages))
+    return _accepted(operation, pk)
+
+
+def _accepted(operation: Operation, pk: UUID) -> Result:
+    if operation.slug == "run_now":
+        return Result(pk, _LEFT, "info", "It is due; a worker takes it as soon as one is free.")
     return Result(pk, operation.done, "good")
 
 
-def _run(ids: Sequence[UUID]) -> list[Result]:
-    ends = time.monotonic() + RUNNING_TIME
-    return [
-        _as_result(runner.run(pk))
-        if time.monotonic() < ends
-        else Result(
-            pk, "Left to the cluster", "info", "It is due; a worker takes it as soon as one is free."
-        )
-        for pk in ids
-    ]
+def _not_possible(operation: Operation, pk: UUID) -> Result:
+    directive = Directive.objects.filter(pk=pk).first()
+    # Who was first may have gone on meanwhile: then the status allows it by now.
+    text = operation.why_not(directive.status if directive else "gone")
+    text = text or "It changed in that moment; look at it and try again."
+    signal = _people([directive]).get(pk) if directive else None
+    return Result(pk, "Not possible", "warn", text, _sentence(signal))
+
+
+def _people(directives: Sequence[Directive]) -> dict[UUID, Signal]:
+    """Return, of each directive that a person brought into its status, the signal that tells of it."""
+    wanted = {str(directive.pk): _LED_TO[directive.status] for directive in directives}
+    signals = Signal.objects.filter(causation_id__in=list(wanted), name__in=list(_DONE_BY))
+    return {
+        UUID(signal.causation_id): signal
+        for signal in signals.order_by("recorded_at", "id")
+        if signal.name in wanted[signal.causation_id]
+    }
+
+
+def _sentence(signal: Signal | None) -> str:
+    return f"{signal.actor} {_DONE_BY[signal.name]}." if signal else ""
+
+
+def _what_became(result: Result, directive: Any, signal: Signal | None) -> Result:
+    pk, by = result.directive_id, _sentence(signal)
+    if directive is None:
+        return Result(pk, "Not found", "bad", "There is no such directive any more.")
+    match directive.status:
+        case _Status.SUCCEEDED:
+            return Result(pk, "Succeeded", "good", "A worker ran it.", by)
+        case _Status.FAILED:
+            return Result(pk, "Failed", "bad", directive.last_error, by)
+        case _Status.CANCELED:
+            return Result(pk, "Canceled", "warn", "It did not run.", by)
+        case _Status.RUNNING:
+            return Result(pk, _LEFT, "info", "It is being run.", by)
+    if directive.scheduled_at <= directive.now:
+        return result
+    if signal and signal.name == "directive.snoozed":
+        return Result(pk, "Snoozed", "warn", "It did not run.", by)
+    return Result(pk, "Will be tried again", "warn", directive.last_error)
 
 
 def _as_result(outcome: Outcome) -> Result:
@@ -170,7 +282,4 @@ def _as_result(outcome: Outcome) -> Result:
             return Result(pk, "Failed", "bad", why)
         case Kind.RETRY_SCHEDULED:
             return Result(pk, "Will be tried again", "warn", why)
-    status = Directive.objects.filter(pk=pk).values_list("status", flat=True).first()
-    if status != Directive.Status.REQUESTED:
-        return Result(pk, "Left to the cluster", "info", "A worker was faster and has taken it.")
-    return Result(pk, "Left to the cluster", "info", f"Not yet: {why}.")
+    return Result(pk, _LEFT, "info", f"Not yet: {why}.")

@@ -48,7 +48,8 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     """Show the form for requesting directives of one type; on POST request them, or try them out.
 
     The parameter `subjects` has the ids of a selection, separated by commas; without it the form asks
-    for the subject too. `cause` is the directive that led to it.
+    for the subject too. `cause` is the directive that it undoes, `cause_attempt` the attempt of that one
+    which the page knew.
     """
     handler = registry.find(name)
     if handler is None:
@@ -58,14 +59,20 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     ids = _ids(given.get("subjects", "")) if handler.subject_field else []
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
+    cause = _cause(request)
+    problem = _problem(request, cause, name, ids)
     if request.method != "POST" or "confirm" not in request.POST:
-        return _form(request, form_class(), selection)
+        return _form(request, form_class(), selection, problem=problem)
     form = form_class(request.POST)
     if not form.is_valid():
         return _form(request, form, selection)
+    # A second submit finds what the first one has changed, and is answered as that one was.
+    if problem and not batches.find(str(form.cleaned_data["batch"])):
+        form.add_refusal(problem)
+        return _form(request, form, selection)
     payloads = [form.payload(**{handler.subject_field: pk}) for pk in ids] if ids else [form.payload()]
-    if cause := _cause(request, name, ids):
-        # What has changed since is not to be overwritten by who only wants to undo.
+    if cause:
+        # The subject may change before it is executed, too.
         payloads[0] |= undoing.expectation(cause)
     if request.POST["confirm"] == "dry_run":
         return _try_out(request, form, selection, payloads)
@@ -169,8 +176,8 @@ def _form(
 ) -> HttpResponse:
     handler = form.handler
     ids = selection.ids if selection else []
-    cause = _cause(request, handler.name, ids)
     count = len(ids)
+    cause = _cause(request)
     return _page(
         request,
         "admin/directives/request.html",
@@ -182,7 +189,8 @@ def _form(
             "action": request_url(handler.name),
             "subjects": ",".join(ids),
             "back": _list_url(handler) if selection else "",
-            "cause": cause.pk if cause else "",
+            "cause": (request.POST or request.GET).get("cause", ""),
+            "cause_attempt": request.POST.get("cause_attempt", cause.attempt if cause else ""),
             "media": form.media,
             **context,
         },
@@ -211,13 +219,23 @@ def _known_of(handler: AnyHandler) -> list[str]:
     return [handler.subject_field, "expected_revision"]
 
 
-def _cause(request: HttpRequest, name: str, ids: Sequence[str]) -> Directive | None:
-    """Return the directive that this request undoes, if it does undo one."""
+def _cause(request: HttpRequest) -> Directive | None:
+    """Return the directive that this request says it undoes, if there is one with that id."""
     causes = _ids((request.POST or request.GET).get("cause", ""))
-    directive = Directive.objects.filter(pk=causes[0]).first() if causes else None
-    if directive is None or list(ids) != [directive.subject_id] or undoing.inverse_of(directive) != name:
+    return Directive.objects.filter(pk=causes[0]).first() if causes else None
+
+
+def _problem(
+    request: HttpRequest, cause: Directive | None, name: str, ids: Sequence[str]
+) -> Refused | None:
+    """Return why this request does not undo what it says, if so."""
+    if not (request.POST or request.GET).get("cause"):
         return None
-    return directive
+    try:
+        undoing.check(cause, name, ids, request.POST.get("cause_attempt"))
+    except Refused as refusal:
+        return refusal
+    return None
 
 
 def _ids(text: str) -> list[str]:
