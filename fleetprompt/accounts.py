@@ -88,17 +88,17 @@ class _UserForm(UserChangeForm):
 
 
 class _PasswordForm(AdminPasswordChangeForm):
-    """Keeps a superuser who can log in: a password can be switched off here, too."""
+    """Keeps a superuser who can log in: a request can switch a password off, though no page offers it."""
 
     def clean(self) -> dict[str, Any]:
-        """Return what was filled in.
-
-        Raises:
-            ValidationError: nobody would be left who may do everything.
-        """
+        """Return what was filled in; it is an error when nobody would be left who may do everything."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if cleaned.get("set_usable_password") is False:
-            _refuse_last_superuser(self.user)
+            try:
+                _refuse_last_superuser(self.user)
+            except ValidationError as error:
+                # The page has no other place for errors than its two fields.
+                self.add_error("password1", error)
         return cleaned
 
 

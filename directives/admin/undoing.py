@@ -32,15 +32,15 @@ def check(directive: Directive | None, name: str, subject_ids: Sequence[str], at
         raise Refused("cause: there is no such directive here")
     if list(subject_ids) != [directive.subject_id] or _inverse_name(directive) != name:
         raise Refused(f"cause: expected a directive about this subject that {name} undoes")
-    if attempt is not None and attempt != str(directive.attempt):
+    has_ended = directive.status in Directive.TERMINAL
+    if not has_ended or (attempt is not None and attempt != str(directive.attempt)):
         raise Refused(
             f"cause: “{_label(directive)}” was rerun since this page was made, and is {directive.status} "
             "now; look at it before you undo it"
         )
     if inverse_of(directive) is None:
-        done = "changed nothing" if directive.status == Directive.Status.SUCCEEDED else "did not succeed"
         raise Refused(
-            f"cause: “{_label(directive)}” is {directive.status} and {done}: there is nothing to undo"
+            f"cause: “{_label(directive)}” is {directive.status} and changed nothing that could be undone"
         )
     if is_outdated(directive):
         raise Refused(f"cause: this was changed since by {_latest_change(directive)}; nothing is undone")
