@@ -190,6 +190,7 @@ def _form(
             "subjects": ",".join(ids),
             "back": _list_url(handler) if selection else "",
             "cause": (request.POST or request.GET).get("cause", ""),
+            "cause_directive": cause,
             "cause_attempt": request.POST.get("cause_attempt", cause.attempt if cause else ""),
             "media": form.media,
             **context,
