@@ -82,7 +82,8 @@ class _UserForm(UserChangeForm):
         if self.instance == self.editor:
             for name in _OWN_RIGHTS:
                 _keep(self, name, getattr(self.instance, name))
-        if not all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _POWER):
+        keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _POWER)
+        if self.instance.is_superuser and not keeps_power:
             _refuse_last_superuser(self.instance)
         return cleaned
 

@@ -19,15 +19,8 @@ from directives import permissions, registry, subjects
 from directives.admin import access, submissions
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
-from directives.admin.performing import (
-    OPERATIONS,
-    Operation,
-    Result,
-    done_since,
-    longest_run_seconds,
-    perform,
-    up_to_date,
-)
+from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
+from directives.admin.results import Result, up_to_date
 from directives.admin.submissions import Submission
 from directives.models import Directive
 from signals.types import Actor

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models.functions import Now
-
 from directives import operations, permissions, registry, runner
+from directives.admin.results import LEFT, Result, by_whom
 from directives.errors import DirectiveNotFound, IllegalTransition, PermissionRefused, Refused
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
@@ -22,23 +21,6 @@ RUNNING_TIME = 5.0
 """Seconds after which the rest of what is to run now is left to the cluster."""
 
 _Status = Directive.Status
-_LEFT = "Left to the cluster"
-_DONE_BY = {
-    "directive.canceled": "canceled it",
-    "directive.snoozed": "snoozed it",
-    "directive.run_requested": "had it run now",
-    "directive.rerun_requested": "had it rerun",
-}
-"""What the signals of people's operations say of who is behind them."""
-_RAN = ("directive.run_requested", "directive.rerun_requested")
-_LED_TO: dict[str, Collection[str]] = {
-    _Status.REQUESTED: ("directive.snoozed", "directive.rerun_requested"),
-    _Status.RUNNING: _RAN,
-    _Status.SUCCEEDED: _RAN,
-    _Status.FAILED: _RAN,
-    _Status.CANCELED: ("directive.canceled",),
-}
-"""By which operations of people a status may have come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +107,6 @@ OPERATIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one directive.
-
-    Args:
-        directive_id: which one.
-        word: the outcome, the same for all that ended like this.
-        tone: how the word is coloured.
-        text: what else there is to say.
-        by: who brought the directive into its state, as a sentence; empty when no person did.
-    """
-
-    directive_id: UUID
-    word: str
-    tone: str
-    text: str = ""
-    by: str = ""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing is known but that the cluster runs it."""
-        return self.word == _LEFT
-
-
 def perform(
     operation: Operation, ids: Sequence[UUID], *, actor: Actor, reason: str, options: Mapping[str, Any]
 ) -> Iterator[Result]:
@@ -196,19 +154,6 @@ def done_since(operation: Operation, ids: Collection[UUID], actor: Actor, since:
     return [_accepted(operation, pk) for pk in ids if pk in found]
 
 
-def up_to_date(results: Collection[Result]) -> list[Result]:
-    """Return the results, with what has become by now of those that were left to the cluster."""
-    left = [result.directive_id for result in results if result.is_open]
-    directives = Directive.objects.annotate(now=Now()).in_bulk(left)
-    people = _people(list(directives.values()))
-    return [
-        _what_became(result, directives.get(result.directive_id), people.get(result.directive_id))
-        if result.is_open
-        else result
-        for result in results
-    ]
-
-
 def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
     try:
         getattr(operations, operation.slug)(pk, **arguments)
@@ -225,7 +170,7 @@ def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
 
 def _accepted(operation: Operation, pk: UUID) -> Result:
     if operation.slug == "run_now":
-        return Result(pk, _LEFT, "info", "It is due; a worker takes it as soon as one is free.")
+        return Result(pk, LEFT, "info", "It is due; a worker takes it as soon as one is free.")
     return Result(pk, operation.done, "good")
 
 
@@ -234,43 +179,7 @@ def _not_possible(operation: Operation, pk: UUID) -> Result:
     # Who was first may have gone on meanwhile: then the status allows it by now.
     text = operation.why_not(directive.status if directive else "gone")
     text = text or "It changed in that moment; look at it and try again."
-    signal = _people([directive]).get(pk) if directive else None
-    return Result(pk, "Not possible", "warn", text, _sentence(signal))
-
-
-def _people(directives: Sequence[Directive]) -> dict[UUID, Signal]:
-    """Return, of each directive that a person brought into its status, the signal that tells of it."""
-    wanted = {str(directive.pk): _LED_TO[directive.status] for directive in directives}
-    signals = Signal.objects.filter(causation_id__in=list(wanted), name__in=list(_DONE_BY))
-    return {
-        UUID(signal.causation_id): signal
-        for signal in signals.order_by("recorded_at", "id")
-        if signal.name in wanted[signal.causation_id]
-    }
-
-
-def _sentence(signal: Signal | None) -> str:
-    return f"{signal.actor} {_DONE_BY[signal.name]}." if signal else ""
-
-
-def _what_became(result: Result, directive: Any, signal: Signal | None) -> Result:
-    pk, by = result.directive_id, _sentence(signal)
-    if directive is None:
-        return Result(pk, "Not found", "bad", "There is no such directive any more.")
-    match directive.status:
-        case _Status.SUCCEEDED:
-            return Result(pk, "Succeeded", "good", "A worker ran it.", by)
-        case _Status.FAILED:
-            return Result(pk, "Failed", "bad", directive.last_error, by)
-        case _Status.CANCELED:
-            return Result(pk, "Canceled", "warn", "It did not run.", by)
-        case _Status.RUNNING:
-            return Result(pk, _LEFT, "info", "It is being run.", by)
-    if directive.scheduled_at <= directive.now:
-        return result
-    if signal and signal.name == "directive.snoozed":
-        return Result(pk, "Snoozed", "warn", "It did not run.", by)
-    return Result(pk, "Will be tried again", "warn", directive.last_error)
+    return Result(pk, "Not possible", "warn", text, by_whom(directive) if directive else "")
 
 
 def _as_result(outcome: Outcome) -> Result:
@@ -282,4 +191,4 @@ def _as_result(outcome: Outcome) -> Result:
             return Result(pk, "Failed", "bad", why)
         case Kind.RETRY_SCHEDULED:
             return Result(pk, "Will be tried again", "warn", why)
-    return Result(pk, _LEFT, "info", f"Not yet: {why}.")
+    return Result(pk, LEFT, "info", f"Not yet: {why}.")

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.cache import cache
 from django.db import connection
 
-from directives.admin.performing import Result
+from directives.admin.results import Result
 
 KEPT_SECONDS = 3600
 LEASE_SECONDS = 10
