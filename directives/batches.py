@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Count, Max, Min, QuerySet
 
 from directives import permissions
 from directives.errors import Refused
@@ -24,7 +24,8 @@ from signals.types import Actor
 
 # In the order of the index on correlation ids, so that a huge one is not read from end to end.
 _PROGRESS = """
-    SELECT CASE WHEN status = 'requested' AND scheduled_at > now() THEN 'snoozed' ELSE status END, count(*)
+    SELECT CASE WHEN status = 'requested' AND scheduled_at > now() THEN 'snoozed' ELSE status END,
+        count(*), min(scheduled_at), max(scheduled_at)
     FROM (
         SELECT status, scheduled_at FROM directives_directive WHERE correlation_id = %s
         ORDER BY created_at DESC, id DESC LIMIT %s
@@ -35,6 +36,8 @@ REQUESTED = "directive.batch_requested"
 """The signal that a batch leaves, besides those of its directives."""
 NAMED = 20
 """How many of the directives that had been requested before the batch's signal names."""
+ORIGINS = 10
+"""How many kinds of request of one correlation id are told apart."""
 LARGEST = 10_000
 """How many directives one batch may ask for."""
 
@@ -45,9 +48,11 @@ class Progress:
 
     Args:
         counts: by status; `snoozed` are those that are requested and not due yet.
+        due: when the first and the last of the snoozed ones become due; None when there are none.
     """
 
     counts: Mapping[str, int]
+    due: tuple[datetime, datetime] | None = None
 
     @property
     def total(self) -> int:
@@ -96,17 +101,23 @@ def request_batch(
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         PermissionRefused: the actor may not request this directive.
-        Refused: there are too many payloads, every one was refused for the reason given, or another
-            batch has that id.
+        Refused: there are too many payloads, every one was refused for the reason given, or something
+            else has that id.
     """
     permissions.check(actor, "request", name)
     if len(payloads) > LARGEST:
         raise Refused(f"batch: expected at most {LARGEST} directives; got {len(payloads)}")
     digest = _digest(actor, name, payloads, reason, scheduled_at)
     with transaction.atomic():
+        # In this order: the same form, submitted at this moment, leaves directives and signal together.
+        is_used = _is_used(batch_id)
         if known := find(batch_id):
             _check_same(known, digest)
             return None
+        if is_used:
+            raise Refused(
+                f"batch: the number {batch_id} is in use by other requests; submit the form again"
+            )
         items = [DirectiveRequest(name, payload, scheduled_at=scheduled_at) for payload in payloads]
         answers = request_each(
             items, actor=actor, reason=reason, correlation_id=batch_id, causation_id=causation_id
@@ -146,11 +157,28 @@ def directives(correlation_id: str) -> QuerySet[Directive]:
     return Directive.objects.filter(correlation_id=correlation_id).order_by("created_at", "id")
 
 
+def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
+    """Return what was asked under one correlation id, by whom and why, each with its number and times.
+
+    Returns:
+        at most `ORIGINS`, the earliest first, by `name`, `actor_label`, `actor_id`, `reason`, `number`,
+        `first` and `last`; of more than `COUNTED` directives, of the first.
+    """
+    counted = directives(correlation_id).values("pk")[:COUNTED]
+    found = Directive.objects.filter(pk__in=counted)
+    asked = found.values("name", "actor_type", "actor_id", "actor_label", "reason").annotate(
+        number=Count("pk"), first=Min("created_at"), last=Max("created_at")
+    )
+    return list(asked.order_by("first", "name", "actor_id", "reason")[:ORIGINS])
+
+
 def progress(correlation_id: str) -> Progress:
     """Return how far the directives with one correlation id are; of more than `COUNTED`, the first."""
     with connection.cursor() as cursor:
         cursor.execute(_PROGRESS, [correlation_id, COUNTED + 1])
-        return Progress(dict(cursor.fetchall()))
+        rows = {status: (number, (first, last)) for status, number, first, last in cursor.fetchall()}
+    _, due = rows.get("snoozed", (0, None))
+    return Progress({status: number for status, (number, _) in rows.items()}, due)
 
 
 def _announce(batch_id: str, facts: Mapping[str, Any], actor: Actor, causation_id: str | None) -> Emitted:
@@ -176,6 +204,12 @@ def _digest(
 def _check_same(known: Signal, digest: str) -> None:
     if known.payload.get("digest") != digest:
         raise Refused("batch: this form was submitted before, with other contents; submit it again")
+
+
+def _is_used(correlation_id: str) -> bool:
+    return any(
+        model.objects.filter(correlation_id=correlation_id).exists() for model in (Directive, Signal)
+    )
 
 
 def _dedupe_key(batch_id: str) -> str:

@@ -8,9 +8,12 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import ManyToManyField, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
@@ -52,7 +55,10 @@ class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-ar
 
 
 class _UserForm(UserChangeForm):
-    """Says what to do with a user who has left."""
+    """Keeps a superuser for the site, and everybody's groups and permissions from themselves."""
+
+    editor: Any
+    """The user who fills it in."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,6 +67,110 @@ class _UserForm(UserChangeForm):
                 "Untick instead of deleting: who is not active cannot log in, and the admin log keeps "
                 "what the user did."
             )
+        if self.instance == self.editor:
+            for name in _OWN_RIGHTS:
+                _only_show(self, name)
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in.
+
+        Raises:
+            ValidationError: nobody would be left who may do everything, or somebody changes their own
+                groups or permissions.
+        """
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance == self.editor:
+            for name in _OWN_RIGHTS:
+                _keep(self, name, getattr(self.instance, name))
+        keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _POWER)
+        if self.instance.is_superuser and not keeps_power:
+            _refuse_last_superuser(self.instance)
+        return cleaned
+
+
+class _PasswordForm(AdminPasswordChangeForm):
+    """Keeps a superuser who can log in: a request can switch a password off, though no page offers it."""
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in; it is an error when nobody would be left who may do everything."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("set_usable_password") is False:
+            try:
+                _refuse_last_superuser(self.user)
+            except ValidationError as error:
+                # The page has no other place for errors than its two fields.
+                self.add_error("password1", error)
+        return cleaned
+
+
+class _GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Keeps the permissions of a group from its members."""
+
+    editor: Any
+    """The user who fills it in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and _is_bound_by(self.instance, self.editor):
+            _only_show(self, "permissions")
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in.
+
+        Raises:
+            ValidationError: a member who is no superuser changes what the group may do.
+        """
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk and _is_bound_by(self.instance, self.editor):
+            _keep(self, "permissions", self.instance.permissions)
+        return cleaned
+
+
+_POWER = ("is_active", "is_staff", "is_superuser")
+_OWN_RIGHTS = ("groups", "user_permissions")
+_NOT_ONES_OWN = "Nobody changes their own groups and permissions: ask somebody else who manages users."
+
+
+def _is_bound_by(group: Group, user: Any) -> bool:
+    """Return whether a user has rights by a group: all of a superuser's are his without it."""
+    return not user.is_superuser and group.user_set.filter(pk=user.pk).exists()
+
+
+def _only_show(form: Any, name: str) -> None:
+    """Show a field's boxes without letting anybody tick them."""
+    if field := form.fields.get(name):
+        field.help_text = _NOT_ONES_OWN
+        # Inside of what links to the related model.
+        getattr(field.widget, "widget", field.widget).attrs["disabled"] = True
+
+
+def _keep(form: Any, name: str, held: Any) -> None:
+    """Keep what is held, also what the form does not offer; refuse other choices.
+
+    Nothing comes from boxes that are only shown.
+    """
+    chosen = set(form.cleaned_data.get(name, ()))
+    if chosen and chosen != set(form.fields[name].queryset.filter(pk__in=held.values("pk"))):
+        form.add_error(name, _NOT_ONES_OWN)
+    elif name in form.cleaned_data:
+        form.cleaned_data[name] = held.all()
+
+
+def _refuse_last_superuser(user: User) -> None:
+    """Refuse to take a user's power when nobody else may do everything; in the caller's transaction.
+
+    Two such changes at one moment pass here one by one, in whatever web process.
+    """
+    able = User.objects.filter(**dict.fromkeys(_POWER, True)).exclude(
+        password__startswith=UNUSABLE_PASSWORD_PREFIX
+    )
+    # In one order, so that two of them wait for each other instead of locking each other out.
+    found = [one.pk for one in able.order_by("pk").select_for_update()]
+    if found == [user.pk]:
+        raise ValidationError(
+            f"{user.get_username()} is the last one who may do everything here: make somebody else an "
+            "active superuser with a password first."
+        )
 
 
 class _Account(BaseModelAdmin):  # type: ignore[type-arg]
@@ -68,6 +178,12 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
 
     list_per_page = 50
     filter_horizontal = ()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form's class, made for this request, which knows who fills it in."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
+        form.editor = request.user
+        return form
 
     def held(self, obj: Any) -> Q:
         """Return which permissions an account has."""
@@ -120,7 +236,7 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
     icon = "person"
     form = _UserForm
     add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = _PasswordForm
     list_display = ("username", "full_name", "is_active", "is_staff", "is_superuser", "seen")
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     readonly_fields = ("last_login", "date_joined")
@@ -140,6 +256,12 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
             return (*fields, "is_active", "is_staff", "is_superuser")
         return fields if cast(Any, request.user).is_superuser else (*fields, "is_staff", "is_superuser")
 
+    def user_change_password(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Set a password, in one transaction with the checks of the form."""
+        with transaction.atomic():
+            response: HttpResponse = super().user_change_password(*args, **kwargs)
+        return response
+
     @admin.display(description="full name", ordering="last_name")
     def full_name(self, user: User) -> str:
         """Show the full name."""
@@ -155,6 +277,12 @@ class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore
     """Lists, adds and changes groups."""
 
     icon = "groups"
+    form = _GroupForm
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may delete this group, or any at all; a member who needs it may not."""
+        allowed = super().has_delete_permission(request, obj)
+        return allowed and not (obj and _is_bound_by(obj, request.user))
 
     def held(self, obj: Group) -> Q:
         """Return which permissions a group has."""

@@ -54,9 +54,14 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 class CappedChangeList(ChangeList):
     """A list that says how many rows it has in one place: its foot, where it says "10,000+" too."""
 
+    at_once = COUNTED
+    """How many rows an action of the list takes at most."""
+
     def get_results(self, request: HttpRequest) -> None:
-        """Find the rows of the page."""
+        """Find the rows of the page; `can_select_all` is whether an action takes all that match."""
         super().get_results(request)
+        is_counted = not getattr(self.paginator, "is_capped", False)
+        self.can_select_all = is_counted and self.result_count <= self.at_once
         # Else the page's head calls `result_count` the number of results.
         self.full_result_count = self.result_count
 

@@ -1,15 +1,24 @@
-"""In which time zone a person sees times: the browser's, which it tells in a cookie."""
+"""In which time zone a person sees and types times: the browser's, which it tells in a cookie."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django import forms
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 COOKIE = "timezone"
 """Set by `fleetprompt/admin.js` to the browser's zone, such as `Europe/Paris`."""
+MAX_NAME_LENGTH = 64
+MAX_PAGE_AGE_DAYS = 366
+"""For how long a page may have been open when its form is submitted."""
+MAX_CLOCK_SKEW_SECONDS = 60
+"""How far the clocks of two web servers may be apart."""
 
 
 class ZoneMiddleware:
@@ -20,14 +29,91 @@ class ZoneMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer `request` in its zone."""
-        with timezone.override(_zone(request.COOKIES.get(COOKIE, ""))):
+        with timezone.override(find(unquote(request.COOKIES.get(COOKIE, "")))):
             return self._get_response(request)
 
 
+class ZonedForm(forms.Form):
+    """A form whose times are read in the zone of the page that showed it, and counted from that moment.
+
+    Both travel in hidden fields: the cookie may have changed since, and midnight may have passed. A
+    request without them is read in the current zone, from now.
+    """
+
+    zone = forms.CharField(required=False, widget=forms.HiddenInput, initial=lambda: current_name())
+    shown_at = forms.CharField(
+        required=False, widget=forms.HiddenInput, initial=lambda: timezone.now().isoformat()
+    )
+
+    def full_clean(self) -> None:
+        """Check all fields, in the form's zone."""
+        with timezone.override(self.shown_zone):
+            super().full_clean()
+
+    def clean_zone(self) -> str:
+        """Return the name of the form's zone.
+
+        Raises:
+            ValidationError: there is no such zone.
+        """
+        name: str = self.cleaned_data["zone"]
+        if name and find(name) is None:
+            raise ValidationError("zone: expected the name of a time zone, such as Europe/Paris.")
+        return name
+
+    def clean_shown_at(self) -> str:
+        """Return the moment at which the form was shown, as it was sent.
+
+        Raises:
+            ValidationError: it is no time with an offset, to come, or too long ago.
+        """
+        text: str = self.cleaned_data["shown_at"]
+        if text and _past(text) is None:
+            raise ValidationError(
+                "shown_at: expected a time of the last year, such as 2030-01-31T09:00+00:00."
+            )
+        return text
+
+    @cached_property
+    def shown_zone(self) -> Any:
+        """The zone in which the form was shown; the current one for a new form."""
+        return find(self._sent("zone")) or timezone.get_current_timezone()
+
+    @cached_property
+    def shown_moment(self) -> datetime:
+        """The moment at which the form was shown; now for a new form."""
+        return _past(self._sent("shown_at")) or timezone.now()
+
+    def _sent(self, name: str) -> str:
+        return self.data.get(self.add_prefix(name)) or "" if self.is_bound else ""
+
+
+def find(name: str) -> ZoneInfo | None:
+    """Return the zone with that name; None when there is none."""
+    return _load(name) if 0 < len(name) <= MAX_NAME_LENGTH else None
+
+
+def current_name() -> str:
+    """Return the name by which `find` knows the current zone."""
+    return str(timezone.get_current_timezone())
+
+
 @lru_cache(maxsize=1000)
-def _zone(name: str) -> ZoneInfo | None:
+def _load(name: str) -> ZoneInfo | None:
     try:
-        return ZoneInfo(unquote(name)) if name else None
+        return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
         # A cookie may say anything.
         return None
+
+
+def _past(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    now = timezone.now()
+    oldest, newest = timedelta(days=MAX_PAGE_AGE_DAYS), timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
+    return moment if now - oldest < moment <= now + newest else None

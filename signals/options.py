@@ -3,7 +3,9 @@
 import getpass
 from datetime import datetime
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
+from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -44,10 +46,10 @@ def actor(text: str | None) -> Actor:
 
 
 def moment(option: str, text: str) -> datetime:
-    """Return the time that `text` gives in ISO 8601; without a zone, in the project's zone.
+    """Return the time that `text` gives in ISO 8601; without an offset, in the project's zone.
 
     Raises:
-        CommandError: naming `option`.
+        CommandError: naming `option`; also where the zone's clocks show that time twice or never.
     """
     try:
         found = parse_datetime(text)
@@ -55,7 +57,15 @@ def moment(option: str, text: str) -> datetime:
         found = None
     if found is None:
         raise CommandError(f"{option}: expected a time in ISO 8601, such as 2030-01-31T09:00; got {text!r}")
-    return found if found.tzinfo else timezone.make_aware(found)
+    if found.tzinfo:
+        return found
+    try:
+        return from_current_timezone(found)
+    except ValidationError:
+        zone = timezone.get_current_timezone()
+        raise CommandError(
+            f"{option}: the clocks of {zone} show {text} twice or never; add an offset, such as +00:00"
+        ) from None
 
 
 def _login() -> str:

@@ -1,5 +1,6 @@
 """The page of a batch: everything that was requested together, and how far it is."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -45,16 +46,16 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     }
     if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)
-    first = batches.directives(correlation_id).first()
     context.update(tenant_site.each_context(request))
     known = _known(announced)
+    origins = [] if announced else batches.origins(correlation_id)
     context.update(
         known=known,
         known_records=display.records(request.user, [d.subject for d in known if d.subject]),
-        title=_title(announced, first, progress.total),
+        title=_title(announced, origins, progress.total),
+        origins=origins,
         opts=Directive._meta,
         correlation_id=correlation_id,
-        first=first,
         all_url=f"{reverse('admin:directives_directive_changelist')}?{urlencode({'q': correlation_id})}",
     )
     return TemplateResponse(request, "admin/directives/batch.html", context)
@@ -91,6 +92,7 @@ def _failed(correlation_id: str) -> Any:
     return batches.directives(correlation_id).filter(status=Directive.Status.FAILED)[:FAILURES]
 
 
-def _title(announced: Signal | None, first: Directive | None, total: int) -> str:
-    name = announced.payload["name"] if announced else first.name if first else ""
-    return f"{display.label(name)}: batch of {total:,}"
+def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], total: int) -> str:
+    names = [announced.payload["name"]] if announced else list({origin["name"] for origin in origins})
+    what = display.label(names[0]) if len(names) == 1 else "Various directives"
+    return f"{what}: batch of {total:,}"

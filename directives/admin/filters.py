@@ -6,18 +6,21 @@ Whatever stands in the URL is answered: a value that nothing can have finds noth
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from django import forms
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.forms import RangeDateTimeForm
 from unfold.utils import parse_datetime_str
 
 from directives import subjects
+from fleetprompt import zones
 from fleetprompt.queries import distinct
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
@@ -80,37 +83,72 @@ class SubjectTypeFilter(ChoiceFilter):
         return [(kind, kind) for kind in subject_types(model_admin.model)]
 
 
-class MomentFilter(RangeDateTimeFilter):
-    """Between two times in the user's zone; a day alone is all of it."""
+class _RangeForm(RangeDateTimeForm):
+    """The two times, and the zone in which they were typed."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(name, *args, **kwargs)
+        self.fields[f"{name}_zone"] = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class MomentFilter(RangeDateTimeFilter):
+    """Between two times in a zone, the user's when the URL names none; a day alone is all of it.
+
+    A time that the clocks show twice, or never, is taken so that the range is the longer one.
+    """
+
+    form_class = _RangeForm
+
+    def __init__(
+        self, field: Any, request: HttpRequest, params: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(field, request, params, *args, **kwargs)
+        [self._zone_name] = params.pop(f"{self.parameter_name}_zone", [""])[-1:]
+        own = zones.current_name()
+        self._zone_name = self._zone_name or own
         self.title = "time, from and to"
+        if self._zone_name != own:
+            self.title += f", in {self._zone_name}"
         for bound, time in _BOUNDS.items():
             name = f"{self.parameter_name}_{bound}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):
                 self.used_parameters[f"{name}_1"] = time
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return those of that time; none when a bound is no time."""
-        since, until = (self._moment(bound) for bound in _BOUNDS)
-        if None in (since, until):
+        """Return those of that time; none when a bound is no time, or the zone none."""
+        zone = zones.find(self._zone_name)
+        since, until = (self._readings(bound, zone) for bound in _BOUNDS)
+        if since is None or until is None:
             return queryset.none()
         if since:
-            queryset = queryset.filter(**{f"{self.parameter_name}__gte": since})
+            # Compared by their offsets: in one zone, Python compares what the clocks show.
+            earliest = max(since, key=_offset)
+            queryset = queryset.filter(**{f"{self.parameter_name}__gte": earliest})
         if until:
             # The form knows no fractions: a second is meant with all of them.
-            end = until.replace(microsecond=999_999)
-            queryset = queryset.filter(**{f"{self.parameter_name}__lte": end})
+            latest = min(until, key=_offset).replace(microsecond=999_999)
+            queryset = queryset.filter(**{f"{self.parameter_name}__lte": latest})
         return queryset
 
-    def _moment(self, bound: str) -> datetime | Literal[False] | None:
-        """Return the time of a bound, False where none was given, None for what is no time."""
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Return the form, which carries the zone of its times."""
+        for choice in super().choices(changelist):
+            choice["form"].data[f"{self.parameter_name}_zone"] = self._zone_name
+            yield choice
+
+    def _readings(self, bound: str, zone: ZoneInfo | None) -> list[datetime] | None:
+        """Return what a bound may mean: nothing where none was given, None for what is no time."""
         parts = [self.used_parameters.get(f"{self.parameter_name}_{bound}_{part}") for part in (0, 1)]
         if not any(parts):
-            return False
+            return []
         naive = parse_datetime_str(" ".join(part or "" for part in parts))
-        return timezone.make_aware(naive) if naive else None
+        if naive is None or zone is None:
+            return None
+        return [naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+
+
+def _offset(moment: datetime) -> timedelta:
+    return moment.utcoffset() or timedelta()
 
 
 def parameters(filters: Iterable[Any]) -> set[str]:
@@ -119,6 +157,7 @@ def parameters(filters: Iterable[Any]) -> set[str]:
     for one in filters:
         if isinstance(one, tuple):
             found |= {f"{one[0]}_{bound}_{part}" for bound in _BOUNDS for part in (0, 1)}
+            found.add(f"{one[0]}_zone")
         else:
             found.add(one.parameter_name)
     return found

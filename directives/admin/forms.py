@@ -17,6 +17,7 @@ from directives import display, subjects
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
+from fleetprompt.zones import ZonedForm
 from signals.types import LATEST, Subject, is_storable, json_object, stored_subject
 
 LONG_TEXT = 255
@@ -27,7 +28,7 @@ _PREFIX = "payload_"
 """Before the names of the payload's fields in the form, so that none is mistaken for the form's own."""
 
 
-class RequestForm(forms.Form):
+class RequestForm(ZonedForm):
     """What every request needs besides its payload: why, when, and a number for the batch.
 
     `payload_form` adds the fields of one directive's payload.
@@ -57,11 +58,12 @@ class RequestForm(forms.Form):
 
     def __init__(self, *args: Any, user: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        for field in self.fields.values():
+        for name, field in self.fields.items():
             if isinstance(field, SubjectField):
                 field.user = user or AnonymousUser()
-        zone = timezone.get_current_timezone_name()
-        self.fields["at"].help_text = f"Not before this time, in your time zone, {zone}."
+            if isinstance(field, forms.DateTimeField):
+                about = "Not before this time." if name == "at" else field.help_text
+                field.help_text = f"{about} In your time zone, {self.shown_zone}.".strip()
 
     def clean(self) -> dict[str, Any]:
         """Check that a time is given when one is needed, and that it is still to come."""

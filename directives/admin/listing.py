@@ -25,6 +25,8 @@ REASON_SHOWN = 60
 class DirectiveChangeList(BigChangeList):
     """Finds the rows of a page, and with one query per type the subjects that they are about."""
 
+    at_once = operating.LIMIT
+
     def get_results(self, request: HttpRequest) -> None:
         """Find the rows of the page."""
         super().get_results(request)
@@ -32,8 +34,6 @@ class DirectiveChangeList(BigChangeList):
         self.subjects = display.records(request.user, about)
         for row in self.result_list:
             row.subject_link = display.subject_link(row.subject, self.subjects)
-        self.at_once = operating.LIMIT
-        self.can_select_all = self.result_count <= self.at_once
 
 
 @admin.register(Directive, site=tenant_site)

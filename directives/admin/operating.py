@@ -9,7 +9,6 @@ from uuid import UUID, uuid5
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
-from django.core.cache import cache
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,19 +16,18 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from directives import display, permissions, registry
-from directives.admin import access, kept_forms
+from directives.admin import access, kept_forms, submissions
 from directives.admin.following import follow_each
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
-from directives.admin.performing import OPERATIONS, Operation, Result, perform
+from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
+from directives.admin.results import Result, up_to_date
+from directives.admin.submissions import Submission
 from directives.models import Directive
+from signals.types import Actor
 
 SHOWN = 50
 """How many of the selected directives the question lists."""
-KEPT = 3600
-"""Seconds for which an answer is kept."""
-
-_AT_WORK = "at work"
 
 
 class Chosen(NamedTuple):
@@ -116,47 +114,46 @@ def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
         if filled_in:
             kept_forms.tell(request)
         return _page(admin, request, operation, chosen, ids, _form(operation, filled_in))
+    if "ask" in request.POST:
+        form = _form(operation, initial={"reason": request.POST.get("reason", "")})
+        return _page(admin, request, operation, chosen, ids, form)
     form = _form(operation, request.POST)
     if not form.is_valid():
         return _page(admin, request, operation, chosen, ids, form, status=400)
     token = _token(operation, ids, form)
-    key = _key(request, token)
-    # A second submit of one form finds the first one at work, or its answer.
-    if cache.add(key, _AT_WORK, KEPT):
-        try:
-            cache.set(key, _perform(request, operation, ids, form), KEPT)
-        except BaseException:
-            cache.delete(key)
-            raise
+    reason, longest = form.cleaned_data["reason"], longest_run_seconds(operation, ids)
+    # A second submit of one form finds the first one at work, its answer, or where it stopped.
+    if submission := submissions.begin(_key(request, token), ids, reason, longest_seconds=longest):
+        _perform(request, operation, submission, form.options)
     return HttpResponseRedirect(reverse("admin:directives_directive_operated", args=[slug, token]))
 
 
-def _perform(
-    request: HttpRequest, operation: Operation, ids: Sequence[UUID], form: OperationForm
-) -> list[Result]:
-    user: Any = request.user
-    return perform(
-        operation,
-        ids,
-        actor=permissions.actor_of(user),
-        reason=form.cleaned_data["reason"],
-        options=form.options,
-    )
+def _perform(request: HttpRequest, operation: Operation, submission: Submission, options: Any) -> None:
+    ids, reason = submission.ids, submission.reason
+    for result in perform(operation, ids, actor=_actor(request), reason=reason, options=options):
+        submission.note(result)
+    submission.finish()
 
 
 def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     operation = _operation(admin, request, slug)
-    kept = cache.get(_key(request, token))
-    if kept is None:
+    submission = submissions.find(_key(request, token))
+    if submission is None:
         raise Http404("the results of an operation are kept for an hour")
-    results: list[Result] = [] if kept == _AT_WORK else kept
-    found = Directive.objects.in_bulk([result.directive_id for result in results])
+    is_at_work = submission.is_at_work
+    results: list[Result] = [] if is_at_work else _results(request, operation, submission)
+    known = {result.directive_id for result in results}
+    found = Directive.objects.in_bulk(list(known))
     context = {
         **admin.admin_site.each_context(request),
         "title": operation.label,
         "opts": admin.opts,
         "operation": operation,
-        "is_at_work": kept == _AT_WORK,
+        "submission": submission,
+        "is_at_work": is_at_work,
+        "left": [] if is_at_work else [pk for pk in submission.ids if pk not in known],
+        "selected": SELECTED,
+        "action_url": _url(operation),
         "ids": list(found),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
@@ -164,6 +161,19 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         **follow_each(found.values()),
     }
     return TemplateResponse(request, "admin/directives/operated.html", context)
+
+
+def _results(request: HttpRequest, operation: Operation, submission: Submission) -> list[Result]:
+    """Return what came of those that were done, also of what a stopped process did after it saved last."""
+    noted = submission.results
+    unknown = [] if submission.is_over else [pk for pk in submission.ids if pk not in noted]
+    done = done_since(operation, unknown, _actor(request), submission.began_at) if unknown else []
+    return up_to_date([*noted.values(), *done])
+
+
+def _actor(request: HttpRequest) -> Actor:
+    user: Any = request.user
+    return permissions.actor_of(user)
 
 
 def _operation(admin: Any, request: HttpRequest, slug: str) -> Operation:
@@ -240,8 +250,8 @@ def _page(
     return TemplateResponse(request, "admin/directives/operate.html", context, status=status)
 
 
-def _form(operation: Operation, data: Any = None) -> OperationForm:
-    return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data)
+def _form(operation: Operation, data: Any = None, initial: Any = None) -> OperationForm:
+    return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data, initial=initial)
 
 
 def _records(request: HttpRequest, directives: Sequence[Directive]) -> display.Records:
@@ -255,9 +265,9 @@ def _url(operation: Operation) -> str:
 
 def _token(operation: Operation, ids: Sequence[UUID], form: OperationForm) -> UUID:
     """Return what names one submit: the form's own number, and all that was filled in."""
-    chosen = [form.cleaned_data["reason"], form.data.get("until"), form.data.get("at")]
+    chosen = [form.cleaned_data["reason"], *map(form.data.get, ("until", "at", "zone", "shown_at"))]
     return uuid5(form.cleaned_data["token"], json.dumps([operation.slug, *map(str, ids), *chosen]))
 
 
 def _key(request: HttpRequest, token: UUID) -> str:
-    return f"operated:{request.user.pk}:{token}"
+    return f"operation:{request.user.pk}:{token}"

@@ -12,12 +12,13 @@ from unfold.widgets import INPUT_CLASSES, UnfoldAdminRadioSelectWidget, UnfoldAd
 
 from directives.intake import check_reason
 from directives.models import REASON_LENGTH
+from fleetprompt.zones import ZonedForm
 from signals.types import check_moment
 
 _MORNING = time(9)
 
 
-class OperationForm(forms.Form):
+class OperationForm(ZonedForm):
     """The reason, and a token by which a double submit is known as one."""
 
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
@@ -26,7 +27,7 @@ class OperationForm(forms.Form):
         help_text="Why, for those who read the history.",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
-    field_order = ("token", "until", "at", "reason")
+    field_order = ("token", "zone", "shown_at", "until", "at", "reason")
 
     def clean_reason(self) -> str:
         """Return the reason if it can be one."""
@@ -52,7 +53,7 @@ class SnoozeForm(OperationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        morning = date_format(_tomorrow_morning(), "D j M, H:i")
+        morning = date_format(self._tomorrow_morning(), "D j M, H:i")
         field: Any = self.fields["until"]
         field.choices = [
             ("15m", "In 15 minutes"),
@@ -60,17 +61,13 @@ class SnoozeForm(OperationForm):
             ("morning", f"Tomorrow morning ({morning})"),
             ("at", "At the time below"),
         ]
-        self.fields[
-            "at"
-        ].help_text = (
-            f"In your time zone, {timezone.get_current_timezone_name()}; only for the last choice."
-        )
+        self.fields["at"].help_text = f"In your time zone, {self.shown_zone}; only for the last choice."
 
     def clean(self) -> dict[str, Any]:
         """Return what was filled in, with `until` as a time.
 
         Raises:
-            ValidationError: the time of one's own is missing or not in the future.
+            ValidationError: the chosen time is missing or not in the future.
         """
         cleaned = super().clean() or {}
         choice = cleaned.get("until")
@@ -83,8 +80,10 @@ class SnoozeForm(OperationForm):
             cleaned["until"] = {
                 "15m": timezone.now() + timedelta(minutes=15),
                 "1h": timezone.now() + timedelta(hours=1),
-                "morning": _tomorrow_morning(),
+                "morning": self._tomorrow_morning(),
             }[choice]
+            if cleaned["until"] <= timezone.now():
+                self.add_error("until", "That morning has come by now. Choose another time.")
         return cleaned
 
     def _own_time(self, value: datetime | None) -> datetime | None:
@@ -102,7 +101,6 @@ class SnoozeForm(OperationForm):
         """Until when."""
         return {"until": self.cleaned_data["until"]}
 
-
-def _tomorrow_morning() -> datetime:
-    tomorrow = timezone.localdate() + timedelta(days=1)
-    return timezone.make_aware(datetime.combine(tomorrow, _MORNING))
+    def _tomorrow_morning(self) -> datetime:
+        tomorrow = timezone.localdate(self.shown_moment, self.shown_zone) + timedelta(days=1)
+        return timezone.make_aware(datetime.combine(tomorrow, _MORNING), self.shown_zone)

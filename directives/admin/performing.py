@@ -1,15 +1,18 @@
 """Does what people ask of many directives at once, each by itself, and says of each what happened."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from directives import operations, permissions, runner
+from directives import operations, permissions, registry, runner
+from directives.admin.results import LEFT, Result, by_whom
 from directives.errors import DirectiveNotFound, IllegalTransition, PermissionRefused, Refused
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
+from signals.models import Signal
 from signals.types import Actor
 
 LIMIT = 500
@@ -32,6 +35,7 @@ class Operation:
         icon: its symbol.
         states: the statuses that allow it.
         meaning: what it does, for people.
+        signal: the name of the signal that it leaves.
     """
 
     slug: str
@@ -41,6 +45,7 @@ class Operation:
     icon: str
     states: Sequence[str]
     meaning: str
+    signal: str
 
     def allows(self, user: Any, name: str) -> bool:
         """Return whether the user may do it to directives of that name."""
@@ -66,6 +71,7 @@ OPERATIONS = {
             "snooze",
             [_Status.REQUESTED],
             "It waits until then. That costs no attempt, and later ones on the same subject may pass it.",
+            "directive.snoozed",
         ),
         Operation(
             "run_now",
@@ -75,6 +81,7 @@ OPERATIONS = {
             "play_arrow",
             [_Status.REQUESTED],
             "It becomes due and runs at once, unless an earlier one on the same subject is in its way.",
+            "directive.run_requested",
         ),
         Operation(
             "rerun",
@@ -84,6 +91,7 @@ OPERATIONS = {
             "restart_alt",
             list(Directive.TERMINAL),
             "It is requested again, with its history, and attempts are counted on.",
+            "directive.rerun_requested",
         ),
         Operation(
             "cancel",
@@ -93,43 +101,57 @@ OPERATIONS = {
             "block",
             [_Status.REQUESTED],
             "It will not run. A rerun can bring it back.",
+            "directive.canceled",
         ),
     )
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one directive.
-
-    Args:
-        directive_id: which one.
-        word: the outcome, the same for all that ended like this.
-        tone: how the word is coloured.
-        text: what else there is to say.
-    """
-
-    directive_id: UUID
-    word: str
-    tone: str
-    text: str = ""
-
-
 def perform(
     operation: Operation, ids: Sequence[UUID], *, actor: Actor, reason: str, options: Mapping[str, Any]
-) -> list[Result]:
+) -> Iterator[Result]:
     """Do the operation to each directive, in the order of their places in the line.
 
     Args:
         options: the operation's own arguments, such as `until`.
+
+    Returns:
+        what came of each as soon as it is known; a later result for a directive replaces the earlier one.
     """
     found = Directive.objects.filter(pk__in=ids).order_by("queued_at", "id").values_list("pk", flat=True)
-    ordered = dict.fromkeys([*found, *ids])
-    results = {pk: _do(operation, pk, actor=actor, reason=reason, **options) for pk in ordered}
-    if operation.slug == "run_now":
-        accepted = [pk for pk, result in results.items() if result.word == operation.done]
-        results |= {result.directive_id: result for result in _run(accepted)}
-    return list(results.values())
+    left = []
+    for pk in dict.fromkeys([*found, *ids]):
+        result = _do(operation, pk, actor=actor, reason=reason, **options)
+        yield result
+        if result.is_open:
+            left.append(pk)
+    ends = time.monotonic() + RUNNING_TIME
+    for pk in left:
+        if time.monotonic() >= ends:
+            return
+        yield _as_result(runner.run(pk))
+
+
+def longest_run_seconds(operation: Operation, ids: Sequence[UUID]) -> float:
+    """Return how long the operation may be busy with a single directive: it runs those of Run now."""
+    if operation.slug != "run_now":
+        return 0
+    names = Directive.objects.filter(pk__in=ids).values_list("name", flat=True).distinct()
+    handlers = [handler for name in names if (handler := registry.find(name))]
+    return max((handler.timeout for handler in handlers), default=0)
+
+
+def done_since(operation: Operation, ids: Collection[UUID], actor: Actor, since: datetime) -> list[Result]:
+    """Return a result for each directive to which the actor has done the operation since a time."""
+    done = Signal.objects.filter(
+        causation_id__in=[str(pk) for pk in ids],
+        name=operation.signal,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        recorded_at__gte=since,
+    )
+    found = {UUID(text) for text in done.values_list("causation_id", flat=True)}
+    return [_accepted(operation, pk) for pk in ids if pk in found]
 
 
 def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
@@ -140,25 +162,24 @@ def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
     except PermissionRefused:
         return Result(pk, "Not allowed", "bad", "You may not do this to directives of this name.")
     except IllegalTransition:
-        status = Directive.objects.filter(pk=pk).values_list("status", flat=True).first() or "gone"
-        # Who was first may have gone on meanwhile: then the status allows it by now.
-        text = operation.why_not(status) or "It changed in that moment; look at it and try again."
-        return Result(pk, "Not possible", "warn", text)
+        return _not_possible(operation, pk)
     except Refused as refusal:
         return Result(pk, "Refused", "bad", " ".join(refusal.messages))
+    return _accepted(operation, pk)
+
+
+def _accepted(operation: Operation, pk: UUID) -> Result:
+    if operation.slug == "run_now":
+        return Result(pk, LEFT, "info", "It is due; a worker takes it as soon as one is free.")
     return Result(pk, operation.done, "good")
 
 
-def _run(ids: Sequence[UUID]) -> list[Result]:
-    ends = time.monotonic() + RUNNING_TIME
-    return [
-        _as_result(runner.run(pk))
-        if time.monotonic() < ends
-        else Result(
-            pk, "Left to the cluster", "info", "It is due; a worker takes it as soon as one is free."
-        )
-        for pk in ids
-    ]
+def _not_possible(operation: Operation, pk: UUID) -> Result:
+    directive = Directive.objects.filter(pk=pk).first()
+    # Who was first may have gone on meanwhile: then the status allows it by now.
+    text = operation.why_not(directive.status if directive else "gone")
+    text = text or "It changed in that moment; look at it and try again."
+    return Result(pk, "Not possible", "warn", text, by_whom(directive) if directive else "")
 
 
 def _as_result(outcome: Outcome) -> Result:
@@ -170,7 +191,4 @@ def _as_result(outcome: Outcome) -> Result:
             return Result(pk, "Failed", "bad", why)
         case Kind.RETRY_SCHEDULED:
             return Result(pk, "Will be tried again", "warn", why)
-    status = Directive.objects.filter(pk=pk).values_list("status", flat=True).first()
-    if status != Directive.Status.REQUESTED:
-        return Result(pk, "Left to the cluster", "info", "A worker was faster and has taken it.")
-    return Result(pk, "Left to the cluster", "info", f"Not yet: {why}.")
+    return Result(pk, LEFT, "info", f"Not yet: {why}.")

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -49,7 +49,8 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     """Show the form for requesting directives of one type; on POST request them, or try them out.
 
     The parameter `subjects` has the ids of a selection, separated by commas; without it the form asks
-    for the subject too. `cause` is the directive that led to it.
+    for the subject too. `cause` is the directive that it undoes, `cause_attempt` the attempt of that one
+    which the page knew.
     """
     handler = registry.find(name)
     if handler is None:
@@ -60,17 +61,23 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
+    cause = _cause(given)
+    problem = _problem(given, cause, name, ids)
     if kept:
         kept_forms.tell(request)
-        return _form(request, form_class(kept, user=request.user), selection)
+        return _form(request, form_class(kept, user=request.user), selection, problem=problem)
     if request.method != "POST" or "confirm" not in request.POST:
-        return _form(request, form_class(user=request.user), selection)
+        return _form(request, form_class(user=request.user), selection, problem=problem)
     form = form_class(request.POST, user=request.user)
     if not form.is_valid():
         return _form(request, form, selection)
+    # A second submit finds what the first one has changed, and is answered as that one was.
+    if problem and not batches.find(str(form.cleaned_data["batch"])):
+        form.add_refusal(problem)
+        return _form(request, form, selection)
     payloads = [form.payload(**_named(handler, pk)) for pk in ids] if ids else [form.payload()]
-    if cause := _cause(request, name, ids):
-        # What has changed since is not to be overwritten by who only wants to undo.
+    if cause:
+        # The subject may change before it is executed, too.
         payloads[0] |= undoing.expectation(cause)
     if request.POST["confirm"] == "dry_run":
         return _try_out(request, form, selection, payloads)
@@ -182,8 +189,9 @@ def _form(
 ) -> HttpResponse:
     handler = form.handler
     ids = selection.ids if selection else []
-    cause = _cause(request, handler.name, ids)
     count = len(ids)
+    given = kept_forms.restore(request) or request.POST or request.GET
+    cause = _cause(given)
     return _page(
         request,
         "admin/directives/request.html",
@@ -195,7 +203,9 @@ def _form(
             "action": request_url(handler.name),
             "subjects": _joined(ids),
             "back": _list_url(handler) if selection else "",
-            "cause": cause.pk if cause else "",
+            "cause": given.get("cause", ""),
+            "cause_directive": cause,
+            "cause_attempt": given.get("cause_attempt", cause.attempt if cause else ""),
             "media": form.media,
             "owner": kept_forms.owner(request.user),
             **context,
@@ -225,14 +235,21 @@ def _known_of(handler: AnyHandler) -> list[str]:
     return [handler.subject_field, "expected_revision"]
 
 
-def _cause(request: HttpRequest, name: str, ids: Sequence[str]) -> Directive | None:
-    """Return the directive that this request undoes, if it does undo one."""
-    given = kept_forms.restore(request) or request.POST or request.GET
+def _cause(given: QueryDict) -> Directive | None:
+    """Return the directive that a request says it undoes, if there is one with that id."""
     pk = subjects.uuid(given.get("cause", ""))
-    directive = Directive.objects.filter(pk=pk).first() if pk else None
-    if directive is None or list(ids) != [directive.subject_id] or undoing.inverse_of(directive) != name:
+    return Directive.objects.filter(pk=pk).first() if pk else None
+
+
+def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:
+    """Return why a request does not undo what it says, if so."""
+    if not given.get("cause"):
         return None
-    return directive
+    try:
+        undoing.check(cause, name, ids, given.get("cause_attempt"))
+    except Refused as refusal:
+        return refusal
+    return None
 
 
 def _named(handler: AnyHandler, pk: str) -> dict[str, Any]:

@@ -1,18 +1,49 @@
 """What it takes to undo a directive: an inverse, and a subject that is as the directive left it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from directives import registry, subjects
+from directives.errors import Refused
 from directives.models import Directive
 
 
 def inverse_of(directive: Directive) -> str | None:
     """Return the name of the directive that undoes this one; None when it had no effect to undo."""
-    handler = registry.find(directive.name)
     had_effect = (directive.result or {}).get("changed") is not False
-    if handler is None or not directive.subject_id or not had_effect:
+    if directive.status != Directive.Status.SUCCEEDED or not directive.subject_id or not had_effect:
         return None
-    return handler.inverse if directive.status == Directive.Status.SUCCEEDED else None
+    return _inverse_name(directive)
+
+
+def check(directive: Directive | None, name: str, subject_ids: Sequence[str], attempt: str | None) -> None:
+    """Check that a request still undoes what the person saw who asked for it.
+
+    Args:
+        directive: the one to undo.
+        name: the directive that is to undo it.
+        subject_ids: what that is to be about.
+        attempt: the attempt of `directive` that the person saw; None where no page showed one.
+
+    Raises:
+        Refused: naming what has changed.
+    """
+    if directive is None:
+        raise Refused("cause: there is no such directive here")
+    if list(subject_ids) != [directive.subject_id] or _inverse_name(directive) != name:
+        raise Refused(f"cause: expected a directive about this subject that {name} undoes")
+    has_ended = directive.status in Directive.TERMINAL
+    if not has_ended or (attempt is not None and attempt != str(directive.attempt)):
+        raise Refused(
+            f"cause: “{_label(directive)}” was rerun since this page was made, and is {directive.status} "
+            "now; look at it before you undo it"
+        )
+    if inverse_of(directive) is None:
+        raise Refused(
+            f"cause: “{_label(directive)}” is {directive.status} and changed nothing that could be undone"
+        )
+    if is_outdated(directive):
+        raise Refused(f"cause: this was changed since by {_latest_change(directive)}; nothing is undone")
 
 
 def expectation(directive: Directive) -> dict[str, Any]:
@@ -26,3 +57,24 @@ def is_outdated(directive: Directive) -> bool:
     wanted = expectation(directive).get("expected_revision")
     found = subjects.revisions(directive.subject_type, [directive.subject_id])
     return wanted is not None and found.get(directive.subject_id) != wanted
+
+
+def _inverse_name(directive: Directive) -> str | None:
+    handler = registry.find(directive.name)
+    return handler.inverse if handler else None
+
+
+def _label(directive: Directive) -> str:
+    handler = registry.find(directive.name)
+    return handler.label if handler else directive.name
+
+
+def _latest_change(directive: Directive) -> str:
+    later = Directive.objects.filter(
+        subject_type=directive.subject_type,
+        subject_id=directive.subject_id,
+        status=Directive.Status.SUCCEEDED,
+        completed_at__gt=directive.completed_at,
+    )
+    latest = later.exclude(result__changed=False).order_by("-completed_at").first()
+    return f"“{_label(latest)}” ({latest.actor})" if latest else "somebody else"

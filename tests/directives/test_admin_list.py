@@ -1,5 +1,6 @@
 """The list of directives in the admin: what it shows, its filters, its search, and its speed when big."""
 
+import re
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -157,9 +158,49 @@ def test_a_day_is_the_users_day(client):
     assert (tenth, eleventh) == ([], [directive.pk])
 
 
+def test_a_range_takes_both_halves_of_an_hour_that_the_clocks_show_twice(client):
+    times = ["00:29:59", "00:30:00", "01:30:00", "01:30:59.5", "01:31:00"]
+    with in_tenant("alpha"):
+        made = [ask_animal("work", animal=f"a{number}") for number in range(len(times))]
+        for directive, time in zip(made, times, strict=True):
+            change(directive, created_at=f"2026-10-25T{time}Z")
+    client.cookies["timezone"] = "Europe%2FParis"
+    day = {"created_at_from_0": "2026-10-25", "created_at_to_0": "2026-10-25"}
+    found = ids(client, **day, created_at_from_1="02:30:00", created_at_to_1="02:30:59")
+    assert set(found) == {directive.pk for directive in made[1:4]}
+
+
+def test_a_range_to_a_time_that_the_clocks_never_show_leaves_nothing_out(client):
+    with in_tenant("alpha"):
+        before, after = ask_animal("work", animal="a"), ask_animal("work", animal="b")
+        change(before, created_at="2026-03-29T00:59:00Z")
+        change(after, created_at="2026-03-29T01:01:00Z")
+    client.cookies["timezone"] = "Europe%2FParis"
+    day = "2026-03-29"
+    assert after.pk in ids(client, created_at_from_0=day, created_at_from_1="02:30:00")
+    assert before.pk in ids(client, created_at_to_0=day, created_at_to_1="02:30:00")
+
+
+def test_a_range_is_of_the_zone_in_which_it_was_typed(client):
+    with in_tenant("alpha"):
+        directive = ask_animal("work")
+        change(directive, created_at="2026-03-10T20:00:00Z")
+    client.cookies["timezone"] = "Asia%2FTokyo"
+    day = {"created_at_from_0": "2026-03-11", "created_at_to_0": "2026-03-11"}
+    text = client.get(URL, day).content.decode()
+    assert re.search(r'type="hidden" name="created_at_zone" value="Asia/Tokyo"', text)
+    client.cookies["timezone"] = "America%2FNew_York"
+    assert ids(client, **day, created_at_zone="Asia/Tokyo") == [directive.pk]
+    assert ids(client, **day) == []
+    assert "in Asia/Tokyo" in client.get(URL, {**day, "created_at_zone": "Asia/Tokyo"}).content.decode()
+    assert ids(client, created_at_zone="Mars/Olympus") == [directive.pk]
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
+        {"created_at_from_0": "2026-01-01", "created_at_zone": "Mars/Olympus"},
+        {"created_at_from_0": "2026-01-01", "created_at_zone": "\x00"},
         {"status": "sleeping"},
         {"name": "x" * 5000},
         {"actor": "nobody"},

@@ -154,9 +154,69 @@ def test_the_question_names_the_users_zone(client):
     assert "In your time zone, Asia/Tokyo" in text
 
 
+def early_zone():
+    """Return a zone in which it is some hours after midnight, and its time."""
+    hour = timezone.now().hour
+    zone = next(
+        name
+        for offset in range(-11, 13)
+        if 2 <= (hour - offset) % 24 <= 5 and (name := f"Etc/GMT{offset:+d}")
+    )
+    return zone, timezone.now().astimezone(ZoneInfo(zone))
+
+
+def test_tomorrow_is_counted_from_the_moment_that_the_page_showed(client):
+    """Twenty seconds before midnight the page said tomorrow; by now that is today."""
+    zone, now = early_zone()
+    client.cookies["timezone"] = zone
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    shown_at = (midnight - timedelta(seconds=20)).isoformat()
+    directive = ask_one()
+    found = results(client, "snooze", directive, until="morning", zone=zone, shown_at=shown_at)
+    assert found[directive.pk][0] == "Snoozed"
+    with in_tenant("alpha"):
+        directive.refresh_from_db()
+    assert directive.scheduled_at == midnight.replace(hour=9)
+    again = submit(client, "snooze", directive, until="morning", zone=zone, shown_at=shown_at, reason="")
+    morning = f"Tomorrow morning ({midnight:%a} {midnight.day} {midnight:%b}, 09:00)"
+    assert morning in again.content.decode()
+
+
+def test_a_morning_that_has_come_is_no_time_to_snooze_to(client):
+    shown_at = (timezone.now() - timedelta(days=3)).isoformat()
+    directive = ask_one()
+    answer = submit(client, "snooze", directive, until="morning", shown_at=shown_at)
+    assert answer.status_code == 400
+    assert "That morning has come by now" in answer.content.decode()
+    with in_tenant("alpha"):
+        assert not Signal.objects.filter(name="directive.snoozed").exists()
+
+
+def test_a_time_is_read_in_the_zone_of_the_page_that_asked_for_it(client):
+    client.cookies["timezone"] = "Asia%2FTokyo"
+    directive = ask_one()
+    text = client.get(f"{LIST}operate/snooze/?id={directive.pk}").content.decode()
+    carried = dict(re.findall(r'type="hidden" name="(token|zone|shown_at)" value="([^"]+)"', text))
+    assert carried["zone"] == "Asia/Tokyo"
+    client.cookies["timezone"] = "America%2FNew_York"
+    found = results(client, "snooze", directive, until="at", at="2099-07-01T08:30", **carried)
+    assert found[directive.pk][0] == "Snoozed"
+    with in_tenant("alpha"):
+        directive.refresh_from_db()
+    assert directive.scheduled_at == datetime(2099, 7, 1, 8, 30, tzinfo=ZoneInfo("Asia/Tokyo"))
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
+        ({"zone": "Mars/Olympus"}, "zone"),
+        ({"zone": "x" * 5000}, "zone"),
+        ({"shown_at": "soon"}, "shown_at"),
+        ({"shown_at": "2026-11-30T10:00"}, "shown_at"),
+        ({"shown_at": "9999-12-31T23:59+00:00"}, "shown_at"),
+        ({"shown_at": "0001-01-01T00:00+14:00"}, "shown_at"),
+        ({"zone": "Europe/Paris", "until": "at", "at": "2099-10-25T02:30"}, "at"),
+        ({"zone": "Europe/Paris", "until": "at", "at": "2099-03-29T02:30"}, "at"),
         ({"reason": ""}, "reason"),
         ({"reason": "   "}, "reason"),
         ({"reason": "x" * 1001}, "reason"),

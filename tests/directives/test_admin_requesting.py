@@ -2,21 +2,22 @@
 
 import logging
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
-from directives import batches, runner
+from directives import batches, operations, runner
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.models import Signal
+from signals.types import Actor
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
 from tests.recipes import forums
-from tests.support import ABSENT, Forum, ask, make_forum
+from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum
 
 HIDE = "directives/directive/request/forum.post.hide/"
 
@@ -141,6 +142,74 @@ def test_a_form_that_was_changed_after_going_back_is_not_taken_for_the_same(mira
     assert len(stored()) == 3
 
 
+def test_a_number_in_use_by_somebody_elses_directive_is_refused(mira, forum):
+    number = str(uuid4())
+    with in_tenant("alpha"):
+        theirs = ask(
+            "forum.post.hide", {"post_id": str(forum.posts[2].pk)}, correlation_id=number
+        ).directive
+    before = stored()
+    answer = submit(mira, forum.posts[:2], batch=number)
+    assert answer.status_code == 400
+    assert f"the number {number} is in use by other requests" in answer.content.decode()
+    assert stored() == before
+    fresh = hidden_fields(answer)["batch"]
+    answer = submit(mira, forum.posts[:2], batch=fresh)
+    assert str(theirs.pk) not in mira.get(answer.headers["Location"]).content.decode()
+
+
+def test_a_batchs_page_shows_when_each_of_it_is_due(mira, forum):
+    mira.cookies["timezone"] = "UTC"
+    answer = submit(mira, forum.posts, when="later", at="2999-01-01T00:00")
+    first, second, third = stored()
+    with in_tenant("alpha"):
+        for directive, day in ((first, 5), (second, 3)):
+            until = datetime(2999, 2, day, 10, tzinfo=UTC)
+            operations.snooze(directive.pk, until, actor=TESTER, reason="x")
+    text = mira.get(answer.headers["Location"]).content.decode()
+    times = [re.sub(r"<.*?>", "", found) for found in re.findall(r"<p>Due (.*?)</p>", text)]
+    assert len(times) == 1
+    assert re.fullmatch(r"\W*1 Jan 2999,? 00:00\S* to \W*5 Feb 2999,? 10:00\S*", times[0]), times
+    rows = re.findall(r"<tr>\s*<td>.*?</tr>", text, re.DOTALL)
+    assert ["5 Feb 2999" in rows[0], "3 Feb 2999" in rows[1], "1 Jan 2999" in rows[2]] == [True] * 3
+    with in_tenant("alpha"):
+        for directive in (first, second, third):
+            operations.cancel(directive.pk, actor=TESTER, reason="x")
+    assert "<p>Due " not in mira.get(answer.headers["Location"]).content.decode()
+
+
+def test_a_group_that_is_no_batch_says_of_each_who_asked_for_it_and_why(mira, forum):
+    with in_tenant("alpha"):
+        for post, who in zip(forum.posts, ("ann", "bob", "bob"), strict=True):
+            ask(
+                "forum.post.hide",
+                {"post_id": str(post.pk)},
+                actor=Actor("agent", who, who.title()),
+                reason=f"{who} says so",
+                correlation_id="group",
+            )
+        ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}, correlation_id="group")
+    text = re.sub(r"<.*?>", "", mira.text("directives/directive/batch/group/"))
+    assert "by Ann: 1 × Hide post" in text
+    assert "by Bob: 2 × Hide post" in text
+    assert "by tester: 1 × Lock thread" in text
+    assert "bob says so" in text
+    assert "Various directives: batch of 4" in text
+
+
+@pytest.mark.parametrize(("posts", "is_offered"), [(10_000, True), (10_001, False)])
+def test_all_are_offered_only_as_far_as_all_are_taken(mira, database, posts, is_offered):
+    with in_tenant("alpha"):
+        thread = make_forum(0).thread
+        Post.objects.bulk_create(Post(thread=thread, content=f"P{n}", author_id="a") for n in range(posts))
+        one = Post.objects.first()
+    text = mira.text("forums/post/")
+    assert ("Select all 10000 posts" in text) == is_offered
+    assert ("Filter the list to 10000 or fewer" in text) == (not is_offered)
+    answer = select(mira, [one], select_across="1")
+    assert (answer.status_code == 200) == is_offered
+
+
 @pytest.mark.parametrize("path", ["forums/post/", "forums/thread/"])
 @pytest.mark.parametrize("pk", ["abc", "", "1"])
 def test_a_selection_of_what_is_no_id_is_told(mira, forum, path, pk):
@@ -183,6 +252,35 @@ def test_a_request_for_later_waits_in_the_users_zone(mira, forum):
     assert "1 snoozed" in shown
 
 
+def test_a_time_is_read_in_the_zone_of_the_page_that_asked_for_it(mira, forum):
+    mira.cookies["timezone"] = "Asia/Tokyo"
+    carried = hidden_fields(select(mira, forum.posts[:1]))
+    mira.cookies["timezone"] = "America/New_York"
+    answer = submit(mira, forum.posts[:1], **carried, when="later", at="2999-01-01T09:00")
+    assert answer.status_code == 302
+    [directive] = stored()
+    assert directive.scheduled_at.isoformat() == "2999-01-01T00:00:00+00:00"
+
+
+def test_a_form_that_is_shown_again_keeps_its_zone(mira, forum):
+    mira.cookies["timezone"] = "Asia/Tokyo"
+    carried = hidden_fields(select(mira, forum.posts[:1]))
+    mira.cookies["timezone"] = "America/New_York"
+    fields = {**carried, "reason": "", "when": "later", "at": "2999-01-01T09:00"}
+    again = submit(mira, forum.posts[:1], **fields)
+    assert again.status_code == 400
+    assert "In your time zone, Asia/Tokyo" in again.content.decode()
+    assert hidden_fields(again)["zone"] == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(("at", "date"), [("twice", "2999-10-27T02:30"), ("never", "2999-03-31T02:30")])
+def test_a_time_that_the_clocks_show_twice_or_never_is_refused(mira, forum, at, date):
+    answer = submit(mira, forum.posts[:1], zone="Europe/Paris", when="later", at=date)
+    assert answer.status_code == 400
+    assert "may be ambiguous or it may not exist" in answer.content.decode()
+    assert stored() == []
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -193,6 +291,14 @@ def test_a_request_for_later_waits_in_the_users_zone(mira, forum):
         ({"when": "later"}, "Say when"),
         ({"when": "later", "at": "2001-01-01T00:00"}, "future"),
         ({"batch": "rubbish"}, "batch"),
+        ({"zone": "Mars/Olympus"}, "zone: expected"),
+        ({"zone": "../../etc/passwd"}, "zone: expected"),
+        ({"zone": "x" * 5000}, "zone: expected"),
+        ({"zone": "UTC\x00"}, "null characters"),
+        ({"shown_at": "yesterday"}, "shown_at: expected"),
+        ({"shown_at": "2026-11-30T10:00"}, "shown_at: expected"),
+        ({"shown_at": "0001-01-01T00:00+00:00"}, "shown_at: expected"),
+        ({"shown_at": "9999-12-31T23:59+00:00"}, "shown_at: expected"),
     ],
 )
 def test_bad_input_is_answered_at_its_field_and_changes_nothing(mira, forum, fields, said):
@@ -335,22 +441,105 @@ def test_undoing_requests_the_inverse_and_names_its_cause(mira, forum):
     assert (unhide.name, unhide.causation_id) == ("forum.post.unhide", str(hide.pk))
 
 
+UNHIDE = "directives/directive/request/forum.post.unhide/"
+
+
+def undo_page(client, directive):
+    """Follow the button Undo; return what the form of its page carries."""
+    lead = client.get(f"/admin/directives/directive/{directive.pk}/undo/")
+    return hidden_fields(client.get(lead.headers["Location"]))
+
+
+def hidden(forum):
+    """Hide the first post; return the directive that did."""
+    hide = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
+    runner.run_due()
+    return hide
+
+
+def status_of(post):
+    with in_tenant("alpha"):
+        return Post.objects.get(pk=post.pk).status
+
+
 def test_undoing_leaves_alone_what_changed_since(mira, forum):
-    post = {"post_id": str(forum.posts[0].pk)}
     with in_tenant("alpha"):
-        hide = ask("forum.post.hide", post).directive
-        runner.run_due()
-    page = mira.get(mira.get(f"/admin/directives/directive/{hide.pk}/undo/").headers["Location"])
+        hide = hidden(forum)
+    carried = undo_page(mira, hide)
     with in_tenant("alpha"):
-        ask("forum.post.delete", post)
+        ask("forum.post.delete", {"post_id": str(forum.posts[0].pk)})
         runner.run_due()
     assert "Undo" not in mira.text(f"directives/directive/{hide.pk}/change/")
-    path = "directives/directive/request/forum.post.unhide/"
-    submit(mira, forum.posts[:1], path, **hidden_fields(page))
+    before = stored()
+    for confirm in ("request", "dry_run"):
+        answer = submit(mira, forum.posts[:1], UNHIDE, **carried, confirm=confirm)
+        assert answer.status_code == 400
+        assert "this was changed since by “Delete post” (system:tester)" in answer.content.decode()
+    assert stored() == before
+    assert status_of(forum.posts[0]) == "deleted"
+
+
+def test_undoing_what_changes_before_it_is_executed_fails(mira, forum):
+    with in_tenant("alpha"):
+        hide = hidden(forum)
+    later = "2999-01-01T00:00"
+    assert submit(mira, forum.posts[:1], UNHIDE, **undo_page(mira, hide), when="later", at=later)
+    with in_tenant("alpha"):
+        ask("forum.post.delete", {"post_id": str(forum.posts[0].pk)})
+        runner.run_due()
+        unhide = Directive.objects.get(name="forum.post.unhide")
+        make_due(unhide)
+        runner.run_due()
+        unhide.refresh_from_db()
+        assert "expected_revision" in unhide.last_error
+    assert status_of(forum.posts[0]) == "deleted"
+
+
+@pytest.mark.parametrize("is_run", [False, True], ids=["waits", "ran"])
+def test_undoing_what_was_rerun_since_is_refused_and_overwrites_nobody(mira, forum, is_run):
+    post = {"post_id": str(forum.posts[0].pk)}
+    with in_tenant("alpha"):
+        hide = hidden(forum)
+    carried = undo_page(mira, hide)
+    with in_tenant("alpha"):
+        ask("forum.post.unhide", post)
+        runner.run_due()
+        ask("forum.post.hide", post, reason="it is worse than that")
+        runner.run_due()
+        operations.rerun(hide.pk, actor=TESTER, reason="once more")
+        if is_run:
+            runner.run_due()
+    before = stored()
+    answer = submit(mira, forum.posts[:1], UNHIDE, **carried)
+    assert answer.status_code == 400
+    assert "“Hide post” was rerun since this page was made" in answer.content.decode()
+    # Whoever tries again with what this page carries is refused again.
+    again = submit(mira, forum.posts[:1], UNHIDE, **hidden_fields(answer))
+    assert again.status_code == 400
+    assert stored() == before
+    assert status_of(forum.posts[0]) == "hidden"
+
+
+def test_undoing_twice_with_one_form_is_once(mira, forum):
+    with in_tenant("alpha"):
+        hide = hidden(forum)
+    carried = undo_page(mira, hide)
+    first = submit(mira, forum.posts[:1], UNHIDE, **carried)
     with in_tenant("alpha"):
         runner.run_due()
-        assert "expected_revision" in stored()[-1].last_error
-        assert Post.objects.get(pk=forum.posts[0].pk).status == "deleted"
+    again = submit(mira, forum.posts[:1], UNHIDE, **carried)
+    assert first.headers["Location"] == again.headers["Location"]
+    assert len(stored()) == 2
+
+
+def test_the_page_of_an_undo_that_came_too_late_says_so(mira, forum):
+    with in_tenant("alpha"):
+        hide = hidden(forum)
+    lead = mira.get(f"/admin/directives/directive/{hide.pk}/undo/").headers["Location"]
+    with in_tenant("alpha"):
+        ask("forum.post.delete", {"post_id": str(forum.posts[0].pk)})
+        runner.run_due()
+    assert "this was changed since" in mira.get(lead).content.decode()
 
 
 def test_what_has_not_succeeded_cannot_be_undone(mira, forum):
@@ -360,7 +549,7 @@ def test_what_has_not_succeeded_cannot_be_undone(mira, forum):
 
 
 @pytest.mark.parametrize("cause", ["rubbish", "\x00", ABSENT, "lock", "other post"])
-def test_a_cause_that_is_none_is_left_out(mira, forum, cause):
+def test_a_cause_that_is_none_is_refused(mira, forum, cause):
     if cause == "lock":
         with in_tenant("alpha"):
             cause = str(ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive.pk)
@@ -368,8 +557,11 @@ def test_a_cause_that_is_none_is_left_out(mira, forum, cause):
         with in_tenant("alpha"):
             cause = str(ask("forum.post.hide", {"post_id": str(forum.posts[1].pk)}).directive.pk)
             runner.run_due()
-    submit(mira, forum.posts[:1], "directives/directive/request/forum.post.unhide/", cause=cause)
-    assert stored()[-1].causation_id == ""
+    before = stored()
+    answer = submit(mira, forum.posts[:1], UNHIDE, cause=cause)
+    assert answer.status_code == 400
+    assert "cause: " in answer.content.decode()
+    assert stored() == before
 
 
 def test_what_has_no_inverse_cannot_be_undone(mira, forum):

@@ -1,5 +1,6 @@
 """Users and groups on both sites: nobody gives away what he has not himself, or locks himself out."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -9,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from directives.models import Directive
@@ -17,7 +18,7 @@ from directives.roles import create_permissions
 from fleetprompt.sites import operators_site
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import PASSWORD, host_of, logged_in, make_user, within
-from tests.support import manage, owner_cursor
+from tests.support import manage, owner_cursor, wait_until
 
 MANAGER = ("view_user", "add_user", "change_user", "delete_user", "view_group", "add_group", "change_group")
 HIDE = "request_forum.post.hide"
@@ -220,6 +221,180 @@ def test_nobody_locks_himself_out(database, site):
     with within(site):
         kept = User.objects.get()
     assert (kept.first_name, kept.is_active, kept.is_staff, kept.is_superuser) == ("Bo", True, True, True)
+
+
+POWERS = ("is_active", "is_staff", "is_superuser")
+
+
+def _without(user, power):
+    """Return what the user's page submits to take one of his flags."""
+    flags = {flag: "on" for flag in POWERS if flag != power}
+    return {"username": user.username, **flags}
+
+
+def _able(site):
+    with within(site):
+        able = User.objects.filter(**dict.fromkeys(POWERS, True))
+        return sorted(user.username for user in able if user.has_usable_password())
+
+
+@contextmanager
+def _held_at_the_admin_log(site):
+    """Keep requests from ending, so that they meet: each writes to the admin's log last."""
+    with within(site), transaction.atomic():
+        connection.cursor().execute("LOCK TABLE django_admin_log IN EXCLUSIVE MODE")
+        yield
+
+
+def _waiting():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("site", ["alpha", ""], ids=["tenant", "operators"])
+@pytest.mark.parametrize("power", [*POWERS, "password"])
+def test_the_last_two_superusers_cannot_both_take_the_others_power(database, site, power):
+    ann, bob = (make_user(site, name, is_superuser=True) for name in ("ann", "bob"))
+    clients = {ann: logged_in(site, ann), bob: logged_in(site, bob)}
+
+    def take(mine, other):
+        try:
+            if power == "password":
+                path, fields = "password", {"usable_password": "false", "unset-password": "1"}
+            else:
+                path, fields = "change", _without(other, power)
+            return _post(clients[mine], f"auth/user/{other.pk}/{path}/", site=site, **fields)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        with _held_at_the_admin_log(site):
+            answers = [threads.submit(take, ann, bob), threads.submit(take, bob, ann)]
+            wait_until(lambda: _waiting() == 2, "both are about to end")
+        statuses = sorted(answer.result().status_code for answer in answers)
+    assert statuses == [200, 302]
+    [refused] = [answer.result() for answer in answers if answer.result().status_code == 200]
+    assert "is the last one who may do everything here" in refused.content.decode()
+    assert len(_able(site)) == 1
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_one_of_several_superusers_loses_his_power_as_before(database, power):
+    ann, bob = (make_user("alpha", name, is_superuser=True) for name in ("ann", "bob"))
+    client = logged_in("alpha", ann)
+    assert _post(client, f"auth/user/{bob.pk}/change/", **_without(bob, power)).status_code == 302
+    assert _able("alpha") == ["ann"]
+
+
+@pytest.mark.parametrize(
+    "others", [{}, {"is_active": False}, {"is_staff": False}, {"is_superuser": False}], ids=str
+)
+def test_the_last_superuser_keeps_a_password(database, others):
+    boss = make_user("alpha", "boss", is_superuser=True)
+    if others:
+        make_user("alpha", "other", **{"is_superuser": True, **others})
+    client = logged_in("alpha", boss)
+    fields = {"usable_password": "false", "unset-password": "1"}
+    answer = _post(client, f"auth/user/{boss.pk}/password/", **fields)
+    assert answer.status_code == 200
+    assert "is the last one" in answer.content.decode()
+    assert _able("alpha") == ["boss"]
+
+
+@pytest.fixture
+def member(database):
+    """A manager of alpha who has everything by a group, and one permission besides."""
+    with in_tenant("alpha"):
+        group = Group.objects.create(name="Managers")
+        group.permissions.set(Permission.objects.filter(codename__in=[*MANAGER, "delete_group", HIDE]))
+        Group.objects.create(name="Empty")
+    yield make_user("alpha", "member", groups=["Managers"], may=[LOCK])
+    # Groups are not emptied after each test.
+    with within("alpha"):
+        Group.objects.filter(name__in=["Managers", "Renamed", "Empty"]).delete()
+
+
+def test_a_managers_own_page_takes_nothing_from_him(member):
+    client = logged_in("alpha", member)
+    before = _rights("member")
+    path = f"auth/user/{member.pk}/change/"
+    page = client.get(f"/admin/{path}", headers={"host": "alpha.localhost"}).content.decode()
+    assert page.count("Nobody changes their own groups and permissions") == 2
+    boxes = re.findall(r"<input[^>]*name=\"(?:groups|user_permissions)\"[^>]*>", page)
+    assert len(boxes) > 2
+    assert all("disabled" in box for box in boxes)
+    # Boxes that cannot be ticked submit nothing.
+    assert _post(client, path, **_fields(member, first_name="Mo")).status_code == 302
+    assert _rights("member") == before
+    with within("alpha"):
+        assert User.objects.get(username="member").first_name == "Mo"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        lambda: {"groups": [_group("Managers").pk, _group("Empty").pk]},
+        lambda: {"groups": [_group("Empty").pk], "user_permissions": [_pk(LOCK)]},
+        lambda: {"groups": [_group("Managers").pk], "user_permissions": [_pk(LOCK), _pk(HIDE)]},
+        lambda: {"groups": [_group("Managers").pk], "user_permissions": [_pk(HIDE)]},
+    ],
+    ids=["joins", "leaves", "gives", "exchanges"],
+)
+def test_nobody_changes_his_own_groups_and_permissions(member, wish):
+    before = _rights("member")
+    fields = _fields(member, first_name="Mo", **wish())
+    answer = _post(logged_in("alpha", member), f"auth/user/{member.pk}/change/", **fields)
+    assert answer.status_code == 200
+    assert "Nobody changes their own groups and permissions" in answer.content.decode()
+    assert "errorlist" in answer.content.decode() or answer.context["adminform"].form.errors
+    assert _rights("member") == before
+    with within("alpha"):
+        assert User.objects.get(username="member").first_name == ""
+
+
+def test_what_a_page_does_not_offer_is_kept_on_ones_own(member):
+    with within("alpha"):
+        member.user_permissions.add(Permission.objects.get(codename="view_session"))
+    before = _rights("member")
+    answer = _post(logged_in("alpha", member), f"auth/user/{member.pk}/change/", **_fields(member))
+    assert answer.status_code == 302
+    assert _rights("member") == before
+
+
+def test_nobody_changes_or_deletes_the_group_by_which_he_has_his_rights(member):
+    client = logged_in("alpha", member)
+    group = _group("Managers")
+    kept = set(_permissions_of(group))
+    for wish in ([_pk(HIDE)], [*map(_pk, sorted(kept)), _pk(LOCK)]):
+        answer = _post(client, f"auth/group/{group.pk}/change/", name="Managers", permissions=wish)
+        assert answer.status_code == 200
+        assert "Nobody changes their own groups and permissions" in answer.content.decode()
+    assert _post(client, f"auth/group/{group.pk}/change/", name="Renamed").status_code == 302
+    assert _post(client, f"auth/group/{group.pk}/delete/", post="yes").status_code == 403
+    _post(client, "auth/group/", action="delete_selected", _selected_action=[group.pk], post="yes")
+    assert set(_permissions_of(_group("Renamed"))) == kept
+    empty = _group("Empty")
+    assert _post(client, f"auth/group/{empty.pk}/delete/", post="yes").status_code == 302
+
+
+def test_a_superuser_changes_a_group_that_he_is_in(member):
+    boss = make_user("alpha", "boss", is_superuser=True, groups=["Managers"])
+    group = _group("Managers")
+    path = f"auth/group/{group.pk}/change/"
+    assert (
+        _post(logged_in("alpha", boss), path, name="Managers", permissions=[_pk(LOCK)]).status_code == 302
+    )
+    assert _permissions_of(group) == [LOCK]
+
+
+def _permissions_of(group):
+    with within("alpha"):
+        return list(group.permissions.values_list("codename", flat=True))
 
 
 @pytest.mark.parametrize(

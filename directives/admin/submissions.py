@@ -1,0 +1,95 @@
+"""How far a submitted operation is: kept in the cache, under a lease that its web process renews."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.core.cache import cache
+from django.db import connection
+
+from directives.admin.results import Result
+
+KEPT_SECONDS = 3600
+LEASE_SECONDS = 10
+"""For how long a web process may save nothing before its operation counts as stopped."""
+SAVE_SECONDS = 0.5
+"""How often the results so far are saved, which renews the lease."""
+
+
+@dataclass
+class Submission:
+    """An operation that somebody submitted, and what has come of it so far.
+
+    Args:
+        key: where it is kept.
+        ids: the directives that it is to be done to.
+        reason: why.
+        lease_seconds: for how long it may save nothing.
+        began_at: when it was submitted, by the database's clock.
+        leased_until: when it counts as stopped, by the same clock.
+        results: by the directives' ids, the latest for each.
+        is_over: whether all of it is done.
+    """
+
+    key: str
+    ids: Sequence[UUID]
+    reason: str
+    lease_seconds: float
+    began_at: datetime
+    leased_until: datetime
+    results: dict[UUID, Result] = field(default_factory=dict)
+    is_over: bool = False
+    _saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its web process goes on with it, as far as anybody can know."""
+        return not self.is_over and _database_time() < self.leased_until
+
+    @property
+    def settled(self) -> int:
+        """For how many directives it is known what came of them."""
+        return sum(not result.is_open for result in self.results.values())
+
+    def note(self, result: Result) -> None:
+        """Add what has come of one directive."""
+        self.results[result.directive_id] = result
+        if time.monotonic() - self._saved >= SAVE_SECONDS:
+            self._save()
+
+    def finish(self) -> None:
+        """Say that all of it is done."""
+        self.is_over = True
+        self._save()
+
+    def _save(self) -> None:
+        self.leased_until = _database_time() + timedelta(seconds=self.lease_seconds)
+        cache.set(self.key, self, KEPT_SECONDS)
+        self._saved = time.monotonic()
+
+
+def begin(key: str, ids: Sequence[UUID], reason: str, *, longest_seconds: float) -> Submission | None:
+    """Keep a new submission; return None when it was submitted before.
+
+    Args:
+        longest_seconds: how long a single directive may take, besides `LEASE_SECONDS`.
+    """
+    now, lease_seconds = _database_time(), LEASE_SECONDS + longest_seconds
+    made = Submission(key, ids, reason, lease_seconds, now, now + timedelta(seconds=lease_seconds))
+    return made if cache.add(key, made, KEPT_SECONDS) else None
+
+
+def find(key: str) -> Submission | None:
+    """Return the submission; None when there was none, or it is too long ago."""
+    found: Submission | None = cache.get(key)
+    return found
+
+
+def _database_time() -> datetime:
+    # Of several web servers, each has a clock of its own.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment

@@ -1,0 +1,18 @@
+"""Keys in the admin: none opens what leads nowhere."""
+
+import pytest
+
+from tests.accounts import PASSWORD, host_of, make_user
+from tests.browser.people import Person, log_in
+
+
+@pytest.mark.parametrize("site", ["alpha", ""], ids=["tenant", "operators"])
+def test_control_k_opens_no_palette_without_a_search(page, site):
+    make_user(site, "boss", is_superuser=True)
+    log_in(page, host_of(site), Person("boss", PASSWORD))
+    before = page.locator("input:visible").count()
+    for keys in ("Control+k", "Meta+k"):
+        page.keyboard.press(keys)
+        page.wait_for_timeout(300)
+        assert page.locator("input:visible").count() == before
+    assert page.locator("#search-input-command").count() == 0
