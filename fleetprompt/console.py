@@ -7,14 +7,14 @@ from typing import IO, Any, cast
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.db import DataError, OperationalError, ProgrammingError
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fleetprompt.errors import presentable
+from fleetprompt.errors import first_line, presentable
 from fleetprompt.visible import visible
 
 Row = dict[str, Any]
@@ -46,9 +46,13 @@ class OperatorCommand(BaseCommand):
             state = getattr(error.__cause__, "sqlstate", None) or "08000"
             what = "does not answer" if state[:2] in ("08", "57") else "gave up"
             raise CommandError(f"the database {what}: {str(error).strip()}") from error
+        except DataError as error:
+            raise CommandError(
+                f"the database holds, or was given, a value that this program cannot read: {first_line(error)}"
+            ) from error
         except MigrationSchemaMissing as error:
             raise CommandError(
-                f"the database's owner lacks a right: {str(error).splitlines()[0]}"
+                f"the database's owner lacks a right: {first_line(error)}"
             ) from error
         except ProgrammingError as error:
             state = getattr(error.__cause__, "sqlstate", "")
@@ -134,8 +138,7 @@ class OperatorCommand(BaseCommand):
 
 def lacks_right(error: ProgrammingError) -> str:
     """Return what to tell whose database role may not do what it tried."""
-    what = str(error).strip().splitlines()[0]
-    return f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs"
+    return f"the database role lacks a right: {first_line(error)}; `manage.py migrate_schemas` gives it what it needs"
 
 
 def _sentences(error: ValidationError) -> list[str]:
