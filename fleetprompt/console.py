@@ -48,12 +48,10 @@ class OperatorCommand(BaseCommand):
             raise CommandError(f"the database {what}: {str(error).strip()}") from error
         except DataError as error:
             raise CommandError(
-                f"the database holds, or was given, a value that this program cannot read: {first_line(error)}"
+                f"the database has, or was given, a value that this program cannot read: {first_line(error)}"
             ) from error
         except MigrationSchemaMissing as error:
-            raise CommandError(
-                f"the database's owner lacks a right: {first_line(error)}"
-            ) from error
+            raise CommandError(f"the database's owner lacks a right: {first_line(error)}") from error
         except ProgrammingError as error:
             state = getattr(error.__cause__, "sqlstate", "")
             if state == INSUFFICIENT_PRIVILEGE:
@@ -138,7 +136,8 @@ class OperatorCommand(BaseCommand):
 
 def lacks_right(error: ProgrammingError) -> str:
     """Return what to tell whose database role may not do what it tried."""
-    return f"the database role lacks a right: {first_line(error)}; `manage.py migrate_schemas` gives it what it needs"
+    what = first_line(error)
+    return f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs"
 
 
 def _sentences(error: ValidationError) -> list[str]:

@@ -180,7 +180,8 @@ def _check_moment(created_at: datetime | None) -> None:
     latest = timezone.now() + CLOCK_TOLERANCE
     if created_at and not FIRST_MOMENT <= created_at <= latest:
         raise ValidationError(
-            f"created_at: expected a time from {FIRST_MOMENT:%Y-%m-%d} until now; got {created_at.isoformat()}"
+            f"created_at: expected a time from {FIRST_MOMENT:%Y-%m-%d} until now; "
+            f"got {created_at.isoformat()}"
         )
 
 

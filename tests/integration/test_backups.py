@@ -223,7 +223,11 @@ ROW = {
         ([{**ROW, "domains": []}], "ghost", "--from: expected .* 0.domains: "),
         ([{**ROW, "created_at": "2020-01-31T09:00"}], "ghost", "--from: expected .* 0.created_at: "),
         *(
-            ([{**ROW, "created_at": wrong}], "ghost", "created_at: expected a time from 2000-01-01 until now")
+            (
+                [{**ROW, "created_at": wrong}],
+                "ghost",
+                "created_at: expected a time from 2000-01-01 until now",
+            )
             for wrong in (
                 "0001-01-01T00:00:00+14:00",
                 "9999-12-31T23:59:59-14:00",
@@ -231,7 +235,11 @@ ROW = {
                 "2090-01-01T00:00:00+00:00",
             )
         ),
-        ([{**ROW, "domains": ["a.localhost", "A.localhost"]}], "ghost", "domain: 'a.localhost' is named twice"),
+        (
+            [{**ROW, "domains": ["a.localhost", "A.localhost"]}],
+            "ghost",
+            "domain: 'a.localhost' is named twice",
+        ),
         ([{**ROW, "domains": ["ghost\0.localhost"]}], "ghost", "domain: expected a host name"),
         ([{**ROW, "name": "\ud800"}], "ghost", "--from: expected "),
         ({}, "ghost", "--from: expected a file with what `tenant list --format json` prints; the whole: "),

@@ -50,9 +50,7 @@ class Command(OperatorCommand):
 
     def create(self, options: dict[str, Any]) -> None:
         """Create the tenant."""
-        tenant = provisioning.create_tenant(
-            options["slug"], name=options["name"], domain=options["domain"]
-        )
+        tenant = provisioning.create_tenant(options["slug"], name=options["name"], domain=options["domain"])
         domain = tenant.domains.get().domain
         self.stdout.write(f"Created tenant {tenant.slug} (schema {tenant.schema_name}, {domain}).")
         self._warn_unserved([domain])
