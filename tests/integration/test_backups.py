@@ -264,10 +264,10 @@ def test_a_tenant_with_a_time_that_python_cannot_hold_stops_no_other(documented,
         cursor.execute("SELECT created_at FROM public.tenants_tenant WHERE slug = 'north'")
         [(right,)] = cursor.fetchall()
         cursor.execute("UPDATE public.tenants_tenant SET created_at = %s WHERE slug = 'north'", [time])
-    with pytest.raises(CommandError, match="a value that this program cannot read"):
+    with pytest.raises(CommandError, match="a value that the program cannot read"):
         call_command("tenant", "list")
     for command in (("audit", "seal", "--tenant", "north"), ("tenant", "delete", "north", "--yes")):
-        with pytest.raises(CommandError, match="a value that this program cannot read"):
+        with pytest.raises(CommandError, match="a value that the program cannot read"):
             call_command(*command)
     assert tasks.sweep() == ["south"]
     assert list(tasks.seal()) == ["south"]
