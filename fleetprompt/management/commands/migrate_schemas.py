@@ -47,7 +47,8 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
         """Return which tables the public schema lacks, though its migrations are on record."""
         missing = ", ".join(schemas.missing_tables()) or "not one of a model"
         return (
-            f"django_migrations says that the public schema has all tables, and some are missing: {missing}. "
+            f"django_migrations says that the public schema has its tables, but some are missing: "
+            f"{missing}. "
             "Restore them from a backup; or delete their apps' rows from public.django_migrations, if all "
             "tables of those apps are missing, and run the command again, which makes them"
         )
