@@ -191,7 +191,7 @@ def _launch(folder: Path) -> subprocess.SubprocessError | None:
 
 def _run(folder: Path, program: str, *arguments: str) -> None:
     """Run one of PostgreSQL's programs in the data folder, as the user whose it is."""
-    owner = {"user": folder.owner()} if os.geteuid() == 0 else {}
+    owner: dict[str, Any] = {"user": folder.owner()} if os.geteuid() == 0 else {}
     # A file and no pipe, which the server would keep open.
     with tempfile.TemporaryFile() as said:
         try:

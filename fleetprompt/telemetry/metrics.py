@@ -95,6 +95,7 @@ class _Files:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._look_at = 0.0
         self._open()
 
     def metric(self, measure: Measure) -> Any:

@@ -22,13 +22,14 @@ class Command(DjangosCommand, OperatorCommand):
         super().handle(*args, **options)
 
     def _check(self, password: str, options: dict[str, Any]) -> None:
-        names = (self.UserModel.USERNAME_FIELD, *self.UserModel.REQUIRED_FIELDS)
+        user_model: Any = self.UserModel
+        names = (user_model.USERNAME_FIELD, *user_model.REQUIRED_FIELDS)
         known = {
             name: options[name] or os.environ.get(f"DJANGO_SUPERUSER_{name.upper()}", "") for name in names
         }
         if not password.strip():
             raise CommandError(f"{PASSWORD_VARIABLE}: expected a password; it is blank")
         try:
-            validate_password(password, self.UserModel(**known))
+            validate_password(password, user_model(**known))
         except ValidationError as error:
             raise CommandError(f"{PASSWORD_VARIABLE}: {' '.join(error.messages)}") from None
