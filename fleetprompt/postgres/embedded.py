@@ -248,7 +248,7 @@ def _socket_folder(folder: Path) -> Path:
 
 def _why(error: OSError, folder: Path) -> str:
     path = Path(os.fsdecode(error.filename)) if error.filename else folder
-    existing = next((part for part in (path, *path.parents) if part.exists()), Path("/"))
+    existing = next((part for part in (path, *path.parents) if os.path.exists(part)), Path("/"))
     if isinstance(error, PermissionError) and existing.stat().st_uid != os.geteuid():
         return f"{path} belongs to another user; run as the user who made it, or set DATABASE_URL"
     return f"{path} cannot be used ({error.strerror}); mend that, or set DATABASE_URL"
