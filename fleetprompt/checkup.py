@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from django.core.checks import CheckMessage, Error, register
 from django.db import DatabaseError, ProgrammingError, connection
 
+from fleetprompt.errors import first_line
 from fleetprompt.tenants.models import Tenant
 
 TAG = "doctor"
@@ -123,11 +124,6 @@ def ask(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall())
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what a database error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _told(findings: Findings, title: str) -> Findings:

@@ -1,25 +1,27 @@
 """What every management command of the project shares: errors people can read, rows, progress."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fleetprompt.errors import presentable
+from fleetprompt.errors import first_line, presentable
 from fleetprompt.visible import visible
 
 Row = dict[str, Any]
 
 INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_TABLE = "42P01"
 
 
 class OperatorCommand(BaseCommand):
@@ -42,23 +44,15 @@ class OperatorCommand(BaseCommand):
             raise CommandError("; ".join(map(presentable, _sentences(error)))) from error
         except UnicodeEncodeError as error:
             raise CommandError("an argument is no UTF-8 text") from error
-        except OperationalError as error:
-            state = getattr(error.__cause__, "sqlstate", None) or "08000"
-            what = "does not answer" if state[:2] in ("08", "57") else "gave up"
-            raise CommandError(f"the database {what}: {str(error).strip()}") from error
-        except MigrationSchemaMissing as error:
-            raise CommandError(
-                f"the database's owner lacks a right: {str(error).splitlines()[0]}"
-            ) from error
-        except ProgrammingError as error:
-            state = getattr(error.__cause__, "sqlstate", "")
-            if state == INSUFFICIENT_PRIVILEGE:
-                raise CommandError(lacks_right(error)) from error
-            if state != "42P01":  # undefined table
+        except OSError as error:
+            # Such as a file that may not be read; a closed pipe is nobody's mistake.
+            if error.filename is None:
                 raise
-            raise CommandError(
-                "the database lacks a table; bring it up to date with `manage.py migrate_schemas`"
-            ) from error
+            raise CommandError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
+        except DatabaseError as error:
+            if sentence := self._told(error):
+                raise CommandError(sentence) from error
+            raise
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Call the function that the parser chose, with the parsed options."""
@@ -87,6 +81,28 @@ class OperatorCommand(BaseCommand):
             raise CommandError(f"{refused}: nobody answered. Use --yes in scripts.") from None
         if typed != answer:
             raise CommandError(f"{refused}.")
+
+    def lacks_table(self) -> str:
+        """Return what to tell when a table is missing that the command needs."""
+        return "the database lacks a table; bring it up to date with `manage.py migrate_schemas`"
+
+    def _told(self, error: DatabaseError) -> str:
+        """Return what to tell of an error of the database; nothing when it is one of the program."""
+        state = getattr(error.__cause__, "sqlstate", None) or ""
+        if isinstance(error, OperationalError):
+            what = "does not answer" if (state or "08")[:2] in ("08", "57") else "gave up"
+            return f"the database {what}: {str(error).strip()}"
+        if isinstance(error, DataError):
+            return (
+                f"the database has, or was given, a value that the program cannot read: {first_line(error)}"
+            )
+        if isinstance(error, MigrationSchemaMissing):
+            return f"the database's owner lacks a right: {first_line(error)}"
+        if isinstance(error, ProgrammingError) and state == INSUFFICIENT_PRIVILEGE:
+            return lacks_right(error)
+        if isinstance(error, ProgrammingError) and state == UNDEFINED_TABLE:
+            return self.lacks_table()
+        return ""
 
     @property
     def console(self) -> Console:
@@ -134,7 +150,7 @@ class OperatorCommand(BaseCommand):
 
 def lacks_right(error: ProgrammingError) -> str:
     """Return what to tell whose database role may not do what it tried."""
-    what = str(error).strip().splitlines()[0]
+    what = first_line(error)
     return f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs"
 
 

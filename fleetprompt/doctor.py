@@ -10,6 +10,7 @@ from django.core.checks.registry import registry
 from django.db import DatabaseError, connection
 
 from fleetprompt import checkup
+from fleetprompt.errors import first_line
 from fleetprompt.tenants.context import UnknownTenant
 
 CONNECT_SECONDS = 10
@@ -76,7 +77,7 @@ def _reach(**options: Any) -> list[checks.CheckMessage]:
     try:
         checkup.ask("SELECT 1")
     except DatabaseError as error:
-        what = f"the database does not answer: {checkup.first_line(error)}"
+        what = f"the database does not answer: {first_line(error)}"
         return [checks.Error(what, hint="Start it, or mend DATABASE_URL.", id="doctor.E001")]
     return []
 

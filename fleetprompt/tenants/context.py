@@ -122,7 +122,8 @@ def _find(slug_or_schema: str) -> Tenant:
         [slug_or_schema, slug_or_schema],
         prepare=True,
     )
-    found = fetch(Tenant, rows)
+    with connection.wrap_database_errors:
+        found = fetch(Tenant, rows)
     if not found:
         raise UnknownTenant(f"tenant: there is no tenant {slug_or_schema!r}; see `tenant list`")
     return found[0]

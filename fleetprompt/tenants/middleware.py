@@ -1,7 +1,8 @@
 """Which tenant a web request is for, by its host name."""
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.db import Error
+from django.http import Http404, HttpRequest
 from django.http.request import split_domain_port
 from django_tenants.middleware.main import TenantMainMiddleware
 from django_tenants.utils import get_public_schema_name
@@ -26,7 +27,25 @@ class TenantMiddleware(TenantMainMiddleware):
         tenant: Tenant = domain.tenant
         return tenant
 
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Answer 404 where the tenant was deleted while the request read from it.
+
+        Raises:
+            Http404: it is gone; in one that lives, an error stays what it is.
+        """
+        if isinstance(exception, Error) and _is_gone(request.tenant):  # type: ignore[attr-defined]
+            raise Http404(f"the tenant {request.tenant} was deleted") from None  # type: ignore[attr-defined]
+
     @staticmethod
     def hostname_from_request(request: HttpRequest) -> str:
         """Return the host name of `request`, without its port and in lower case."""
         return split_domain_port(request.get_host())[0]
+
+
+def _is_gone(tenant: Tenant) -> bool:
+    if tenant.pk is None:
+        return False
+    try:
+        return not Tenant.objects.filter(pk=tenant.pk).exists()
+    except Error:
+        return False

@@ -11,6 +11,7 @@ SLUG_LENGTH = 50
 RESERVED_SLUGS = frozenset(
     {"admin", "api", "information_schema", "org", "postgres", "public", "root", "static", "system", "www"}
 )
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 
@@ -50,6 +51,15 @@ class Tenant(TenantMixin):
 
     def __str__(self) -> str:
         return self.slug
+
+    def clean(self) -> None:
+        """Refuse a name that cannot stand in a line.
+
+        Raises:
+            ValidationError: naming the field.
+        """
+        if _CONTROL.search(self.name):
+            raise ValidationError({"name": f"expected no control characters; got {self.name!r}"})
 
 
 class Domain(DomainMixin):

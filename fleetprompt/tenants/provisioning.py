@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
+import idna
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.http.request import validate_host
+from django.utils import timezone
 from django_tenants.utils import get_public_schema_name, schema_exists
 
 from fleetprompt.postgres.outages import one_session
@@ -19,6 +21,10 @@ from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_s
 from fleetprompt.tenants.plans import migrate
 
 DEADLOCK = "40P01"
+FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+"""No tenant is older; far from the ends of what Python and PostgreSQL hold in any time zone."""
+CLOCK_TOLERANCE = timedelta(days=1)
+"""How far the clock of the machine that made a tenant may have been ahead of this one's."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,14 @@ def restore_tenant(record: Record) -> Tenant:
 
 def _register(record: Record, *, restored: bool) -> Tenant:
     validate_slug(record.slug)
+    _check_moment(record.created_at)
+    names = [normalised_domain(domain) for domain in record.domains]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValidationError(f"domain: {repeated[0]!r} is named twice")
     ensure_shared_tables()
     schema = f"{SCHEMA_PREFIX}{record.slug}"
     tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
-    addresses = [
-        Domain(domain=normalised_domain(domain), is_primary=place == 0)
-        for place, domain in enumerate(record.domains)
-    ]
+    addresses = [Domain(domain=name, is_primary=place == 0) for place, name in enumerate(names)]
     with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         # Two processes that create the same tenant meet here instead of in a constraint.
         with connection.cursor() as cursor:
@@ -148,17 +155,36 @@ def _has_shared(table: str) -> bool:
 
 
 def normalised_domain(domain: str) -> str:
-    """Return a tenant's host name as it is stored.
+    """Return a tenant's host name as it is stored, which is how browsers ask for it.
 
     Raises:
-        ValidationError: it is no host name, or one of the operators'.
+        ValidationError: it is no host name (RFC 1123; in other letters than ASCII's, RFC 5891), an
+            address, or one of the operators' hosts.
     """
-    domain = domain.strip().lower().rstrip(".")
-    if not domain or len(domain) > 253 or any(c in domain for c in "/: *@") or domain[0] == ".":
-        raise ValidationError(f"domain: expected a host name without port or path; got {domain!r}")
+    domain = domain.strip().lower().removesuffix(".")
+    try:
+        encoded = idna.encode(domain, uts46=True, std3_rules=True).decode()
+    except UnicodeError:
+        encoded = ""
+    # What ends in a number is an IPv4 address to browsers, or nothing.
+    if not encoded or encoded.endswith(".") or encoded.rpartition(".")[2].isdigit():
+        raise ValidationError(
+            f"domain: expected a host name without port or path, such as forum.example.org; got {domain!r}"
+        )
+    if domain != encoded:
+        raise ValidationError(f"domain: expected {domain!r} as browsers ask for it: {encoded}")
     if domain in settings.PUBLIC_HOSTS:
         raise ValidationError(f"domain: {domain!r} is a host of the operators")
     return domain
+
+
+def _check_moment(created_at: datetime | None) -> None:
+    latest = timezone.now() + CLOCK_TOLERANCE
+    if created_at and not FIRST_MOMENT <= created_at <= latest:
+        raise ValidationError(
+            f"created_at: expected a time from {FIRST_MOMENT:%Y-%m-%d} until now; "
+            f"got {created_at.isoformat()}"
+        )
 
 
 def _refuse_taken(tenant: Tenant, addresses: Sequence[Domain], restored: bool) -> None:

@@ -53,6 +53,21 @@ def missing_in_public() -> list[str] | None:
     return None if found is None else _lacks(found, settings.SHARED_APPS)
 
 
+def missing_tables() -> list[str]:
+    """Return the tables of models that the public schema lacks, whatever its migrations say."""
+    models = [
+        model
+        for config in apps.get_app_configs()
+        if config.name in settings.SHARED_APPS
+        for model in config.get_models(include_auto_created=True)
+        if model._meta.managed and not model._meta.proxy
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [get_public_schema_name()])
+        found = {name for (name,) in cursor.fetchall()}
+    return sorted({model._meta.db_table for model in models} - found)
+
+
 def read_each(
     names: Collection[str], tables: Collection[str], select: str, values: Mapping[str, Any] | None = None
 ) -> dict[str, list[tuple[Any, ...]] | None]:

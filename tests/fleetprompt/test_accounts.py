@@ -494,6 +494,27 @@ class TestCreateSuperuser:
             call_command("tenant", "createsuperuser", *arguments)
         assert not User.objects.exists()
 
+    @pytest.mark.parametrize(
+        ("password", "said"),
+        [
+            ("abc", "at least 12 characters"),
+            ("123456789012345", "entirely numeric"),
+            ("password1234", "too common"),
+            ("ada.lovelace.ada", "too similar to the username"),
+            (" " * 12, "blank"),
+        ],
+    )
+    @pytest.mark.parametrize("where", [("tenant", "createsuperuser", "alpha"), ("createsuperuser",)])
+    def test_takes_no_password_without_asking_that_it_would_not_take_when_asked(
+        self, database, monkeypatch, where, password, said
+    ):
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+        with pytest.raises(CommandError, match=f"^DJANGO_SUPERUSER_PASSWORD: .*{said}"):
+            call_command(*where, "--no-input", "--username", "ada.lovelace", "--email", "a@example.org")
+        assert not User.objects.exists()
+        with in_tenant("alpha"):
+            assert not User.objects.exists()
+
     def test_makes_no_user_without_a_password(self, database, monkeypatch):
         monkeypatch.delenv("DJANGO_SUPERUSER_PASSWORD", raising=False)
         with pytest.raises(CommandError, match="DJANGO_SUPERUSER_PASSWORD"):

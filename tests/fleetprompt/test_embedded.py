@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import shlex
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -125,6 +126,84 @@ def test_a_path_too_long_for_a_socket_gets_its_socket_elsewhere(new_checkout):
     assert process.server()[0] == "fleetprompt"
     process.leave()
     assert embedded.socket_directory(deep.data) != deep.data
+
+
+@pytest.mark.parametrize("name", ["my forum", "a, \"b\" 'c' $HOME `id` back\\slash; % häfen \U0001f6a2 -k"])
+def test_a_path_of_any_characters_gets_its_socket_elsewhere(new_checkout, name):
+    strange = new_checkout(name)
+    made = strange.manage("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost")
+    assert made.returncode == 0, made.stderr
+    assert embedded.running(strange.data) == embedded.socket_directory(strange.data) != strange.data
+    done = strange.manage("embedded", "run", "psql", "-Atc", "SELECT slug FROM tenants_tenant")
+    assert done.stdout == "harbor\n", done.stderr
+    socket = embedded.socket_directory(strange.data)
+    assert strange.manage("embedded", "stop").stdout == "Stopped.\n"
+    assert not socket.exists()
+    assert "harbor" in strange.manage("tenant", "list").stdout
+
+
+def test_a_socket_elsewhere_is_not_put_where_somebody_else_waits(tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (tmp_path / "mine").mkdir()
+    socket = embedded._socket_folder(folder)
+    assert not socket.is_relative_to(tmp_path)
+    socket.rmdir()
+    socket.symlink_to(tmp_path / "mine")
+    try:
+        with pytest.raises(embedded.EmbeddedServerError, match="is a link"):
+            embedded._socket_folder(folder)
+    finally:
+        socket.unlink()
+
+
+def test_a_path_with_a_line_break_is_one_sentence(new_checkout):
+    assert_one_sentence(new_checkout("two\nlines").manage("tenant", "list"), "has a line break; move it")
+
+
+@pytest.mark.parametrize("target", ["/sys", "/dev/null", "nowhere"])
+def test_a_var_that_cannot_be_written_is_one_sentence(checkout, target):
+    strange = type(checkout)(checkout.folder.with_name(f"{checkout.folder.name}-var"), checkout.user)
+    strange.fill()
+    strange.var.symlink_to(target)
+    try:
+        for command in (("tenant", "list"), ("embedded", "start"), ("migrate_schemas",)):
+            assert_one_sentence(strange.manage(*command), "cannot be used")
+        assert strange.manage("embedded", "status").stdout == "Not running.\n"
+    finally:
+        shutil.rmtree(strange.folder)
+
+
+@needs_root
+def test_a_var_that_is_read_only_is_one_sentence(new_checkout):
+    strange = new_checkout(user="nobody")
+    strange.var.mkdir(mode=0o555)
+    shutil.chown(strange.var, "nobody")
+    assert_one_sentence(strange.manage("tenant", "list"), "cannot be used (Permission denied)")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("PG_VERSION", "16\n", "is of PostgreSQL 16"),
+        ("PG_VERSION", "", "is of PostgreSQL of no version"),
+        ("something", "else", "initdb: "),
+    ],
+)
+def test_a_data_folder_that_is_none_is_one_sentence(checkout, name, text, said):
+    strange = type(checkout)(checkout.folder.with_name(f"{checkout.folder.name}-data"), checkout.user)
+    strange.fill()
+    strange.data.mkdir(parents=True)
+    (strange.data / name).write_text(text)
+    assert_one_sentence(strange.manage("tenant", "list"), said)
+    shutil.rmtree(strange.folder)
+
+
+def assert_one_sentence(done, said):
+    """Check that a command failed with what is said, and nothing for programmers."""
+    assert done.returncode == 1, done.stdout
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_folder_of_an_earlier_version_goes_on_after_its_next_migration(checkout):

@@ -1,12 +1,17 @@
 """What people see when a page is refused, missing or broken, also when DEBUG is off."""
 
+import threading
+
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.views.defaults import permission_denied
 
+from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.accounts import logged_in, make_user
+from tests.checks import altered
 
 # Django turns DEBUG off in tests.
 
@@ -52,6 +57,55 @@ def test_a_form_without_its_token_is_not_accepted(database):
     )
     assert answer.status_code == 403
     assert "out of date" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "statement"),
+    [("/", "forums_thread"), ("/admin/", "directives_directive"), ("/admin/forums/post/", "forums_post")],
+)
+def test_a_request_whose_tenant_is_deleted_meanwhile_finds_nothing(database, caplog, path, statement):
+    create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+    client = logged_in("harbor", make_user("harbor", "ann", is_superuser=True))
+    seen = []
+
+    def delete_before(execute, sql, params, many, context):
+        if not seen and statement in sql:
+            seen.append(sql)
+            delete_in_a_thread("harbor")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(delete_before):
+        answer = client.get(path, headers={"host": "harbor.localhost"})
+    assert seen
+    assert answer.status_code == 404
+    assert "There is no such page here" in answer.content.decode()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_table_that_is_missing_in_a_tenant_that_lives_is_an_error(database, caplog):
+    client = Client(raise_request_exception=False)
+    with altered(
+        "ALTER TABLE org_beta.forums_thread RENAME TO away",
+        "ALTER TABLE org_beta.away RENAME TO forums_thread",
+    ):
+        answer = client.get("/", headers={"host": "beta.localhost"})
+    assert answer.status_code == 500
+    assert "UndefinedTable" in caplog.text or "ProgrammingError" in caplog.text
+
+
+def delete_in_a_thread(slug):
+    """Delete a tenant as another process does: on a connection of its own."""
+
+    def delete():
+        try:
+            delete_tenant(slug)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_the_page_for_what_broke_needs_nothing():

@@ -2,6 +2,9 @@
 
 import os
 import random
+import resource
+import shutil
+import signal
 import socket
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +129,97 @@ def test_a_damaged_file_of_a_process_that_is_gone_is_left_out_and_removed(folder
     assert requested() == 1
     assert not gone.exists()
     assert "is damaged" in caplog.text
+
+
+DAMAGED = [
+    b"",
+    b"\x40\x00",
+    b"\x40\x00\x00\x00\x00\x00\x00\x00\xff\xff",
+    b"\x28\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00rub." + bytes(24),
+    b"\x28\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00[{}]" + bytes(24),
+]
+
+
+@pytest.mark.parametrize("rubbish", DAMAGED)
+@pytest.mark.parametrize("kind", ["counter", "histogram"])
+def test_a_damaged_file_of_a_living_process_hides_nothing_but_itself(folder, kind, rubbish, caplog):
+    metrics.REQUESTED.add("cat")
+    in_a_process(lambda: metrics.REQUESTED.add("cat"))
+    damaged = folder / f"{kind}_{os.getppid()}-abc.db"
+    damaged.write_bytes(rubbish)
+    assert [requested(), requested()] == [2, 2]
+    assert caplog.text.count(f"{damaged} is damaged") == 1
+    assert damaged.exists(), "its process may still write to it"
+
+
+@pytest.mark.parametrize("rubbish", DAMAGED)
+def test_what_is_damaged_does_not_spoil_what_is_added_up(folder, rubbish):
+    in_a_process(lambda: metrics.REQUESTED.add("cat"))
+    gone = next(folder.glob("counter_*-*.db")).with_name("counter_4999999-abc.db")
+    gone.write_bytes(rubbish)
+    with locked(folder):
+        fold(folder)
+    in_a_process(lambda: metrics.REQUESTED.add("cat"))
+    with locked(folder):
+        fold(folder)
+    assert not gone.exists()
+    assert requested() == 2
+
+
+def test_a_folder_beside_the_files_hides_nothing(folder):
+    metrics.REQUESTED.add("cat")
+    (folder / "old.db").mkdir()
+    (folder / "counter_1-old.db").mkdir()
+    assert requested() == 1
+
+
+def full(limit=100_000):
+    """Have each file that this process writes end where a disk that is full would end it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def test_a_process_that_finds_no_room_leaves_no_cut_file(folder):
+    metrics.REQUESTED.add("cat")
+    before = sorted(folder.iterdir())
+
+    def child():
+        full()
+        metrics.REQUESTED.add("cat")
+        metrics.EXECUTION.add("cat", amount=1)
+        assert sorted(folder.iterdir()) == before
+
+    in_a_process(child)
+    assert requested() == 1
+
+
+def test_without_room_what_is_gone_stays_counted_file_by_file(folder):
+    for _ in range(3):
+        in_a_process(lambda: metrics.REQUESTED.add("cat"))
+    before = sorted(folder.iterdir())
+
+    def child():
+        full()
+        assert requested() == 3
+
+    in_a_process(child)
+    assert sorted(folder.iterdir()) == before
+    assert requested() == 3
+
+
+def test_a_folder_that_is_removed_meanwhile_is_made_again_and_said_once(folder, monkeypatch, caplog):
+    monkeypatch.setattr(metrics, "LOOK_SECONDS", 0)
+    metrics._opened.cache_clear()
+    metrics.REQUESTED.add("cat", amount=5)
+    shutil.rmtree(folder)
+    for _ in range(3):
+        metrics.REQUESTED.add("cat")
+        metrics.EXECUTION.add("cat", amount=1)
+    assert requested() == 3
+    assert read()["directives_execution_seconds_count", "cat", None] == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"metrics: the files of this process in {folder} were removed; it counts from zero again"
+    ]
 
 
 def test_a_folder_that_cannot_be_made_is_complained_of_once_and_breaks_nothing(settings, folder, caplog):

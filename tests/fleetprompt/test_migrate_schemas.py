@@ -233,6 +233,18 @@ def test_a_migrated_tenant_keeps_its_guards(later):
             assert set(cursor.fetchall()) == {(made.table, made.name) for made in triggers.expected()}
 
 
+@pytest.mark.parametrize("table", ["tenants_tenant", "django_q_schedule", "django_content_type"])
+def test_where_the_record_says_more_than_there_is_the_missing_tables_are_named(database, table):
+    with altered(
+        f"ALTER TABLE public.{table} RENAME TO away", f"ALTER TABLE public.away RENAME TO {table}"
+    ):
+        with pytest.raises(CommandError, match=f"but some are missing: {table}\\.") as refused:
+            call_command("migrate_schemas", verbosity=0)
+        assert "migrate_schemas" not in str(refused.value)
+        assert "Restore them from a backup" in str(refused.value)
+    call_command("migrate_schemas", verbosity=0)
+
+
 def _migrate():
     out = io.StringIO()
     call_command("migrate_schemas", stdout=out)

@@ -12,13 +12,14 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.http.request import split_domain_port
 from django_tenants.utils import schema_exists
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetprompt.tenants.context import active_schema
 from fleetprompt.tenants.models import RESERVED_SLUGS, SLUG_LENGTH, Domain, Tenant, validate_slug
-from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
+from fleetprompt.tenants.provisioning import create_tenant, delete_tenant, normalised_domain
 from fleetprompt.tenants.template import TEMPLATE
 from tests.support import environment, manage, other_sessions, owner_cursor, somebody_waits, wait_until
 
@@ -74,6 +75,8 @@ def test_a_new_tenant_has_a_schema_tables_and_a_domain(database):
         ("Harbor", "Harbor", "harbor.localhost", "slug: expected"),
         ("harbor", " ", "harbor.localhost", "name: "),
         ("harbor", "n" * 201, "harbor.localhost", "name: "),
+        ("harbor", "Har\0bor", "harbor.localhost", "name: expected no control characters"),
+        ("harbor", "Har\nbor", "harbor.localhost", "name: expected no control characters"),
         ("harbor", "Harbor", "", "domain: expected a host name"),
         ("harbor", "Harbor", "harbor.localhost:8000", "domain: expected a host name"),
         ("harbor", "Harbor", "http://harbor.localhost", "domain: expected a host name"),
@@ -87,6 +90,51 @@ def test_bad_input_is_refused_with_the_fields_name_and_changes_nothing(
     with pytest.raises(CommandError, match=f"^{re.escape(message)}"):
         call_command("tenant", "create", slug, name=name, domain=domain)
     assert _traces() == before
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("a..b", "-", "xn--", ".a.org", "-a.org", "a-.org", "a.org-", "a_b.org", "a b.org", "a@b.org"),
+        *("[::1]", "192.0.2.44", "a.1", "a.org\0", "a\n.org", "\u202ea.org", "xn--zzzzzz.org", "."),
+        *("x" * 64 + ".org", ".".join(["a"] * 126) + ".org", "//a.org", "a.org/", "user@a.org:80"),
+    ],
+)
+def test_what_no_browser_can_ask_for_is_no_domain(domain):
+    with pytest.raises(ValidationError, match=r"^\[.domain: expected a host name without port or path"):
+        normalised_domain(domain)
+
+
+@pytest.mark.parametrize(
+    ("domain", "stored"),
+    [
+        ("localhost", "localhost"),
+        ("intranet", "intranet"),
+        (" Harbor.Example.ORG. ", "harbor.example.org"),
+        ("3com.example", "3com.example"),
+        ("xn--hfen-loa.de", "xn--hfen-loa.de"),
+        ("x" * 63 + ".org", "x" * 63 + ".org"),
+        (".".join(["a"] * 127), ".".join(["a"] * 127)),
+    ],
+)
+def test_a_domain_is_stored_as_browsers_ask_for_it(settings, domain, stored):
+    settings.PUBLIC_HOSTS = []
+    assert normalised_domain(domain) == stored
+
+
+def test_a_domain_in_other_letters_is_refused_with_the_form_that_browsers_send():
+    with pytest.raises(ValidationError, match=r"'häfen\.de'.*xn--hfen-loa\.de"):
+        normalised_domain("Häfen.de")
+
+
+@given(st.text(max_size=70) | st.text("ab1.-_x", max_size=20).map(lambda text: f"{text}.org"))
+def test_whatever_passes_as_a_domain_is_one_that_django_serves(domain):
+    try:
+        stored = normalised_domain(domain)
+    except ValidationError:
+        return
+    assert split_domain_port(stored) == (stored, "")
+    assert normalised_domain(stored) == stored
 
 
 def test_a_schema_without_a_tenant_is_left_alone(database):

@@ -30,6 +30,7 @@ from tests.support import (
     ended,
     environment,
     lose_wake_ups,
+    owner_cursor,
     qcluster,
     run,
     states,
@@ -206,7 +207,7 @@ ROW = {
     "name": "Ghost",
     "status": "active",
     "domains": ["ghost.localhost"],
-    "created_at": "2030-01-31T09:00:00.123456+00:00",
+    "created_at": "2020-01-31T09:00:00.123456+00:00",
 }
 
 
@@ -219,7 +220,27 @@ ROW = {
         ([{**ROW, "slug": "north"}], "north", "slug: a tenant 'north' exists already"),
         ([{**ROW, "domains": ["south.localhost"]}], "ghost", "belongs to the tenant 'south'"),
         ([{**ROW, "domains": []}], "ghost", "--from: expected .* 0.domains: "),
-        ([{**ROW, "created_at": "2030-01-31T09:00"}], "ghost", "--from: expected .* 0.created_at: "),
+        ([{**ROW, "created_at": "2020-01-31T09:00"}], "ghost", "--from: expected .* 0.created_at: "),
+        *(
+            (
+                [{**ROW, "created_at": wrong}],
+                "ghost",
+                "created_at: expected a time from 2000-01-01 until now",
+            )
+            for wrong in (
+                "0001-01-01T00:00:00+14:00",
+                "9999-12-31T23:59:59-14:00",
+                "1999-12-31T23:59:59+00:00",
+                "2090-01-01T00:00:00+00:00",
+            )
+        ),
+        (
+            [{**ROW, "domains": ["a.localhost", "A.localhost"]}],
+            "ghost",
+            "domain: 'a.localhost' is named twice",
+        ),
+        ([{**ROW, "domains": ["ghost\0.localhost"]}], "ghost", "domain: expected a host name"),
+        ([{**ROW, "name": "\ud800"}], "ghost", "--from: expected "),
         ({}, "ghost", "--from: expected a file with what `tenant list --format json` prints; the whole: "),
         (None, "ghost", "No such file"),
     ],
@@ -232,3 +253,23 @@ def test_what_cannot_be_restored_is_refused_and_changes_nothing(documented, tmp_
     with pytest.raises(CommandError, match=said):
         call_command("tenant", "restore", slug, file=str(file))
     assert list(Domain.objects.values_list("tenant__slug", "domain")) == before
+
+
+@pytest.mark.parametrize("time", ["0001-01-01 00:00:00+14:00", "9999-12-31 23:59:59-14:00"])
+def test_a_tenant_with_a_time_that_python_cannot_hold_stops_no_other(documented, tmp_path, time):
+    assert passes(*SEAL)
+    fill("south")
+    with owner_cursor() as cursor:
+        cursor.execute("SELECT created_at FROM public.tenants_tenant WHERE slug = 'north'")
+        [(right,)] = cursor.fetchall()
+        cursor.execute("UPDATE public.tenants_tenant SET created_at = %s WHERE slug = 'north'", [time])
+    with pytest.raises(CommandError, match="a value that the program cannot read"):
+        call_command("tenant", "list")
+    for command in (("audit", "seal", "--tenant", "north"), ("tenant", "delete", "north", "--yes")):
+        with pytest.raises(CommandError, match="a value that the program cannot read"):
+            call_command(*command)
+    assert tasks.sweep() == ["south"]
+    assert list(tasks.seal()) == ["south"]
+    with owner_cursor() as cursor:
+        cursor.execute("UPDATE public.tenants_tenant SET created_at = %s WHERE slug = 'north'", [right])
+    assert passes("tenant", "list")

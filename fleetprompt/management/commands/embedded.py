@@ -36,7 +36,10 @@ class Command(OperatorCommand):
 
     def stop(self, options: dict[str, Any]) -> None:
         """Stop the server."""
-        self.stdout.write("Stopped." if embedded.stop(self._folder()) else "It was not running.")
+        try:
+            self.stdout.write("Stopped." if embedded.stop(self._folder()) else "It was not running.")
+        except embedded.EmbeddedServerError as error:
+            raise CommandError(str(error)) from error
 
     def status(self, options: dict[str, Any]) -> None:
         """Print whether the server runs, and where it listens."""

@@ -13,7 +13,7 @@ from django_tenants.utils import schema_exists
 
 from fleetprompt.console import OperatorCommand, progress
 from fleetprompt.postgres.owner import as_owner
-from fleetprompt.tenants import template, upgrades
+from fleetprompt.tenants import schemas, template, upgrades
 from fleetprompt.tenants.models import Tenant
 
 _LOCK = "fleetprompt.migrations"
@@ -42,6 +42,16 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
                 super().handle(*args, **{**options, "tenant": False, "shared": True, "schema_name": None})
             if with_tenants:
                 self._migrate_tenants(schema, options)
+
+    def lacks_table(self) -> str:
+        """Return which tables the public schema lacks, though its migrations are on record."""
+        missing = ", ".join(schemas.missing_tables()) or "not one of a model"
+        return (
+            f"django_migrations says that the public schema has its tables, but some are missing: "
+            f"{missing}. "
+            "Restore them from a backup; or delete their apps' rows from public.django_migrations, if all "
+            "tables of those apps are missing, and run the command again, which makes them"
+        )
 
     def _migrate_tenants(self, schema: str | None, options: dict[str, Any]) -> None:
         tenants = _one(schema) if schema else _others(())

@@ -1,9 +1,11 @@
 """`manage.py serve`: the web server and a cluster in one terminal, for development."""
 
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import is_unserved
 
 HOST = "127.0.0.1"
+LOOK_SECONDS = 1
+"""How often the server looks whether its terminal is still there."""
 
 
 class Command(OperatorCommand):
@@ -78,7 +82,10 @@ def _run(port: int) -> int:
     manager = Manager(Printer(terminal))
     for name, command in parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes.items():
         manager.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
-    signal.signal(signal.SIGHUP, terminal.hang_up)
+    # Who was started by nohup goes on.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminal.hang_up)
+        threading.Thread(target=terminal.watch, name="terminal", daemon=True).start()
     manager.loop()
     return int(manager.returncode or 0)
 
@@ -104,6 +111,21 @@ class _Terminal:
     def isatty(self) -> bool:
         """Return whether colours make sense."""
         return sys.stdout.isatty()
+
+    def watch(self) -> None:
+        """Hang up when the terminal is gone.
+
+        The system tells the leader of the terminal's session alone; that may be `make`, which tells nobody.
+        """
+        try:
+            terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
+        except OSError:
+            return
+        poll = select.poll()
+        poll.register(terminal, 0)
+        while not poll.poll(LOOK_SECONDS * 1000):
+            pass
+        self.hang_up()
 
     def hang_up(self, *_signal: Any) -> None:
         """Print nothing any more, and stop as on SIGTERM."""

@@ -50,8 +50,8 @@ class Command(OperatorCommand):
 
     def create(self, options: dict[str, Any]) -> None:
         """Create the tenant."""
-        domain = options["domain"]
-        tenant = provisioning.create_tenant(options["slug"], name=options["name"], domain=domain)
+        tenant = provisioning.create_tenant(options["slug"], name=options["name"], domain=options["domain"])
+        domain = tenant.domains.get().domain
         self.stdout.write(f"Created tenant {tenant.slug} (schema {tenant.schema_name}, {domain}).")
         self._warn_unserved([domain])
 

@@ -1,0 +1,35 @@
+"""`manage.py createsuperuser`: Django's, which takes no weaker password from scripts than from people."""
+
+import os
+from typing import Any
+
+from django.contrib.auth.management.commands.createsuperuser import Command as DjangosCommand
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from fleetprompt.console import OperatorCommand
+from fleetprompt.tenants.management.commands.tenant import PASSWORD_VARIABLE
+
+
+class Command(DjangosCommand, OperatorCommand):
+    """Django checks the password that it asks for, and not the one that it reads from the environment."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make the superuser."""
+        if not options["interactive"] and PASSWORD_VARIABLE in os.environ:
+            self._check(os.environ[PASSWORD_VARIABLE], options)
+        super().handle(*args, **options)
+
+    def _check(self, password: str, options: dict[str, Any]) -> None:
+        user_model: Any = self.UserModel
+        names = (user_model.USERNAME_FIELD, *user_model.REQUIRED_FIELDS)
+        known = {
+            name: options[name] or os.environ.get(f"DJANGO_SUPERUSER_{name.upper()}", "") for name in names
+        }
+        if not password.strip():
+            raise CommandError(f"{PASSWORD_VARIABLE}: expected a password; it is blank")
+        try:
+            validate_password(password, user_model(**known))
+        except ValidationError as error:
+            raise CommandError(f"{PASSWORD_VARIABLE}: {' '.join(error.messages)}") from None
