@@ -183,7 +183,9 @@ def _launch(folder: Path) -> subprocess.SubprocessError | None:
             # What follows -o goes through a shell, and so would the folder's own path.
             options = f"-h '' -k {shlex.quote(str(_socket_folder(folder)))}"
             wait = ("-w", "-t", str(START_SECONDS))
-            _run(folder, "pg_ctl", *wait, "-o", options, "-l", "log", "-D", ".", "start")
+            # The server remembers the path for a later `pg_ctl restart`, from wherever that is called.
+            data = str(folder) if _PLAIN.fullmatch(str(folder)) else "."
+            _run(folder, "pg_ctl", *wait, "-o", options, "-l", "log", "-D", data, "start")
     except subprocess.SubprocessError as error:
         return error
     return None

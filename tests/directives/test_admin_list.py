@@ -200,7 +200,6 @@ def test_a_range_is_of_the_zone_in_which_it_was_typed(client):
     "parameters",
     [
         {"created_at_from_0": "2026-01-01", "created_at_zone": "Mars/Olympus"},
-        {"created_at_from_0": "2026-01-01", "created_at_zone": "\x00"},
         {"status": "sleeping"},
         {"name": "x" * 5000},
         {"actor": "nobody"},

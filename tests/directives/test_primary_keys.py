@@ -151,7 +151,7 @@ def test_what_was_done_to_a_book_can_be_undone_from_its_page(database):
         run(directive)
     page = client.get(f"/admin/directives/directive/{directive.pk}/undo/", follow=True)
     assert page.context["selection"].ids == [str(book.pk)]
-    assert page.context["cause"] == directive.pk
+    assert page.context["cause"] == str(directive.pk)
 
 
 @pytest.mark.parametrize(

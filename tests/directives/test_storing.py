@@ -19,7 +19,7 @@ from signals import bus
 from signals.models import Signal
 from tests.support import TESTER, ask, meanwhile, owner_cursor, somebody_waits, wait_until
 
-ID = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=60)
+ID = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=50)
 LATER = datetime(2040, 1, 1, 12, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=60)
 TIMES = st.none() | st.builds(

@@ -221,7 +221,8 @@ def posting_routes(patterns, before=""):
 
 
 EXAMPLES = {
-    "path": "1", "uuid": "0198c0de-0000-7000-8000-000000000000", "str": "x", "int": "1", "slug": "x"
+    "path": "1", "uuid": "0198c0de-0000-7000-8000-000000000000", "str": "x", "int": "1", "slug": "x",
+    "text": "1",
 }  # fmt: skip
 
 
