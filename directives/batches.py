@@ -202,7 +202,7 @@ def _digest(
 
 
 def _check_same(known: Signal, digest: str) -> None:
-    if known.payload.get("digest") != digest:
+    if not isinstance(known.payload, dict) or known.payload.get("digest") != digest:
         raise Refused("batch: this form was submitted before, with other contents; submit it again")
 
 

@@ -120,6 +120,13 @@ def write_for(directives: Sequence[Directive], signals: Sequence[Signal]) -> Non
             Directive.objects.filter(pk=directive.pk).update(metadata=directive.metadata)
 
 
+def lost(metadata: Any) -> list[Any]:
+    """Return the names of the signals that a directive's metadata says were lost; whatever stands there."""
+    # A row that somebody has written by hand may hold any JSON.
+    found = metadata.get(LOST) if isinstance(metadata, dict) else None
+    return found if isinstance(found, list) else [found] if found else []
+
+
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
     """Return the directive's metadata with the names of the signals that were lost added."""
     # A row that somebody has written by hand may hold any JSON.

@@ -63,6 +63,7 @@ SELECT schema, place.name, 'column', quote_ident(wanted.name)
   LEFT JOIN pg_attrdef ON adrelid = place.oid AND adnum = attnum
  WHERE relkind = 'r'
    AND (attname IS NULL OR attgenerated <> '' OR atttypid <> to_regtype(type)
+        OR format_type(atttypid, atttypmod) <> regexp_replace(type, '^varchar', 'character varying')
         OR attcollation <> typcollation
         OR value <> lower(coalesce(pg_get_expr(adbin, adrelid), '')))
  UNION ALL

@@ -24,7 +24,8 @@ _ROW, _BEFORE = 1, 2
 _EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
 _TRIGGERS = """
     SELECT nspname, relname, tgname, tgtype::int,
-        CASE lanname WHEN 'plpgsql' THEN btrim(prosrc, E' \\n\\t') END,
+        CASE WHEN lanname = 'plpgsql' AND proconfig IS NULL AND NOT prosecdef
+            THEN btrim(prosrc, E' \\n\\t') END,
         tgqual IS NOT NULL OR tgattr::text <> '', tgenabled::text
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
     JOIN pg_language ON pg_language.oid = prolang JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -44,8 +45,9 @@ class Deviation(NamedTuple):
 class Trigger(NamedTuple):
     """A trigger: on which table, when, as `pg_trigger.tgtype` says it, and the body of its function.
 
-    Then whether it fires only for some rows (WHEN) or columns (OF). Those that migrations make have the
-    statement that makes one, also where there is another one.
+    The body is None where the function has settings or rights of its own: the same text may do something
+    else then. Then whether it fires only for some rows (WHEN) or columns (OF). Those that migrations make
+    have the statement that makes one, also where there is another one.
     """
 
     table: str

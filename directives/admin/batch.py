@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import batches, display
+from directives import batches, display, subjects
 from directives.admin import access
 from directives.admin.following import follow
 from directives.batches import Progress
@@ -70,8 +70,14 @@ def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
 
 def _known(announced: Signal | None) -> list[Directive]:
     """Return the first of those that had been requested before, as far as the batch's signal names them."""
-    ids = announced.payload.get("known_directives", []) if announced else []
-    return list(Directive.objects.filter(pk__in=ids))
+    ids = _facts(announced).get("known_directives")
+    texts = ids if isinstance(ids, list) else []
+    return list(Directive.objects.filter(pk__in=[pk for text in texts if (pk := subjects.uuid(str(text)))]))
+
+
+def _facts(announced: Signal | None) -> Mapping[str, Any]:
+    # A signal that somebody has written by hand may hold any JSON.
+    return announced.payload if announced and isinstance(announced.payload, dict) else {}
 
 
 def _segments(progress: Progress) -> list[dict[str, Any]]:
@@ -93,6 +99,6 @@ def _failed(correlation_id: str) -> Any:
 
 
 def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], total: int) -> str:
-    names = [announced.payload["name"]] if announced else list({origin["name"] for origin in origins})
-    what = display.label(names[0]) if len(names) == 1 else "Various directives"
+    names = [_facts(announced).get("name")] if announced else list({origin["name"] for origin in origins})
+    what = display.label(str(names[0])) if len(names) == 1 else "Various directives"
     return f"{what}: batch of {total:,}"

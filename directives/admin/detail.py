@@ -83,7 +83,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     signals = _signals(directive) if may_see else []
     subject = directive.subject
     metadata = directive.metadata
-    lost = metadata.get(journal.LOST) if isinstance(metadata, dict) else None
+    lost = journal.lost(metadata)
     if lost:
         metadata = {key: value for key, value in metadata.items() if key != journal.LOST}
     return {

@@ -113,10 +113,9 @@ def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
             raise Http404("there is no such directive")
         if filled_in:
             kept_forms.tell(request)
-        return _page(admin, request, operation, chosen, ids, _form(operation, filled_in))
+        return _page(admin, request, operation, chosen, ids, _filled_in(operation, filled_in))
     if "ask" in request.POST:
-        form = _form(operation, initial={"reason": request.POST.get("reason", "")})
-        return _page(admin, request, operation, chosen, ids, form)
+        return _page(admin, request, operation, chosen, ids, _filled_in(operation, request.POST))
     form = _form(operation, request.POST)
     if not form.is_valid():
         return _page(admin, request, operation, chosen, ids, form, status=400)
@@ -154,6 +153,7 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "left": [] if is_at_work else [pk for pk in submission.ids if pk not in known],
         "selected": SELECTED,
         "action_url": _url(operation),
+        "owner": kept_forms.owner(request.user),
         "ids": list(found),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
@@ -252,6 +252,13 @@ def _page(
 
 def _form(operation: Operation, data: Any = None, initial: Any = None) -> OperationForm:
     return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data, initial=initial)
+
+
+def _filled_in(operation: Operation, data: Any) -> OperationForm:
+    """Return the form with what was filled in; where the question was only asked for, with the reason."""
+    if data is None or "ask" not in data:
+        return _form(operation, data)
+    return _form(operation, initial={"reason": data.get("reason", "")})
 
 
 def _records(request: HttpRequest, directives: Sequence[Directive]) -> display.Records:

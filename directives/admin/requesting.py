@@ -61,7 +61,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
     selection = Selection(handler, ids, request.user) if ids else None
     form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
-    cause = _cause(given)
+    cause = _cause(request, given)
     problem = _problem(given, cause, name, ids)
     if kept:
         kept_forms.tell(request)
@@ -98,6 +98,7 @@ def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> Ht
 @require_GET
 def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Lead to the request of the directive that undoes another one."""
+    _require_view_of_directives(request)
     directive = get_object_or_404(Directive, pk=pk)
     inverse = undoing.inverse_of(directive)
     if inverse is None:
@@ -191,7 +192,7 @@ def _form(
     ids = selection.ids if selection else []
     count = len(ids)
     given = kept_forms.restore(request) or request.POST or request.GET
-    cause = _cause(given)
+    cause = _cause(request, given)
     return _page(
         request,
         "admin/directives/request.html",
@@ -235,10 +236,21 @@ def _known_of(handler: AnyHandler) -> list[str]:
     return [handler.subject_field, "expected_revision"]
 
 
-def _cause(given: QueryDict) -> Directive | None:
-    """Return the directive that a request says it undoes, if there is one with that id."""
+def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
+    """Return the directive that a request says it undoes, if there is one with that id.
+
+    Raises:
+        PermissionRefused: the user may not view directives, and would learn of one.
+    """
     pk = subjects.uuid(given.get("cause", ""))
+    if pk:
+        _require_view_of_directives(request)
     return Directive.objects.filter(pk=pk).first() if pk else None
+
+
+def _require_view_of_directives(request: HttpRequest) -> None:
+    if not permissions.may_view(request.user, Directive):
+        access.refuse(request, "see directives", permissions.view_permission(Directive))
 
 
 def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:

@@ -35,7 +35,7 @@ def signal_row(signal: Signal) -> Row:
         "id": str(signal.id),
         "name": signal.name,
         "at": _plain(signal.recorded_at),
-        "attempt": signal.payload.get("attempt"),
+        "attempt": signal.payload.get("attempt") if isinstance(signal.payload, dict) else None,
         "actor": {
             "type": signal.actor_type,
             "id": signal.actor_id,
@@ -62,7 +62,7 @@ def type_row(handler: AnyHandler) -> Row:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    return value if value is None or isinstance(value, int | dict) else str(value)
+    return value if value is None or isinstance(value, int | float | dict | list) else str(value)
 
 
 def _short(moment: datetime) -> str:

@@ -80,8 +80,8 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
     command.console.print("[bold]Timeline[/bold]")
     for signal in timeline:
         command.console.print(_moment(signal), overflow="fold")
-    if lost := directive.metadata.get(journal.LOST):
-        command.stdout.write(f"Signals that could not be written: {', '.join(lost)}")
+    if lost := journal.lost(directive.metadata):
+        command.stdout.write(f"Signals that could not be written: {', '.join(map(_text, lost))}")
 
 
 def _facts(directive: Directive) -> Table:
@@ -96,13 +96,14 @@ def _facts(directive: Directive) -> Table:
 
 def _moment(signal: Signal) -> str:
     when = f"{timezone.localtime(signal.recorded_at):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    attempt = f"attempt {signal.payload['attempt']}" if signal.payload.get("attempt") else ""
+    payload = signal.payload if isinstance(signal.payload, dict) else {"payload": signal.payload}
+    attempt = f"attempt {_text(payload['attempt'])}" if payload.get("attempt") else ""
     details = [
-        f"\n    {key}: {_text(value)}"
-        for key, value in signal.payload.items()
+        f"\n    {visible(key)}: {_text(value)}"
+        for key, value in payload.items()
         if key not in ("name", "attempt") and value not in ("", None, {})
     ]
-    line = f"{when}  {signal.name:<25}  {attempt:<10}  {visible(str(signal.actor))}".rstrip()
+    line = f"{when}  {visible(signal.name):<25}  {attempt:<10}  {visible(str(signal.actor))}".rstrip()
     return escape(line + "".join(details))
 
 

@@ -1,5 +1,6 @@
 """Making and removing tenants: the row, the domain and the schema come and go together."""
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_s
 from fleetprompt.tenants.plans import migrate
 
 DEADLOCK = "40P01"
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 """No tenant is older; far from the ends of what Python and PostgreSQL hold in any time zone."""
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -166,8 +168,8 @@ def normalised_domain(domain: str) -> str:
         encoded = idna.encode(domain, uts46=True, std3_rules=True).decode()
     except UnicodeError:
         encoded = ""
-    # What ends in a number is an IPv4 address to browsers, or nothing.
-    if not encoded or encoded.endswith(".") or encoded.rpartition(".")[2].isdigit():
+    # What ends in a number, also a hexadecimal one, is an IPv4 address to browsers, or nothing.
+    if not encoded or encoded.endswith(".") or _NUMBER.fullmatch(encoded.rpartition(".")[2]):
         raise ValidationError(
             f"domain: expected a host name without port or path, such as forum.example.org; got {domain!r}"
         )

@@ -120,13 +120,14 @@ def verified(tenants: Tenants) -> Findings:
     read = schemas.read_each(tenants, ("signals_seal",), _SEALED_SINCE)
     sealed = {schema: rows[0][0] for schema, rows in read.items() if rows}
     good: dict[str, datetime] = {}
+    ahead: dict[str, datetime] = {}
     for tenant in Tenant.objects.filter(schema_name__in=list(sealed)):
         last = outcomes.last(tenant)
         if last is None:
             continue
         del sealed[tenant.schema_name]
         if not last.findings:
-            good[tenant.slug] = last.at
+            (ahead if last.at > timezone.now() + horizon.AHEAD else good)[tenant.slug] = last.at
             continue
         yield checks.Error(
             f"audit verify of {last.at:%Y-%m-%d %H:%M %Z} found what does not fit ({last.findings}): "
@@ -138,6 +139,14 @@ def verified(tenants: Tenants) -> Findings:
     never = {tenants[schema]: at for schema, at in sealed.items()}
     yield from _verified("signals were never verified on this machine, the first is sealed since {}", never)
     yield from _verified("signals were as they were sealed when they were verified last, on {}", good)
+    if ahead:
+        yield checks.Warning(
+            f"the last verification is dated {max(ahead.values()):%Y-%m-%d %H:%M %Z}, which has not come "
+            "yet: a clock was ahead, and nobody knows when it was",
+            hint="Set the clock right, then run `manage.py audit verify --all-tenants`.",
+            obj=Where(sorted(ahead)),
+            id="signals.W013",
+        )
 
 
 @database("checkpoints are those of this database")

@@ -60,7 +60,7 @@ def last(tenant: Tenant) -> Outcome | None:
     try:
         row = json.loads(path(tenant).read_text())
         return _parsed(row)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

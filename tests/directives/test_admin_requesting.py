@@ -17,7 +17,7 @@ from signals.types import Actor
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
 from tests.recipes import forums
-from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum
+from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum, run
 
 HIDE = "directives/directive/request/forum.post.hide/"
 
@@ -657,3 +657,32 @@ def test_a_form_from_elsewhere_is_refused(forum):
 def test_times_that_are_over_by_the_time_it_is_confirmed_are_refused(mira, forum):
     past = (timezone.now() - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M")
     assert submit(mira, forum.posts, when="later", at=past).status_code == 400
+
+
+def test_who_may_not_view_directives_learns_of_none_by_undoing_it(database, forum):
+    anton = client_of("anton", permissions=["view_post", "request_forum.post.unhide"])
+    watch = Actor("system", "nightwatch")
+    with in_tenant("alpha"):
+        post = forum.posts[0]
+        hide = ask("forum.post.hide", {"post_id": str(post.pk)}, actor=watch).directive
+        run(hide)
+        run(ask("forum.post.unhide", {"post_id": str(post.pk)}, actor=watch).directive)
+    data = {"subjects": str(post.pk), "cause": str(hide.pk)}
+    url = f"/admin/{UNHIDE}"
+    selected = {
+        "_selected_action": [str(post.pk)],
+        "action": "request:forum.post.unhide",
+        "cause": str(hide.pk),
+    }
+    for answer in (
+        anton.get(f"/admin/directives/directive/{hide.pk}/undo/"),
+        anton.get(url, data),
+        anton.post(
+            url, {**data, "confirm": "request", "reason": "x", "when": "now", "batch": str(uuid4())}
+        ),
+        anton.post("/admin/forums/post/", selected),
+    ):
+        assert answer.status_code == 403
+        assert "nightwatch" not in answer.content.decode()
+        assert "Hide post" not in answer.content.decode()
+    assert anton.get(url, {"subjects": str(post.pk)}).status_code == 200

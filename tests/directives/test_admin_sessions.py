@@ -12,7 +12,7 @@ from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import PASSWORD, make_user
 from tests.admin import AdminClient
-from tests.support import ask, make_forum
+from tests.support import ask, make_forum, wait_until
 
 SNOOZE = "/admin/directives/directive/operate/snooze/"
 HIDE = "/admin/directives/directive/request/forum.post.hide/"
@@ -174,3 +174,31 @@ def test_many_forms_wait_at_most(mira, forum):
         session = mira.session
         assert len(session["kept_forms"]) == 5
         assert "r7" in str(session["kept_forms"])
+
+
+def test_the_rest_of_a_stopped_operation_comes_back_too(mira, forum, monkeypatch):
+    monkeypatch.setattr("directives.admin.submissions.LEASE_SECONDS", 0.1)
+    monkeypatch.setattr("directives.operations.snooze", lambda *args, **options: 1 / 0)
+    with in_tenant("alpha"):
+        lock = ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive
+    fields = fields_of(mira.get(f"{SNOOZE}?id={lock.pk}"))
+    mira.raise_request_exception = False
+    data = {**fields, "reason": REASON, "until": "1h"}
+    assert mira.post(SNOOZE, data).status_code == 500
+    page = wait_until(
+        lambda: (found := mira.post(SNOOZE, data, follow=True)) and found.context["left"] and found,
+        "the operation has stopped",
+    )
+    assert "stopped before its end" in page.content.decode()
+    end_sessions()
+    rest = {**fields_of(page), "reason": REASON, "ask": "1"}
+    question = log_in_at(mira, mira.post(SNOOZE, rest))
+    assert question.status_code == 200
+    text = unescape(question.content.decode())
+    assert REASON in text
+    assert "This field is required" not in text
+    monkeypatch.undo()
+    sent = {**fields_of(question), "reason": REASON, "until": "1h"}
+    assert mira.post(SNOOZE, sent).status_code == 302
+    with in_tenant("alpha"):
+        assert Directive.objects.get().scheduled_at > timezone.now() + timedelta(minutes=50)

@@ -96,7 +96,19 @@ def test_bad_input_is_refused_with_the_fields_name_and_changes_nothing(
     "domain",
     [
         *("a..b", "-", "xn--", ".a.org", "-a.org", "a-.org", "a.org-", "a_b.org", "a b.org", "a@b.org"),
-        *("[::1]", "192.0.2.44", "a.1", "a.org\0", "a\n.org", "\u202ea.org", "xn--zzzzzz.org", "."),
+        *(
+            "[::1]",
+            "192.0.2.44",
+            "a.1",
+            "a.0x10",
+            "0x7f",
+            "0x",
+            "a.org\0",
+            "a\n.org",
+            "\u202ea.org",
+            "xn--zzzzzz.org",
+            ".",
+        ),
         *("x" * 64 + ".org", ".".join(["a"] * 126) + ".org", "//a.org", "a.org/", "user@a.org:80"),
     ],
 )

@@ -520,6 +520,16 @@ HIDING = [
             "ALTER TABLE signals_signal ALTER source TYPE varchar(255)",
         ),
         (
+            "a time that is rounded",
+            'ALTER TABLE signals_pruning ALTER "before" TYPE timestamptz(0)',
+            'ALTER TABLE signals_pruning ALTER "before" TYPE timestamptz',
+        ),
+        (
+            "a guard that looks for prunings with names of its own",
+            "ALTER FUNCTION signals_refuse_unpruned() SET search_path = public, pg_catalog",
+            "ALTER FUNCTION signals_refuse_unpruned() RESET ALL",
+        ),
+        (
             "another time of recording by default",
             "ALTER TABLE signals_signal ALTER recorded_at SET DEFAULT clock_timestamp() + interval '1 day'",
             "ALTER TABLE signals_signal ALTER recorded_at SET DEFAULT clock_timestamp()",

@@ -195,6 +195,13 @@ class TestVerified:
         assert f"verified last, on {at:%Y-%m-%d %H:%M}" in warning.msg
         assert "audit verify --all-tenants" in warning.hint
 
+    def test_in_a_time_to_come(self, alpha):
+        make_log()
+        outcomes.keep(alpha, Outcome(timezone.now() + timedelta(days=30), 2))
+        warning = found(checks.verified)["signals.W013"]
+        assert "which has not come yet" in warning.msg
+        assert warning.obj == ("alpha",)
+
     def test_a_forged_signal_is_an_error_once_it_was_found(self, alpha):
         signals = make_log()
         with unguarded() as cursor:
@@ -213,7 +220,7 @@ class TestVerified:
         assert "signals.E013" in [row["id"] for row in said["findings"]]
 
     @pytest.mark.parametrize(
-        "text", ["", "{}", "[]", '{"at": "2026-01-01"}', "\xff", '{"at": 1, "seals": []}']
+        "text", ["", "{}", "[]", '{"at": "2026-01-01"}', "\xff", '{"at": 1, "seals": []}', "[" * 100_000]
     )
     def test_an_outcome_that_cannot_be_read_is_none(self, alpha, text):
         emit(1)
