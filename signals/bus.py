@@ -18,6 +18,7 @@ from signals.types import (
     Actor,
     Subject,
     check_identifier,
+    check_known,
     check_moment,
     check_name,
     check_text,
@@ -117,10 +118,7 @@ def fact(
     Control characters in ids are let through: a directive that was stored before they were refused
     passes its own on.
     """
-    if actor.type not in Actor.TYPES or not actor.id:
-        raise Refused(f"actor: expected one of {', '.join(Actor.TYPES)} with an id; got {actor!r:.300}")
-    if subject and not (check_name(subject.type) and subject.id):
-        raise Refused(f"subject: expected an id; got {subject!r:.300}")
+    check_known(actor, subject)
     if occurred_at is not None:
         check_moment("occurred_at", occurred_at)
     signal = Signal(

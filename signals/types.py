@@ -195,6 +195,11 @@ def _check_one_form(actor_type: str, text: str) -> None:
         raise Refused(f"actor.id: expected the id in its one form, {form!r}; got {text[:80]!r}")
 
 
+def _check_actor_type(value: str) -> None:
+    if value not in Actor.TYPES:
+        raise Refused(f"actor.type: expected one of {', '.join(Actor.TYPES)}; got {str(value)[:80]!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who is behind something: a copy that survives the deletion of the user.
@@ -217,10 +222,7 @@ class Actor:
     label: str = ""
 
     def __post_init__(self) -> None:
-        if self.type not in self.TYPES:
-            raise Refused(
-                f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
-            )
+        _check_actor_type(self.type)
         object.__setattr__(self, "id", _identifier("actor.id", self.id))
         _check_one_form(self.type, self.id)
         check_text("actor.label", self.label, length=ID_LENGTH)
@@ -246,6 +248,19 @@ class Subject:
 
     def __str__(self) -> str:
         return f"{self.type}:{self.id}"
+
+
+def check_known(actor: Actor, subject: Subject | None) -> None:
+    """Check what a signal needs of a row's actor and subject: ids may be older than the rules about them.
+
+    Raises:
+        Refused: the actor's type or the subject's cannot be one, or an id is empty.
+    """
+    _check_actor_type(actor.type)
+    if subject:
+        check_name(subject.type)
+    if not actor.id or (subject and not subject.id):
+        raise Refused(f"{'subject' if actor.id else 'actor'}.id: expected a text that is not empty")
 
 
 @lru_cache(maxsize=256)
