@@ -173,6 +173,7 @@ def _is_spoilt() -> bool:
 
 
 def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
+    context.has_ended = True
     if not is_whole(tenant):
         raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     if not isinstance(returned, dict):
@@ -258,6 +259,9 @@ def set_aside(
             directive = lifecycle.read_little(directive_id)
             if directive is None or attempt not in (None, directive.attempt):
                 return Outcome(Kind.DISCARDED, directive_id, "another worker was faster")
+            if attempt is not None and directive.status != Directive.Status.RUNNING:
+                # The attempt was recorded before the error: that stays as it is.
+                return Outcome(Kind.DISCARDED, directive_id, f"the attempt has left it {directive.status}")
             lifecycle.set_aside(directive, text, _say_failed(directive, text, tenant))
             observing.gave_up(directive.name)
     except Superseded as superseded:
