@@ -82,8 +82,10 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
         payload = handler.parse(directive.payload)
         with pace.timing(handler.name):
             returned = handler.execute(context, payload)
+        # Reading the result may run the handler's code, too.
+        performed = _check(returned, context, tenant)
     _guard_hooks(hooks, str(directive), handler, tenant)
-    return _check(returned, context, tenant)
+    return performed
 
 
 def perform_many(
@@ -103,11 +105,12 @@ def perform_many(
         with pace.timing(handler.name, len(work)):
             # What it gives may be lazy.
             returned = list(handler.execute_many(work))
+        performed = [
+            one if isinstance(one, Exception) else _check(one, context, tenant)
+            for (context, _), one in zip(work, returned, strict=True)
+        ]
     _guard_hooks(hooks, f"{handler.name} {', '.join(str(one.pk) for one in directives)}", handler, tenant)
-    return [
-        one if isinstance(one, Exception) else _check(one, context, tenant)
-        for (context, _), one in zip(work, returned, strict=True)
-    ]
+    return performed
 
 
 def succeeded(directive: Directive, performed: Performed, tenant: Tenant) -> list[Signal]:
