@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 from django_q.exceptions import TimeoutException
 from django_q.timeout import TimeoutHandler
@@ -36,6 +37,7 @@ def in_a_worker(function):
     def call():
         with in_tenant("alpha"):
             results.append(function())
+        connection.close()
 
     thread = threading.Thread(target=call)
     thread.start()
