@@ -88,10 +88,10 @@ def numbered(key: str, number: int) -> str:
 
 def number_after(first: Signal) -> int:
     """Return the number after the highest of those stored of one kind, of which `first` is number 1."""
-    prefix = f"{first.dedupe_key}:"
     stored = Signal.objects.filter(causation_id=first.causation_id, name=first.name)
-    numbers = [key.removeprefix(prefix) for key in stored.values_list("dedupe_key", flat=True)]
-    return 1 + max([int(number) for number in numbers if number.isdecimal()], default=1)
+    keys = stored.values_list("dedupe_key", flat=True)
+    ends = ["1" if key == first.dedupe_key else key.removeprefix(f"{first.dedupe_key}:") for key in keys]
+    return 1 + max([int(end) for end in ends if end.isdecimal()], default=0)
 
 
 def write(signals: Sequence[Signal]) -> list[Signal]:

@@ -132,8 +132,9 @@ def _record(directive: Directive, name: str, actor: Actor, reason: str, **payloa
         tenant=active_tenant().slug,
         actor=actor,
     )
-    if bus.store([fact(number=directive.operations[name][1])]):
+    number = directive.operations[name][1]
+    if bus.store([fact(number=number)]):
         # While a new version is rolled out, processes of one without counters may have taken numbers.
-        number = journal.number_after(fact())
+        number = max(number, journal.number_after(fact()))
         lifecycle.count_from(directive.pk, name, number)
         bus.record([fact(number=number)])
