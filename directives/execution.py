@@ -82,8 +82,10 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
         payload = handler.parse(directive.payload)
         with pace.timing(handler.name):
             returned = handler.execute(context, payload)
+        # Reading the result may run the handler's code, too.
+        performed = _check(returned, context, tenant)
     _guard_hooks(hooks, str(directive), handler, tenant)
-    return _check(returned, context, tenant)
+    return performed
 
 
 def perform_many(
@@ -103,11 +105,12 @@ def perform_many(
         with pace.timing(handler.name, len(work)):
             # What it gives may be lazy.
             returned = list(handler.execute_many(work))
+        performed = [
+            one if isinstance(one, Exception) else _check(one, context, tenant)
+            for (context, _), one in zip(work, returned, strict=True)
+        ]
     _guard_hooks(hooks, f"{handler.name} {', '.join(str(one.pk) for one in directives)}", handler, tenant)
-    return [
-        one if isinstance(one, Exception) else _check(one, context, tenant)
-        for (context, _), one in zip(work, returned, strict=True)
-    ]
+    return performed
 
 
 def succeeded(directive: Directive, performed: Performed, tenant: Tenant) -> list[Signal]:
@@ -173,6 +176,7 @@ def _is_spoilt() -> bool:
 
 
 def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
+    context.has_ended = True
     if not is_whole(tenant):
         raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     if not isinstance(returned, dict):
@@ -258,6 +262,9 @@ def set_aside(
             directive = lifecycle.read_little(directive_id)
             if directive is None or attempt not in (None, directive.attempt):
                 return Outcome(Kind.DISCARDED, directive_id, "another worker was faster")
+            if attempt is not None and directive.status != Directive.Status.RUNNING:
+                # The attempt was recorded before the error: that stays as it is.
+                return Outcome(Kind.DISCARDED, directive_id, f"the attempt has left it {directive.status}")
             lifecycle.set_aside(directive, text, _say_failed(directive, text, tenant))
             observing.gave_up(directive.name)
     except Superseded as superseded:

@@ -10,7 +10,8 @@ TEXT_SECONDS = 1.0
 """How long an exception may take to say what went wrong."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
 _SCHEMA_CLASS = "42"  # syntax error or access rule violation
-_TRANSIENT_STATES = ("55P03", "25P03", "25P04")  # lock not available, session ended by a time-out
+# Lock not available, session ended by a time-out, a server that is a standby until it is promoted.
+_TRANSIENT_STATES = ("55P03", "25P03", "25P04", "25006")
 
 
 def is_transient(error: BaseException) -> bool:

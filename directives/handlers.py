@@ -85,6 +85,8 @@ class Context:
     signals: list[Signal] = field(default_factory=list)
     repetition: DirectiveError | None = None
     """What `emit` raised; with it the attempt fails, whatever the handler made of it."""
+    has_ended: bool = False
+    """Whether the handler has given its result: what is emitted later would be stored by nobody."""
     _keys: set[str] = field(default_factory=set)
 
     @property
@@ -105,9 +107,12 @@ class Context:
         Raises:
             Refused: the name or the payload is not as expected.
             DirectiveError: it was emitted about that subject already; the directive fails, also when
-                the handler catches this.
+                the handler catches this. Or the handler has given its result already, as for an
+                `on_commit` hook, where no directive is left to fail.
         """
         directive = self.directive
+        if self.has_ended:
+            raise DirectiveError(f"emit: {name} of {directive} comes after its end; nobody would store it")
         own = directive.subject
         about = subject or own
         key = f"{name}:{self.tenant}:{about.id if about else '-'}:{directive.id}"

@@ -86,6 +86,14 @@ def numbered(key: str, number: int) -> str:
     return bounded_key(f"{key}:{number}" if number > 1 else key)
 
 
+def number_after(first: Signal) -> int:
+    """Return the number after the highest of those stored of one kind, of which `first` is number 1."""
+    stored = Signal.objects.filter(causation_id=first.causation_id, name=first.name)
+    keys = stored.values_list("dedupe_key", flat=True)
+    ends = ["1" if key == first.dedupe_key else key.removeprefix(f"{first.dedupe_key}:") for key in keys]
+    return 1 + max([int(end) for end in ends if end.isdecimal()], default=0)
+
+
 def write(signals: Sequence[Signal]) -> list[Signal]:
     """Store what can be stored and return what could not, so that a directive runs without its signals.
 

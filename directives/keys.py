@@ -120,8 +120,9 @@ def _contested(keys: Sequence[str], groups: Sequence[_Group]) -> set[_Group]:
 
 def _default_key(wish: Checked, tenant: str, revision: int | None, history: Sequence[_Entry]) -> str:
     known = {entry.key: index for index, entry in enumerate(history)}
-    otherwise = max(
-        (index for index, entry in enumerate(history) if _is_otherwise(entry, wish)), default=-1
+    # From the end: histories may be long, and the last entries of a lively one differ.
+    otherwise = next(
+        (index for index in reversed(range(len(history))) if _is_otherwise(history[index], wish)), -1
     )
     number, key = revision or 0, ""
     while True:

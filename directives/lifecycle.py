@@ -561,5 +561,13 @@ def _counting(signal: str) -> RawSQL:
     )
 
 
+def count_from(directive_id: UUID, signal: str, number: int) -> None:
+    """Have the counter of a signal of an operation stand at `number` in the current attempt."""
+    counted = RawSQL(
+        "jsonb_set(operations, ARRAY[%s], jsonb_build_array(attempt, %s::int))", [signal, number]
+    )
+    Directive.objects.filter(pk=directive_id).update(operations=counted)
+
+
 def _from_now(seconds: float) -> Any:
     return Now() + timedelta(seconds=seconds)

@@ -1,6 +1,7 @@
 """What people do with a directive that exists: snooze, run now, cancel, rerun; with actor and reason."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -123,12 +124,17 @@ def _check(directive_id: UUID, actor: Actor, action: str, reason: str) -> str:
 
 
 def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:
-    signal = journal.fact(
+    fact = partial(
+        journal.fact,
         directive,
         name,
         {"reason": reason, **payload},
         tenant=active_tenant().slug,
         actor=actor,
-        number=directive.operations[name][1],
     )
-    bus.record([signal])
+    number = directive.operations[name][1]
+    if bus.store([fact(number=number)]):
+        # While a new version is rolled out, processes of one without counters may have taken numbers.
+        number = max(number, journal.number_after(fact()))
+        lifecycle.count_from(directive.pk, name, number)
+        bus.record([fact(number=number)])

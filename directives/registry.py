@@ -18,6 +18,9 @@ from signals.types import check_name
 
 AnyHandler = Handler[Any]
 
+LONGEST_TIMEOUT_SECONDS = 7 * 24 * 3600
+"""PostgreSQL counts time-outs in milliseconds, up to 2^31; with an endless one no wake-up could be made."""
+
 _handlers: dict[str, AnyHandler] = {}
 
 
@@ -110,8 +113,10 @@ def _check(handler_class: type[AnyHandler]) -> None:
             f"got {handler_class.subject_field!r}"
         )
     _check_references(handler_class)
-    if handler_class.timeout <= 0:
-        raise ImproperlyConfigured(f"{where}: timeout: expected seconds, more than 0")
+    if not 0 < handler_class.timeout <= LONGEST_TIMEOUT_SECONDS:
+        raise ImproperlyConfigured(
+            f"{where}: timeout: expected seconds, more than 0 and at most {LONGEST_TIMEOUT_SECONDS}"
+        )
 
 
 def _check_references(handler_class: type[AnyHandler]) -> None:

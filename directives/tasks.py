@@ -52,10 +52,15 @@ def work(slug: str) -> int:
     tenant that was deleted meanwhile has nothing due.
     """
     try:
-        return _again_when_lost(partial(_work, slug))
+        return _work_or_wake(slug)
     except UnknownTenant:
         logger.info("a wake-up for the tenant %s, which is gone", slug)
         return 0
+
+
+def _work_or_wake(slug: str) -> int:
+    try:
+        return _again_when_lost(partial(_work, slug))
     except Exception:
         with in_tenant(slug) as tenant:
             # One that always breaks must not spin.

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import ProgrammingError, connection
 
-from directives import execution, pace, registry, runner, tasks
+from directives import execution, observing, pace, registry, runner, tasks
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import in_tenant, is_public
@@ -256,6 +256,17 @@ def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
     outcome = execution.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
     assert outcome.kind == Kind.DISCARDED
     assert story(taken.pk)["status"] == "running"
+
+
+def test_an_error_after_an_attempt_was_recorded_leaves_it_as_it_is(alpha, monkeypatch):
+    failing, working = ask_animal("stumble", times=1, seconds=60), ask_animal("work", "dog")
+
+    def full_disk(attempt, outcome):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(observing.Attempt, "ended", full_disk)
+    runner.run_due()
+    assert states(failing, working) == ["requested", "succeeded"]
 
 
 def test_a_real_cluster_gets_past_bad_rows(lenient, tmp_path):

@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 from django_q.exceptions import TimeoutException
 from django_q.timeout import TimeoutHandler
@@ -36,6 +37,7 @@ def in_a_worker(function):
     def call():
         with in_tenant("alpha"):
             results.append(function())
+        connection.close()
 
     thread = threading.Thread(target=call)
     thread.start()
@@ -50,7 +52,7 @@ def make_due_again(*directives):
 
 
 @pytest.mark.parametrize("name", ["exit", "exits"])
-@pytest.mark.parametrize("kind", Exit.KINDS)
+@pytest.mark.parametrize("kind", [*Exit.KINDS, "result"])
 def test_what_is_no_exception_ends_its_own_directive_only(mode, kind, name):
     before, after = ask_animal("work", "before"), ask_animal("work", "after")
     bad = [ask_animal(name, f"bad {number}", note=kind) for number in range(2)]
@@ -60,7 +62,10 @@ def test_what_is_no_exception_ends_its_own_directive_only(mode, kind, name):
     assert states(before, *bad, after) == ["succeeded", "failed", "failed", "succeeded"]
     assert effects(f"bad 0 {kind}") == 0
     bad[0].refresh_from_db()
-    assert Exit.KINDS[kind].__name__ in bad[0].last_error or "end its worker" in bad[0].last_error
+    assert (
+        Exit.KINDS.get(kind, SystemExit).__name__ in bad[0].last_error
+        or "end its worker" in bad[0].last_error
+    )
     assert bad[0].attempt == (3 if kind == "cancelled" else 1), "who was cancelled may try again"
     assert signal_names(bad[0])[-1] == "directive.failed"
 

@@ -16,6 +16,7 @@ TRANSIENT = {
     "53100": "disk full",
     "08006": "connection failure",
     "55P03": "lock not available",
+    "25006": "a standby, after a failover",
 }
 PERMANENT = {
     "23505": "unique violation",

@@ -37,6 +37,17 @@ def rows(slug):
         return Signal.objects.count(), Signal.objects.exclude(dedupe_key__contains=f":{slug}:").count()
 
 
+@pytest.mark.parametrize("mode", [alone, together])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_signal_that_comes_after_the_commit_is_an_error_there(alpha, caplog, mode, number):
+    mode()
+    asked = [ask_animal("linger", f"cat {n}") for n in range(number)]
+    runner.run_due()
+    assert states(*asked) == ["succeeded"] * number
+    assert not Signal.objects.filter(name="zoo.animal.lingered").exists()
+    assert caplog.text.count("an on_commit hook fails: DirectiveError") == number
+
+
 @pytest.mark.parametrize("prefix", ["", "many "])
 @pytest.mark.parametrize("mode", [alone, together])
 @pytest.mark.parametrize("how", HOW)

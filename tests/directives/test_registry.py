@@ -81,6 +81,9 @@ def test_two_handlers_with_one_name_are_refused_naming_both():
         ({"execute": None}, "execute: expected"),
         ({"timeout": 0}, "timeout: expected seconds"),
         ({"timeout": -1}, "timeout: expected seconds"),
+        ({"timeout": 7 * 24 * 3600 + 1}, "timeout: expected seconds, more than 0 and at most 604800"),
+        ({"timeout": float("inf")}, "timeout: expected seconds"),
+        ({"timeout": float("nan")}, "timeout: expected seconds"),
     ],
 )
 def test_what_a_handler_lacks_is_said_with_the_class_that_lacks_it(declarations, message):

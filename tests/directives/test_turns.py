@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from directives import pace, queue, runner, tasks
+from directives import execution, pace, queue, runner, tasks
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, is_public
 from fleetprompt.tenants.models import Tenant
@@ -126,6 +126,35 @@ def test_a_wake_up_without_work_does_nothing(database):
 
 def test_a_wake_up_for_a_tenant_that_is_gone_does_nothing(database):
     assert tasks.work("nobody") == 0
+
+
+def test_a_tenant_that_is_deleted_in_its_turn_ends_the_turn(database, monkeypatch, caplog):
+    with in_tenant("alpha"):
+        ask_animal("work", "cat"), ask_animal("work", "dog")
+    lose_wake_ups()
+
+    def gone(directive, tenant):
+        monkeypatch.undo()
+        rename("alpha", "gone")
+        return execution.execute(directive, tenant)
+
+    monkeypatch.setattr(runner, "_execute_alone", gone)
+    try:
+        assert tasks.work("alpha") == 0
+    finally:
+        rename("gone", "alpha")
+    assert "broke off" not in caplog.text
+    assert messages() == 0
+
+
+def rename(old, new):
+    """Have no tenant `old` any more, schema and all, as long as it is called `new`."""
+    with owner_cursor() as cursor:
+        cursor.execute(f"ALTER SCHEMA org_{old} RENAME TO org_{new}")
+        cursor.execute(
+            "UPDATE public.tenants_tenant SET slug = %s, schema_name = %s WHERE slug = %s",
+            [new, f"org_{new}", old],
+        )
 
 
 def test_doubled_wake_ups_change_nothing(alpha):

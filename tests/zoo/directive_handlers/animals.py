@@ -394,6 +394,21 @@ class Gossip(AnimalHandler):
         return {}
 
 
+class Linger(AnimalHandler):
+    """Leaves its effect, and speaks only after the commit."""
+
+    name = "zoo.animal.linger"
+    label = "Linger"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        transaction.on_commit(lambda: context.emit("zoo.animal.lingered"))
+        return {}
+
+    def execute_many(self, work):
+        return [self.execute(context, payload) for context, payload in work]
+
+
 class Bolt(AnimalHandler):
     """Leaves its effect, and after the commit whatever its note says: its tenant, its path, its process."""
 
@@ -452,8 +467,16 @@ class Exit(AnimalHandler):
         "base": BaseException,
     }
 
+    class Lazy(dict):
+        """Ends whoever reads it."""
+
+        def items(self):
+            raise SystemExit("read")
+
     def execute(self, context, payload):
         leave_effect(payload)
+        if payload.note == "result":
+            return {"lazy": self.Lazy(some=1)}
         raise self.KINDS[payload.note]("whatever")
 
 
