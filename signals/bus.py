@@ -20,6 +20,7 @@ from signals.types import (
     check_identifier,
     check_moment,
     check_name,
+    check_stored,
     check_text,
     json_object,
 )
@@ -117,6 +118,7 @@ def fact(
     Control characters in ids are let through: a directive that was stored before they were refused
     passes its own on.
     """
+    check_stored(actor, subject)
     if occurred_at is not None:
         check_moment("occurred_at", occurred_at)
     signal = Signal(

@@ -266,6 +266,19 @@ def subject_of(subject_type: str, subject_id: str) -> Subject | None:
     return Subject(subject_type, subject_id) if subject_type else None
 
 
+def check_stored(actor: Actor, subject: Subject | None) -> None:
+    """Check of a row's actor and subject what every rule has asked for: a type that there is, and an id.
+
+    Raises:
+        Refused: naming what is not as expected.
+    """
+    # The constructors say what is wrong; for each signal they would take too long.
+    if actor.type not in Actor.TYPES or not actor.id:
+        Actor(actor.type, actor.id)
+    if subject and not (subject.id and _is_name(subject.type)):
+        Subject(subject.type, subject.id)
+
+
 def _unchecked(kind: type[ValueT], **values: str) -> ValueT:
     made = object.__new__(kind)
     for name, value in values.items():
