@@ -17,7 +17,6 @@ from signals.types import Actor, bounded_key
 logger = logging.getLogger(__name__)
 
 SOURCE = "directives"
-LOST = LOST_SIGNALS
 
 
 def fact(
@@ -126,6 +125,11 @@ def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
     metadata = directive.metadata if isinstance(directive.metadata, dict) else {}
     if not lost:
         return metadata
-    earlier = metadata.get(LOST)
-    names = [*(earlier if isinstance(earlier, list) else []), *(signal.name for signal in lost)]
-    return {**metadata, LOST: names}
+    return {**metadata, LOST_SIGNALS: [*noted_lost(directive), *(signal.name for signal in lost)]}
+
+
+def noted_lost(directive: Directive) -> list[Any]:
+    """Return what `note_lost` has noted: names, unless somebody else wrote there."""
+    metadata = directive.metadata
+    names = metadata.get(LOST_SIGNALS) if isinstance(metadata, dict) else None
+    return names if isinstance(names, list) else []

@@ -10,7 +10,7 @@ from directives.models import Directive
 
 def inverse_of(directive: Directive) -> str | None:
     """Return the name of the directive that undoes this one; None when it had no effect to undo."""
-    had_effect = (directive.result or {}).get("changed") is not False
+    had_effect = _result(directive).get("changed") is not False
     if directive.status != Directive.Status.SUCCEEDED or not directive.subject_id or not had_effect:
         return None
     return _inverse_name(directive)
@@ -48,7 +48,7 @@ def check(directive: Directive | None, name: str, subject_ids: Sequence[str], at
 
 def expectation(directive: Directive) -> dict[str, Any]:
     """Return what the payload of an undoing directive expects of its subject, if anything is known."""
-    revision = (directive.result or {}).get("revision")
+    revision = _result(directive).get("revision")
     return {"expected_revision": revision} if isinstance(revision, int) else {}
 
 
@@ -57,6 +57,11 @@ def is_outdated(directive: Directive) -> bool:
     wanted = expectation(directive).get("expected_revision")
     found = subjects.revisions(directive.subject_type, [directive.subject_id])
     return wanted is not None and found.get(directive.subject_id) != wanted
+
+
+def _result(directive: Directive) -> dict[str, Any]:
+    # A row that somebody has written by hand may hold any JSON.
+    return directive.result if isinstance(directive.result, dict) else {}
 
 
 def _inverse_name(directive: Directive) -> str | None:

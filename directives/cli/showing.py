@@ -80,8 +80,8 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
     command.console.print("[bold]Timeline[/bold]")
     for signal in timeline:
         command.console.print(_moment(signal), overflow="fold")
-    if lost := directive.metadata.get(journal.LOST):
-        command.stdout.write(f"Signals that could not be written: {', '.join(lost)}")
+    if lost := journal.noted_lost(directive):
+        command.stdout.write(f"Signals that could not be written: {', '.join(map(str, lost))}")
 
 
 def _facts(directive: Directive) -> Table:
