@@ -36,7 +36,7 @@ class _Entry(NamedTuple):
 
 def same_payload(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two payloads ask for the same; the reason, and a subject named again, do not count."""
-    return _without(one, "reason", "subject") == _without(other, "reason", "subject")
+    return bool(_without(one, "reason", "subject") == _without(other, "reason", "subject"))
 
 
 def _without(payload: Any, *aside: str) -> Any:
