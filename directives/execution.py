@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -84,7 +85,7 @@ def perform(directive: Directive, handler: AnyHandler, tenant: Tenant) -> Perfor
             returned = handler.execute(context, payload)
         # Reading the result may run the handler's code, too.
         performed = _check(returned, context, tenant)
-    _guard_hooks(hooks, str(directive), handler, tenant)
+    _leave(hooks, [directive], handler, tenant)
     return performed
 
 
@@ -109,7 +110,7 @@ def perform_many(
             one if isinstance(one, Exception) else _check(one, context, tenant)
             for (context, _), one in zip(work, returned, strict=True)
         ]
-    _guard_hooks(hooks, f"{handler.name} {', '.join(str(one.pk) for one in directives)}", handler, tenant)
+    _leave(hooks, directives, handler, tenant)
     return performed
 
 
@@ -138,33 +139,44 @@ def _attempt(directive: Directive, handler: AnyHandler | None, tenant: Tenant) -
         lifecycle.succeed(directive, performed.result, journal.note_lost(directive, lost))
 
 
-def _guard_hooks(first: int, what: str, handler: AnyHandler, tenant: Tenant) -> None:
-    """Have each `on_commit` hook of a handler run whatever the others do, and harm nobody after it.
+def _leave(first: int, directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant) -> None:
+    """Check that a handler is still in its tenant, and guard each `on_commit` hook that it has left.
 
     Args:
         first: how many hooks there were before the handler was called.
-        what: the directive, or the directives, for the log.
+
+    Raises:
+        DirectiveError: another schema is active.
     """
+    if not is_whole(tenant):
+        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     hooks: Any = connection.run_on_commit
-    hooks[first:] = [(ids, _guarded(hook, what, handler, tenant), False) for ids, hook, _ in hooks[first:]]
+    if len(hooks) > first:
+        hooks[first:] = [
+            (ids, partial(_call_hook, hook, directives, handler, tenant), False)
+            for ids, hook, _ in hooks[first:]
+        ]
 
 
-def _guarded(
-    hook: Callable[[], object], what: str, handler: AnyHandler, tenant: Tenant
-) -> Callable[[], None]:
-    def call() -> None:
-        try:
-            with time_limit(handler.timeout):
-                hook()
-        except (Exception, TimeLimitExceeded) as error:
-            logger.error("%s: an on_commit hook fails: %s", what, errors.brief(error), exc_info=error)
-        if restore(tenant):
-            logger.error("%s: an on_commit hook left its tenant", what)
-        if _is_spoilt():
-            logger.error("%s: an on_commit hook left the connection closed or in a transaction", what)
-            connection.close()
+def _call_hook(
+    hook: Callable[[], object], directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
+) -> None:
+    """Run a handler's hook so that the others run whatever it does, and that it harms nobody after it."""
 
-    return call
+    def say(what: str, error: BaseException | None = None) -> None:
+        named = ", ".join(map(str, directives))
+        logger.error("%s: an on_commit hook %s", named, what, exc_info=error)
+
+    try:
+        with time_limit(handler.timeout):
+            hook()
+    except (Exception, TimeLimitExceeded) as error:
+        say(f"fails: {errors.brief(error)}", error)
+    if restore(tenant):
+        say("left its tenant")
+    if _is_spoilt():
+        say("left the connection closed or in a transaction")
+        connection.close()
 
 
 def _is_spoilt() -> bool:
@@ -177,8 +189,6 @@ def _is_spoilt() -> bool:
 
 def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
     context.has_ended = True
-    if not is_whole(tenant):
-        raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
     if context.repetition:

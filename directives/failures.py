@@ -5,6 +5,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from directives.errors import Retry
 from directives.models import ERROR_LENGTH
 from directives.timeouts import TimeLimitExceeded, time_limit
+from fleetprompt.errors import sqlstate
 
 TEXT_SECONDS = 1.0
 """How long an exception may take to say what went wrong."""
@@ -25,9 +26,8 @@ def is_transient(error: BaseException) -> bool:
         return True
     if not isinstance(error, DatabaseError):
         return False
-    state = _sqlstate(error)
-    if state is None:
-        # psycopg gives no code when it was the connection that broke.
+    state = sqlstate(error)
+    if not state:
         return isinstance(error, OperationalError)
     return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
 
@@ -38,11 +38,7 @@ def may_be_of_one(error: BaseException) -> bool:
     False for what may work later, and for missing tables, columns and rights: those concern every row,
     and none of them is to fail for it.
     """
-    return not is_transient(error) and not (_sqlstate(error) or "").startswith(_SCHEMA_CLASS)
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(error.__cause__, "sqlstate", None)
+    return not is_transient(error) and not sqlstate(error).startswith(_SCHEMA_CLASS)
 
 
 def describe(error: BaseException) -> str:

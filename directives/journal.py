@@ -17,7 +17,6 @@ from signals.types import Actor, bounded_key
 logger = logging.getLogger(__name__)
 
 SOURCE = "directives"
-LOST = LOST_SIGNALS
 
 
 def fact(
@@ -128,19 +127,17 @@ def write_for(directives: Sequence[Directive], signals: Sequence[Signal]) -> Non
             Directive.objects.filter(pk=directive.pk).update(metadata=directive.metadata)
 
 
-def lost(metadata: Any) -> list[Any]:
-    """Return the names of the signals that a directive's metadata says were lost; whatever stands there."""
-    # A row that somebody has written by hand may hold any JSON.
-    found = metadata.get(LOST) if isinstance(metadata, dict) else None
-    return found if isinstance(found, list) else [found] if found else []
-
-
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
     """Return the directive's metadata with the names of the signals that were lost added."""
     # A row that somebody has written by hand may hold any JSON.
     metadata = directive.metadata if isinstance(directive.metadata, dict) else {}
     if not lost:
         return metadata
-    earlier = metadata.get(LOST)
-    names = [*(earlier if isinstance(earlier, list) else []), *(signal.name for signal in lost)]
-    return {**metadata, LOST: names}
+    return {**metadata, LOST_SIGNALS: [*noted_lost(directive), *(signal.name for signal in lost)]}
+
+
+def noted_lost(directive: Directive) -> list[Any]:
+    """Return what `note_lost` has noted: names, unless somebody else wrote there."""
+    metadata = directive.metadata
+    names = metadata.get(LOST_SIGNALS) if isinstance(metadata, dict) else None
+    return names if isinstance(names, list) else []

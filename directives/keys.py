@@ -36,10 +36,13 @@ class _Entry(NamedTuple):
 
 def same_payload(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two payloads ask for the same; the reason, and a subject named again, do not count."""
-    return _without(one, "reason", "subject") == _without(other, "reason", "subject")
+    return bool(_without(one, "reason", "subject") == _without(other, "reason", "subject"))
 
 
-def _without(payload: Mapping[str, Any], *aside: str) -> dict[str, Any]:
+def _without(payload: Any, *aside: str) -> Any:
+    # A row that somebody has written by hand may hold any JSON.
+    if not isinstance(payload, Mapping):
+        return payload
     return {field: value for field, value in payload.items() if field not in aside}
 
 
@@ -144,7 +147,7 @@ def _is_otherwise(entry: _Entry, wish: Checked) -> bool:
     return not same and entry.status != Status.CANCELED and entry.place <= (wish.scheduled_at or _NOW)
 
 
-def _effect(payload: Mapping[str, Any]) -> dict[str, Any]:
+def _effect(payload: Mapping[str, Any]) -> Any:
     """Return what of a payload says what is to become of the subject, not whether or why."""
     return _without(payload, "reason", "subject", "expected_revision")
 

@@ -63,8 +63,8 @@ _STARTED = bus.insertion(
         tenant="tenant",
     ),
 )
-# Here the lost one is only called by its directive: the careful claim that follows tells of its signal.
-_ALL_STARTED = bus.all_stored("spoken", "claimed", "id::text")
+# Without the lost one's key: the careful claim that follows tells of it.
+_ALL_STARTED = bus.all_stored("spoken", "claimed")
 
 
 def lock_claims() -> None:

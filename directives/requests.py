@@ -15,6 +15,7 @@ from directives.errors import KeyConflict, Refused
 from directives.intake import Checked, Common, DirectiveRequest, check_common, check_item
 from directives.models import Directive
 from fleetprompt.collecting import no_collecting
+from fleetprompt.errors import sqlstate
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.types import Actor
@@ -178,7 +179,7 @@ def _store_at_last(
             # Nothing is kept: keys stored out of their order could lock out a batch that waits for others.
             taken = overtaken.key
         except OperationalError as error:
-            if not again or getattr(error.__cause__, "sqlstate", None) not in _OUT_OF_STEP:
+            if not again or sqlstate(error) not in _OUT_OF_STEP:
                 raise
             again = False
     raise KeyConflict(f"idempotency_key: others have taken {taken!r} and those before it; ask again")

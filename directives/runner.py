@@ -29,7 +29,6 @@ from signals.types import Actor
 
 logger = logging.getLogger(__name__)
 
-RUNNER = execution.RUNNER
 SPARE = 100
 """How many directives that cannot even be set aside a claim passes over."""
 GATHER = 0.01
@@ -47,7 +46,7 @@ def run(
     directive_id: UUID | str,
     rerun: bool = False,
     *,
-    actor: Actor = RUNNER,
+    actor: Actor = execution.RUNNER,
     reason: str = "rerun by the runner",
 ) -> Outcome:
     """Run one directive of the active tenant now, in this process.

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fleetprompt.errors import first_line, presentable
+from fleetprompt.errors import first_line, presentable, sqlstate
 from fleetprompt.visible import visible
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ class OperatorCommand(BaseCommand):
 
     def _told(self, error: DatabaseError) -> str:
         """Return what to tell of an error of the database; nothing when it is one of the program."""
-        state = getattr(error.__cause__, "sqlstate", None) or ""
+        state = sqlstate(error)
         if isinstance(error, OperationalError):
             what = "does not answer" if (state or "08")[:2] in ("08", "57") else "gave up"
             return f"the database {what}: {str(error).strip()}"

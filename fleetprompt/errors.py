@@ -36,6 +36,12 @@ def presentable(text: str) -> str:
     return visible(text)
 
 
+def sqlstate(error: BaseException) -> str:
+    """Return the SQLSTATE of a database error; empty when the connection broke."""
+    found: str | None = getattr(error.__cause__, "sqlstate", None)
+    return found or ""
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of what a database error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

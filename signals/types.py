@@ -195,11 +195,6 @@ def _check_one_form(actor_type: str, text: str) -> None:
         raise Refused(f"actor.id: expected the id in its one form, {form!r}; got {text[:80]!r}")
 
 
-def _check_actor_type(value: str) -> None:
-    if value not in Actor.TYPES:
-        raise Refused(f"actor.type: expected one of {', '.join(Actor.TYPES)}; got {str(value)[:80]!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who is behind something: a copy that survives the deletion of the user.
@@ -222,7 +217,10 @@ class Actor:
     label: str = ""
 
     def __post_init__(self) -> None:
-        _check_actor_type(self.type)
+        if self.type not in self.TYPES:
+            raise Refused(
+                f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
+            )
         object.__setattr__(self, "id", _identifier("actor.id", self.id))
         _check_one_form(self.type, self.id)
         check_text("actor.label", self.label, length=ID_LENGTH)
@@ -250,19 +248,6 @@ class Subject:
         return f"{self.type}:{self.id}"
 
 
-def check_known(actor: Actor, subject: Subject | None) -> None:
-    """Check what a signal needs of a row's actor and subject: ids may be older than the rules about them.
-
-    Raises:
-        Refused: the actor's type or the subject's cannot be one, or an id is empty.
-    """
-    _check_actor_type(actor.type)
-    if subject:
-        check_name(subject.type)
-    if not actor.id or (subject and not subject.id):
-        raise Refused(f"{'subject' if actor.id else 'actor'}.id: expected a text that is not empty")
-
-
 @lru_cache(maxsize=256)
 def stored_actor(actor_type: str, actor_id: str, label: str) -> Actor:
     """Return the actor of a row as it is there, unchecked: the row may be older than the rules."""
@@ -279,6 +264,19 @@ def stored_subject(subject_type: str, subject_id: str) -> Subject | None:
 def subject_of(subject_type: str, subject_id: str) -> Subject | None:
     """Return a subject, checked, or None when its type is empty; those of late are kept."""
     return Subject(subject_type, subject_id) if subject_type else None
+
+
+def check_stored(actor: Actor, subject: Subject | None) -> None:
+    """Check of a row's actor and subject what every rule has asked for: a type that there is, and an id.
+
+    Raises:
+        Refused: naming what is not as expected.
+    """
+    # The constructors say what is wrong; for each signal they would take too long.
+    if actor.type not in Actor.TYPES or not actor.id:
+        Actor(actor.type, actor.id)
+    if subject and not (subject.id and _is_name(subject.type)):
+        Subject(subject.type, subject.id)
 
 
 def _unchecked(kind: type[ValueT], **values: str) -> ValueT:

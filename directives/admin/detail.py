@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from directives import display, history, journal, permissions
 from directives.admin import operating, undoing
 from directives.admin.following import follow_each
-from directives.models import Directive
+from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.model_admin import CappedPaginator
 from signals.models import Signal
 
@@ -82,10 +82,9 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     may_see = request.user.has_perm("signals.view_signal")
     signals = _signals(directive) if may_see else []
     subject = directive.subject
-    metadata = directive.metadata
-    lost = journal.lost(metadata)
+    metadata, lost = directive.metadata, journal.noted_lost(directive)
     if lost:
-        metadata = {key: value for key, value in metadata.items() if key != journal.LOST}
+        metadata = {key: value for key, value in metadata.items() if key != LOST_SIGNALS}
     return {
         "directive": directive,
         **_following(directive),

@@ -1,6 +1,6 @@
 """What it takes to undo a directive: an inverse, and a subject that is as the directive left it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from directives import registry, subjects
@@ -59,7 +59,7 @@ def is_outdated(directive: Directive) -> bool:
     return wanted is not None and found.get(directive.subject_id) != wanted
 
 
-def _result(directive: Directive) -> Mapping[str, Any]:
+def _result(directive: Directive) -> dict[str, Any]:
     # A row that somebody has written by hand may hold any JSON.
     return directive.result if isinstance(directive.result, dict) else {}
 

@@ -80,7 +80,7 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
     command.console.print("[bold]Timeline[/bold]")
     for signal in timeline:
         command.console.print(_moment(signal), overflow="fold")
-    if lost := journal.lost(directive.metadata):
+    if lost := journal.noted_lost(directive):
         command.stdout.write(f"Signals that could not be written: {', '.join(map(_text, lost))}")
 
 

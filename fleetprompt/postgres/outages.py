@@ -8,6 +8,8 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.db import connection as _django_connection
 
+from fleetprompt.errors import sqlstate
+
 connection: Any = _django_connection
 
 RECONNECT_SECONDS = 0.1
@@ -20,9 +22,8 @@ def is_lost(error: object) -> bool:
     """Return whether an exception means that there is no connection any more, or none to be had."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
-    # psycopg gives no code when it was the connection that broke.
-    state = getattr(error.__cause__, "sqlstate", None)
-    return state is None or state.startswith("08") or state in _LOST_STATES
+    state = sqlstate(error)
+    return not state or state.startswith("08") or state in _LOST_STATES
 
 
 def wait_for_database(seconds: float) -> None:

@@ -15,6 +15,7 @@ from django.http.request import validate_host
 from django.utils import timezone
 from django_tenants.utils import get_public_schema_name, schema_exists
 
+from fleetprompt.errors import sqlstate
 from fleetprompt.postgres.outages import one_session
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants import template
@@ -124,7 +125,7 @@ def _delete(slug: str) -> None:
             return
         except OperationalError as error:
             # A worker that was in the middle of something holds locks in another order.
-            if last or getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
+            if last or sqlstate(error) != DEADLOCK:
                 raise
 
 

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from django.core.management import call_command
 from django.db import ProgrammingError, connection
 
 from directives import execution, observing, pace, registry, runner, tasks
@@ -11,10 +12,13 @@ from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import in_tenant, is_public
 from signals.models import Signal
+from tests.admin import client_of
 from tests.support import (
+    ask,
     ask_animal,
     crash,
     lose_wake_ups,
+    make_forum,
     owner_cursor,
     qcluster,
     run,
@@ -73,6 +77,11 @@ SILENT = BAD | {
         FAILED,
     ),
 }
+READABLE = [
+    what
+    for what in BAD
+    if what.startswith(("payload", "metadata", "lost_signals", "result", "subject")) and " too " not in what
+]
 
 
 def spoil(directive, assignments):
@@ -284,3 +293,21 @@ def test_a_real_cluster_gets_past_bad_rows(lenient, tmp_path):
         assert story(directive.pk)["status"] in REQUESTED[what][1], what
     assert [story(good.pk)["status"] for good in goods] == ["succeeded"] * 6
     assert not is_public()
+
+
+@pytest.mark.parametrize("what", READABLE)
+def test_people_can_look_at_it_and_ask_again(database, capsys, what):
+    assignments, _ = BAD[what]
+    with in_tenant("alpha"):
+        payload = {"post_id": str(make_forum(1).posts[0].pk)}
+        bad = ask("forum.post.hide", payload).directive
+        spoil(bad, assignments)
+        runner.run(bad.pk)
+        # What the runner has written is spoilt as well.
+        spoil(bad, assignments)
+        call_command("directive", "show", str(bad.pk), "--tenant", "alpha")
+        assert ask("forum.post.hide", payload).directive.payload["post_id"] == payload["post_id"]
+        assert ask("forum.post.unhide", payload).created
+    assert str(bad.pk) in capsys.readouterr().out
+    root = client_of("root", superuser=True)
+    assert bad.idempotency_key in root.text(f"directives/directive/{bad.pk}/change/")
