@@ -115,9 +115,11 @@ def delete_tenant(slug: str) -> None:
 
 
 def _delete(slug: str) -> None:
-    # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
-    if not Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED):
+    # Read first: a row that cannot be read stays as it is.
+    if not Tenant.objects.filter(slug=slug).first():
         raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
+    # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
+    Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED)
     for last in (False,) * 9 + (True,):
         try:
             with transaction.atomic():

@@ -327,7 +327,7 @@ def _pid(data):
 
 def test_pages_are_served_after_the_server_was_killed_below_them(checkout):
     """By the threads that had a connection to it, all of them."""
-    made = checkout.manage("tenant", "create", "pier", "--name", "Pier", "--domain", "pier.localhost")
+    made = checkout.manage("tenant", "create", "jetty", "--name", "Jetty", "--domain", "jetty.localhost")
     assert made.returncode == 0, made.stderr
     with checkout.serving() as port:
         browsers = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(3)]
@@ -342,7 +342,7 @@ def test_pages_are_served_after_the_server_was_killed_below_them(checkout):
 
 
 def _visit(browser):
-    browser.request("GET", "/", headers={"Host": "pier.localhost"})
+    browser.request("GET", "/", headers={"Host": "jetty.localhost"})
     answer = browser.getresponse()
     answer.read()
     return answer.status

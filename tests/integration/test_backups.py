@@ -268,6 +268,7 @@ def test_a_tenant_with_a_time_that_python_cannot_hold_stops_no_other(documented,
     for command in (("audit", "seal", "--tenant", "north"), ("tenant", "delete", "north", "--yes")):
         with pytest.raises(CommandError, match="a value that the program cannot read"):
             call_command(*command)
+    assert Tenant.objects.filter(slug="north", status="active").exists()
     assert tasks.sweep() == ["south"]
     assert list(tasks.seal()) == ["south"]
     with owner_cursor() as cursor:
