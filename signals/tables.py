@@ -1,4 +1,4 @@
-"""Whether append-only tables show the program every row, and take every row that it gives them.
+"""Checks that append-only tables show the program every row, and take every row that it gives them.
 
 The database's owner may put something before a table that hides rows from the program, or swallows new
 ones, while every row that is left fits its seal. So the tables are compared with what the models declare.

@@ -1,4 +1,4 @@
-"""How a page follows directives that have not ended: how often it looks again, and what holds them up."""
+"""Following directives that have not ended: how often a page looks again, and what holds them up."""
 
 from collections import Counter
 from collections.abc import Iterable

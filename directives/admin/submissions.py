@@ -1,4 +1,4 @@
-"""How far a submitted operation is: kept in the cache, under a lease that its web process renews."""
+"""The progress of a submitted operation: kept in the cache, under a lease that its web process renews."""
 
 import time
 from collections.abc import Sequence

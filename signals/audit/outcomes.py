@@ -1,4 +1,4 @@
-"""How the last verification on this machine went, kept beside the checkpoints for the doctor."""
+"""The outcome of the last verification on this machine, kept beside the checkpoints for the doctor."""
 
 import json
 import os
