@@ -80,14 +80,14 @@ class Environment(BaseSettings):
     )
     cluster_name: str = Field("fleetprompt", description="Name of the queue that a cluster serves.")
     cluster_workers: PositiveInt = Field(2, description="Worker processes of one qcluster.")
-    directives_batch: PositiveInt = Field(100, description="Directives that one claim takes at most.")
-    directives_lease: PositiveFloat = Field(
+    directives_claim_limit: PositiveInt = Field(100, description="Directives that one claim takes at most.")
+    directives_lease_seconds: PositiveFloat = Field(
         60,
         le=86_400,
         allow_inf_nan=False,
         description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
     )
-    directives_turn: PositiveFloat = Field(
+    directives_time_slice_seconds: PositiveFloat = Field(
         0.06,
         allow_inf_nan=False,
         description="Seconds after which a worker lets the next tenant have its turn.",
