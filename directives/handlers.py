@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from directives import subjects
 from directives.errors import DirectiveError, InvalidPayload
 from directives.executing.retry import RetryPolicy
-from directives.lifecycle import events
 from directives.models import REASON_LENGTH, Directive
 from signals import bus
 from signals.models import Signal
@@ -120,7 +119,7 @@ class Context:
         if subject and subject != own:
             # At the end, where it cannot be taken for a part of an id: those may contain anything.
             key += f":{subject.type}"
-        key = events.numbered(key, directive.earlier_successes + 1)
+        key = bounded_key(key, directive.earlier_successes + 1)
         signal = bus.fact(
             name,
             payload,

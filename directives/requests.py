@@ -12,12 +12,12 @@ from uuid_utils.compat import uuid7
 
 from directives.errors import KeyConflict, Refused
 from directives.models import Directive
-from directives.monitoring import telemetry
 from directives.queueing import adapter
 from directives.requesting import idempotency, insertion
 from directives.requesting.validation import Checked, Common, DirectiveRequest, check_common, check_item
 from fleetprompt.collecting import no_collecting
 from fleetprompt.errors import sqlstate
+from fleetprompt.telemetry import work
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.types import Actor
@@ -157,11 +157,11 @@ def _request(
     common = check_common(actor, reason, correlation_id, causation_id, metadata)
     with (
         no_collecting() if len(wishes) >= MANY else nullcontext(),
-        telemetry.requesting(tenant.slug, common.correlation_id),
+        work.requesting(tenant.slug, common.correlation_id),
     ):
         checked = [check_item(item, common) for item in wishes]
         names = [item.handler.name for item in checked if isinstance(item, Checked)]
-        carried = common.metadata | telemetry.about_to_store(names)
+        carried = common.metadata | work.about_to_store(names)
         return _store_at_last(checked, replace(common, metadata=carried), tenant, whole=whole)
 
 
@@ -284,4 +284,4 @@ def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
     # By the database's clock alone: it is what decides when they are due.
     if any(directive.scheduled_at <= directive.created_at for directive in created):
         adapter.announce(tenant)
-    telemetry.stored(created, tenant.slug)
+    work.stored(created, tenant.slug)

@@ -1,19 +1,23 @@
-"""What a queue worker runs: one tenant's turn, the sweep that wakes what was forgotten, and sealing."""
+"""Tasks of queue workers: a time slice of one tenant, the sweep that wakes tenants, and sealing."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial, wraps
 from typing import ParamSpec, TypeVar
+from uuid import UUID
 
-from django.db import Error
+from django.conf import settings
+from django.db import Error, connection
 
-from directives import runner
-from directives.lifecycle import transitions
+from directives import sql
+from directives.executing import attempts
+from directives.lifecycle import claims, queries
 from directives.queueing import adapter
 from fleetprompt.errors import Refused
 from fleetprompt.postgres import outages
-from fleetprompt.tenants.context import UnknownTenant, in_tenant
+from fleetprompt.tenants.context import UnknownTenant, active_tenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit.sealing import keys, locks, sealer
 
@@ -22,35 +26,40 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BROKEN = 1.0
-"""Seconds after a turn that broke off until its tenant has another one."""
+BROKEN_PAUSE_SECONDS = 1.0
+"""Seconds after a time slice that broke off until its tenant has another one."""
 OUTAGE_SECONDS = 30.0
 """For how long a task that lost its connection waits for the database; the sweep finds what it gave up."""
-SEALS = 3
+GATHER_SECONDS = 0.01
+"""How long a directive that arrives during a time slice waits for more: a claim for each costs more."""
+FIRST_BATCH_SIZE = 20
+MAX_SEALS = 3
 """How many seals of one tenant a run makes at most, so that others have theirs."""
-SEALING = 20.0
-"""Seconds after which a run of sealing begins with no other tenant."""
+SEALING_SECONDS = 20.0
+"""After this time a run of sealing begins with no other tenant."""
+
+_batch_size = FIRST_BATCH_SIZE
 
 
-def _telling(task: Callable[P, R]) -> Callable[P, R]:
+def _logged(task: Callable[P, R]) -> Callable[P, R]:
     """Log what goes wrong in a task: what django-q2 would log quotes the exception's message."""
 
     @wraps(task)
-    def told(*args: P.args, **options: P.kwargs) -> R:
+    def logged(*args: P.args, **options: P.kwargs) -> R:
         try:
             return task(*args, **options)
         except Exception:
             logger.exception("%s broke off", " ".join([task.__name__, *map(str, args)]))
             raise
 
-    return told
+    return logged
 
 
-@_telling
+@_logged
 def work(slug: str) -> int:
-    """Do one turn of due directives in a tenant; return how many attempts were executed.
+    """Execute due directives of a tenant for one time slice; return how many attempts were executed.
 
-    The turn stands for all wake-ups of its tenant: when the connection is lost, it begins once more. A
+    The time slice answers all wake-ups of its tenant: when the connection is lost, it begins once more. A
     tenant that was deleted meanwhile has nothing due.
     """
     try:
@@ -65,14 +74,91 @@ def _work_or_wake(slug: str) -> int:
         return _again_when_lost(partial(_work, slug))
     except Exception:
         with in_tenant(slug) as tenant:
-            # One that always breaks must not spin.
-            adapter.wake(tenant, after=BROKEN)
+            # A tenant that always breaks must not spin.
+            adapter.wake(tenant, after=BROKEN_PAUSE_SECONDS)
         raise
 
 
 def _work(slug: str) -> int:
     with in_tenant(slug):
-        return runner.run_time_slice(patience=OUTAGE_SECONDS)
+        return run_time_slice(wait_seconds=OUTAGE_SECONDS)
+
+
+def run_time_slice(*, wait_seconds: float = 0.0) -> int:
+    """Execute batches of due directives of the active tenant, for a bounded time.
+
+    The first full batch sends the next wake-up at once, so that other workers join in. After each batch the
+    worker looks again: what waited behind its directives, or arrived meanwhile, is not left to the sweep.
+    What arrived just now is given `GATHER_SECONDS` to become more. When the time is over, a wake-up is sent
+    for what is left, behind those of other tenants.
+
+    Args:
+        wait_seconds: for how long to wait for a new connection when the connection is lost, to release
+            what was claimed.
+
+    Returns:
+        how many attempts were executed.
+    """
+    with claims.released_when_lost(wait_seconds) as token:
+        return _run_time_slice(active_tenant(), token)
+
+
+def _run_time_slice(tenant: Tenant, token: UUID) -> int:
+    executed, joined = 0, False
+    ends = time.monotonic() + settings.DIRECTIVES_TIME_SLICE_SECONDS
+    while True:
+        began, size = time.monotonic(), batch_size()
+        claim = claims.claim(tenant, size, token=token)
+        if not any(claim):
+            break
+        full = len(claim.directives) >= size
+        if full and not joined:
+            adapter.wake(tenant)
+            joined = True
+        executed += sum(1 for _ in attempts.execute(claim.directives, tenant))
+        took = time.monotonic() - began
+        learn_batch_size(len(claim.directives), took)
+        # After a full batch there is more, as a rule.
+        waited = GATHER_SECONDS if full else _longest_wait()
+        if waited is None:
+            break
+        pause = max(GATHER_SECONDS - waited, 0)
+        # Another claim like this one would end closer to two time slices than to one.
+        if time.monotonic() + pause + took / 2 > ends:
+            # A worker that joined in may have left again.
+            adapter.wake(tenant) if full else claims.wake_for_the_rest(tenant)
+            break
+        time.sleep(pause)
+    return executed
+
+
+def _longest_wait() -> float | None:
+    """Return the age in seconds of the oldest overdue directive, held back or not; None without one."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.LONGEST_WAIT)
+        waited: float | None = cursor.fetchone()[0]
+        return waited
+
+
+def batch_size() -> int:
+    """Return how many directives the next claim should take, so that they fit into a time slice."""
+    return min(_batch_size, settings.DIRECTIVES_CLAIM_LIMIT)
+
+
+def learn_batch_size(number: int, seconds: float) -> None:
+    """Learn from a claim of `number` directives that took `seconds`; the size doubles at most."""
+    global _batch_size
+    if not number:
+        return
+    fitting = math.floor(number * settings.DIRECTIVES_TIME_SLICE_SECONDS / max(seconds, 1e-6))
+    if fitting < _batch_size or number >= batch_size():
+        _batch_size = max(1, min(fitting, 2 * batch_size()))
+
+
+def forget_batch_size() -> None:
+    """Begin to learn anew."""
+    global _batch_size
+    _batch_size = FIRST_BATCH_SIZE
 
 
 def _again_when_lost(task: Callable[[], R]) -> R:
@@ -92,7 +178,7 @@ def _wait_if_lost(error: Exception) -> bool:
     return is_lost
 
 
-@_telling
+@_logged
 def sweep() -> list[str]:
     """Wake every active tenant with due directives or expired leases; return their slugs.
 
@@ -110,7 +196,7 @@ def _sweep() -> list[str]:
         try:
             with in_tenant(tenant.slug) as entered:
                 if entered.status == Tenant.Status.ACTIVE and (
-                    transitions.due().exists() or transitions.silent().exists()
+                    queries.due().exists() or queries.stalled().exists()
                 ):
                     adapter.wake(tenant)
                     woken.append(tenant.slug)
@@ -123,16 +209,16 @@ def _sweep() -> list[str]:
     return woken
 
 
-@_telling
+@_logged
 def seal() -> dict[str, int]:
     """Seal new signals of the tenants, suspended ones too; return how many were sealed, by slug.
 
-    One worker does it at a time, for at most `SEALING` seconds and in any order, so that directives find
-    a worker and every tenant has its turn.
+    One worker does it at a time, for at most `SEALING_SECONDS` and in any order, so that directives find
+    a worker and every tenant is sealed in the end.
     """
     sealed: dict[str, int] = {}
     with locks.sealing_all() as is_ours:
-        ends = time.monotonic() + SEALING
+        ends = time.monotonic() + SEALING_SECONDS
         for tenant in Tenant.objects.only("slug").order_by("?") if is_ours else ():
             if time.monotonic() > ends or not _seal(tenant, sealed):
                 break
@@ -143,7 +229,7 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
     """Seal one tenant's signals and count them; return whether it makes sense to go on."""
     try:
         with in_tenant(tenant.slug):
-            done = sealer.seal(batches=SEALS)
+            done = sealer.seal(batches=MAX_SEALS)
             if done.signals:
                 sealed[tenant.slug] = done.signals
             if done.obstacle:

@@ -83,13 +83,19 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
     return value
 
 
-def bounded_key(text: str) -> str:
+def bounded_key(text: str, number: int = 1) -> str:
     """Return a key that was built of parts: `text`, or its beginning and a digest if it is too long.
+
+    Args:
+        number: of several signals of one kind; from the second on, the key ends in it. It comes from a
+            counter in a row, since a count of signals goes back when some are pruned.
 
     Returns:
         at most `KEY_LENGTH` characters; what was cut ends in `:` and the SHA-256 of `text`, in hexadecimal,
         so that different texts stay different keys.
     """
+    if number > 1:
+        text = f"{text}:{number}"
     if len(text) <= KEY_LENGTH:
         return text
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import connection
 from fasteners import InterProcessLock
 
-from directives.executing import batch_size
+from directives import tasks
+from directives.executing import attempts
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
@@ -58,7 +59,8 @@ def database(_tenants_exist: None, django_db_blocker: pytest.FixtureRequest) -> 
     """Give a test the database, with real commits, and empty the tenants after it."""
     with django_db_blocker.unblock():
         connection.set_schema_to_public()
-        batch_size.forget()
+        attempts.forget_times()
+        tasks.forget_batch_size()
         yield
         connection.close()
         connection.set_schema_to_public()

@@ -24,7 +24,8 @@ from django.db.models.functions import Least, Now
 from django.test.utils import setup_databases, teardown_databases
 
 from directives import requests, runner
-from directives.executing import single
+from directives.executing import attempts
+from directives.lifecycle import claims
 from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import Requested
@@ -157,7 +158,7 @@ def make_due(directive: Directive) -> None:
 
 def claim(directive: Directive) -> Directive:
     """Claim the directive as a worker does, with a lease that outlasts the test; return the attempt."""
-    [claimed] = runner._claim(active_tenant(), 1, only=directive.id, token=uuid4()).directives
+    [claimed] = claims.claim(active_tenant(), 1, only=directive.id, token=uuid4()).directives
     change(directive, lease_expires_at=Now() + timedelta(hours=1))
     return claimed
 
@@ -171,7 +172,7 @@ def crash(directive: Directive, *, begun: bool = True) -> None:
     """Leave the directive as a worker does that dies: claimed, begun unless told otherwise, silent."""
     claimed = claim(directive)
     if begun:
-        single._begin(claimed)
+        attempts._begin(claimed)
     expire_lease(directive)
 
 

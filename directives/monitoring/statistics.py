@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from directives.lifecycle import transitions
+from directives.lifecycle import queries
 from directives.models import Directive
 from fleetprompt.postgres.queries import by_index
 from fleetprompt.web.limits import COUNTED
@@ -92,10 +92,10 @@ def oldest_due() -> datetime | None:
     waiting = Directive.objects.filter(status=Directive.Status.REQUESTED, scheduled_at__lte=Now())
     # As values, and compared here: the planner would rather test the whole backlog.
     longest = list(waiting.order_by("scheduled_at").values_list("pk", flat=True)[:LOOKED_AT])
-    moments = list(transitions.silent().values_list("lease_expires_at", flat=True)[:1])
+    moments = list(queries.stalled().values_list("lease_expires_at", flat=True)[:1])
     if longest:
         with by_index():
-            due = transitions.due().filter(pk__in=longest).order_by()
+            due = queries.due().filter(pk__in=longest).order_by()
             moments += due.values_list("scheduled_at", flat=True)
     return min((moment for moment in moments if moment), default=None)
 

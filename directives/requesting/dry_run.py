@@ -8,11 +8,13 @@ from django.db import connection, transaction
 
 from directives import subjects
 from directives.errors import Refused
-from directives.executing import failures, single
-from directives.executing.timeouts import TimeLimitExceeded, limit_session
+from directives.executing import attempts
+from directives.lifecycle import failures
 from directives.models import Directive
 from directives.requesting.validation import Checked, DirectiveRequest, check_common, check_item
+from fleetprompt.postgres.idle_in_transaction import limit_session
 from fleetprompt.tenants.context import active_tenant, return_to
+from fleetprompt.time_limit import TimeLimitExceeded
 from signals.models import Signal
 from signals.types import Actor, Subject
 
@@ -98,12 +100,13 @@ def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
         # A savepoint, so that the record can be read after an error too.
         with transaction.atomic():
             limit_session(checked.handler.timeout)
-            result, signals = single.perform(directive, checked.handler, tenant)
+            [performed] = attempts.perform([directive], checked.handler, tenant)
             # What a commit would check only then: foreign keys.
             connection.check_constraints()
     except (Exception, TimeLimitExceeded) as error:
         return DryRun(subject, error=failures.describe(error))
-    return DryRun(subject, _differences(before, _fields(subject)), result, signals)
+    differences = _differences(before, _fields(subject))
+    return DryRun(subject, differences, performed.result, performed.signals)
 
 
 def _fields(subject: Subject | None) -> dict[str, str]:

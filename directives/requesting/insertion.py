@@ -11,7 +11,7 @@ from django.db import DataError
 from uuid_utils.compat import uuid7
 
 from directives.errors import Refused
-from directives.lifecycle import events
+from directives.lifecycle import transitions
 from directives.models import Directive
 from directives.queueing import adapter, broker
 from fleetprompt.postgres.prepared import prepared_cursor
@@ -130,7 +130,7 @@ _WHEN = """to_char(made.scheduled_at AT TIME ZONE 'UTC',
 
 def _requested(asked: Mapping[str, str]) -> dict[str, str]:
     """Return SQL for the signal of a row of `made`."""
-    return events.fact_sql(
+    return transitions.lifecycle_signal_sql(
         "directive.requested",
         {**asked, **{name: f"%({name})s" for name in _SHARED}, "id": "made.id", "attempt": "0"},
         {"reason": asked["reason"], "idempotency_key": asked["idempotency_key"], "scheduled_at": _WHEN},

@@ -1,11 +1,11 @@
-"""Connections that were lost: how to tell, how to wait for new ones, and when none may take their place."""
+"""Database errors that may pass: which are transient or lost the connection, and waiting for a new one."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db import connection as _django_connection
 
 from fleetprompt.errors import sqlstate
@@ -16,6 +16,25 @@ RECONNECT_SECONDS = 0.1
 """Between two tries to connect to a server that is away."""
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
 """SQLSTATEs with which PostgreSQL ends or refuses a session, beside class 08 (its manual, appendix A)."""
+_TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
+# Lock not available, session ended by a time-out, a server that is a standby until it is promoted.
+_TRANSIENT_STATES = ("55P03", "25P03", "25P04", "25006")
+
+
+def is_transient(error: object) -> bool:
+    """Return whether an exception is a database's error that may not come again.
+
+    True for PostgreSQL's deadlocks, serialization failures, time-outs, shutdowns and lost connections.
+    Classes of SQLSTATE are those of PostgreSQL's manual, appendix A.
+    """
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, DatabaseError):
+        return False
+    state = sqlstate(error)
+    if not state:
+        return isinstance(error, OperationalError)
+    return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
 
 
 def is_lost(error: object) -> bool:

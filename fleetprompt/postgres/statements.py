@@ -7,7 +7,7 @@ Statement = tuple[str, Sequence[Any]]
 """SQL and the values for its placeholders."""
 
 
-def together(*statements: Statement) -> Statement:
+def join_statements(*statements: Statement) -> Statement:
     """Return statements as one message for Django's cursor, which goes from result to result by `nextset`.
 
     Outside a transaction, the message is one: everything in it is committed, or nothing is, whether or

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from directives import runner, tasks
-from directives.lifecycle import transitions
+from directives.lifecycle import queries
 from directives.models import Directive
 from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant
@@ -71,7 +71,7 @@ def test_a_worker_killed_in_the_middle_of_a_handler_is_replaced_when_its_lease_r
             killed = worker_of(directive)
             os.kill(killed, signal.SIGKILL)
             assert states(directive) == ["running"]
-            wait_until(lambda: transitions.silent().exists(), "the lease runs out")
+            wait_until(lambda: queries.stalled().exists(), "the lease runs out")
             opened()
         sweep_until_ended(directive)
         with in_tenant("alpha"):
@@ -91,7 +91,7 @@ def test_a_directive_that_kills_its_worker_every_time_fails_and_its_batch_mates_
         sweep_until_ended(killer, *mates)
     with in_tenant("alpha"):
         assert (killer.status, killer.attempt, killer.max_attempts) == ("failed", 3, 3)
-        assert killer.last_error == "LeaseExpired: attempt 3 fell silent, and it was the last one"
+        assert killer.last_error == "LeaseExpired: the lease of attempt 3 expired, and it was the last one"
         assert signal_names(killer).count("directive.recovered") == 3
         assert effects("killer") == 0
         assert states(*mates) == ["succeeded"] * 5
@@ -116,10 +116,11 @@ def test_a_directive_that_kills_its_worker_once_succeeds_in_the_end(database, lo
 TOGETHER = """
 import django
 django.setup()
-from directives import pace, registry, runner
+from directives import registry, runner
+from directives.executing import attempts
 from fleetprompt.tenants.context import in_tenant
 for handler in registry.handlers():
-    with pace.timing(handler.name):
+    with attempts.timing(handler.name):
         pass
 with in_tenant("alpha"):
     runner.run_due()

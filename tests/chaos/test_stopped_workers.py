@@ -15,14 +15,15 @@ STOPPED = """
 import os, signal, sys
 import django
 django.setup()
-from directives import lifecycle, runner
+from directives import runner
+from directives.lifecycle import transitions
 from fleetprompt.tenants.context import in_tenant
 tenant, step, directive = sys.argv[1:]
-change = getattr(lifecycle, step)
+change = getattr(transitions, step)
 def change_and_stop(*arguments, **options):
     change(*arguments, **options)
     os.kill(os.getpid(), signal.SIGSTOP)
-setattr(lifecycle, step, change_and_stop)
+setattr(transitions, step, change_and_stop)
 with in_tenant(tenant):
     runner.run(directive)
 """

@@ -8,10 +8,11 @@ from django.core.management import call_command
 from django.db import ProgrammingError, connection
 
 from directives import registry, runner, tasks
-from directives.executing import batch_size, single
+from directives.executing import attempts
+from directives.lifecycle import bad_rows, claims
 from directives.models import Directive
-from directives.monitoring import telemetry
 from directives.outcomes import Kind
+from fleetprompt.telemetry import work
 from fleetprompt.tenants.context import in_tenant, is_public
 from signals.models import Signal
 from tests.admin import client_of
@@ -122,7 +123,7 @@ def by_turns():
 
 def by_groups():
     for handler in registry.handlers():
-        with batch_size.timing(handler.name):
+        with attempts.timing(handler.name):
             pass
     runner.run_due()
 
@@ -263,8 +264,8 @@ def test_what_is_wrong_with_the_schema_is_no_rows_fault(alpha, silent):
 def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
     directive = ask_animal("work")
     crash(directive)
-    [taken] = runner._claim(runner.active_tenant(), 1, token=uuid4()).directives
-    outcome = single.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
+    [taken] = claims.claim(runner.active_tenant(), 1, token=uuid4()).directives
+    outcome = bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
     assert outcome.kind == Kind.DISCARDED
     assert story(taken.pk)["status"] == "running"
 
@@ -275,7 +276,7 @@ def test_an_error_after_an_attempt_was_recorded_leaves_it_as_it_is(alpha, monkey
     def full_disk(attempt, outcome):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(telemetry.Attempt, "ended", full_disk)
+    monkeypatch.setattr(work.Attempt, "ended", full_disk)
     runner.run_due()
     assert states(failing, working) == ["requested", "succeeded"]
 

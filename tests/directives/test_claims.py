@@ -7,8 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from directives import runner
-from directives.lifecycle import events, transitions
+from directives.lifecycle import claims, queries, transitions
 from directives.models import Directive
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
@@ -62,7 +61,9 @@ def test_its_signals_say_what_a_fact_says(alpha):
     claimed = claim_at_once()
     assert [one.pk for one in claimed] == [one.pk for one in asked]
     for directive in claimed:
-        fact = events.fact(directive, "directive.started", {"worker": "here:1"}, tenant="alpha")
+        fact = transitions.lifecycle_signal(
+            directive, "directive.started", {"worker": "here:1"}, tenant="alpha"
+        )
         assert values(started(directive)) == values(fact)
     ids = [started(directive).pk for directive in claimed]
     assert ids == sorted(ids)
@@ -90,7 +91,7 @@ def test_while_somebody_is_silent_it_takes_nothing(alpha):
     assert claim_at_once() is None
     due.refresh_from_db()
     assert (due.status, signal_names(due)) == ("requested", ["directive.requested"])
-    claim = runner._claim(active_tenant(), 10, token=uuid4())
+    claim = claims.claim(active_tenant(), 10, token=uuid4())
     assert {one.pk for one in claim.directives} == {silent.pk, due.pk}
 
 
@@ -116,9 +117,15 @@ def test_who_falls_silent_while_a_claim_waits_is_seen(alpha):
 def test_a_signal_that_is_there_already_makes_it_step_aside(alpha, caplog):
     directive = ask_animal("roam")
     directive.attempt = 1
-    bus.record([events.fact(directive, "directive.started", {"worker": "there:2"}, tenant="alpha")])
-    with caplog.at_level("INFO", "directives.runner"):
-        claim = runner._claim(active_tenant(), 1, token=uuid4())
+    bus.record(
+        [
+            transitions.lifecycle_signal(
+                directive, "directive.started", {"worker": "there:2"}, tenant="alpha"
+            )
+        ]
+    )
+    with caplog.at_level("INFO", "directives.lifecycle.claims"):
+        claim = claims.claim(active_tenant(), 1, token=uuid4())
     assert [one.pk for one in claim.directives] == [directive.pk]
     assert "carefully" in caplog.text
     assert started(directive).payload["worker"] == "there:2"
@@ -127,7 +134,7 @@ def test_a_signal_that_is_there_already_makes_it_step_aside(alpha, caplog):
 def test_inside_a_transaction_it_is_refused(alpha):
     ask_animal("roam")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        runner._claim(active_tenant(), 1, token=uuid4())
+        claims.claim(active_tenant(), 1, token=uuid4())
     assert Directive.objects.get().status == "requested"
 
 
@@ -137,16 +144,16 @@ def test_what_is_claimed_with_a_token_is_released_by_it_and_nothing_else(alpha):
     first, second, third, fourth = [ask_animal("work", str(number)) for number in range(4)]
     run(fourth)
     for directive, token in ((first, mine), (second, others)):
-        assert runner._claim(tenant, 1, only=directive.id, token=token).directives
+        assert claims.claim(tenant, 1, only=directive.id, token=token).directives
     crash(third)
     # By the slow way, which takes silent ones over.
-    assert runner._claim(tenant, 1, only=third.id, token=mine).directives
+    assert claims.claim(tenant, 1, only=third.id, token=mine).directives
     assert transitions.release(mine) == 2
     assert transitions.release(uuid4()) == 0
-    assert set(transitions.silent()) == {first, third}
+    assert set(queries.stalled()) == {first, third}
     assert states(first, second, third, fourth) == ["running", "running", "running", "succeeded"]
     # They come back at once, and the one that has not begun is not charged.
     again = uuid4()
-    assert {one.pk for one in runner._claim(tenant, 9, token=again).directives} == {first.pk, third.pk}
+    assert {one.pk for one in claims.claim(tenant, 9, token=again).directives} == {first.pk, third.pk}
     first.refresh_from_db()
     assert (first.attempt, first.max_attempts, first.claim_token) == (2, 6, again)

@@ -12,7 +12,7 @@ from django_q.timeout import TimeoutHandler
 
 from directives import registry, runner, tasks
 from directives.errors import LONGEST_WAIT
-from directives.executing import batch_size
+from directives.executing import attempts
 from directives.executing.retry import RetryPolicy
 from directives.models import Directive
 from directives.outcomes import Kind
@@ -26,7 +26,7 @@ def mode(request, alpha, settings):
     if request.param == "together":
         settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
         for handler in registry.handlers():
-            with batch_size.timing(handler.name):
+            with attempts.timing(handler.name):
                 pass
     return request.param
 

@@ -4,8 +4,8 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from directives.errors import DirectiveError, Retry
-from directives.executing.failures import describe, is_transient
-from directives.executing.timeouts import TimeLimitExceeded
+from directives.lifecycle.failures import describe, is_transient
+from fleetprompt.time_limit import TimeLimitExceeded
 
 TRANSIENT = {
     "40P01": "deadlock",

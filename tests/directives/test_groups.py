@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from directives import registry, runner
-from directives.executing import batch_size
+from directives.executing import attempts
+from directives.lifecycle import claims
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import active_tenant, in_tenant
@@ -47,7 +48,7 @@ def together(database, settings):
 
 def learn():
     for handler in registry.handlers():
-        with batch_size.timing(handler.name):
+        with attempts.timing(handler.name):
             pass
 
 
@@ -62,7 +63,7 @@ def commits(*directives):
 
 
 def test_quick_first_attempts_share_one_commit_and_one_line_of_the_log(together, alpha, caplog):
-    caplog.set_level(logging.INFO, "directives.monitoring.telemetry")
+    caplog.set_level(logging.INFO, "fleetprompt.telemetry.work")
     asked = [ask_animal("work", f"cat {number}") for number in range(5)]
     assert [outcome.directive_id for outcome in runner.run_due()] == [one.id for one in asked]
     assert states(*asked) == ["succeeded"] * 5
@@ -84,7 +85,7 @@ def test_quick_first_attempts_share_one_commit_and_one_line_of_the_log(together,
 def test_names_that_nobody_has_timed_yet_and_slow_ones_and_later_attempts_have_commits_of_their_own(
     database, alpha
 ):
-    unknown = [ask_animal("work", f"cat {number}", seconds=batch_size.GROUP) for number in range(2)]
+    unknown = [ask_animal("work", f"cat {number}", seconds=attempts.GROUP_SECONDS) for number in range(2)]
     runner.run_due()
     assert commits(*unknown) == 2
     again = [ask_animal("roam", f"dog {number}") for number in range(3)]
@@ -152,16 +153,16 @@ def test_one_that_waits_for_a_lock_holds_nobody_up(together, forum):
 
 def test_one_that_was_taken_over_before_its_group_is_left_alone(together, alpha):
     taken, other = ask_animal("work", "taken"), ask_animal("work", "other")
-    claim = runner._claim(active_tenant(), 2, token=uuid4())
+    claim = claims.claim(active_tenant(), 2, token=uuid4())
     expire_lease(taken)
     assert run(taken).kind == Kind.SUCCEEDED
-    kinds = {o.directive_id: o.kind for o in runner._work_through(claim.directives, active_tenant())}
+    kinds = {o.directive_id: o.kind for o in attempts.execute(claim.directives, active_tenant())}
     assert kinds == {taken.id: Kind.DISCARDED, other.id: Kind.SUCCEEDED}
     assert (effects("taken"), effects("other")) == (1, 1)
 
 
 def test_a_group_ends_when_its_time_is_over(together, alpha):
-    asked = [ask_animal("work", f"cat {number}", seconds=batch_size.GROUP / 3) for number in range(9)]
+    asked = [ask_animal("work", f"cat {number}", seconds=attempts.GROUP_SECONDS / 3) for number in range(9)]
     learn()
     runner.run_due()
     assert states(*asked) == ["succeeded"] * 9
@@ -200,7 +201,7 @@ MOODS = st.lists(
 def test_together_and_alone_come_to_the_same(database, moods):
     stories = []
     for slug, quick in (("alpha", True), ("beta", False)):
-        batch_size.forget()
+        attempts.forget_times()
         with in_tenant(slug):
             asked = [ask_moody(name, f"cat {which}", note) for name, which, note in moods]
             stories.append(story(asked, quick))
@@ -220,7 +221,7 @@ def story(asked, quick):
         name: effects(name) for name in {f"cat {n} {note}".strip() for n in range(4) for note in NOTES}
     }
     while True:
-        learn() if quick else batch_size.forget()
+        learn() if quick else attempts.forget_times()
         if not runner.run_due(1 if not quick else None):
             break
     rows = Directive.objects.in_bulk([one.pk for one in asked])
@@ -242,7 +243,7 @@ STATUSES = st.lists(
 def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing):
     outcomes = []
     for slug, quick in (("alpha", True), ("beta", False)):
-        batch_size.forget()
+        attempts.forget_times()
         with in_tenant(slug):
             thread = Thread.objects.first() or make_forum().thread
             made = [forums.post.make(thread=thread, status=status) for status, _ in posts]
@@ -257,7 +258,7 @@ def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing)
                 runner.run_due()
             else:
                 for one in asked:
-                    batch_size.forget()
+                    attempts.forget_times()
                     run(one)
             outcomes.append([told(one) for one in asked] + [post_state(post) for post in made])
             change_absent(asked[-1])

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from directives import registry, runner, tasks
-from directives.executing import batch_size
+from directives.executing import attempts
 from fleetprompt.tenants.context import in_tenant, is_public
 from signals.models import Signal
 from tests.support import ask_animal, effects, states
@@ -29,7 +29,7 @@ def alone():
 
 def together():
     for handler in registry.handlers():
-        with batch_size.timing(handler.name):
+        with attempts.timing(handler.name):
             pass
 
 
@@ -76,5 +76,5 @@ def test_a_hook_that_leaves_its_tenant_is_told_and_the_next_directive_is_in_its_
         assert states(bystander) == ["requested"]
     assert rows("beta") == (1, 0)
     if not how.startswith("SET"):
-        told = [r.getMessage() for r in caplog.records if r.name == "directives.executing.single"]
+        told = [r.getMessage() for r in caplog.records if r.name == "directives.executing.hooks"]
         assert any(str(asked[0].pk) in line for line in told), told

@@ -6,8 +6,9 @@ import pytest
 from django.utils import timezone
 
 from directives import runner
-from directives.executing import single
-from directives.lifecycle import transitions
+from directives.executing import attempts, recording
+from directives.executing.retry import RetryPolicy
+from directives.lifecycle import queries
 from directives.models import Directive
 from directives.outcomes import Kind
 from forums.models import Post
@@ -76,11 +77,11 @@ def test_an_attempt_that_comes_back_from_the_dead_is_refused_with_all_it_did(alp
 def test_an_attempt_that_fails_after_it_was_taken_over_leaves_no_trace(alpha):
     directive = ask_animal("stumble", times=1)
     stale = claim(directive)
-    single._begin(stale)
+    attempts._begin(stale)
     expire_lease(directive)
     assert run(directive).kind == Kind.SUCCEEDED
     before = Directive.objects.values().get()
-    with_error = single._record_failure(stale, None, runner.active_tenant(), ValueError("late"))
+    with_error = recording.record_failure(stale, RetryPolicy(), runner.active_tenant(), ValueError("late"))
     assert with_error.kind == Kind.DISCARDED
     assert Directive.objects.values().get() == before
     assert "directive.failed" not in signal_names(directive)
@@ -91,7 +92,7 @@ def test_a_worker_that_lost_its_claim_before_it_began_does_not_begin(alpha):
     stale = claim(directive)
     expire_lease(directive)
     assert run(directive).kind == Kind.SUCCEEDED
-    assert single.execute(stale, runner.active_tenant()).kind == Kind.DISCARDED
+    assert attempts._execute_alone(stale, runner.active_tenant()).kind == Kind.DISCARDED
     assert effects("cat") == 1
 
 
@@ -103,7 +104,7 @@ def test_a_directive_whose_attempts_all_fell_silent_fails(alpha):
         assert directive.attempt == attempt
     outcome = run(directive)
     assert outcome.kind == Kind.FAILED
-    assert directive.last_error == "LeaseExpired: attempt 3 fell silent, and it was the last one"
+    assert directive.last_error == "LeaseExpired: the lease of attempt 3 expired, and it was the last one"
     assert (directive.status, directive.attempt, directive.lease_expires_at) == ("failed", 3, None)
     assert signal_names(directive)[-2:] == ["directive.recovered", "directive.failed"]
 
@@ -138,8 +139,8 @@ def test_a_batch_keeps_its_leases_while_it_is_worked_through(alpha):
     asked = [ask_animal("roam", str(number), seconds=0.5) for number in range(4)]
     with meanwhile(runner.run_due) as outcomes:
         # The last one begins after longer than the lease that a claim gives.
-        wait_until(lambda: begun(asked[-1]) or transitions.silent().exists(), "the last of the batch runs")
-        assert not transitions.silent().exists()
+        wait_until(lambda: begun(asked[-1]) or queries.stalled().exists(), "the last of the batch runs")
+        assert not queries.stalled().exists()
     assert [outcome.kind for outcome in outcomes[0]] == [Kind.SUCCEEDED] * 4
     assert set(Directive.objects.values_list("attempt", flat=True)) == {1}
 

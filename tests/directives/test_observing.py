@@ -177,7 +177,7 @@ from signals.types import Actor
 with in_tenant("alpha"):
     requests.request("zoo.animal.work", {"animal": "cat"}, actor=Actor("system", "x"))
     print([str(outcome.kind) for outcome in runner.run_due()])
-names = ("directives.monitoring.telemetry",
+names = ("fleetprompt.telemetry.work",
     "opentelemetry.exporter.otlp", "google.protobuf", "requests.sessions")
 print([name for name in names if name in sys.modules])
 """
@@ -185,7 +185,7 @@ print([name for name in names if name in sys.modules])
 
 def test_what_is_off_is_not_even_loaded(database):
     ran = manage("shell", "-v", "0", "-c", OFF)
-    assert ran.stdout.splitlines() == ["['succeeded']", "['directives.monitoring.telemetry']"], ran.stderr
+    assert ran.stdout.splitlines() == ["['succeeded']", "['fleetprompt.telemetry.work']"], ran.stderr
 
 
 def test_a_collector_that_is_down_or_never_answers_stops_nothing(database):

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from directives import operations, runner
+from directives.lifecycle import claims
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import in_tenant
@@ -54,14 +55,14 @@ def test_a_claim_takes_only_the_first_of_each_subject(alpha):
     second = [ask_animal("work", animal) for animal in ("cat", "dog")]
     assert states(*first, *second) == ["requested"] * 4
     with in_tenant("alpha") as tenant:
-        claimed = runner._claim(tenant, 10, token=uuid4()).directives
+        claimed = claims.claim(tenant, 10, token=uuid4()).directives
     assert [directive.id for directive in claimed] == [directive.id for directive in first]
 
 
 def test_directives_without_an_order_are_claimed_together(alpha):
     asked = [ask_animal("roam") for _ in range(5)]
     with in_tenant("alpha") as tenant:
-        assert len(runner._claim(tenant, 10, token=uuid4()).directives) == len(asked)
+        assert len(claims.claim(tenant, 10, token=uuid4()).directives) == len(asked)
 
 
 def test_a_directive_that_waits_for_its_retry_holds_back_the_later_ones_on_its_subject(alpha):

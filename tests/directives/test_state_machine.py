@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from directives import operations, runner
 from directives.errors import IllegalTransition, KeyConflict
-from directives.executing import single
+from directives.executing import attempts
 from directives.models import Directive
 from forums.models import Category, Post, Thread
 from signals.models import Signal
@@ -184,7 +184,7 @@ class Walk(RuleBasedStateMachine):
             attempt = claim(self.stored(one))
             self.world.claim(one)
             if begun:
-                single._begin(attempt)
+                attempts._begin(attempt)
             one.begun = begun
 
     @rule(one=directives)

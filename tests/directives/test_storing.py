@@ -11,7 +11,7 @@ from django.utils.timezone import now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives.lifecycle import events
+from directives.lifecycle import transitions
 from directives.models import Directive
 from directives.requesting import insertion
 from directives.requests import DirectiveRequest, request, request_many
@@ -75,7 +75,7 @@ def test_one_by_one_or_together_the_same_rows_are_stored(alpha, items):
 
 def says_so(directive):
     signal = Signal.objects.get(causation_id=str(directive.pk))
-    expected = events.fact(
+    expected = transitions.lifecycle_signal(
         directive,
         "directive.requested",
         {

@@ -8,7 +8,8 @@ import time
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from directives.executing.timeouts import ALARM_GRACE, TimeLimitExceeded, limit_session, time_limit
+from fleetprompt.postgres.idle_in_transaction import limit_session
+from fleetprompt.time_limit import ALARM_GRACE_SECONDS, TimeLimitExceeded, time_limit
 
 
 class OuterAlarm(Exception):
@@ -120,4 +121,4 @@ def test_the_databases_limits_end_with_the_transaction(alpha):
 
 
 def test_the_database_gives_up_before_the_alarm_does():
-    assert ALARM_GRACE > 0
+    assert ALARM_GRACE_SECONDS > 0

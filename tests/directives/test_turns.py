@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from directives import runner, tasks
-from directives.executing import batch_size, single
+from directives.executing import attempts
 from directives.models import Directive
 from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant, is_public
@@ -25,7 +25,7 @@ def ask_roaming(count):
 def test_the_first_full_batch_sends_one_wake_up_and_the_turn_goes_on(alpha, settings):
     settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 3, 60
     ask_roaming(7)
-    assert runner.run_time_slice() == 7
+    assert tasks.run_time_slice() == 7
     assert messages() == 1
     assert Directive.objects.filter(status="succeeded").count() == 7
 
@@ -34,25 +34,25 @@ def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha, sett
     settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     asked = [ask_animal("work") for _ in range(5)]
     lose_wake_ups()
-    assert runner.run_time_slice() == 5
+    assert tasks.run_time_slice() == 5
     assert states(*asked) == ["succeeded"] * 5
     assert messages() == 0
 
 
 def test_what_comes_during_a_turn_waits_for_more(alpha, settings, monkeypatch):
     settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
-    late, learn = [], batch_size.worked_through
+    late, learn = [], tasks.learn_batch_size
 
     def come_late(number, seconds):
         learn(number, seconds)
         if not late:
             late.append(ask_animal("roam", "late"))
 
-    monkeypatch.setattr(batch_size, "worked_through", come_late)
+    monkeypatch.setattr(tasks, "learn_batch_size", come_late)
     ask_animal("roam", "early")
-    assert runner.run_time_slice() == 2
+    assert tasks.run_time_slice() == 2
     [started] = Signal.objects.filter(name="directive.started", causation_id=str(late[0].pk))
-    assert (started.occurred_at - late[0].scheduled_at).total_seconds() >= runner.GATHER
+    assert (started.occurred_at - late[0].scheduled_at).total_seconds() >= tasks.GATHER_SECONDS
 
 
 def test_a_turn_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(alpha, settings):
@@ -60,24 +60,24 @@ def test_a_turn_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(
     asked = [ask_animal("work") for _ in range(3)]
     for left in (2, 1):
         lose_wake_ups()
-        assert runner.run_time_slice() == 1
+        assert tasks.run_time_slice() == 1
         assert messages() >= 1
         assert states(*asked).count("requested") == left
-    assert runner.run_time_slice() == 1
+    assert tasks.run_time_slice() == 1
     lose_wake_ups()
-    assert runner.run_time_slice() == 0
+    assert tasks.run_time_slice() == 0
     assert messages() == 0
 
 
 def test_a_claim_takes_what_fits_into_a_turn(database, settings):
     settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 8, 0.1
     for seconds, expected in ((0.01, 8), (1.0, 1), (0.0, 2), (0.0, 4), (0.0, 8), (0.0, 8)):
-        before = batch_size.batch()
-        batch_size.worked_through(before, seconds * before)
-        assert batch_size.batch() == expected
-    batch_size.worked_through(0, 0.01)
-    batch_size.worked_through(1, 0.01)
-    assert batch_size.batch() == 8, "a claim that found less says nothing against larger ones"
+        before = tasks.batch_size()
+        tasks.learn_batch_size(before, seconds * before)
+        assert tasks.batch_size() == expected
+    tasks.learn_batch_size(0, 0.01)
+    tasks.learn_batch_size(1, 0.01)
+    assert tasks.batch_size() == 8, "a claim that found less says nothing against larger ones"
 
 
 def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
@@ -138,9 +138,9 @@ def test_a_tenant_that_is_deleted_in_its_turn_ends_the_turn(database, monkeypatc
     def gone(directive, tenant):
         monkeypatch.undo()
         rename("alpha", "gone")
-        return single.execute(directive, tenant)
+        return attempts._execute_alone(directive, tenant)
 
-    monkeypatch.setattr(runner, "_execute_alone", gone)
+    monkeypatch.setattr(attempts, "_execute_alone", gone)
     try:
         assert tasks.work("alpha") == 0
     finally:
@@ -161,7 +161,7 @@ def rename(old, new):
 
 def test_doubled_wake_ups_change_nothing(alpha):
     directive = ask_animal("work")
-    assert [runner.run_time_slice() for _ in range(3)] == [1, 0, 0]
+    assert [tasks.run_time_slice() for _ in range(3)] == [1, 0, 0]
     directive.refresh_from_db()
     assert (directive.status, directive.attempt) == ("succeeded", 1)
 

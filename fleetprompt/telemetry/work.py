@@ -1,4 +1,4 @@
-"""What requests and attempts tell the metrics, the traces and the logs; never anything of a payload."""
+"""Metrics, traces and log lines of work that is requested and executed; never anything of a payload."""
 
 import logging
 import time
@@ -6,16 +6,38 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from typing import Protocol
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from directives.models import Directive
-from directives.outcomes import Kind, Outcome
 from fleetprompt.telemetry import context, metrics, tracing
 
 logger = logging.getLogger(__name__)
+
+
+FAILED = "failed"
+"""The outcome of work that was given up."""
+
+
+class Work(Protocol):
+    """A piece of work: a directive."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def correlation_id(self) -> str: ...
+    @property
+    def scheduled_at(self) -> datetime: ...
+    @property
+    def metadata(self) -> object: ...
 
 
 @contextmanager
@@ -28,11 +50,11 @@ def requesting(tenant: str, correlation_id: str) -> Iterator[None]:
 
 def about_to_store(names: Sequence[str]) -> dict[str, str]:
     """Name the request after what is asked, and return what has to travel in the directives' metadata."""
-    tracing.note(f"request {_together(names)}", count=len(names))
+    tracing.note(f"request {_joined(names)}", count=len(names))
     return tracing.carrier()
 
 
-def stored(created: Sequence[Directive], tenant: str) -> None:
+def stored(created: Sequence[Work], tenant: str) -> None:
     """Count and log the directives of one request when the caller's transaction commits, or never."""
     names = Counter(directive.name for directive in created)
     fields: dict[str, str] = {
@@ -45,7 +67,7 @@ def stored(created: Sequence[Directive], tenant: str) -> None:
     transaction.on_commit(partial(_committed, names, fields), robust=True)
 
 
-def claimed(directives: Sequence[Directive]) -> None:
+def claimed(directives: Sequence[Work]) -> None:
     """Measure how long directives had been due, when the claim that took them commits."""
     if directives and metrics.is_on():
         # Another machine's clock may be behind the database's.
@@ -55,17 +77,20 @@ def claimed(directives: Sequence[Directive]) -> None:
         transaction.on_commit(partial(_waited, waited), robust=True)
 
 
-def fell_silent(directives: Sequence[Directive], given_up: Sequence[Outcome]) -> None:
-    """Count leases that ran out, and the directives that ended thereby, when the claim commits."""
-    names = {directive.id: directive.name for directive in directives}
-    ended = [names[outcome.directive_id] for outcome in given_up]
+def stalled(names: Sequence[str], given_up: Sequence[str]) -> None:
+    """Count leases that expired, and the directives that ended thereby, when the claim commits.
+
+    Args:
+        names: of the directives whose leases expired.
+        given_up: of those that failed.
+    """
     if names and metrics.is_on():
-        transaction.on_commit(partial(_lost, list(names.values()), ended), robust=True)
+        transaction.on_commit(partial(_lost, names, given_up), robust=True)
 
 
 def gave_up(name: str) -> None:
     """Count a directive that was set aside, when that commits."""
-    transaction.on_commit(partial(metrics.OUTCOMES.add, name, Kind.FAILED), robust=True)
+    transaction.on_commit(partial(metrics.OUTCOMES.add, name, FAILED), robust=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +101,20 @@ class Attempt:
     fields: Mapping[str, str | int]
     began: float
 
-    def ended(self, outcome: Kind) -> None:
+    def ended(self, outcome: str) -> None:
         """Count and log how it ended, once that is committed."""
         tracing.note(outcome=outcome)
         self._count(outcome)
         with context.bound(**self.fields):
             logger.info("%s: %s", self.text, outcome)
 
-    def _count(self, outcome: Kind) -> None:
+    def _count(self, outcome: str) -> None:
         name = str(self.fields["name"])
         metrics.EXECUTION.add(name, amount=time.perf_counter() - self.began)
         metrics.OUTCOMES.add(name, outcome)
 
 
-def ended_together(attempts: Sequence[Attempt], outcome: Kind) -> None:
+def ended_jointly(attempts: Sequence[Attempt], outcome: str) -> None:
     """Count each of the attempts that one transaction has committed, and log them in one line."""
     for attempt in attempts:
         attempt._count(outcome)
@@ -99,11 +124,12 @@ def ended_together(attempts: Sequence[Attempt], outcome: Kind) -> None:
 
 
 @contextmanager
-def attempting(directive: Directive, tenant: str, *, began: float | None = None) -> Iterator[Attempt]:
+def attempting(directive: Work, tenant: str, *, began: float | None = None) -> Iterator[Attempt]:
     """Trace and measure one attempt, and have every line logged meanwhile say what it belongs to.
 
     Args:
         directive: as it was claimed.
+        tenant: its tenant's slug.
         began: what `time.perf_counter` gave when it began, if that was earlier.
     """
     fields: dict[str, str | int] = {
@@ -118,14 +144,14 @@ def attempting(directive: Directive, tenant: str, *, began: float | None = None)
     with tracing.span(f"execute {directive.name}", fields, kind="CONSUMER", parent=parent):
         fields["trace"] = tracing.trace_id()
         with context.bound(**fields):
-            yield Attempt(f"{directive}, attempt {directive.attempt}", fields, began)
+            yield Attempt(f"{directive.name} {directive.id}, attempt {directive.attempt}", fields, began)
 
 
 def _committed(names: Mapping[str, int], fields: Mapping[str, str]) -> None:
     for name, number in names.items():
         metrics.REQUESTED.add(name, amount=number)
     with context.bound(**fields):
-        logger.info("requested %d: %s", sum(names.values()), _together(names))
+        logger.info("requested %d: %s", sum(names.values()), _joined(names))
 
 
 def _waited(waited: Iterable[tuple[str, float]]) -> None:
@@ -133,13 +159,13 @@ def _waited(waited: Iterable[tuple[str, float]]) -> None:
         metrics.WAITING.add(name, amount=seconds)
 
 
-def _lost(silent: Iterable[str], ended: Iterable[str]) -> None:
-    for name in silent:
+def _lost(stalled: Iterable[str], ended: Iterable[str]) -> None:
+    for name in stalled:
         metrics.LOST_LEASES.add(name)
     for name in ended:
-        metrics.OUTCOMES.add(name, Kind.FAILED)
+        metrics.OUTCOMES.add(name, FAILED)
 
 
-def _together(names: Iterable[str]) -> str:
+def _joined(names: Iterable[str]) -> str:
     distinct = set(names)
     return distinct.pop() if len(distinct) == 1 else f"{len(distinct)} names"

@@ -1,0 +1,91 @@
+"""SQL of directives: what the ORM cannot say, or takes longer to put into words than the database to do."""
+
+LOCK_CLAIMS = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))"
+"""Two claims at once could each miss what the other one sees, and start two directives of one line; a claim
+takes milliseconds, so they queue up here. The constraint `directive_one_running` stands behind this."""
+
+TENANT_STATUS = "SELECT status FROM public.tenants_tenant WHERE schema_name = current_schema()"
+
+FIND_OBSTACLE = f"""
+SELECT set_config('directives.obstacle', (
+    EXISTS (SELECT FROM directives_directive
+        WHERE status = 'running' AND lease_expires_at <= clock_timestamp())
+    OR ({TENANT_STATUS}) IS DISTINCT FROM 'active'
+)::text, true)
+"""  # noqa: S608 -- a constant
+"""Whether leases have expired, or the tenant is suspended or gone: then the quick claim takes nothing."""
+NO_OBSTACLE = "AND NOT current_setting('directives.obstacle')::boolean"
+
+CLAIM = """
+WITH due (id) AS MATERIALIZED (
+    {due} AND (%s::uuid IS NULL OR id = %s) {condition}
+    ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE directives_directive AS directive
+    SET status = 'running', attempt = attempt + 1, started_at = NULL, claim_token = %s,
+        -- The statement's time is the message's, from before it waited for the lock.
+        lease_expires_at = clock_timestamp() + make_interval(secs => %s)
+    FROM due WHERE directive.id = due.id RETURNING {columns}
+){signals}
+SELECT * FROM claimed {complete} ORDER BY queued_at, id
+"""
+CLAIMED_ONES = """
+(SELECT *, row_number() OVER (ORDER BY queued_at, id) AS place FROM claimed) AS directive,
+    (SELECT %s::text, %s::text, %s::uuid[]) AS given (worker, tenant, ids)
+"""
+"""The rows of a claim's signals."""
+
+RELEASE = """
+UPDATE directives_directive SET lease_expires_at = clock_timestamp()
+WHERE status = 'running' AND claim_token = %s
+"""
+
+# By their keys alone, which PostgreSQL plans in no time.
+HOLD = """
+SELECT id, status, attempt, clock_timestamp() FROM directives_directive
+WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+"""
+
+RENEW = """
+UPDATE directives_directive AS directive
+SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)
+WHERE (directive.id, directive.attempt, directive.status) = (mine.id, mine.attempt, 'running')
+"""
+
+# The status is hidden from the planner, who would look for all that are running.
+SUCCEED = """
+UPDATE directives_directive AS directive
+SET status = 'succeeded', result = own.result,
+    started_at = coalesce(own.started_at, directive.started_at),
+    completed_at = statement_timestamp(), lease_expires_at = NULL
+FROM json_to_recordset(%s) AS own (id uuid, attempt int, started_at timestamptz, result jsonb)
+WHERE (directive.id, directive.attempt) = (own.id, own.attempt) AND directive.status || '' = 'running'
+"""
+
+SET_ASIDE = """
+UPDATE directives_directive
+SET status = 'failed', completed_at = clock_timestamp(), lease_expires_at = NULL,
+    last_error = %(error)s, last_error_at = clock_timestamp(),
+    metadata = CASE WHEN %(lost)s::jsonb = '[]' THEN metadata ELSE
+        CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END
+        || jsonb_build_object(%(key)s::text,
+            CASE jsonb_typeof(metadata -> %(key)s::text)
+                WHEN 'array' THEN metadata -> %(key)s::text ELSE '[]' END
+            || %(lost)s::jsonb)
+        END
+WHERE id = %(id)s AND attempt = %(attempt)s AND status IN ('requested', 'running')
+"""
+
+COUNT_OPERATION = """
+jsonb_set(operations, ARRAY[%s], jsonb_build_array(attempt, 1 + CASE operations #>> ARRAY[%s, '0']
+    WHEN attempt::text THEN (operations #>> ARRAY[%s, '1'])::int ELSE 0 END))
+"""
+"""`operations` with one more of a signal, counted anew in each attempt: its number there."""
+SET_OPERATION_COUNT = "jsonb_set(operations, ARRAY[%s], jsonb_build_array(attempt, %s::int))"
+
+LONGEST_WAIT = """
+SELECT extract(epoch FROM statement_timestamp() - min(scheduled_at))::float8 FROM directives_directive
+WHERE status = 'requested' AND scheduled_at <= statement_timestamp()
+"""
+"""Age in seconds of the oldest overdue directive, which may wait behind another; NULL without one."""
