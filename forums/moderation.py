@@ -1,19 +1,94 @@
-"""What moderation does to threads and posts: each change under a lock, each bumping the revision."""
+"""Moderation of threads and posts: payloads, handlers, and changes that bump the revision under a lock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.db import connection
+from pydantic import Field
 
 from directives.errors import DirectiveError
+from directives.handlers import Context, DirectivePayload, Handler, Reference
 from forums.models import Post, Record, Thread
+
+ThreadId = Annotated[UUID, Reference(Thread.SUBJECT_TYPE)]
+PostId = Annotated[UUID, Reference(Post.SUBJECT_TYPE)]
+
+# Building these by the ORM takes longer than all the rest of hiding a post.
+_LOCK = "SELECT id, status, revision FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+_SET_STATUS = "UPDATE {table} SET status = %s, revision = revision + 1 WHERE id = ANY(%s)"
+# A lock that others share, so that those who only read do not wait for each other.
+_FIND = "SELECT * FROM {table} WHERE id = %s FOR SHARE"
+
+
+class ThreadPayload(DirectivePayload):
+    """The payload of a directive about one thread."""
+
+    thread_id: ThreadId = Field(description="The thread.")
+
+
+class PostPayload(DirectivePayload):
+    """The payload of a directive about one post."""
+
+    post_id: PostId = Field(description="The post.")
+
+
+PayloadT = TypeVar("PayloadT", ThreadPayload, PostPayload)
+RecordT = TypeVar("RecordT", Thread, Post)
+
+
+class StatusHandler(Handler[PayloadT]):
+    """Gives the payload's thread or post the status `becomes`, and emits `signal` when that changed it."""
+
+    model: ClassVar[type[Thread] | type[Post]]
+    signal: ClassVar[str]
+    """The name of the signal that says what happened."""
+
+    def execute(self, context: Context, payload: PayloadT) -> dict[str, Any]:
+        """Change the status; an unchanged one succeeds without a new revision or signal."""
+        [result] = self.execute_many([(context, payload)])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def execute_many(
+        self, work: Sequence[tuple[Context, PayloadT]]
+    ) -> Sequence[dict[str, Any] | Exception]:
+        """Change the statuses of all of them together."""
+        expected = {getattr(payload, self.subject_field): payload.expected_revision for _, payload in work}
+        changes = set_statuses(self.model, expected, self.becomes)
+        return [
+            change if isinstance(change, Exception) else self._result(context, pk, change)
+            for (context, _), (pk, change) in zip(work, changes.items(), strict=True)
+        ]
+
+    def _result(self, context: Context, pk: UUID, change: "Change") -> dict[str, Any]:
+        facts = {"before": change.before, "after": change.after, "revision": change.revision}
+        if change.changed:
+            context.emit(self.signal, {**facts, "reason": context.directive.reason})
+        return {self.subject_field: str(pk), "changed": change.changed, "status": change.after, **facts}
+
+
+class ThreadHandler(StatusHandler[ThreadPayload]):
+    """A change of one thread's status."""
+
+    Payload = ThreadPayload
+    model = Thread
+    subject_field = "thread_id"
+
+
+class PostHandler(StatusHandler[PostPayload]):
+    """A change of one post's status."""
+
+    Payload = PostPayload
+    model = Post
+    subject_field = "post_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a change came to.
+    """What became of a record.
 
     Args:
         changed: False when the record was in the wanted state already; then nothing was written.
@@ -28,27 +103,9 @@ class Change:
     revision: int
 
 
-RecordT = TypeVar("RecordT", Thread, Post)
-
-
-def set_status(model: type[RecordT], pk: UUID, status: str, expected_revision: int | None = None) -> Change:
-    """Give one record a status, in the caller's transaction.
-
-    Args:
-        expected_revision: the revision that the requester looked at, if it matters.
-
-    Raises:
-        DirectiveError: the tenant has no such record, or it has another revision.
-    """
-    [change] = set_statuses(model, {pk: expected_revision}, status)
-    if isinstance(change, DirectiveError):
-        raise change
-    return change
-
-
 def set_statuses(
-    model: type[RecordT], expected_revisions: Mapping[UUID, int | None], status: str
-) -> list[Change | DirectiveError]:
+    model: type[Thread] | type[Post], expected_revisions: Mapping[UUID, int | None], status: str
+) -> dict[UUID, Change | DirectiveError]:
     """Give records a status, in the caller's transaction and in two statements, however many they are.
 
     Args:
@@ -59,11 +116,8 @@ def set_statuses(
         for each record, in their order, what changed, or why nothing did.
     """
     table = model._meta.db_table
-    # Building these by the ORM takes longer than all the rest of hiding a post.
-    find = f"SELECT id, status, revision FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608
-    change = f"UPDATE {table} SET status = %s, revision = revision + 1 WHERE id = ANY(%s)"  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(find, [list(expected_revisions)])
+        cursor.execute(_LOCK.format(table=table), [list(expected_revisions)])
         found = {pk: (before, revision) for pk, before, revision in cursor.fetchall()}
         changes = {
             pk: _change(model, pk, found.get(pk), status, expected)
@@ -71,12 +125,16 @@ def set_statuses(
         }
         changed = [pk for pk, one in changes.items() if isinstance(one, Change) and one.changed]
         if changed:
-            cursor.execute(change, [status, changed])
-    return list(changes.values())
+            cursor.execute(_SET_STATUS.format(table=table), [status, changed])
+    return changes
 
 
 def _change(
-    model: type[RecordT], pk: UUID, found: tuple[str, int] | None, status: str, expected: int | None
+    model: type[Thread] | type[Post],
+    pk: UUID,
+    found: tuple[str, int] | None,
+    status: str,
+    expected: int | None,
 ) -> Change | DirectiveError:
     if found is None:
         return _missing(model, pk)
@@ -88,14 +146,12 @@ def _change(
 
 
 def find(model: type[RecordT], pk: UUID) -> RecordT:
-    """Return a record whose status nobody changes until the transaction ends.
+    """Return a record whose status does not change until the transaction ends.
 
     Raises:
         DirectiveError: the active tenant has none with that id.
     """
-    # A lock that others share, so that those who only look do not wait for each other.
-    sql = f"SELECT * FROM {model._meta.db_table} WHERE id = %s FOR SHARE"  # noqa: S608
-    for record in model.objects.raw(sql, [pk]):
+    for record in model.objects.raw(_FIND.format(table=model._meta.db_table), [pk]):
         return record
     raise _missing(model, pk)
 
@@ -110,7 +166,7 @@ def check_revision(record: Record, expected: int | None) -> None:
         raise _changed_meanwhile(record, expected)
 
 
-def _missing(model: type[RecordT], pk: UUID) -> DirectiveError:
+def _missing(model: type[Record], pk: UUID) -> DirectiveError:
     return DirectiveError(f"{model.SUBJECT_TYPE}: there is no {pk} in this tenant")
 
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection as _django_connection
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from directives import registry
 from directives.errors import DirectiveError, Retry, StaleAttempt
@@ -187,13 +187,22 @@ def _attempt(directive: Directive, tenant: Tenant) -> Outcome:
         with transaction.atomic(durable=True):
             limit_session(handler.timeout)
             performed = perform([directive], handler, tenant)
-            events.write_for([directive], _signals([directive], performed, tenant))
+            _store_alone(directive, _signals([directive], performed, tenant))
             transitions.succeed([directive], [performed[0].result], [None])
     except StaleAttempt as error:
         return record_stale(directive, error)
     except (Exception, TimeLimitExceeded) as error:
         return record_failure(directive, handler.retry if handler else UNKNOWN_NAME_RETRY, tenant, error)
     return Outcome(Kind.SUCCEEDED, directive.id)
+
+
+def _store_alone(directive: Directive, signals: Sequence[Signal]) -> None:
+    """Store signals; when some cannot be stored, store the others and note the lost ones on the directive."""
+    try:
+        with transaction.atomic():
+            bus.record(signals)
+    except (DatabaseError, bus.NotStored):
+        events.write_for([directive], signals)
 
 
 def _begin(directive: Directive) -> None:

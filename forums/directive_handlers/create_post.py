@@ -7,8 +7,8 @@ from pydantic import Field
 from directives.errors import DirectiveError
 from directives.handlers import Context, DirectivePayload, Handler, Identifier
 from forums import content, moderation
-from forums.handlers import ThreadId
 from forums.models import CONTENT_LENGTH, Post, Thread
+from forums.moderation import ThreadId
 
 
 class CreatePostPayload(DirectivePayload):

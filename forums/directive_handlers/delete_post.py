@@ -1,7 +1,7 @@
 """The directive `forum.post.delete`."""
 
-from forums.handlers import PostHandler
 from forums.models import Post
+from forums.moderation import PostHandler
 
 
 class DeletePost(PostHandler):

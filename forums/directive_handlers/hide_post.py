@@ -1,7 +1,7 @@
 """The directive `forum.post.hide`."""
 
-from forums.handlers import PostHandler
 from forums.models import Post
+from forums.moderation import PostHandler
 
 
 class HidePost(PostHandler):

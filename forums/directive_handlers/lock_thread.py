@@ -1,7 +1,7 @@
 """The directive `forum.thread.lock`."""
 
-from forums.handlers import ThreadHandler
 from forums.models import Thread
+from forums.moderation import ThreadHandler
 
 
 class LockThread(ThreadHandler):

@@ -17,12 +17,18 @@ from signals.models import Signal
 from tests.recipes import forums
 from tests.support import make_forum, somebody_waits, wait_until
 
+
+def set_status(model, pk, status, expected_revision=None):
+    [change] = moderation.set_statuses(model, {pk: expected_revision}, status).values()
+    if isinstance(change, DirectiveError):
+        raise change
+    return change
+
+
 hide_post, publish_post, delete_post = (
-    partial(moderation.set_status, Post, status=status) for status in ("hidden", "published", "deleted")
+    partial(set_status, Post, status=status) for status in ("hidden", "published", "deleted")
 )
-lock_thread, open_thread = (
-    partial(moderation.set_status, Thread, status=status) for status in ("locked", "open")
-)
+lock_thread, open_thread = (partial(set_status, Thread, status=status) for status in ("locked", "open"))
 POST_CHANGES = {hide_post: "hidden", publish_post: "published", delete_post: "deleted"}
 THREAD_CHANGES = {lock_thread: "locked", open_thread: "open"}
 CHANGES = [*POST_CHANGES.items(), *THREAD_CHANGES.items()]
