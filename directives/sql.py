@@ -89,3 +89,66 @@ SELECT extract(epoch FROM statement_timestamp() - min(scheduled_at))::float8 FRO
 WHERE status = 'requested' AND scheduled_at <= statement_timestamp()
 """
 """Age in seconds of the oldest overdue directive, which may wait behind another; NULL without one."""
+
+# Each part reads one index in its order, up to a limit: a table full of one status costs no more.
+COUNTS = """
+SELECT
+  (SELECT count(*) FROM (
+     SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at <= %(now)s
+     ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
+  (SELECT count(*) FROM (
+     SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at > %(now)s
+     ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
+  (SELECT count(*) FROM (
+     SELECT FROM {schema}.directives_directive WHERE status = 'running' LIMIT %(limit)s) AS rows),
+  (SELECT count(*) FROM (
+     SELECT FROM {schema}.directives_directive WHERE status = 'running' AND lease_expires_at < %(stalled)s
+     LIMIT %(limit)s) AS rows),
+  (SELECT scheduled_at FROM {schema}.directives_directive WHERE status = 'requested'
+   ORDER BY scheduled_at LIMIT 1),
+  (SELECT lease_expires_at FROM {schema}.directives_directive WHERE status = 'running'
+   ORDER BY lease_expires_at LIMIT 1)
+"""
+
+COUNT_FAILED = """
+SELECT
+  (SELECT count(*) FROM (
+     SELECT FROM directives_directive WHERE status = 'failed' AND completed_at >= %(since)s
+     ORDER BY completed_at DESC LIMIT %(limit)s) AS rows),
+  (SELECT count(*) FROM (
+     SELECT FROM directives_directive WHERE status = 'failed' AND completed_at IS NOT NULL
+     ORDER BY completed_at DESC LIMIT %(limit)s) AS rows)
+"""
+"""How many failed since a time, and ever."""
+
+COUNT_BY_HOUR = """
+SELECT hour, status, (SELECT count(*) FROM (
+    SELECT FROM directives_directive
+    WHERE status = wanted.status AND completed_at >= hour AND completed_at < hour + interval '1 hour'
+    ORDER BY completed_at LIMIT %(limit)s) AS rows)
+FROM unnest(%(hours)s::timestamptz[]) AS hour, unnest(%(outcomes)s::text[]) AS wanted (status)
+"""
+
+HAS_NO_ACTIVITY = """
+SELECT 1 WHERE COALESCE(GREATEST(
+  (SELECT recorded_at FROM {schema}.signals_signal WHERE name = 'directive.started'
+   ORDER BY recorded_at DESC LIMIT 1),
+  (SELECT completed_at FROM {schema}.directives_directive
+   WHERE status = 'succeeded' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT 1),
+  (SELECT completed_at FROM {schema}.directives_directive
+   WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT 1)
+), '-infinity') < %(late)s
+"""
+"""A row where no worker has started or ended a directive since a time."""
+
+UNKNOWN_NAMES = """
+SELECT DISTINCT name FROM (
+  SELECT name FROM {schema}.directives_directive WHERE status = 'requested'
+  ORDER BY scheduled_at LIMIT %(limit)s
+) AS rows WHERE name <> ALL(%(known)s)
+"""
+PERMISSIONS = """
+SELECT codename FROM {schema}.auth_permission AS permission
+JOIN {schema}.django_content_type AS type ON type.id = permission.content_type_id
+WHERE type.app_label = 'directives' AND type.model = 'directive'
+"""

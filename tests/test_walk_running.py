@@ -1,4 +1,4 @@
-"""The walk from a queue message to the effect enters the modules that `docs/walk.md` names, and no others."""
+"""Running enters the modules that `docs/walk.md` names, and no others."""
 
 import re
 import sys

@@ -36,7 +36,7 @@ def stuck(shown: Iterable[dict[str, Any]]) -> list[str]:
 
 def hours(shown: Iterable[dict[str, Any]]) -> list[statistics.Hour]:
     """Return the last 24 hours of all rows together; none when no row could be read."""
-    return statistics.together([row["hours"] for row in shown if row["figures"]])
+    return statistics.add_up([row["hours"] for row in shown if row["figures"]])
 
 
 def failures(shown: Iterable[dict[str, Any]], request: HttpRequest) -> list[dict[str, Any]]:

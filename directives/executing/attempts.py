@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection as _django_connection
 from django.db import DatabaseError, transaction
+from django.db import connection as _django_connection
 
 from directives import registry
 from directives.errors import DirectiveError, Retry, StaleAttempt
@@ -197,7 +197,7 @@ def _attempt(directive: Directive, tenant: Tenant) -> Outcome:
 
 
 def _store_alone(directive: Directive, signals: Sequence[Signal]) -> None:
-    """Store signals; when some cannot be stored, store the others and note the lost ones on the directive."""
+    """Store signals; when some cannot be stored, store the others and note the lost ones."""
     try:
         with transaction.atomic():
             bus.record(signals)

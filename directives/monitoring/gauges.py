@@ -1,4 +1,4 @@
-"""What the database tells of the queue and of all tenants' directives, read when metrics are read.
+"""Gauges of the queue and of all tenants' directives, read from the database when metrics are read.
 
 One Prometheus may ask several machines, and they all know the same: what was read is kept for seconds.
 Tenants appear by name only where something is wrong, and then at most a handful.
@@ -15,47 +15,27 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from directives.monitoring import stalled, statistics
+from directives.monitoring import counts, stalled, statistics
 from directives.queueing import adapter
 from fleetprompt.postgres.bounded import Question
-from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.web.limits import COUNTED
 
-LOOKED_INTO = 10
-"""How many tenants are looked into for the oldest directive that does not wait for another one."""
+MAX_EXAMINED_TENANTS = 10
+"""How many tenants are examined for the oldest directive that does not wait for another one."""
 
 _KEY = "directives.monitoring.gauges"
-_SECONDS = 10
+_CACHE_SECONDS = 10
 # Prometheus itself waits for ten seconds, unless told otherwise.
-_PATIENCE = 5
-_TABLES = ("directives_directive",)
-# Each part reads one index in its order, up to a limit. The last one may wait behind another.
-_COUNTS = """
-    SELECT
-      (SELECT count(*) FROM (
-         SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at <= %(now)s
-         ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
-      (SELECT count(*) FROM (
-         SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at > %(now)s
-         ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
-      (SELECT count(*) FROM (
-         SELECT FROM {schema}.directives_directive WHERE status = 'running'
-         ORDER BY lease_expires_at LIMIT %(limit)s) AS rows),
-      LEAST(
-        (SELECT scheduled_at FROM {schema}.directives_directive WHERE status = 'requested'
-         ORDER BY scheduled_at LIMIT 1),
-        (SELECT lease_expires_at FROM {schema}.directives_directive WHERE status = 'running'
-         ORDER BY lease_expires_at LIMIT 1))
-"""
+_TIMEOUT_SECONDS = 5
 _GAUGES = {
     "directives_due": "Directives that are due and not started, up to 10,000 of each tenant.",
     "directives_later": "Directives that are requested for later, up to 10,000 of each tenant.",
     "directives_running": "Directives that are running, up to 10,000 of each tenant.",
     "directives_oldest_due_age_seconds": "Seconds for which the longest waiting directive could have been "
     "started; 0 when none waits.",
-    "tenants_stuck": "Tenants with due directives that nobody picks up, as the operators' overview has it; "
+    "tenants_stuck": "Tenants with due directives that no worker picks up, as in the operators' overview; "
     "11 means that or more.",
     "clusters": "Clusters that have reported within the last seconds.",
     "workers": "Worker processes of these clusters.",
@@ -78,29 +58,28 @@ def collect() -> Iterator[Metric]:
 
 def _ask() -> Iterator[tuple[str, dict[str, Any]]]:
     with suppress(DatabaseError):
-        found: Any = cache.get_or_set(_KEY, _read, _SECONDS)
+        found: Any = cache.get_or_set(_KEY, _read, _CACHE_SECONDS)
         yield _KEY, found
 
 
-_question = Question("gauges", _ask, seconds=_PATIENCE)
+_question = Question("gauges", _ask, seconds=_TIMEOUT_SECONDS)
 
 
 def _read() -> dict[str, Any]:
     active = Tenant.objects.filter(status=Tenant.Status.ACTIVE).order_by("slug")
     slugs = dict(active.values_list("schema_name", "slug"))
     now = timezone.now()
-    rows = schemas.read_each(slugs, _TABLES, _COUNTS, {"now": now, "limit": COUNTED})
-    counts = {slugs[schema]: found[0] for schema, found in rows.items() if found}
-    due, later, running = (sum(count[n] for count in counts.values()) for n in range(3))
-    oldest = _oldest({slug: count[3] for slug, count in counts.items() if count[3] and count[3] <= now})
+    found = {slugs[schema]: one for schema, one in counts.of_schemas(slugs, COUNTED).items()}
+    earliest = {slug: time for slug, one in found.items() if (time := one.earliest()) and time <= now}
+    oldest = _oldest(earliest)
     stuck = stalled.stuck_tenants()
     state = adapter.state()
     messages = {"waiting": state.waiting, "later": state.later}
     answers = not state.error
     return {
-        "directives_due": due,
-        "directives_later": later,
-        "directives_running": running,
+        "directives_due": sum(one.due for one in found.values()),
+        "directives_later": sum(one.later for one in found.values()),
+        "directives_running": sum(one.running for one in found.values()),
         "directives_oldest_due_age_seconds": max((now - oldest).total_seconds(), 0) if oldest else 0,
         "tenants_stuck": len(stuck),
         "tenant_stuck": dict.fromkeys(stuck, 1),
@@ -117,7 +96,7 @@ def _oldest(earliest: dict[str, datetime]) -> datetime | None:
         earliest: of each tenant with anything due, a time that is not after that of its oldest.
     """
     best: datetime | None = None
-    for slug in sorted(earliest, key=lambda slug: earliest[slug])[:LOOKED_INTO]:
+    for slug in sorted(earliest, key=lambda slug: earliest[slug])[:MAX_EXAMINED_TENANTS]:
         if best is not None and earliest[slug] >= best:
             break
         try:

@@ -1,4 +1,4 @@
-"""Which tenants have work that nobody picks up, looked for in all of them at once."""
+"""Finds the tenants whose due directives are not picked up, in all of them at once."""
 
 from collections.abc import Collection
 
@@ -6,48 +6,29 @@ from django.core.cache import cache
 from django.db import DatabaseError
 from django.utils import timezone
 
-from directives.monitoring import statistics
+from directives import sql
+from directives.monitoring import counts, statistics
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 
-ENOUGH = 11
+MAX_STUCK = 11
 """How many stuck tenants are looked for: with a cluster that is down, it may be all of them."""
 
 _KEY = "directives.stuck"
-_SECONDS = 30
+_CACHE_SECONDS = 30
 _TABLES = ("directives_directive", "signals_signal")
-# Whatever is late may wait behind another one, so this only tells where to look closer. Each part
-# reads one end of an index.
-_LATE = """
-    SELECT 1 WHERE LEAST(
-      (SELECT scheduled_at FROM {schema}.directives_directive WHERE status = 'requested'
-       ORDER BY scheduled_at LIMIT 1),
-      (SELECT lease_expires_at FROM {schema}.directives_directive WHERE status = 'running'
-       ORDER BY lease_expires_at LIMIT 1)
-    ) < %(late)s
-"""
-_QUIET = """
-    SELECT 1 WHERE COALESCE(GREATEST(
-      (SELECT recorded_at FROM {schema}.signals_signal WHERE name = 'directive.started'
-       ORDER BY recorded_at DESC LIMIT 1),
-      (SELECT completed_at FROM {schema}.directives_directive
-       WHERE status = 'succeeded' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT 1),
-      (SELECT completed_at FROM {schema}.directives_directive
-       WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT 1)
-    ), '-infinity') < %(late)s
-"""
 
 
 def stuck_tenants() -> list[str]:
     """Return the slugs of active tenants where nothing is picked up, as of at most 30 seconds ago.
 
-    They are the first `ENOUGH` in alphabetical order. Tenants that cannot be read are left out.
+    They are the first `MAX_STUCK` in alphabetical order. Tenants that cannot be read are left out.
     """
     slugs: list[str] | None = cache.get(_KEY)
     if slugs is None:
         slugs = look()
-        cache.set(_KEY, slugs, _SECONDS)
+        cache.set(_KEY, slugs, _CACHE_SECONDS)
     return slugs
 
 
@@ -61,16 +42,16 @@ def look(schema_names: Collection[str] | None = None) -> list[str]:
     if schema_names is not None:
         active = active.filter(schema_name__in=schema_names)
     names = dict(active.values_list("schema_name", "slug"))
-    values = {"late": timezone.now() - statistics.PATIENCE}
-    suspects: Collection[str] = names
-    for select in (_LATE, _QUIET):
-        found = schemas.read_each(suspects, _TABLES, select, values)
-        suspects = [schema for schema, rows in found.items() if rows]
+    late = timezone.now() - statistics.ALARM_AFTER
+    # What is late may wait behind another one, so these only tell where to look closer.
+    found = counts.of_schemas(names, 1)
+    suspects = [schema for schema, one in found.items() if (time := one.earliest()) and time < late]
+    quiet = schemas.read_each(suspects, _TABLES, sql.HAS_NO_ACTIVITY, {"late": late})
     stuck: list[str] = []
-    for schema in suspects:
+    for schema in (schema for schema, rows in quiet.items() if rows):
         if _waits(names[schema]):
             stuck.append(names[schema])
-            if len(stuck) == ENOUGH:
+            if len(stuck) == MAX_STUCK:
                 break
     return stuck
 
@@ -81,4 +62,4 @@ def _waits(slug: str) -> bool:
             oldest = statistics.oldest_due()
     except (DatabaseError, UnknownTenant):
         return False
-    return oldest is not None and timezone.now() - oldest > statistics.PATIENCE
+    return oldest is not None and timezone.now() - oldest > statistics.ALARM_AFTER

@@ -1,56 +1,30 @@
-"""How the active tenant's directives fare, in a few bounded reads that need no scan of a whole table."""
+"""Statistics of the active tenant's directives, in a few bounded reads that scan no whole table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from directives import sql
 from directives.lifecycle import queries
 from directives.models import Directive
+from directives.monitoring import counts
 from fleetprompt.postgres.queries import by_index
 from fleetprompt.web.limits import COUNTED
 from signals.models import Signal
 
-PATIENCE = timedelta(seconds=60)
+ALARM_AFTER = timedelta(seconds=60)
 """How long something may be due, with nothing picked up, before that is an alarm."""
 
-LOOKED_AT = 1_000
-"""How many that are due are looked at for one that does not wait for another."""
+MAX_EXAMINED = 1_000
+"""How many that are due are examined for one that does not wait for another."""
 
 OUTCOMES = (Directive.Status.SUCCEEDED, Directive.Status.FAILED, Directive.Status.CANCELED)
 HOURS = 24
-
-# Each part reads one index in its order, up to a limit: a table full of one status costs no more.
-_COUNTS = """
-    SELECT
-      (SELECT count(*) FROM (
-         SELECT FROM directives_directive WHERE status = 'requested' AND scheduled_at <= %(now)s
-         ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
-      (SELECT count(*) FROM (
-         SELECT FROM directives_directive WHERE status = 'requested' AND scheduled_at > %(now)s
-         ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
-      (SELECT count(*) FROM (
-         SELECT FROM directives_directive WHERE status = 'running'
-         ORDER BY lease_expires_at LIMIT %(limit)s) AS rows),
-      (SELECT count(*) FROM (
-         SELECT FROM directives_directive WHERE status = 'failed' AND completed_at >= %(since)s
-         ORDER BY completed_at DESC LIMIT %(limit)s) AS rows),
-      (SELECT count(*) FROM (
-         SELECT FROM directives_directive WHERE status = 'failed' AND completed_at IS NOT NULL
-         ORDER BY completed_at DESC LIMIT %(limit)s) AS rows)
-"""
-_BY_HOUR = """
-    SELECT hour, status, (SELECT count(*) FROM (
-        SELECT FROM directives_directive
-        WHERE status = wanted.status AND completed_at >= hour AND completed_at < hour + interval '1 hour'
-        ORDER BY completed_at LIMIT %(limit)s) AS rows)
-    FROM unnest(%(hours)s::timestamptz[]) AS hour, unnest(%(outcomes)s::text[]) AS wanted (status)
-"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +39,7 @@ class Figures:
     oldest_due: datetime | None
     """Since when the oldest one waits that a worker could start now; None when there is none."""
     is_stuck: bool
-    """Whether the oldest one waits for longer than `PATIENCE`, and no worker did anything since."""
+    """Whether the oldest one waits for longer than `ALARM_AFTER`, and no worker did anything since."""
     picked_up: datetime | None
     """When a worker last started one; only looked up when the oldest waits for long."""
 
@@ -73,25 +47,26 @@ class Figures:
 def read() -> Figures:
     """Return the active tenant's figures."""
     now = timezone.now()
-    values: dict[str, Any] = {"now": now, "since": now - timedelta(hours=24), "limit": COUNTED + 1}
+    found = counts.of_active_tenant(COUNTED + 1)
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, values)
-        requested, snoozed, running, failed, failed_ever = cursor.fetchone()
-    oldest = oldest_due() if requested or running else None
-    late = oldest is not None and now - oldest > PATIENCE
+        since = now - timedelta(hours=HOURS)
+        cursor.execute(sql.COUNT_FAILED, {"since": since, "limit": COUNTED + 1})
+        failed, failed_ever = cursor.fetchone()
+    oldest = oldest_due() if found.due or found.running else None
+    late = oldest is not None and now - oldest > ALARM_AFTER
     picked_up = _last_picked_up() if late else None
-    is_stuck = late and not _is_recent(picked_up, now) and not _has_completed_since(now - PATIENCE)
-    return Figures(requested, snoozed, running, failed, failed_ever, oldest, is_stuck, picked_up)
+    is_stuck = late and not _is_recent(picked_up, now) and not _has_completed_since(now - ALARM_AFTER)
+    return Figures(found.due, found.later, found.running, failed, failed_ever, oldest, is_stuck, picked_up)
 
 
 def oldest_due() -> datetime | None:
-    """Return since when the longest waiting directive could be claimed, one that fell silent included.
+    """Return since when the longest waiting directive could be claimed, after an expired lease too.
 
-    Only the `LOOKED_AT` that wait longest are looked at: behind a retry, very many may wait in one line.
+    Only the `MAX_EXAMINED` that wait longest are examined: behind a retry, very many may wait in one line.
     """
     waiting = Directive.objects.filter(status=Directive.Status.REQUESTED, scheduled_at__lte=Now())
     # As values, and compared here: the planner would rather test the whole backlog.
-    longest = list(waiting.order_by("scheduled_at").values_list("pk", flat=True)[:LOOKED_AT])
+    longest = list(waiting.order_by("scheduled_at").values_list("pk", flat=True)[:MAX_EXAMINED])
     moments = list(queries.stalled().values_list("lease_expires_at", flat=True)[:1])
     if longest:
         with by_index():
@@ -126,13 +101,13 @@ def by_hour(now: datetime | None = None) -> list[Hour]:
     starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(HOURS - 1, -1, -1)]
     found: dict[datetime, dict[str, int]] = {start: {} for start in starts}
     with connection.cursor() as cursor:
-        cursor.execute(_BY_HOUR, {"hours": starts, "outcomes": list(OUTCOMES), "limit": COUNTED})
+        cursor.execute(sql.COUNT_BY_HOUR, {"hours": starts, "outcomes": list(OUTCOMES), "limit": COUNTED})
         for start, status, count in cursor.fetchall():
             found[start][status] = count
     return [Hour(timezone.localtime(start), counts) for start, counts in found.items()]
 
 
-def together(tenants: Sequence[Sequence[Hour]]) -> list[Hour]:
+def add_up(tenants: Sequence[Sequence[Hour]]) -> list[Hour]:
     """Return the hours of several tenants as one list; the same hours are given for each."""
     return [
         Hour(same[0].start, {outcome: sum(hour.counts[outcome] for hour in same) for outcome in OUTCOMES})
@@ -165,4 +140,4 @@ def _has_completed_since(since: datetime) -> bool:
 
 
 def _is_recent(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and now - moment <= PATIENCE
+    return moment is not None and now - moment <= ALARM_AFTER

@@ -35,8 +35,6 @@ from fleetprompt.web.limits import COUNTED
 
 SWEEP = "directives: sweep"
 SEAL = "signals: seal"
-BROKER = f"{broker.__name__}.{broker.Broker.__name__}"
-"""PostgreSQL's broker, as Q_CLUSTER names it."""
 SCHEDULED = {SWEEP: broker.SWEEP, SEAL: "directives.tasks.seal"}
 """What django-q2 calls every minute, by the names of the schedules."""
 _WORK = "directives.tasks.work"

@@ -20,7 +20,6 @@ from tests.recipes import directives
 from tests.support import ask_animal, change, claim, crash, messages, owner_cursor
 
 LATE = timedelta(minutes=10)
-SETTINGS = [checks.broker, checks.cluster, checks.wake_ups, checks.leases]
 IDLE = [
     clock.clock,
     queueing.broker,
@@ -30,41 +29,15 @@ IDLE = [
     queueing.abandoned,
     queueing.failures,
     work.due,
-    work.silent,
+    work.expired_leases,
     work.unknown_names,
     work.missing_permissions,
 ]
 
 
-@pytest.mark.parametrize("check", SETTINGS, ids=lambda check: check.__name__)
-def test_the_projects_own_settings_are_fine(check, settings):
+def test_the_projects_own_lease_is_fine(settings):
     settings.DIRECTIVES_LEASE_SECONDS = 60
-    assert found(check) == {}
-
-
-@pytest.mark.parametrize(
-    ("check", "changed", "number"),
-    [
-        (checks.broker, {"orm": "other"}, "directives.E001"),
-        (checks.broker, {"orm": None}, "directives.E002"),
-        (checks.broker, {"broker_class": None}, "directives.E005"),
-        (checks.cluster, {"sync": True}, "directives.E003"),
-        (checks.cluster, {"scheduler": False}, "directives.E004"),
-        (checks.wake_ups, {"ack_failures": False}, "directives.W002"),
-        (checks.wake_ups, {"max_attempts": 0}, "directives.W002"),
-        (checks.wake_ups, {"save_limit": 0}, "directives.W003"),
-        (checks.wake_ups, {"catch_up": True}, "directives.W004"),
-    ],
-)
-def test_settings_of_the_queue_that_harm(settings, check, changed, number):
-    settings.Q_CLUSTER = {**settings.Q_CLUSTER, **changed}
-    assert list(found(check)) == [number]
-
-
-def test_django_q2s_own_defaults_are_told_apart(settings):
-    settings.Q_CLUSTER = {"name": "x", "orm": "default"}
-    assert set(found(checks.broker)) == {"directives.E005"}
-    assert set(found(checks.wake_ups)) == {"directives.W002", "directives.W004"}
+    assert found(checks.leases) == {}
 
 
 @pytest.mark.parametrize(("lease", "number"), [(2, "directives.W005"), (7200, "directives.W006")])
@@ -204,7 +177,7 @@ def test_what_postgresql_held_when_redis_became_the_broker(database, monkeypatch
 
 def test_very_many_wake_ups(database):
     with in_tenant("alpha") as tenant:
-        adapter.wake_at(tenant, [timezone.now()] * (queueing.BACKLOG + 1))
+        adapter.wake_at(tenant, [timezone.now()] * (queueing.MAX_WAITING + 1))
     assert "1001 wake-ups wait" in found(queueing.backlog)["directives.W021"].msg
 
 
@@ -242,12 +215,12 @@ def test_an_attempt_that_is_silent_for_long(database):
         silent, alive = ask_animal("work", "silent"), ask_animal("work", "alive")
         crash(silent)
         claim(alive)
-    assert found(work.silent) == {}
+    assert found(work.expired_leases) == {}
     with in_tenant("alpha"):
         change(silent, lease_expires_at=timezone.now() - LATE)
-    finding = found(work.silent)["directives.E031"]
+    finding = found(work.expired_leases)["directives.E031"]
     assert finding.obj == ("alpha",)
-    assert finding.msg.startswith("running directives are silent: 1, the longest since")
+    assert finding.msg.startswith("running directives are stalled: 1, the longest since")
 
 
 def test_what_a_suspended_tenant_holds_waits_rightly(database):
@@ -257,7 +230,7 @@ def test_what_a_suspended_tenant_holds_waits_rightly(database):
         change(directive, lease_expires_at=timezone.now() - LATE)
     Tenant.objects.filter(slug="alpha").update(status=Tenant.Status.SUSPENDED)
     try:
-        assert found(work.silent) == found(work.due) == {}
+        assert found(work.expired_leases) == found(work.due) == {}
     finally:
         Tenant.objects.filter(slug="alpha").update(status=Tenant.Status.ACTIVE)
 

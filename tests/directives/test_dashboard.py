@@ -204,7 +204,7 @@ def test_a_long_line_behind_a_retry_is_not_walked(alpha):
     assert seq_scans(queries) == []
     read = [_rows_read(query["sql"]) for query in queries if "queued_at" in query["sql"]]
     assert read
-    assert max(read) <= statistics.LOOKED_AT
+    assert max(read) <= statistics.MAX_EXAMINED
     # One that waits even longer, and for nobody, is found.
     change(other := ask_animal("work", animal="dog"), scheduled_at=timezone.now() - timedelta(days=1))
     assert statistics.read().oldest_due == other.scheduled_at

@@ -210,7 +210,7 @@ class TestAlarm:
         assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
 
     def test_all_of_very_many(self, stuck, monkeypatch):
-        monkeypatch.setattr(stalled, "ENOUGH", 1)
+        monkeypatch.setattr(stalled, "MAX_STUCK", 1)
         with within("alpha"):
             change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
         with within(""):

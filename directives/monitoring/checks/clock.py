@@ -1,4 +1,4 @@
-"""Whether this machine and the database agree about the time."""
+"""Checks that this machine and the database agree about the time."""
 
 import time
 from datetime import timedelta
@@ -9,17 +9,17 @@ from django.utils import timezone
 
 from fleetprompt.health.checkup import Findings, Tenants, ask, database
 
-TOLERATED = 1.0
+TOLERATED_SECONDS = 1.0
 """Seconds that clocks may differ by; what NTP keeps is far below."""
-_LOOKS = 5
+_SAMPLES = 5
 
 
 @database("clocks agree")
 def clock(tenants: Tenants) -> Findings:
     """Leases and due times go by the database's clock; wake-ups for later, and people, by this one."""
     ask("SELECT 1")
-    skew, doubt = min((_look() for _ in range(_LOOKS)), key=lambda look: look[1])
-    if abs(skew) - doubt <= TOLERATED:
+    skew, doubt = min((_sample() for _ in range(_SAMPLES)), key=lambda sample: sample[1])
+    if abs(skew) - doubt <= TOLERATED_SECONDS:
         return
     what = (
         f"this machine's clock is {abs(skew):.1f} s {'behind' if skew > 0 else 'ahead of'} the database's"
@@ -36,7 +36,7 @@ def clock(tenants: Tenants) -> Findings:
         yield checks.Warning(what, hint=hint, id="directives.W010")
 
 
-def _look() -> tuple[float, float]:
+def _sample() -> tuple[float, float]:
     """Return by how many seconds the database is ahead, and by how many that may be wrong."""
     before, started = timezone.now(), time.monotonic()
     [(there,)] = ask("SELECT clock_timestamp()")

@@ -1,4 +1,4 @@
-"""Whether clusters are alive, and the queue moves."""
+"""Checks that clusters are alive, and that the queue moves."""
 
 import time
 from datetime import datetime, timedelta
@@ -13,12 +13,12 @@ from directives.queueing import adapter
 from fleetprompt.health.checkup import Findings, Tenants, database
 from fleetprompt.web.limits import COUNTED
 
-LATE = timedelta(minutes=3)
+LATE_AFTER = timedelta(minutes=3)
 """What is scheduled comes every minute and a half at the latest."""
-PATIENCE = 5.0
+HEARTBEAT_TIMEOUT_SECONDS = 5.0
 """Seconds without a sign of life: django-q2 keeps one for three, which a busy machine may exceed."""
-BACKLOG = 1_000
-"""Wake-ups of one tenant are taken together: that many mean as many tenants, or nobody who takes them."""
+MAX_WAITING = 1_000
+"""Wake-ups of one tenant are taken together: so many mean as many tenants, or no worker that takes them."""
 
 
 @database("the broker answers")
@@ -37,7 +37,7 @@ def broker(tenants: Tenants) -> Findings:
 @database("a cluster is alive")
 def clusters(tenants: Tenants) -> Findings:
     """A cluster that is alive says so every second or oftener."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + HEARTBEAT_TIMEOUT_SECONDS
     while (alive := _alive()) == [] and time.monotonic() < until:
         time.sleep(0.25)
     if alive == []:
@@ -64,7 +64,7 @@ def sweep(tenants: Tenants) -> Findings:
 
 @database("sealing is scheduled and comes by")
 def sealing(tenants: Tenants) -> Findings:
-    """Nobody else seals unless somebody runs `audit seal`."""
+    """Without it, only `audit seal` seals."""
     return _scheduled(adapter.SEAL, "sealing", "signals are not sealed", number=25)
 
 
@@ -73,7 +73,7 @@ def backlog(tenants: Tenants) -> Findings:
     """What waits in the queue for long waits for a worker."""
     waiting = adapter.state().waiting or 0
     since = adapter.waiting_since()
-    if waiting > BACKLOG or (since and _since(since) > LATE):
+    if waiting > MAX_WAITING or (since and _since(since) > LATE_AFTER):
         many = f"more than {COUNTED}" if waiting > COUNTED else str(waiting)
         longest = f", the first since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""
         yield checks.Warning(
@@ -85,8 +85,8 @@ def backlog(tenants: Tenants) -> Findings:
 
 @database("no message waits for clusters of another name")
 def abandoned(tenants: Tenants) -> Findings:
-    """After a change of CLUSTER_NAME, or of the broker, nobody takes what was sent before it."""
-    waiting = adapter.for_others(LATE).order_by("lock").values_list("key", "lock")[:COUNTED]
+    """After a change of CLUSTER_NAME, or of the broker, no cluster takes what was sent before it."""
+    waiting = adapter.for_others(LATE_AFTER).order_by("lock").values_list("key", "lock")[:COUNTED]
     if names := sorted({key.partition(":")[0] for key, _ in waiting}):
         yield checks.Warning(
             f"{len(waiting)} messages wait for clusters that are named {', '.join(names)} and use "
@@ -101,7 +101,7 @@ def abandoned(tenants: Tenants) -> Findings:
 
 @database("no wake-up failed within a day")
 def failures(tenants: Tenants) -> Findings:
-    """A turn that failed is a fault of the program or the database, not of a directive."""
+    """A time slice that failed is a fault of the program or the database, not of a directive."""
     day = timedelta(days=1)
     failed = [failure for failure in adapter.state().failures if _since(failure.stopped) < day]
     if failed:
@@ -141,7 +141,7 @@ def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings
             hint="Delete the schedule and run `manage.py migrate_schemas`, which makes it again.",
             id=f"directives.E0{number + 1}",
         )
-    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE:
+    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE_AFTER:
         yield checks.Error(
             f"{what} was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
             hint="Look at the clusters' logs, and restart them.",
@@ -159,7 +159,7 @@ def _alive() -> list[Any] | None:
 
 def _any_for_long() -> bool:
     """Return whether a cluster has been alive for long enough to have swept."""
-    return any(_since(cluster.tob) > LATE for cluster in _alive() or [])
+    return any(_since(cluster.tob) > LATE_AFTER for cluster in _alive() or [])
 
 
 def _since(moment: datetime) -> timedelta:

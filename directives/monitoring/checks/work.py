@@ -1,40 +1,16 @@
-"""Whether what is due in the tenants is executed."""
-
-from datetime import timedelta
+"""Checks that what is due in the tenants is executed."""
 
 from django.core import checks
-from django.utils import timezone
 
-from directives import registry
+from directives import registry, sql
 from directives.authority import permissions
-from directives.monitoring import stalled, statistics
+from directives.monitoring import counts, stalled, statistics
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, grouped
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.checks.tables import complete
 from fleetprompt.tenants.context import in_tenant
 
-SILENT = timedelta(minutes=5)
-"""How long ago a lease may have run out: the sweep brings it back within two minutes."""
-
-_LOOKED_AT = 1_000
-_TABLES = ("directives_directive",)
-_SILENT = """
-    SELECT count(*), min(lease_expires_at) FROM (
-      SELECT lease_expires_at FROM {schema}.directives_directive
-      WHERE status = 'running' AND lease_expires_at < %(silent)s ORDER BY lease_expires_at LIMIT %(limit)s
-    ) AS rows HAVING count(*) > 0
-"""
-_UNKNOWN = """
-    SELECT DISTINCT name FROM (
-      SELECT name FROM {schema}.directives_directive WHERE status = 'requested'
-      ORDER BY scheduled_at LIMIT %(limit)s
-    ) AS rows WHERE name <> ALL(%(known)s)
-"""
-_PERMISSIONS = """
-    SELECT codename FROM {schema}.auth_permission AS permission
-    JOIN {schema}.django_content_type AS type ON type.id = permission.content_type_id
-    WHERE type.app_label = 'directives' AND type.model = 'directive'
-"""
+_MAX_COUNTED = 1_000
 
 
 @database("what is due is picked up")
@@ -52,17 +28,16 @@ def due(tenants: Tenants) -> Findings:
             )
 
 
-@database("no attempt is silent for long")
-def silent(tenants: Tenants) -> Findings:
-    """A worker that died leaves a lease, which another one takes over when it has run out."""
-    values = {"silent": timezone.now() - SILENT, "limit": _LOOKED_AT}
-    read = schemas.read_each(active(tenants), _TABLES, _SILENT, values)
-    found = {tenants[schema]: rows[0] for schema, rows in read.items() if rows}
+@database("no attempt is stalled for long")
+def expired_leases(tenants: Tenants) -> Findings:
+    """A worker that died leaves a lease; when it has expired, another worker takes the directive over."""
+    read = counts.of_schemas(active(tenants), _MAX_COUNTED)
+    found = {tenants[schema]: one for schema, one in read.items() if one.stalled}
     if found:
-        number = sum(count for count, _ in found.values())
-        oldest = min(moment for _, moment in found.values())
+        number = sum(one.stalled for one in found.values())
+        oldest = min(one.earliest_lease for one in found.values() if one.earliest_lease)
         yield checks.Error(
-            f"running directives are silent: {number}, the longest since {oldest:%Y-%m-%d %H:%M:%S %Z}",
+            f"running directives are stalled: {number}, the longest since {oldest:%Y-%m-%d %H:%M:%S %Z}",
             hint="Start a cluster: its sweep has them taken over.",
             obj=Where(found),
             id="directives.E031",
@@ -72,8 +47,8 @@ def silent(tenants: Tenants) -> Findings:
 @database("every waiting directive has a handler")
 def unknown_names(tenants: Tenants) -> Findings:
     """A name that workers do not know is retried for a while, and fails in the end."""
-    values = {"known": [handler.name for handler in registry.handlers()], "limit": _LOOKED_AT}
-    found = schemas.read_each(active(tenants), _TABLES, _UNKNOWN, values)
+    values = {"known": [handler.name for handler in registry.handlers()], "limit": _MAX_COUNTED}
+    found = schemas.read_each(active(tenants), ("directives_directive",), sql.UNKNOWN_NAMES, values)
     names = {
         tenants[schema]: ", ".join(sorted(name for (name,) in rows))
         for schema, rows in found.items()
@@ -81,7 +56,7 @@ def unknown_names(tenants: Tenants) -> Findings:
     }
     for what, where in grouped(names):
         yield checks.Warning(
-            f"directives wait whose names nobody here knows: {what}",
+            f"directives wait whose names no handler here has: {what}",
             hint="Deploy the handlers to the workers, or cancel the directives.",
             obj=where,
             id="directives.W030",
@@ -97,7 +72,7 @@ def missing_permissions(tenants: Tenants) -> Findings:
         for handler in registry.handlers()
         for action in permissions.ACTIONS
     }
-    found = schemas.read_each(ready, ("auth_permission", "django_content_type"), _PERMISSIONS)
+    found = schemas.read_each(ready, ("auth_permission", "django_content_type"), sql.PERMISSIONS)
     lacking = {
         ready[schema]: ", ".join(
             sorted({wanted[name] for name in wanted.keys() - {name for (name,) in rows}})
