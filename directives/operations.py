@@ -1,8 +1,7 @@
 """Operations of people on stored directives: snooze, run now, cancel, rerun; each with actor and reason."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -12,14 +11,13 @@ from directives import registry
 from directives.authority import permissions
 from directives.errors import DirectiveNotFound, Refused
 from directives.executing.retry import RetryPolicy
-from directives.lifecycle import events, transitions
+from directives.lifecycle import transitions
 from directives.lifecycle.transitions import lifecycle_signal
 from directives.models import Directive
 from directives.queueing import adapter
 from directives.requesting.validation import check_reason
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.models import Signal
 from signals.types import Actor, check_moment
 
 
@@ -45,11 +43,10 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
         directive_id,
         "snooze",
         "directive.snoozed",
-        lambda pk, name: transitions.snooze(pk, until),
         actor,
         reason,
+        lambda pk, _: transitions.snooze(pk, until),
         wake_at=until,
-        details={"until": until.isoformat()},
     )
 
 
@@ -62,10 +59,9 @@ def run_now(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive
         directive_id,
         "snooze",
         "directive.run_requested",
-        lambda pk, name: transitions.run_now(pk),
         actor,
         reason,
-        is_due=True,
+        lambda pk, _: transitions.run_now(pk),
     )
 
 
@@ -75,12 +71,7 @@ def cancel(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     Args, returns and errors as for `snooze`; users need the permission to cancel.
     """
     return _operate(
-        directive_id,
-        "cancel",
-        "directive.canceled",
-        lambda pk, name: transitions.cancel(pk),
-        actor,
-        reason,
+        directive_id, "cancel", "directive.canceled", actor, reason, lambda pk, _: transitions.cancel(pk)
     )
 
 
@@ -90,13 +81,11 @@ def rerun(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     Args, returns and errors as for `snooze`; users need the permission to rerun.
     """
 
-    def transition(pk: UUID, name: str) -> Directive:
+    def move(pk: UUID, name: str) -> Directive:
         handler = registry.find(name)
         return transitions.rerun(pk, (handler.retry if handler else RetryPolicy()).max_attempts)
 
-    return _operate(
-        directive_id, "rerun", "directive.rerun_requested", transition, actor, reason, is_due=True
-    )
+    return _operate(directive_id, "rerun", "directive.rerun_requested", actor, reason, move)
 
 
 def parse_id(value: UUID | str) -> UUID:
@@ -115,44 +104,35 @@ def _operate(
     directive_id: UUID | str,
     action: str,
     signal: str,
-    transition: Callable[[UUID, str], Directive],
     actor: Actor,
     reason: str,
+    move: Callable[[UUID, str], Directive],
     *,
-    is_due: bool = False,
     wake_at: datetime | None = None,
-    details: Mapping[str, str] | None = None,
 ) -> Directive:
-    """Check an operation, make its transition, store its signal and wake workers, in one transaction.
+    """Check an operation, move the directive, store its signal and wake workers, in one transaction.
 
     Args:
         action: what the actor needs the permission for.
-        transition: gets the directive's id and name.
-        is_due: whether the directive may start now; otherwise those behind it in its line may.
-        wake_at: a later time at which workers should look, too.
+        move: makes the transition; it gets the directive's id and name.
+        wake_at: when the directive becomes due; by default now, unless it was canceled.
     """
-    directive_id, tenant = parse_id(directive_id), active_tenant()
+    pk, tenant = parse_id(directive_id), active_tenant()
+    check_reason(reason, required=True)
     with transaction.atomic():
-        check_reason(reason, required=True)
-        name = Directive.objects.filter(pk=directive_id).values_list("name", flat=True).first()
+        name = Directive.objects.filter(pk=pk).values_list("name", flat=True).first()
         if name is None:
-            raise DirectiveNotFound(f"id: this tenant has no directive {directive_id}")
+            raise DirectiveNotFound(f"id: this tenant has no directive {pk}")
         permissions.check(actor, action, name)
-        directive = transition(directive_id, name)
-        payload = {"reason": reason, **(details or {})}
-        build = partial(lifecycle_signal, directive, signal, payload, tenant=tenant.slug, actor=actor)
-        _store(directive, signal, build)
+        directive = move(pk, name)
+        payload = {"reason": reason} | ({"until": wake_at.isoformat()} if wake_at else {})
+        number = directive.operations[signal][1]
+        told = lifecycle_signal(directive, signal, payload, tenant=tenant.slug, actor=actor, number=number)
+        bus.record([told])
         if wake_at:
             adapter.wake(tenant, at=wake_at)
+        is_due = not wake_at and directive.status == Directive.Status.REQUESTED
+        # Those behind it in its line may start.
         if is_due or directive.ordering_key:
             adapter.wake(tenant)
     return directive
-
-
-def _store(directive: Directive, name: str, build: Callable[..., Signal]) -> None:
-    number = directive.operations[name][1]
-    if bus.store([build(number=number)]):
-        # While a new version is rolled out, processes of one without counters may have taken numbers.
-        number = max(number, events.number_after(build()))
-        transitions.count_from(directive.pk, name, number)
-        bus.record([build(number=number)])

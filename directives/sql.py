@@ -82,7 +82,6 @@ jsonb_set(operations, ARRAY[%s], jsonb_build_array(attempt, 1 + CASE operations 
     WHEN attempt::text THEN (operations #>> ARRAY[%s, '1'])::int ELSE 0 END))
 """
 """`operations` with one more of a signal, counted anew in each attempt: its number there."""
-SET_OPERATION_COUNT = "jsonb_set(operations, ARRAY[%s], jsonb_build_array(attempt, %s::int))"
 
 LONGEST_WAIT = """
 SELECT extract(epoch FROM statement_timestamp() - min(scheduled_at))::float8 FROM directives_directive

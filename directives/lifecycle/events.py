@@ -64,11 +64,3 @@ def noted_lost(directive: Directive) -> list[Any]:
     metadata = directive.metadata
     names = metadata.get(LOST_SIGNALS) if isinstance(metadata, dict) else None
     return names if isinstance(names, list) else []
-
-
-def number_after(first: Signal) -> int:
-    """Return the number after the highest of those stored of one kind, of which `first` is number 1."""
-    stored = Signal.objects.filter(causation_id=first.causation_id, name=first.name)
-    keys = stored.values_list("dedupe_key", flat=True)
-    ends = ["1" if key == first.dedupe_key else key.removeprefix(f"{first.dedupe_key}:") for key in keys]
-    return 1 + max([int(end) for end in ends if end.isdecimal()], default=0)

@@ -403,12 +403,6 @@ def rerun(directive_id: UUID, attempts: int) -> Directive:
     )
 
 
-def count_from(directive_id: UUID, signal: str, number: int) -> None:
-    """Set the counter of an operation's signal in the current attempt to `number`."""
-    counted = RawSQL(sql.SET_OPERATION_COUNT, [signal, number])  # noqa: S611 -- a constant
-    Directive.objects.filter(pk=directive_id).update(operations=counted)
-
-
 def _update_attempt(directive: Directive, **changes: object) -> None:
     rows = Directive.objects.filter(
         pk=directive.pk, status=Status.RUNNING, attempt=directive.attempt

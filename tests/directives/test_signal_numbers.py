@@ -54,18 +54,6 @@ def keys(directive, *names):
     return list((found.filter(name__in=names) if names else found).values_list("dedupe_key", flat=True))
 
 
-def test_numbers_that_an_older_version_took_while_this_one_was_rolled_out_are_passed_over(alpha):
-    directive = ask_animal("work")
-    snooze(directive)
-    Directive.objects.filter(pk=directive.pk).update(operations={})
-    for _ in range(3):
-        snooze(directive)
-    stem = f"directive.snoozed:alpha:{directive.pk}:0"
-    assert keys(directive, "directive.snoozed") == [stem, f"{stem}:2", f"{stem}:3", f"{stem}:4"]
-    directive.refresh_from_db()
-    assert directive.operations == {"directive.snoozed": [0, 4]}
-
-
 def test_the_second_is_numbered_and_the_first_of_each_attempt_is_not(alpha):
     directive = ask_animal("work")
     snooze(directive), snooze(directive), operate("run_now", directive), operate("cancel", directive)
