@@ -21,8 +21,8 @@ class Directive(ActorAndSubject, models.Model):
 
     `attempt` counts the tries at executing it and fences them: what attempt 2 writes, attempt 1 can
     not overwrite. `queued_at` is its place in the line of its `ordering_key`; a retry keeps the
-    place, a snooze or a rerun takes a new one. `claim_token` says who claimed it last: by it a worker
-    whose connection was lost finds what is its own.
+    place, a snooze or a rerun takes a new one. `claim_token` is that of the last claim: by it a
+    worker whose connection was lost finds what it had claimed.
     """
 
     class Status(models.TextChoices):
@@ -72,7 +72,7 @@ class Directive(ActorAndSubject, models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
-        # Nobody adds, changes or deletes a directive as a row; `permissions` makes those that count.
+        # No user adds, changes or deletes a directive as a row; `permissions` makes those that count.
         default_permissions = ["view"]
         indexes = [
             models.Index(fields=["queued_at", "id"], name="directive_due", condition=Q(status="requested")),

@@ -1,4 +1,4 @@
-"""What running a directive can come to: a closed set."""
+"""Outcomes of running a directive: a closed set."""
 
 from dataclasses import dataclass
 from enum import StrEnum

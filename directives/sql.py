@@ -53,7 +53,7 @@ FROM unnest(%s::uuid[], %s::int[]) AS mine (id, attempt)
 WHERE (directive.id, directive.attempt, directive.status) = (mine.id, mine.attempt, 'running')
 """
 
-# The status is hidden from the planner, who would look for all that are running.
+# The status is hidden from the planner, which would read all that are running.
 SUCCEED = """
 UPDATE directives_directive AS directive
 SET status = 'succeeded', result = own.result,

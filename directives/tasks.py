@@ -248,5 +248,5 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
 
 @lru_cache
 def _warn_once(text: str) -> None:
-    """Say once in this process what holds for every minute."""
+    """Log once in this process what is true at every run."""
     logger.warning("%s", text)

@@ -1,1 +1,1 @@
-"""Executing: one claimed directive or a group, its time limits, retries and failures."""
+"""Executing: attempts at claimed directives, their retries and their failures."""

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again: policy as plain data."""
+"""Retry policy: plain data that says when a failed attempt is tried again."""
 
 import math
 import random

@@ -1,1 +1,1 @@
-"""The states of a directive: each transition, each query by state, each lifecycle event."""
+"""The states of a directive: transitions, claims, queries by state, and rows that cannot be handled."""

@@ -52,7 +52,7 @@ def write(signals: Sequence[Signal]) -> list[Signal]:
 
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
     """Return the directive's metadata with the names of the signals that were lost added."""
-    # A row that somebody has written by hand may hold any JSON.
+    # A row that was written by hand may hold any JSON.
     metadata = directive.metadata if isinstance(directive.metadata, dict) else {}
     if not lost:
         return metadata
@@ -60,7 +60,7 @@ def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
 
 
 def noted_lost(directive: Directive) -> list[Any]:
-    """Return what `note_lost` has noted: names, unless somebody else wrote there."""
+    """Return what `note_lost` has noted: names, unless something else was written there."""
     metadata = directive.metadata
     names = metadata.get(LOST_SIGNALS) if isinstance(metadata, dict) else None
     return names if isinstance(names, list) else []

@@ -62,7 +62,7 @@ def ahead_in_line(reference: Any) -> QuerySet[Directive]:
 
 
 def read_minimal(directive_id: UUID) -> Directive | None:
-    """Return a directive with the fields that can always be read, whatever somebody wrote into its row."""
+    """Return a directive with the fields that can always be read, whatever was written into its row."""
     return Directive.objects.only(*_ALWAYS_READABLE).filter(pk=directive_id).first()
 
 

@@ -66,8 +66,8 @@ def lifecycle_signal_sql(
 ) -> dict[str, str]:
     """Return what `lifecycle_signal` builds as the values of `bus.insertion`, for rows of a statement.
 
-    Claims and requests store their signals in their own statement, which spares them a journey for each
-    message: a turn of five directives took 12.7 ms without it and 10.1 ms with it (docs/performance.md).
+    Claims and requests store their signals in their own statement, which spares them a message: a time
+    slice with five directives took 12.7 ms without it and 10.1 ms with it (docs/performance.md).
 
     Args:
         directive: SQL for the columns of the directive that it speaks of.
@@ -149,7 +149,7 @@ def claim_at_once(
     gives up within `CLIENT_CHECK_MILLISECONDS`; what it claims within them waits for the leases.
 
     Args:
-        worker: what the signals say of who claims.
+        worker: the name of the worker, for the signals.
         tenant: the active tenant's slug.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Monitoring: statistics, alarms, telemetry and checks of directives."""
+"""Monitoring: counts, statistics, alarms, gauges and checks of directives."""

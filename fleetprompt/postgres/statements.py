@@ -1,4 +1,4 @@
-"""Statements that travel together: each journey costs both sides more than a small statement does."""
+"""Joins statements into one message: a message costs both sides more than a small statement does."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -9,7 +9,7 @@ from fleetprompt.health.checkup import Findings, setting
 MIN_LEASE_SECONDS = 10
 """A busy machine may pause for as long."""
 MAX_RESCUE_SECONDS = 3600
-"""Nobody would wait for longer."""
+"""Longer than people wait for a directive whose worker was killed."""
 
 
 @setting("leases outlast a pause and end in time")

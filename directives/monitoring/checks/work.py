@@ -82,7 +82,7 @@ def missing_permissions(tenants: Tenants) -> Findings:
     }
     for what, where in grouped({slug: names for slug, names in lacking.items() if names}):
         yield checks.Warning(
-            f"nobody but superusers can request or look after: {what}",
+            f"only superusers can request or operate: {what}",
             hint="Run `manage.py migrate_schemas`, which makes the permissions.",
             obj=where,
             id="directives.W031",
