@@ -1,0 +1,164 @@
+"""What the documents say of the code is so: tables are complete, checks are the same everywhere."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+from directives import registry
+from directives.handlers import Context, DirectivePayload, Handler
+from directives.retry import RetryPolicy
+from fleetprompt.telemetry import metrics
+from tests.docs import links
+from tests.docs.pages import DOCS, PAGES, ROOT, anchors, blocks, name, prose
+from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER
+
+CHECKED = ("directives", "signals", "forums")
+
+
+def test_links_lead_to_files_and_headings():
+    assert list(links.broken(PAGES)) == []
+
+
+def test_every_page_is_reached_and_leads_on():
+    assert list(links.unreachable()) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    page = ROOT / "README.md"
+    target, anchor = "nowhere.md", "nothing"
+    copy = DOCS / "broken-for-the-test.md"
+    copy.write_text(
+        f"[a]({target})\n[b](../{page.name}#{anchor})\n`[c](code.md)`\n[d](../{page.name}#start)\n"
+    )
+    try:
+        found = list(links.broken([copy]))
+        lost = list(links.unreachable())
+    finally:
+        copy.unlink()
+    assert [sentence.split(": ", 1)[1] for sentence in found] == [
+        f"there is no {target}",
+        f"{page.name} has no heading #{anchor}",
+    ]
+    assert any(copy.name in sentence for sentence in lost)
+    assert "start" in anchors(page)
+
+
+def test_generated_pages_are_what_the_code_says():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.docs.reference", "--check"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_dependency_has_a_use():
+    project = (ROOT / "pyproject.toml").read_text()
+    uses = (DOCS / "reference/dependencies.md").read_text().lower().replace("-", " ")
+    names = re.findall(r'^    "([a-z0-9-]+)[\[>]', project, re.M)
+    assert len(names) > 20
+    assert [name for name in names if name.replace("-", " ") not in uses] == []
+
+
+def test_pre_commit_makes_the_checks_of_make_check():
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", makefile, re.M)[1]
+    commands = [line.strip().lstrip("@") for line in recipe.splitlines()]
+    told = [
+        command.replace("$(MANAGE)", "$(BIN)/python manage.py").replace("$(BIN)", ".venv/bin")
+        for command in commands
+    ]
+    assert re.findall(r"entry: (.+)", (ROOT / ".pre-commit-config.yaml").read_text()) == told
+
+
+def test_every_signal_is_documented():
+    page = (DOCS / "reference/signals.md").read_text()
+    subjects = {"forum.category", "forum.thread", "forum.post"}
+    names = set()
+    for app in CHECKED:
+        for file in (ROOT / app).rglob("*.py"):
+            names |= {
+                node.value
+                for node in ast.walk(ast.parse(file.read_text()))
+                if isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and re.fullmatch(r"directive\.[a-z_]+|audit\.[a-z_]+|forum\.[a-z]+\.[a-z_]+", node.value)
+            }
+    ours = {handler.name for handler in registry.handlers()}
+    assert {f"`{name}`" for name in names - ours - subjects} <= set(re.findall(r"`[^`]+`", page))
+    assert len(names) > 15
+
+
+@pytest.mark.parametrize(
+    ("owner", "heading"),
+    [
+        (Handler, "Declarations"),
+        (DirectivePayload, "Payloads"),
+        (Context, "The context"),
+        (RetryPolicy, "Retry policy"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_what_a_handler_declares_is_documented(owner, heading):
+    page = (DOCS / "reference/handlers.md").read_text()
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    known = set(re.findall(r"^\| `(\w+)", section, re.M))
+    if owner is Context:
+        assert known == {"directive", "tenant", "actor", "emit"}
+    else:
+        fields = {field for field in owner.__annotations__ if not field.startswith("_")}
+        assert known == fields
+
+
+def test_every_attack_is_documented_with_what_is_found():
+    page = (DOCS / "reference/audit-format.md").read_text()
+    told = re.findall(r"^\| (.+?) \| (found|\*\*not found\*\*) \| (\w*)", page, re.M)
+    expected = [
+        (attack.what, "found" if attack.found else "**not found**", attack.found)
+        for attack in [*ATTACKS, *HIDING, *YOUNGER]
+    ]
+    assert told == expected
+
+
+def test_alerts_use_metrics_that_exist():
+    [rules] = [block.text for block in blocks(DOCS / "guides/watch.md") if "alert:" in block.text]
+    known = set(
+        re.findall(r"^\| `(fleetprompt_\w+)` \|", (DOCS / "reference/telemetry.md").read_text(), re.M)
+    )
+    assert {metric.name for metric in metrics.ALL} <= {name.removesuffix("_total") for name in known}
+    used = set(re.findall(r"fleetprompt_\w+", rules))
+    assert used
+    assert used <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_paths_that_a_page_names_exist(page):
+    for path in re.findall(
+        r"`((?:tests|docs|directives|signals|forums|fleetprompt)/[\w/.-]+\.\w+)`", prose(page)
+    ):
+        assert (ROOT / path).exists(), path
+    for block in blocks(page):
+        for path in re.findall(r"tests/[\w/]+\.py", block.note):
+            assert block.file or (ROOT / path).exists(), path
+
+
+def test_decisions_are_numbered_short_records():
+    files = sorted((DOCS / "adr").glob("0*.md"))
+    assert [file.name[:4] for file in files] == [f"{number:04d}" for number in range(1, len(files) + 1)]
+    for file in files:
+        text = file.read_text()
+        assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.M) == ["Context", "Decision", "Consequence"], (
+            file.name
+        )
+        assert len(text.splitlines()) <= 20, file.name
+
+
+def test_the_readme_is_one_screen():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 70
