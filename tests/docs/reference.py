@@ -104,8 +104,8 @@ def commands_page() -> str:
 def directives_page() -> str:
     """Return the page of directive types, from the registered handlers."""
     shared = [f"`{name}`" for name in DirectivePayload.model_fields]
-    intro = f"""These are the directive types of the forums. `python manage.py directive types` also lists your
-own, and `directive types NAME` prints the JSON Schema of a payload. Each payload also takes
+    intro = f"""These are the directive types of the forums. `python manage.py directive types` also lists
+your own, and `directive types NAME` prints the JSON Schema of a payload. Each payload also takes
 {", ".join(shared[:-1])} and {shared[-1]} ([payloads](handlers.md#payloads))."""
     parts = []
     for handler in registry.handlers():
