@@ -71,7 +71,7 @@ class Environment(BaseSettings):
     )
     database_owner_url: str = Field(
         "",
-        description="Address of the same database with the owner's login, for migrations. DATABASE_URL then "
+        description="The same database with the owner's login, for migrations. DATABASE_URL then "
         "has a role that cannot change tables or signals. Empty: one role does everything.",
     )
     broker_url: str = Field(
@@ -98,8 +98,8 @@ class Environment(BaseSettings):
     )
     audit_folder: Path = Field(
         BASE_DIR / "var/audit",
-        description="Folder of the audit log's checkpoints, outside the database. A relative path begins at "
-        "the project's folder.",
+        description="Folder of the audit log's checkpoints, outside the database. A relative path begins "
+        "at the project's folder.",
     )
     audit_key: str = Field(
         "",
