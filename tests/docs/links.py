@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.docs.pages import DOCS, INDEX, PAGES, anchors, links, name, prose
+from tests.docs.pages import DOCS, PAGES, anchors, links, name, prose
 
 say = print
 
@@ -31,20 +31,21 @@ def broken(pages: list[Path]) -> Iterator[str]:
                 yield f"{name(page)}: {name(file)} has no heading #{anchor}"
 
 
-def unreachable() -> Iterator[str]:
-    """Name the pages that the index does not lead to, and those that do not lead back and on."""
-    seen, open_ = {INDEX}, [INDEX]
-    while open_:
-        for page in _linked(open_.pop()) - seen:
-            seen.add(page)
-            open_.append(page)
-    for page in sorted(DOCS.rglob("*.md")):
-        if page not in seen:
-            yield f"{name(page)}: no path of links leads to it from {name(INDEX)}"
+def unreachable(folder: Path = DOCS) -> Iterator[str]:
+    """Name the pages that the folder's index does not lead to, and those that do not lead back and on."""
+    index = folder / "index.md"
+    reached, unread = {index}, [index]
+    while unread:
+        found = _linked(unread.pop()) - reached
+        reached |= found
+        unread += found
+    for page in sorted(set(folder.rglob("*.md")) - {index}):
         lines = prose(page).strip().splitlines()
-        if page != INDEX and "index.md" not in lines[0]:
+        if page not in reached:
+            yield f"{name(page)}: no path of links leads to it from {name(index)}"
+        if "index.md" not in lines[0]:
             yield f"{name(page)}: its first line does not link back to an index"
-        if page != INDEX and ".md" not in lines[-1]:
+        if ".md" not in lines[-1]:
             yield f"{name(page)}: its last line does not link to another page"
 
 

@@ -11,9 +11,10 @@ from django.conf import settings
 from directives import registry
 from directives.handlers import Context, DirectivePayload, Handler
 from directives.retry import RetryPolicy
+from fleetprompt.environment import Environment
 from fleetprompt.telemetry import metrics
 from tests.docs import links
-from tests.docs.pages import DOCS, PAGES, ROOT, anchors, blocks, name, prose
+from tests.docs.pages import DOCS, PAGES, ROOT, blocks, name, prose
 from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER
 
 CHECKED = ("directives", "signals", "forums")
@@ -27,24 +28,22 @@ def test_every_page_is_reached_and_leads_on():
     assert list(links.unreachable()) == []
 
 
-def test_a_broken_link_is_found(tmp_path):
-    page = ROOT / "README.md"
-    target, anchor = "nowhere.md", "nothing"
-    copy = DOCS / "broken-for-the-test.md"
-    copy.write_text(
-        f"[a]({target})\n[b](../{page.name}#{anchor})\n`[c](code.md)`\n[d](../{page.name}#start)\n"
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "index.md").write_text("# Index\n\n[a](one.md)\n[b](nowhere.md)\n")
+    (tmp_path / "one.md").write_text(
+        "[Up](index.md)\n\n`[c](code.md)` [d](index.md#nothing) [e](index.md#index)\n"
     )
-    try:
-        found = list(links.broken([copy]))
-        lost = list(links.unreachable())
-    finally:
-        copy.unlink()
-    assert [sentence.split(": ", 1)[1] for sentence in found] == [
-        f"there is no {target}",
-        f"{page.name} has no heading #{anchor}",
+    (tmp_path / "two.md").write_text("# Two\n\nNext: nothing\n")
+    pages = sorted(tmp_path.glob("*.md"))
+    assert list(links.broken(pages)) == [
+        "index.md: there is no nowhere.md",
+        "one.md: index.md has no heading #nothing",
     ]
-    assert any(copy.name in sentence for sentence in lost)
-    assert "start" in anchors(page)
+    assert list(links.unreachable(tmp_path)) == [
+        "two.md: no path of links leads to it from index.md",
+        "two.md: its first line does not link back to an index",
+        "two.md: its last line does not link to another page",
+    ]
 
 
 def test_generated_pages_are_what_the_code_says():
@@ -162,3 +161,16 @@ def test_decisions_are_numbered_short_records():
 
 def test_the_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 70
+
+
+def test_settings_in_examples_exist():
+    known = {field.upper() for field in Environment.model_fields}
+    used = {
+        variable
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "text" and not block.file
+        for variable in re.findall(r"^([A-Z_]+)=", block.text, re.M)
+    }
+    assert used
+    assert used <= known
