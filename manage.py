@@ -21,7 +21,7 @@ def main() -> int:
         sys.stderr.write(f"Error: the database does not answer: {str(error).strip()}\n")
         return 1
     except ProgrammingError as error:
-        from fleetprompt.console import INSUFFICIENT_PRIVILEGE, lacks_right
+        from fleetprompt.cli.console import INSUFFICIENT_PRIVILEGE, lacks_right
 
         if getattr(error.__cause__, "sqlstate", "") != INSUFFICIENT_PRIVILEGE:
             raise

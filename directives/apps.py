@@ -11,15 +11,18 @@ class DirectivesConfig(AppConfig):
 
     def ready(self) -> None:
         """Find all handlers, prepare clusters, keep what follows from handlers in step, give gauges."""
-        from directives import checks, gauges, queue, registry, roles  # noqa: F401
+        from directives import registry
+        from directives.authority import roles
+        from directives.monitoring import checks, gauges  # noqa: F401
+        from directives.queueing import adapter
         from fleetprompt.apps import last_app
         from fleetprompt.telemetry import exposition
         from fleetprompt.tenants import seeds
 
         registry.discover()
-        queue.survive_kills()
+        adapter.survive_kills()
         exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())
         seeds.register(seeds.Seed(roles.wanted, roles.lacking))
-        post_migrate.connect(queue.schedule)
+        post_migrate.connect(adapter.schedule)

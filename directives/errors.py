@@ -60,5 +60,5 @@ class IllegalTransition(Refused):
     """The directive's status does not allow it."""
 
 
-class Superseded(Exception):
+class StaleAttempt(Exception):
     """The attempt is not the directive's current one any more; its work must be rolled back."""

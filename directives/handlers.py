@@ -9,10 +9,11 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from directives import journal, subjects
+from directives import subjects
 from directives.errors import DirectiveError, InvalidPayload
+from directives.executing.retry import RetryPolicy
+from directives.lifecycle import events
 from directives.models import REASON_LENGTH, Directive
-from directives.retry import RetryPolicy
 from signals import bus
 from signals.models import Signal
 from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, bounded_key, is_one_line, subject_of
@@ -119,7 +120,7 @@ class Context:
         if subject and subject != own:
             # At the end, where it cannot be taken for a part of an id: those may contain anything.
             key += f":{subject.type}"
-        key = journal.numbered(key, directive.earlier_successes + 1)
+        key = events.numbered(key, directive.earlier_successes + 1)
         signal = bus.fact(
             name,
             payload,

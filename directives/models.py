@@ -1,4 +1,4 @@
-"""The directive: one stored command. Only `directives.lifecycle` changes its status."""
+"""The directive: one stored command. Only `directives.lifecycle.transitions` changes its status."""
 
 from django.db import models
 from django.db.models import Q

@@ -8,11 +8,14 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from directives import journal, lifecycle, permissions, queue, registry
+from directives import registry
+from directives.authority import permissions
 from directives.errors import DirectiveNotFound, Refused
-from directives.intake import check_reason
+from directives.executing.retry import RetryPolicy
+from directives.lifecycle import events, transitions
 from directives.models import Directive
-from directives.retry import RetryPolicy
+from directives.queueing import adapter
+from directives.requesting.validation import check_reason
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
 from signals.types import Actor, check_moment
@@ -39,11 +42,11 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
         raise Refused(f"until: expected a time in the future; got {until.isoformat()}")
     with transaction.atomic():
         _check(directive_id, actor, "snooze", reason)
-        directive = lifecycle.snooze(directive_id, until)
+        directive = transitions.snooze(directive_id, until)
         _record(directive, "directive.snoozed", actor, reason, until=until.isoformat())
-        queue.wake(active_tenant(), at=until)
+        adapter.wake(active_tenant(), at=until)
         if directive.ordering_key:
-            queue.wake(active_tenant())
+            adapter.wake(active_tenant())
     return directive
 
 
@@ -58,9 +61,9 @@ def run_now(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive
     directive_id = parse_id(directive_id)
     with transaction.atomic():
         _check(directive_id, actor, "snooze", reason)
-        directive = lifecycle.run_now(directive_id)
+        directive = transitions.run_now(directive_id)
         _record(directive, "directive.run_requested", actor, reason)
-        queue.wake(active_tenant())
+        adapter.wake(active_tenant())
     return directive
 
 
@@ -75,10 +78,10 @@ def cancel(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     directive_id = parse_id(directive_id)
     with transaction.atomic():
         _check(directive_id, actor, "cancel", reason)
-        directive = lifecycle.cancel(directive_id)
+        directive = transitions.cancel(directive_id)
         _record(directive, "directive.canceled", actor, reason)
         if directive.ordering_key:
-            queue.wake(active_tenant())
+            adapter.wake(active_tenant())
     return directive
 
 
@@ -94,9 +97,9 @@ def rerun(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     with transaction.atomic():
         handler = registry.find(_check(directive_id, actor, "rerun", reason))
         policy = handler.retry if handler else RetryPolicy()
-        directive = lifecycle.rerun(directive_id, policy.max_attempts)
+        directive = transitions.rerun(directive_id, policy.max_attempts)
         _record(directive, "directive.rerun_requested", actor, reason)
-        queue.wake(active_tenant())
+        adapter.wake(active_tenant())
     return directive
 
 
@@ -125,7 +128,7 @@ def _check(directive_id: UUID, actor: Actor, action: str, reason: str) -> str:
 
 def _record(directive: Directive, name: str, actor: Actor, reason: str, **payload: Any) -> None:
     fact = partial(
-        journal.fact,
+        events.fact,
         directive,
         name,
         {"reason": reason, **payload},
@@ -135,6 +138,6 @@ def _record(directive: Directive, name: str, actor: Actor, reason: str, **payloa
     number = directive.operations[name][1]
     if bus.store([fact(number=number)]):
         # While a new version is rolled out, processes of one without counters may have taken numbers.
-        number = max(number, journal.number_after(fact()))
-        lifecycle.count_from(directive.pk, name, number)
+        number = max(number, events.number_after(fact()))
+        transitions.count_from(directive.pk, name, number)
         bus.record([fact(number=number)])

@@ -13,7 +13,7 @@ from django.utils.module_loading import module_has_submodule
 from directives import subjects
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
-from fleetprompt.primary_keys import python_type
+from fleetprompt.postgres.primary_keys import python_type
 from signals.types import check_name
 
 AnyHandler = Handler[Any]

@@ -10,10 +10,12 @@ from uuid import UUID
 from django.db import OperationalError, connection, transaction
 from uuid_utils.compat import uuid7
 
-from directives import keys, observing, queue, storing
 from directives.errors import KeyConflict, Refused
-from directives.intake import Checked, Common, DirectiveRequest, check_common, check_item
 from directives.models import Directive
+from directives.monitoring import telemetry
+from directives.queueing import adapter
+from directives.requesting import idempotency, insertion
+from directives.requesting.validation import Checked, Common, DirectiveRequest, check_common, check_item
 from fleetprompt.collecting import no_collecting
 from fleetprompt.errors import sqlstate
 from fleetprompt.tenants.context import active_tenant
@@ -155,11 +157,11 @@ def _request(
     common = check_common(actor, reason, correlation_id, causation_id, metadata)
     with (
         no_collecting() if len(wishes) >= MANY else nullcontext(),
-        observing.requesting(tenant.slug, common.correlation_id),
+        telemetry.requesting(tenant.slug, common.correlation_id),
     ):
         checked = [check_item(item, common) for item in wishes]
         names = [item.handler.name for item in checked if isinstance(item, Checked)]
-        carried = common.metadata | observing.about_to_store(names)
+        carried = common.metadata | telemetry.about_to_store(names)
         return _store_at_last(checked, replace(common, metadata=carried), tenant, whole=whole)
 
 
@@ -216,11 +218,11 @@ def _insert(
         return [], ()
     if len(wishes) == 1:
         # Its key is new as a rule, and then nobody has to look at what there is.
-        row = _row(wishes[0], keys.first(wishes[0], tenant), common)
-        if created := storing.store([row], tenant):
+        row = _row(wishes[0], idempotency.first(wishes[0], tenant), common)
+        if created := insertion.store([row], tenant):
             return [row], created
-    rows = [_row(*pair, common) for pair in zip(wishes, keys.keys(wishes, tenant), strict=True)]
-    return rows, storing.store(rows, tenant)
+    rows = [_row(*pair, common) for pair in zip(wishes, idempotency.keys(wishes, tenant), strict=True)]
+    return rows, insertion.store(rows, tenant)
 
 
 def _row(item: Checked, key: str, common: Common) -> Directive:
@@ -263,11 +265,11 @@ def _result(
         raise _Overtaken(row.idempotency_key)
     if stored.pk == row.pk:
         return Requested(stored, created=True)
-    if wish.key is None and keys.fits(wish, stored, row.created_at):
+    if wish.key is None and idempotency.fits(wish, stored, row.created_at):
         return Requested(stored, created=False)
-    if not keys.is_pinned(wish, tenant):
+    if not idempotency.is_pinned(wish, tenant):
         raise _Overtaken(row.idempotency_key)
-    if stored.name == row.name and keys.same_payload(stored.payload, row.payload):
+    if stored.name == row.name and idempotency.same_payload(stored.payload, row.payload):
         return Requested(stored, created=False)
     return KeyConflict(
         f"idempotency_key: {row.idempotency_key!r} belongs to the directive {stored.id} "
@@ -281,5 +283,5 @@ def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
         return
     # By the database's clock alone: it is what decides when they are due.
     if any(directive.scheduled_at <= directive.created_at for directive in created):
-        queue.announce(tenant)
-    observing.stored(created, tenant.slug)
+        adapter.announce(tenant)
+    telemetry.stored(created, tenant.slug)

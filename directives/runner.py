@@ -16,12 +16,16 @@ from django.db import DatabaseError, Error, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 
-from directives import execution, failures, groups, journal, lifecycle, observing, operations, pace, queue
+from directives import operations
 from directives.errors import DirectiveNotFound, IllegalTransition
+from directives.executing import batch_size, failures, grouped, single
+from directives.lifecycle import events, transitions
 from directives.models import Directive
+from directives.monitoring import telemetry
 from directives.outcomes import Kind, Outcome
+from directives.queueing import adapter
 from fleetprompt.postgres import outages
-from fleetprompt.postgres.silence import limit_silence
+from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.telemetry import errors
 from fleetprompt.tenants.context import active_tenant, restore
 from fleetprompt.tenants.models import Tenant
@@ -46,7 +50,7 @@ def run(
     directive_id: UUID | str,
     rerun: bool = False,
     *,
-    actor: Actor = execution.RUNNER,
+    actor: Actor = single.RUNNER,
     reason: str = "rerun by the runner",
 ) -> Outcome:
     """Run one directive of the active tenant now, in this process.
@@ -70,7 +74,7 @@ def run(
     tenant = active_tenant()
     directive_id = operations.parse_id(directive_id)
     if rerun:
-        tenant.status = lifecycle.tenant_status()
+        tenant.status = transitions.tenant_status()
         if tenant.status == Tenant.Status.ACTIVE and (refusal := _rerun(directive_id, actor, reason)):
             return refusal
     with _released_when_lost() as token:
@@ -105,7 +109,7 @@ def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
     left = sys.maxsize if limit is None else limit
     while left > 0:
         with _released_when_lost() as token:
-            claim = _claim(tenant, min(left, settings.DIRECTIVES_BATCH), token=token)
+            claim = _claim(tenant, min(left, settings.DIRECTIVES_CLAIM_LIMIT), token=token)
             if not any(claim):
                 return
             left -= len(claim.directives)
@@ -114,7 +118,7 @@ def iterate_due(limit: int | None = None) -> Iterator[Outcome]:
     _wake_for_the_rest(tenant)
 
 
-def take_turn(*, patience: float = 0.0) -> int:
+def run_time_slice(*, patience: float = 0.0) -> int:
     """Do a worker's turn in the active tenant: batches of due directives, for a bounded time.
 
     The first full batch sends the next wake-up at once, so that other workers join in. The worker looks
@@ -130,41 +134,41 @@ def take_turn(*, patience: float = 0.0) -> int:
         how many attempts were executed.
     """
     with _released_when_lost(patience) as token:
-        return _take_turn(active_tenant(), token)
+        return _run_time_slice(active_tenant(), token)
 
 
-def _take_turn(tenant: Tenant, token: UUID) -> int:
+def _run_time_slice(tenant: Tenant, token: UUID) -> int:
     executed, joined = 0, False
-    ends = time.monotonic() + settings.DIRECTIVES_TURN
+    ends = time.monotonic() + settings.DIRECTIVES_TIME_SLICE_SECONDS
     while True:
-        began, size = time.monotonic(), pace.batch()
+        began, size = time.monotonic(), batch_size.batch()
         claim = _claim(tenant, size, token=token)
         if not any(claim):
             break
         full = len(claim.directives) >= size
         if full and not joined:
-            queue.wake(tenant)
+            adapter.wake(tenant)
             joined = True
         executed += sum(1 for _ in _work_through(claim.directives, tenant))
         took = time.monotonic() - began
-        pace.worked_through(len(claim.directives), took)
+        batch_size.worked_through(len(claim.directives), took)
         # After a full batch there is more, as a rule.
-        waited = GATHER if full else lifecycle.longest_wait()
+        waited = GATHER if full else transitions.longest_wait()
         if waited is None:
             break
         pause = max(GATHER - waited, 0)
         # Another claim like this one would end closer to two turns' time than to one's.
         if time.monotonic() + pause + took / 2 > ends:
             # Who joined in may have left again.
-            queue.wake(tenant) if full else _wake_for_the_rest(tenant)
+            adapter.wake(tenant) if full else _wake_for_the_rest(tenant)
             break
         time.sleep(pause)
     return executed
 
 
 def _wake_for_the_rest(tenant: Tenant) -> None:
-    if lifecycle.due().exists():
-        queue.wake(tenant)
+    if transitions.due().exists():
+        adapter.wake(tenant)
 
 
 def _rerun(directive_id: UUID, actor: Actor, reason: str) -> Outcome | None:
@@ -194,7 +198,7 @@ def _released_when_lost(patience: float = 0.0) -> Iterator[UUID]:
             # Without a connection the leases have to run out.
             with suppress(Error):
                 outages.wait_for_database(patience)
-                lifecycle.release(token)
+                transitions.release(token)
         raise
 
 
@@ -205,15 +209,15 @@ def _claim(tenant: Tenant, limit: int, *, only: UUID | None = None, token: UUID)
     if directives is None:
         return _claim_carefully(tenant, limit, only, token)
     tenant.status = Tenant.Status.ACTIVE
-    observing.claimed(directives)
+    telemetry.claimed(directives)
     return Claim(directives, [])
 
 
 def _claim_quickly(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> list[Directive] | None:
     """Claim in one message, unless something is out of the ordinary."""
-    lease = settings.DIRECTIVES_LEASE
+    lease = settings.DIRECTIVES_LEASE_SECONDS
     try:
-        return lifecycle.claim_at_once(
+        return transitions.claim_at_once(
             limit, lease=lease, only=only, token=token, worker=_worker(), tenant=tenant.slug
         )
     except DatabaseError as error:
@@ -230,9 +234,9 @@ def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None, token: UUID)
     In a tenant that is not active any more nothing is claimed, and its status is brought up to date.
     """
     with transaction.atomic(durable=True):
-        limit_silence(settings.DIRECTIVES_LEASE)
-        lifecycle.lock_claims()
-        tenant.status = lifecycle.tenant_status()
+        limit_idle_in_transaction(settings.DIRECTIVES_LEASE_SECONDS)
+        transitions.lock_claims()
+        tenant.status = transitions.tenant_status()
         if tenant.status != Tenant.Status.ACTIVE:
             return Claim([], [])
         rescued = _rescue(tenant, limit, only, token)
@@ -244,12 +248,14 @@ def _claim_carefully(tenant: Tenant, limit: int, only: UUID | None, token: UUID)
 def _claim_due(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim:
     def start(ids: Sequence[UUID]) -> Claim:
         one = ids[0] if len(ids) == 1 else None
-        directives = lifecycle.claim(len(ids), lease=settings.DIRECTIVES_LEASE, only=one, token=token)
+        directives = transitions.claim(
+            len(ids), lease=settings.DIRECTIVES_LEASE_SECONDS, only=one, token=token
+        )
         _say_started(directives, tenant)
-        observing.claimed(directives)
+        telemetry.claimed(directives)
         return Claim(directives, [])
 
-    due = lifecycle.due().filter(pk=only) if only else lifecycle.due()
+    due = transitions.due().filter(pk=only) if only else transitions.due()
     return _each(list(due.values_list("pk", flat=True)[: limit + SPARE]), limit, start, tenant)
 
 
@@ -259,7 +265,7 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
     Those that had begun come last: one of them may be what killed their worker, and what is claimed
     with it should be done by then.
     """
-    silent = lifecycle.silent().filter(pk=only) if only else lifecycle.silent()
+    silent = transitions.silent().filter(pk=only) if only else transitions.silent()
     has_begun = ExpressionWrapper(Q(started_at__isnull=False), BooleanField())
     found = list(silent.values_list("pk", has_begun)[: limit + SPARE])
     found = sorted(found[:limit], key=lambda row: row[1]) + found[limit:]
@@ -267,12 +273,12 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
 
 
 def _rescue_together(tenant: Tenant, token: UUID, ids: Sequence[UUID]) -> Claim:
-    found = list(lifecycle.silent().filter(pk__in=ids).select_for_update(skip_locked=True))
+    found = list(transitions.silent().filter(pk__in=ids).select_for_update(skip_locked=True))
     found.sort(key=lambda directive: directive.started_at is not None)
-    journal.write_for(
+    events.write_for(
         found,
         [
-            journal.fact(
+            events.fact(
                 directive,
                 "directive.recovered",
                 {"began": directive.started_at is not None},
@@ -285,22 +291,22 @@ def _rescue_together(tenant: Tenant, token: UUID, ids: Sequence[UUID]) -> Claim:
     for directive in found:
         if directive.started_at is not None and directive.attempt >= directive.max_attempts:
             text = f"LeaseExpired: attempt {directive.attempt} fell silent, and it was the last one"
-            outcomes.append(execution.fail(directive, tenant, text))
+            outcomes.append(single.fail(directive, tenant, text))
         else:
             recovered.append(directive)
-    observing.fell_silent(found, outcomes)
+    telemetry.fell_silent(found, outcomes)
     if recovered:
-        lifecycle.take_over(recovered, lease=settings.DIRECTIVES_LEASE, token=token)
+        transitions.take_over(recovered, lease=settings.DIRECTIVES_LEASE_SECONDS, token=token)
         _say_started(recovered, tenant)
     return Claim(recovered, outcomes)
 
 
 def _say_started(directives: Sequence[Directive], tenant: Tenant) -> None:
     started = [
-        journal.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
+        events.fact(directive, "directive.started", {"worker": _worker()}, tenant=tenant.slug)
         for directive in directives
     ]
-    journal.write_for(directives, started)
+    events.write_for(directives, started)
 
 
 def _each(
@@ -320,7 +326,7 @@ def _each(
         if not failures.may_be_of_one(error):
             raise
         if len(ids) == 1:
-            outcome = execution.set_aside(ids[0], tenant, error)
+            outcome = single.set_aside(ids[0], tenant, error)
             return Claim([], [outcome] if outcome.kind == Kind.FAILED else [])
     result = Claim([], [])
     for one in ids:
@@ -334,13 +340,13 @@ def _each(
 
 def _work_through(directives: Sequence[Directive], tenant: Tenant) -> Iterator[Outcome]:
     waiting, alone = list(directives), set[UUID]()
-    ours_until = time.monotonic() + settings.DIRECTIVES_LEASE
+    ours_until = time.monotonic() + settings.DIRECTIVES_LEASE_SECONDS
     while waiting:
         restore(tenant)
         ours_until = _keep(waiting, ours_until)
-        group = [] if waiting[0].pk in alone else groups.leading(waiting)
+        group = [] if waiting[0].pk in alone else grouped.leading(waiting)
         if group:
-            outcomes, refused = groups.execute(group, tenant)
+            outcomes, refused = grouped.execute(group, tenant)
             alone |= refused
         else:
             outcomes = [_execute_alone(waiting[0], tenant)]
@@ -351,23 +357,23 @@ def _work_through(directives: Sequence[Directive], tenant: Tenant) -> Iterator[O
 
 def _keep(waiting: Sequence[Directive], ours_until: float) -> float:
     """Renew the leases of what waits in the batch when they may run out during the next execution."""
-    lease, timeout = settings.DIRECTIVES_LEASE, max(map(execution.timeout_of, waiting))
+    lease, timeout = settings.DIRECTIVES_LEASE_SECONDS, max(map(single.timeout_of, waiting))
     if ours_until >= time.monotonic() + timeout + lease / 3:
         return ours_until
-    lifecycle.renew(waiting, lease=timeout + lease)
+    transitions.renew(waiting, lease=timeout + lease)
     return time.monotonic() + timeout + lease
 
 
 def _execute_alone(directive: Directive, tenant: Tenant) -> Outcome:
     try:
-        with observing.attempting(directive, tenant.slug) as attempt:
-            outcome = execution.execute(directive, tenant)
+        with telemetry.attempting(directive, tenant.slug) as attempt:
+            outcome = single.execute(directive, tenant)
             attempt.ended(outcome.kind)
     except Exception as error:
         if not failures.may_be_of_one(error):
             raise
-        execution.recover(tenant)
-        outcome = execution.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
+        single.recover(tenant)
+        outcome = single.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
     return outcome
 
 
@@ -385,7 +391,7 @@ def _why_not(directive_id: UUID, tenant: Tenant) -> Outcome:
         when = directive.scheduled_at.isoformat(timespec="seconds")
         return Outcome(Kind.SNOOZED, directive_id, f"not due before {when}")
     else:
-        ahead = lifecycle.ahead_in_line(lambda name: getattr(directive, name)).first()
+        ahead = transitions.ahead_in_line(lambda name: getattr(directive, name)).first()
         reason = f"waits for {ahead} on the same subject" if ahead else "claimed by another worker"
     return Outcome(Kind.DISCARDED, directive_id, reason)
 

@@ -1,7 +1,8 @@
 """What directives can be about: every model that names a `SUBJECT_TYPE`, found without being listed.
 
 Such a model has a text form that people recognise (`str`), a primary key of a kind that
-`fleetprompt.primary_keys` knows, and may have a `revision`, which counts its changes, and a `status`.
+`fleetprompt.postgres.primary_keys` knows, and may have
+a `revision`, which counts its changes, and a `status`.
 """
 
 from collections import defaultdict
@@ -15,8 +16,8 @@ from django.db import connection
 from django.db.models import CharField, Model
 
 from fleetprompt.postgres.prepared import prepared_cursor
-from fleetprompt.primary_keys import primary_key
-from fleetprompt.queries import array
+from fleetprompt.postgres.primary_keys import primary_key
+from fleetprompt.postgres.queries import array
 from signals.types import Subject, stored_subject
 
 

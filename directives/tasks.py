@@ -8,12 +8,14 @@ from typing import ParamSpec, TypeVar
 
 from django.db import Error
 
-from directives import lifecycle, queue, runner
+from directives import runner
+from directives.lifecycle import transitions
+from directives.queueing import adapter
 from fleetprompt.errors import Refused
 from fleetprompt.postgres import outages
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit import keys, locks, sealing
+from signals.audit.sealing import keys, locks, sealer
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +66,13 @@ def _work_or_wake(slug: str) -> int:
     except Exception:
         with in_tenant(slug) as tenant:
             # One that always breaks must not spin.
-            queue.wake(tenant, after=BROKEN)
+            adapter.wake(tenant, after=BROKEN)
         raise
 
 
 def _work(slug: str) -> int:
     with in_tenant(slug):
-        return runner.take_turn(patience=OUTAGE_SECONDS)
+        return runner.run_time_slice(patience=OUTAGE_SECONDS)
 
 
 def _again_when_lost(task: Callable[[], R]) -> R:
@@ -108,15 +110,15 @@ def _sweep() -> list[str]:
         try:
             with in_tenant(tenant.slug) as entered:
                 if entered.status == Tenant.Status.ACTIVE and (
-                    lifecycle.due().exists() or lifecycle.silent().exists()
+                    transitions.due().exists() or transitions.silent().exists()
                 ):
-                    queue.wake(tenant)
+                    adapter.wake(tenant)
                     woken.append(tenant.slug)
         except (Error, UnknownTenant) as error:
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
             _wait_if_lost(error)
-    if removed := queue.remove_abandoned():
+    if removed := adapter.remove_abandoned():
         logger.info("%d messages for clusters of another name were removed", removed)
     return woken
 
@@ -141,7 +143,7 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
     """Seal one tenant's signals and count them; return whether it makes sense to go on."""
     try:
         with in_tenant(tenant.slug):
-            done = sealing.seal(batches=SEALS)
+            done = sealer.seal(batches=SEALS)
             if done.signals:
                 sealed[tenant.slug] = done.signals
             if done.obstacle:
@@ -149,7 +151,7 @@ def _seal(tenant: Tenant, sealed: dict[str, int]) -> bool:
     except keys.KeyUnusable as unusable:
         _warn_once(f"signals are not sealed: {unusable}")
         return False
-    except sealing.ClockAhead as ahead:
+    except sealer.ClockAhead as ahead:
         logger.error("the signals of the tenant %s are not sealed: %s", tenant.slug, ahead)
     except (Error, Refused, OSError, ValueError) as error:
         # One broken or vanishing tenant must not keep the others unsealed.

@@ -15,13 +15,13 @@ from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from fleetprompt import accounts
-from fleetprompt.model_admin import ReadOnlyModelAdmin
+from fleetprompt.operators import accounts
 from fleetprompt.postgres import owner
 from fleetprompt.sites import operators_site, tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.tenants import provisioning
 from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.web.model_admin import ReadOnlyModelAdmin
 
 accounts.register(operators_site)
 accounts.register(tenant_site)

@@ -14,7 +14,7 @@ class FleetPromptConfig(AppConfig):
 
     def ready(self) -> None:
         """Have the cache's table made, and rights given when all is made; register the checks."""
-        from fleetprompt import checks  # noqa: F401
+        from fleetprompt.health import checks  # noqa: F401
         from fleetprompt.postgres import grants
         from fleetprompt.tenants import seeds
 

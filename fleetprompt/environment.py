@@ -48,21 +48,21 @@ class Environment(BaseSettings):
     )
     https: bool | None = Field(
         None,
-        description="Whether browsers use HTTPS: plain HTTP is redirected, and cookies are sent by HTTPS "
-        "only. Empty: 1 when DEBUG is 0, otherwise 0.",
+        description="Whether people come through HTTPS: plain HTTP is sent there, cookies go nowhere "
+        "else. Yes when DEBUG is 0, no otherwise.",
     )
     hsts_seconds: NonNegativeInt = Field(
         30 * 24 * 3600,
-        description="Seconds for which a browser that visited the site uses HTTPS only (RFC 6797).",
+        description="How long a browser that was here once asks for nothing but HTTPS (RFC 6797).",
     )
     trusted_proxies: NonNegativeInt = Field(
         0,
         le=10,
-        description="Number of proxies before the web server that set X-Forwarded-For and "
-        "X-Forwarded-Proto. 0: neither header is believed.",
+        description="How many proxies stand before the web server and set X-Forwarded-For and "
+        "X-Forwarded-Proto. 0: those headers are not believed.",
     )
     session_hours: PositiveFloat = Field(
-        12, le=24 * 365, description="Hours after which users must log in again."
+        12, le=24 * 365, description="Hours after which people have to log in again."
     )
     database_url: str = Field(
         "",
@@ -71,35 +71,31 @@ class Environment(BaseSettings):
     )
     database_owner_url: str = Field(
         "",
-        description="The same database with the owner's login, for migrations. DATABASE_URL then "
-        "has a role that cannot change tables or signals. Empty: one role does everything.",
+        description="DATABASE_URL's database with its owner's login, for what migrates; DATABASE_URL is "
+        "then a role that cannot change tables or signals. Empty: one role is everything.",
     )
     broker_url: str = Field(
         "",
         description="redis://host:port/db makes Redis the queue's broker. Empty: PostgreSQL is the broker.",
     )
-    cluster_name: str = Field(
-        "fleetprompt",
-        description="Name of the queue that a cluster serves: at most 40 "
-        "letters, digits, dots, hyphens and underscores.",
-    )
+    cluster_name: str = Field("fleetprompt", description="Name of the queue that a cluster serves.")
     cluster_workers: PositiveInt = Field(2, description="Worker processes of one qcluster.")
-    directives_batch: PositiveInt = Field(100, description="Directives that one claim takes at most.")
-    directives_lease: PositiveFloat = Field(
+    directives_claim_limit: PositiveInt = Field(100, description="Directives that one claim takes at most.")
+    directives_lease_seconds: PositiveFloat = Field(
         60,
         le=86_400,
         allow_inf_nan=False,
         description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
     )
-    directives_turn: PositiveFloat = Field(
+    directives_time_slice_seconds: PositiveFloat = Field(
         0.06,
         allow_inf_nan=False,
         description="Seconds after which a worker lets the next tenant have its turn.",
     )
     audit_folder: Path = Field(
         BASE_DIR / "var/audit",
-        description="Folder of the audit log's checkpoints, outside the database. A relative path begins "
-        "at the project's folder.",
+        description="Where checkpoints of the audit log are kept, outside the database; from the project's "
+        "folder, unless it begins with /.",
     )
     audit_key: str = Field(
         "",
@@ -115,13 +111,11 @@ class Environment(BaseSettings):
     log_format: str = Field("line", description="Form of the logs: `line` for people, `json` for programs.")
     metrics_folder: str = Field(
         "",
-        description="Folder for the metrics of this machine's processes, such as var/metrics. "
+        description="Folder in which this machine's processes keep metrics, such as var/metrics. "
         "Empty: nothing is counted.",
     )
     metrics_token: str = Field(
-        "",
-        description="Bearer token for readers of /metrics, 16 characters or more. Empty: only this "
-        "machine may read, and on the web server only in development.",
+        "", description="What readers of /metrics bring as a bearer token. Empty: only this machine reads."
     )
     otel_exporter_otlp_endpoint: str = Field(
         "", description="http://host:4318 of a collector of OpenTelemetry traces. Empty: nothing is traced."

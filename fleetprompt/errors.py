@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django.core.exceptions import ValidationError
 
-from fleetprompt.visible import visible
+from fleetprompt.web.visible import visible
 
 MESSAGES = 20
 """How many things one refusal names; a hostile payload may have thousands of wrong fields."""

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from fleetprompt import environment, look, policies
+from fleetprompt import environment
+from fleetprompt.web import content_security, theme
 
 BASE_DIR = environment.BASE_DIR
 _env = environment.read()
@@ -74,19 +75,19 @@ MIDDLEWARE = [
     # What sets headers comes first, for refused hosts and redirects to HTTPS too.
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "fleetprompt.headers.HeadersMiddleware",
+    "fleetprompt.web.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "fleetprompt.tenants.middleware.TenantMiddleware",
     "fleetprompt.telemetry.middleware.RequestMiddleware",
-    "fleetprompt.addresses.AddressMiddleware",
+    "fleetprompt.web.addresses.AddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     # Behind the one that tells a page's length.
-    "fleetprompt.visible.VisibleMiddleware",
+    "fleetprompt.web.visible.VisibleMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "fleetprompt.zones.ZoneMiddleware",
+    "fleetprompt.web.timezone.ZoneMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -107,8 +108,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var/static"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
-UNFOLD_TENANT = look.TENANT
-UNFOLD_OPERATORS = look.OPERATORS
+UNFOLD_TENANT = theme.TENANT
+UNFOLD_OPERATORS = theme.OPERATORS
 WSGI_APPLICATION = "fleetprompt.wsgi.application"
 
 # docs/explanation/security.md says why each is as it is.
@@ -127,7 +128,7 @@ CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = int(_env.session_hours * 3600)
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {"DIRECTIVES": policies.READING}
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": content_security.READING}
 
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
@@ -142,15 +143,15 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-AXES_HANDLER = "fleetprompt.lockout.LockoutHandler"
+AXES_HANDLER = "fleetprompt.web.lockout.LockoutHandler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "fleetprompt.clients.address"
-AXES_CLIENT_STR_CALLABLE = "fleetprompt.clients.described"
-AXES_LOCKOUT_CALLABLE = "fleetprompt.lockout.locked_out"
+AXES_CLIENT_IP_CALLABLE = "fleetprompt.web.client_ip.address"
+AXES_CLIENT_STR_CALLABLE = "fleetprompt.web.client_ip.described"
+AXES_LOCKOUT_CALLABLE = "fleetprompt.web.lockout.locked_out"
 AXES_ENABLE_ADMIN = False
 
 USE_TZ = True
@@ -177,7 +178,7 @@ Q_CLUSTER: dict[str, Any] = {
     **(
         {"redis": _env.broker_url}
         if _env.broker_url
-        else {"orm": "default", "broker_class": "directives.broker.Broker"}
+        else {"orm": "default", "broker_class": "directives.queueing.broker.Broker"}
     ),
 }
 
@@ -185,9 +186,9 @@ METRICS_FOLDER = str(BASE_DIR / _env.metrics_folder) if _env.metrics_folder else
 METRICS_TOKEN = _env.metrics_token
 OTEL_EXPORTER_OTLP_ENDPOINT = _env.otel_exporter_otlp_endpoint
 
-DIRECTIVES_BATCH = _env.directives_batch
-DIRECTIVES_LEASE = _env.directives_lease
-DIRECTIVES_TURN = _env.directives_turn
+DIRECTIVES_CLAIM_LIMIT = _env.directives_claim_limit
+DIRECTIVES_LEASE_SECONDS = _env.directives_lease_seconds
+DIRECTIVES_TIME_SLICE_SECONDS = _env.directives_time_slice_seconds
 
 AUDIT_FOLDER = BASE_DIR / _env.audit_folder
 AUDIT_KEY = _env.audit_key
@@ -198,13 +199,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "no_enqueued": {"()": "fleetprompt.logs.NotEnqueued"},
-        "brief": {"()": "fleetprompt.logs.Brief"},
-        "no_query": {"()": "fleetprompt.logs.NoQuery"},
-        "not_lost": {"()": "fleetprompt.logs.NotLost"},
-        "no_result": {"()": "fleetprompt.logs.NoResult"},
-        "seldom": {"()": "fleetprompt.logs.Seldom"},
-        "untraced": {"()": "fleetprompt.logs.Untraced"},
+        "no_enqueued": {"()": "fleetprompt.operators.log_filters.NotEnqueued"},
+        "brief": {"()": "fleetprompt.operators.log_filters.Brief"},
+        "no_query": {"()": "fleetprompt.operators.log_filters.NoQuery"},
+        "not_lost": {"()": "fleetprompt.operators.log_filters.NotLost"},
+        "no_result": {"()": "fleetprompt.operators.log_filters.NoResult"},
+        "seldom": {"()": "fleetprompt.operators.log_filters.Seldom"},
+        "untraced": {"()": "fleetprompt.operators.log_filters.Untraced"},
     },
     "formatters": {
         "line": {"()": "fleetprompt.telemetry.logs.Line"},

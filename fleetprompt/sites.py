@@ -18,10 +18,10 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from unfold.sites import UnfoldAdminSite
 
-from fleetprompt import policies
 from fleetprompt.tenants.context import active_tenant, is_public
+from fleetprompt.web import content_security
 
-_with_scripts = csp_update(policies.ADMIN)
+_with_scripts = csp_update(content_security.ADMIN)
 
 
 def _with_field(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

@@ -6,5 +6,5 @@ from fleetprompt.sites import tenant_site
 
 urlpatterns = [
     path("admin/", tenant_site.urls),
-    path("", include("forums.urls")),
+    path("", include("forums.web.urls")),
 ]

@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from fleetprompt import views
 from fleetprompt.sites import operators_site
 from fleetprompt.telemetry.views import show as metrics
+from fleetprompt.web import views
 
 urlpatterns = [
     path("", views.index, name="index"),

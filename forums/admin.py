@@ -10,11 +10,11 @@ from django.urls import reverse
 from django.utils.text import Truncator
 
 from directives.admin.subjects import Newest, SubjectAdmin
-from directives.display import Look
+from directives.display.labels import Look
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from forums.models import Category, Post, Record, Thread
-from forums.views import post_url
+from forums.web.views import post_url
 
 NEWEST = 20
 """How many posts a thread's page shows, and how many threads a category's."""

@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.db import connection, transaction
 
+from fleetprompt.cli.lines import LINE_LENGTH, Lines, LongLine
 from fleetprompt.errors import Refused
-from fleetprompt.lines import LINE_LENGTH, Lines, LongLine
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread

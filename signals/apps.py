@@ -15,14 +15,15 @@ class SignalsConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks, and put the checkpoints of tenants aside that are deleted."""
         from fleetprompt.tenants.models import Tenant
-        from signals import checks  # noqa: F401
         from signals.audit import checks as audit_checks  # noqa: F401
+        from signals.storage import checks  # noqa: F401
 
         post_delete.connect(_put_checkpoints_aside, sender=Tenant)
 
 
 def _put_checkpoints_aside(instance: Any, **_kwargs: Any) -> None:
-    from signals.audit import checkpoints, outcomes
+    from signals.audit.publishing import checkpoints
+    from signals.audit.verifying import outcomes
 
     files = [checkpoints.path(instance), outcomes.path(instance)]
     transaction.on_commit(lambda: checkpoints.put_aside(files, "deleted"), robust=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from fleetprompt.errors import Refused
-from fleetprompt.rows import insert
+from fleetprompt.postgres.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
 from signals.types import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from fleetprompt.queries import after
+from fleetprompt.postgres.queries import after
 from fleetprompt.tenants.context import in_tenant
 from signals.models import Signal
 

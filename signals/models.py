@@ -3,9 +3,9 @@
 from django.db import models
 from uuid_utils.compat import uuid7
 
-from fleetprompt.queries import ClockTimestamp
-from signals.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
+from fleetprompt.postgres.queries import ClockTimestamp
 from signals.audit.models import Pruning, Seal, SealEntry
+from signals.storage.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, stored_actor, stored_subject
 
 __all__ = ["AppendOnlyError", "Pruning", "Seal", "SealEntry", "Signal"]
@@ -24,7 +24,7 @@ class Signal(AppendOnlyModel):
     payload = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
     occurred_at = models.DateTimeField(db_default=ClockTimestamp())
-    # The moment of the insert itself: sealing relies on it (`signals.audit.horizon`).
+    # The moment of the insert itself: sealing relies on it (`signals.audit.sealing.horizon`).
     recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
     actor_type = models.CharField(max_length=10)
     actor_id = models.CharField(max_length=ID_LENGTH)

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 
 from fleetprompt.errors import Refused
-from fleetprompt.primary_keys import primary_key
+from fleetprompt.postgres.primary_keys import primary_key
 
 NAME_LENGTH = 255
 KEY_LENGTH = 512

@@ -19,7 +19,7 @@ from django.test.utils import setup_databases, setup_test_environment, teardown_
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from fleetprompt.console import progress  # noqa: E402
+from fleetprompt.cli.console import progress  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from fleetprompt.tenants.provisioning import create_tenant  # noqa: E402
 from forums.models import Post  # noqa: E402

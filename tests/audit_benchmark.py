@@ -25,8 +25,10 @@ from directives import runner  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from fleetprompt.tenants.provisioning import create_tenant  # noqa: E402
 from signals import bus  # noqa: E402
-from signals.audit import exports, sealing, verification  # noqa: E402
-from signals.audit.keys import private_key  # noqa: E402
+from signals.audit.publishing import exports  # noqa: E402
+from signals.audit.sealing.keys import private_key  # noqa: E402
+from signals.audit.sealing.sealer import sealer  # noqa: E402
+from signals.audit.verifying import verification  # noqa: E402
 from signals.models import Signal  # noqa: E402
 from signals.types import Subject  # noqa: E402
 from tests.support import TESTER, ask, environment, make_forum, own_database  # noqa: E402
@@ -62,7 +64,7 @@ def _rates(signals: int) -> Table:
         bus.record([_fact() for _ in range(min(5_000, signals - start))])
     key = private_key().public
     measures: dict[str, Callable[[], object]] = {
-        "seal": sealing.seal,
+        "seal": sealer.seal,
         "verify": verification.verify,
         "export": lambda: lines.extend(exports.export()),
         "check an export": lambda: exports.check(lines, {key.id: key}),
@@ -160,10 +162,10 @@ def _seal_on(pause: float) -> None:
                 if not line:
                     return
                 is_on = line == "on\n"
-                sealing.seal()
+                sealer.seal()
                 print("done", flush=True)  # noqa: T201
             else:
-                sealing.seal()
+                sealer.seal()
 
 
 def _seconds(function: Callable[[], object]) -> float:

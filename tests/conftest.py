@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 from fasteners import InterProcessLock
 
-from directives import pace
+from directives.executing import batch_size
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
@@ -58,7 +58,7 @@ def database(_tenants_exist: None, django_db_blocker: pytest.FixtureRequest) -> 
     """Give a test the database, with real commits, and empty the tenants after it."""
     with django_db_blocker.unblock():
         connection.set_schema_to_public()
-        pace.forget()
+        batch_size.forget()
         yield
         connection.close()
         connection.set_schema_to_public()

@@ -13,7 +13,7 @@ DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_comm
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # A killed worker is to be noticed while somebody waits for the test.
-DIRECTIVES_LEASE = float(os.environ.get("DIRECTIVES_LEASE", "1"))
+DIRECTIVES_LEASE_SECONDS = float(os.environ.get("DIRECTIVES_LEASE_SECONDS", "1"))
 Q_CLUSTER |= {"poll": float(os.environ.get("QUEUE_POLL", "0.05")), "guard_cycle": 0.1}
 
 # One for each process of a parallel run, like its database.

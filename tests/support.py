@@ -23,7 +23,8 @@ from django.db.models import F
 from django.db.models.functions import Least, Now
 from django.test.utils import setup_databases, teardown_databases
 
-from directives import execution, requests, runner
+from directives import requests, runner
+from directives.executing import single
 from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import Requested
@@ -170,7 +171,7 @@ def crash(directive: Directive, *, begun: bool = True) -> None:
     """Leave the directive as a worker does that dies: claimed, begun unless told otherwise, silent."""
     claimed = claim(directive)
     if begun:
-        execution._begin(claimed)
+        single._begin(claimed)
     expire_lease(directive)
 
 

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from django.http import HttpRequest
 
-from directives import permissions
+from directives.authority import permissions
 from directives.errors import PermissionRefused
 from fleetprompt.tenants.context import active_tenant
 

@@ -10,13 +10,15 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import batches, display, subjects
+from directives import subjects
 from directives.admin import access
 from directives.admin.following import follow
-from directives.batches import Progress
+from directives.display import labels
 from directives.models import Directive
-from fleetprompt.model_admin import CappedPaginator
+from directives.requesting import batches
+from directives.requesting.batches import Progress
 from fleetprompt.sites import tenant_site
+from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
 PER_PAGE = 50
@@ -51,7 +53,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     origins = [] if announced else batches.origins(correlation_id)
     context.update(
         known=known,
-        known_records=display.records(request.user, [d.subject for d in known if d.subject]),
+        known_records=labels.records(request.user, [d.subject for d in known if d.subject]),
         title=_title(announced, origins, progress.total),
         origins=origins,
         opts=Directive._meta,
@@ -64,7 +66,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
 def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
     paginator: Paginator[Any] = CappedPaginator(batches.directives(correlation_id), PER_PAGE)
     page = paginator.get_page(request.GET.get("page"))
-    records = display.records(request.user, [d.subject for d in page if d.subject])
+    records = labels.records(request.user, [d.subject for d in page if d.subject])
     return {"page": page, "records": records}
 
 
@@ -84,7 +86,7 @@ def _segments(progress: Progress) -> list[dict[str, Any]]:
     """Return each status that occurs, with how many and what part of the whole they are."""
     return [
         {
-            "look": display.STATUSES[status],
+            "look": labels.STATUSES[status],
             "ends": status in Directive.TERMINAL,
             "number": progress.counts[status],
             "percent": 100 * progress.counts[status] / progress.total,
@@ -100,5 +102,5 @@ def _failed(correlation_id: str) -> Any:
 
 def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], total: int) -> str:
     names = [_facts(announced).get("name")] if announced else list({origin["name"] for origin in origins})
-    what = display.label(str(names[0])) if len(names) == 1 else "Various directives"
+    what = labels.label(str(names[0])) if len(names) == 1 else "Various directives"
     return f"{what}: batch of {total:,}"

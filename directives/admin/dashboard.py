@@ -8,9 +8,11 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from directives import figures, queue, registry, subjects
+from directives import registry, subjects
 from directives.admin import tenants
 from directives.models import Directive
+from directives.monitoring import statistics
+from directives.queueing import adapter
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 
@@ -22,11 +24,11 @@ def of_tenant(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["base"] = _base(request)
     if not request.user.has_perm("directives.view_directive"):
         return context
-    hours = figures.by_hour()
-    failures = list(figures.latest_failures())
+    hours = statistics.by_hour()
+    failures = list(statistics.latest_failures())
     return {
         **context,
-        "figures": figures.read(),
+        "figures": statistics.read(),
         "chart": _chart(hours),
         "failures": failures,
         "any_yet": bool(failures) or Directive.objects.exists(),
@@ -54,7 +56,7 @@ def of_operators(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
             "failures": tenants.failures(rows, request),
         }
     if request.user.has_perm("django_q.view_ormq"):
-        context["queue"] = queue.state()
+        context["queue"] = adapter.state()
     return context
 
 
@@ -78,7 +80,7 @@ def _list_url(model: type[Model]) -> str:
         return ""
 
 
-def _chart(hours: list[figures.Hour]) -> dict[str, Any]:
+def _chart(hours: list[statistics.Hour]) -> dict[str, Any]:
     """Return the bars with their heights in per cent of the tallest, and the sums."""
     highest = max(hour.total for hour in hours)
     return {
@@ -88,7 +90,7 @@ def _chart(hours: list[figures.Hour]) -> dict[str, Any]:
                 "counts": hour.counts,
                 "bars": [
                     (outcome, round(100 * hour.counts[outcome] / highest, 1))
-                    for outcome in reversed(figures.OUTCOMES)
+                    for outcome in reversed(statistics.OUTCOMES)
                     if hour.counts[outcome]
                 ],
             }
@@ -96,5 +98,5 @@ def _chart(hours: list[figures.Hour]) -> dict[str, Any]:
         ],
         "highest": highest,
         "zone": timezone.get_current_timezone_name(),
-        "sums": figures.sums(hours),
+        "sums": statistics.sums(hours),
     }

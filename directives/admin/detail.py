@@ -11,11 +11,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import display, history, journal, permissions
 from directives.admin import operating, undoing
 from directives.admin.following import follow_each
+from directives.authority import permissions
+from directives.display import history, labels
+from directives.lifecycle import events
 from directives.models import LOST_SIGNALS, Directive
-from fleetprompt.model_admin import CappedPaginator
+from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
 SIGNALS_SHOWN = 200
@@ -52,7 +54,7 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     directive = _find(admin, request, object_id)
     context = {
         **admin.admin_site.each_context(request),
-        "title": display.label(directive.name),
+        "title": labels.label(directive.name),
         "opts": admin.opts,
         **_context(request, directive),
         **_around(request, directive),
@@ -82,16 +84,16 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     may_see = request.user.has_perm("signals.view_signal")
     signals = _signals(directive) if may_see else []
     subject = directive.subject
-    metadata, lost = directive.metadata, journal.noted_lost(directive)
+    metadata, lost = directive.metadata, events.noted_lost(directive)
     if lost:
         metadata = {key: value for key, value in metadata.items() if key != LOST_SIGNALS}
     return {
         "directive": directive,
         **_following(directive),
         "is_live": directive.status not in Directive.TERMINAL,
-        "is_snoozed": display.is_snoozed(directive),
-        "duration": display.duration(directive),
-        "records": display.records(request.user, [subject] if subject else []),
+        "is_snoozed": labels.is_snoozed(directive),
+        "duration": labels.duration(directive),
+        "records": labels.records(request.user, [subject] if subject else []),
         "buttons": [*operating.buttons(request.user, directive), *_undo(request.user, directive)],
         "lost": lost,
         "metadata": metadata,
@@ -118,7 +120,7 @@ def _version(directive: Directive) -> str:
     mine = Signal.objects.filter(causation_id=str(directive.pk))
     newest = mine.order_by("-recorded_at", "-id").values_list("pk", flat=True).first()
     began = directive.started_at is not None
-    return f"{display.look(directive).word}-{directive.attempt}-{began}-{newest}".lower()
+    return f"{labels.look(directive).word}-{directive.attempt}-{began}-{newest}".lower()
 
 
 def _undo(user: Any, directive: Directive) -> list[operating.Button]:
@@ -131,7 +133,7 @@ def _undo(user: Any, directive: Directive) -> list[operating.Button]:
     ):
         return []
     url = reverse("admin:directives_directive_undo", args=[directive.pk])
-    return [operating.Button(f"Undo: {display.label(inverse)}", "undo", url)]
+    return [operating.Button(f"Undo: {labels.label(inverse)}", "undo", url)]
 
 
 def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
@@ -149,11 +151,11 @@ def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     shown = [row for related in (batch, effects, same_subject) if related for row in related.rows]
     return {
         "batch": batch,
-        "batch_url": display.batch_url(directive.correlation_id) if batch else "",
+        "batch_url": labels.batch_url(directive.correlation_id) if batch else "",
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,
-        "around_records": display.records(request.user, (row.subject for row in shown if row.subject)),
+        "around_records": labels.records(request.user, (row.subject for row in shown if row.subject)),
     }
 
 

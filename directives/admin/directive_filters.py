@@ -8,10 +8,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
-from directives import display, registry
+from directives import registry
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
+from directives.display import labels
 from directives.models import Directive
-from fleetprompt.queries import distinct
+from fleetprompt.postgres.queries import distinct
 
 Status = Directive.Status
 
@@ -23,7 +24,7 @@ class StatusFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         """Return the statuses, in the order in which directives go through them."""
-        return [(status, look.word) for status, look in display.STATUSES.items()]
+        return [(status, look.word) for status, look in labels.STATUSES.items()]
 
     def condition(self, value: str) -> Q | None:
         """Return which directives have the status."""
@@ -44,7 +45,7 @@ class NameFilter(ChoiceFilter):
         known = {handler.name for handler in registry.handlers()}
         names = known.union(name for (name,) in distinct(Directive, "name"))
         return sorted(
-            ((name, display.label(name)) for name in names), key=lambda choice: choice[1].casefold()
+            ((name, labels.label(name)) for name in names), key=lambda choice: choice[1].casefold()
         )
 
 

@@ -20,8 +20,8 @@ from unfold.contrib.filters.forms import RangeDateTimeForm
 from unfold.utils import parse_datetime_str
 
 from directives import subjects
-from fleetprompt import zones
-from fleetprompt.queries import distinct
+from fleetprompt.postgres.queries import distinct
+from fleetprompt.web import timezone
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
@@ -104,7 +104,7 @@ class MomentFilter(RangeDateTimeFilter):
     ) -> None:
         super().__init__(field, request, params, *args, **kwargs)
         [self._zone_name] = params.pop(f"{self.parameter_name}_zone", [""])[-1:]
-        own = zones.current_name()
+        own = timezone.current_name()
         self._zone_name = self._zone_name or own
         self.title = "time, from and to"
         if self._zone_name != own:
@@ -116,7 +116,7 @@ class MomentFilter(RangeDateTimeFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return those of that time; none when a bound is no time, or the zone none."""
-        zone = zones.find(self._zone_name)
+        zone = timezone.find(self._zone_name)
         since, until = (self._readings(bound, zone) for bound in _BOUNDS)
         if since is None or until is None:
             return queryset.none()

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from directives import display, queue
-from directives.batches import Progress
+from directives.display import labels
 from directives.models import Directive
+from directives.queueing import adapter
+from directives.requesting.batches import Progress
 
 
 def follow(progress: Progress) -> dict[str, Any]:
@@ -17,11 +18,11 @@ def follow(progress: Progress) -> dict[str, Any]:
     return {
         # Nothing to see every second in what waits for its time.
         "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
-        "no_cluster": not progress.is_over and not queue.has_cluster(),
+        "no_cluster": not progress.is_over and not adapter.has_cluster(),
     }
 
 
 def follow_each(directives: Iterable[Directive]) -> dict[str, Any]:
     """Return what `follow` does, of some directives."""
-    states = ("snoozed" if display.is_snoozed(one) else one.status for one in directives)
+    states = ("snoozed" if labels.is_snoozed(one) else one.status for one in directives)
     return follow(Progress(Counter(states)))

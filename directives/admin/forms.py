@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
 
-from directives import display, subjects
+from directives import subjects
+from directives.display import labels
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
-from fleetprompt.zones import ZonedForm
+from fleetprompt.web.timezone import ZonedForm
 from signals.types import LATEST, Subject, is_storable, json_object, stored_subject
 
 LONG_TEXT = 255
@@ -137,8 +138,8 @@ class SubjectField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         """Return the value to show, and give the widget its title as the only choice."""
         found, chosen = self._chosen(str(value))
-        records = display.records(self.user, chosen)
-        self.widget.choices = [(subject.id, display.title(subject, records)) for subject in records]
+        records = labels.records(self.user, chosen)
+        self.widget.choices = [(subject.id, labels.title(subject, records)) for subject in records]
         return str(found) if records else value
 
     def _chosen(self, text: str) -> tuple[Any, list[Subject]]:

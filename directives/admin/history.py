@@ -7,10 +7,11 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from directives import display, subjects
-from directives.history import PAGE, Page, Place, Scope
+from directives import subjects
+from directives.display import labels
+from directives.display.history import PAGE, Page, Place, Scope
 from fleetprompt.errors import Refused
-from fleetprompt.model_admin import DetailModelAdmin
+from fleetprompt.web.model_admin import DetailModelAdmin
 from signals.types import Subject
 
 PERMISSIONS = ("directives.view_directive", "signals.view_signal")
@@ -60,6 +61,6 @@ class HistoryAdmin(DetailModelAdmin):
         return {**self.history_context(request, record, before), "is_newest": before is None}
 
 
-def _records(request: HttpRequest, page: Page, subject: Subject, record: Model) -> display.Records:
+def _records(request: HttpRequest, page: Page, subject: Subject, record: Model) -> labels.Records:
     about = {happening.subject for happening in page.happenings if happening.subject} - {subject}
-    return {**display.records(request.user, about), subject: record}
+    return {**labels.records(request.user, about), subject: record}

@@ -11,13 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from directives import display
 from directives.admin import detail, filters, operating, requesting, urls
 from directives.admin.directive_filters import FILTERS
+from directives.display import labels
 from directives.models import Directive
-from fleetprompt.model_admin import BigChangeList, ReadOnlyModelAdmin
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, span
+from fleetprompt.web.model_admin import BigChangeList, ReadOnlyModelAdmin
 
 REASON_SHOWN = 60
 
@@ -31,9 +31,9 @@ class DirectiveChangeList(BigChangeList):
         """Find the rows of the page."""
         super().get_results(request)
         about = [row.subject for row in self.result_list if row.subject]
-        self.subjects = display.records(request.user, about)
+        self.subjects = labels.records(request.user, about)
         for row in self.result_list:
-            row.subject_link = display.subject_link(row.subject, self.subjects)
+            row.subject_link = labels.subject_link(row.subject, self.subjects)
 
 
 @admin.register(Directive, site=tenant_site)
@@ -112,14 +112,14 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
     @admin.display(description="status")
     def state(self, directive: Directive) -> SafeString:
         """Show the status."""
-        return display.badge(display.look(directive))
+        return labels.badge(labels.look(directive))
 
     @admin.display(description="directive")
     def what(self, directive: Directive) -> SafeString:
         """Show the label, with the name small."""
         return format_html(
             '<span class="fp-two-lines">{}<span class="fp-subtle">{}</span></span>',
-            display.label(directive.name),
+            labels.label(directive.name),
             directive.name,
         )
 
@@ -156,4 +156,4 @@ class DirectiveAdmin(ReadOnlyModelAdmin):
     @admin.display(description="duration")
     def took(self, directive: Directive) -> str:
         """Show how long its last attempt took."""
-        return span(display.duration(directive))
+        return span(labels.duration(directive))

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from directives import display, permissions, registry
+from directives import registry
 from directives.admin import access, kept_forms, submissions
 from directives.admin.following import follow_each
 from directives.admin.operation_form import OperationForm, SnoozeForm
@@ -23,6 +23,8 @@ from directives.admin.performing import LIMIT as LIMIT
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
 from directives.admin.results import Result, up_to_date
 from directives.admin.submissions import Submission
+from directives.authority import permissions
+from directives.display import labels
 from directives.models import Directive
 from signals.types import Actor
 
@@ -261,9 +263,9 @@ def _filled_in(operation: Operation, data: Any) -> OperationForm:
     return _form(operation, initial={"reason": data.get("reason", "")})
 
 
-def _records(request: HttpRequest, directives: Sequence[Directive]) -> display.Records:
+def _records(request: HttpRequest, directives: Sequence[Directive]) -> labels.Records:
     about = [directive.subject for directive in directives if directive.subject]
-    return display.records(request.user, about)
+    return labels.records(request.user, about)
 
 
 def _url(operation: Operation) -> str:

@@ -10,9 +10,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget
 
-from directives.intake import check_reason
 from directives.models import REASON_LENGTH
-from fleetprompt.zones import ZonedForm
+from directives.requesting.validation import check_reason
+from fleetprompt.web.timezone import ZonedForm
 from signals.types import check_moment
 
 _MORNING = time(9)

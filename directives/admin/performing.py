@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from directives import operations, permissions, registry, runner
+from directives import operations, registry, runner
 from directives.admin.results import LEFT, Result, by_whom
+from directives.authority import permissions
 from directives.errors import DirectiveNotFound, IllegalTransition, PermissionRefused, Refused
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome

@@ -13,16 +13,19 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import batches, display, permissions, registry, subjects
+from directives import registry, subjects
 from directives.admin import access, kept_forms, undoing
 from directives.admin.forms import RequestForm, payload_form
 from directives.admin.selection import Selection
-from directives.dry_run import DryRun, dry_run
+from directives.authority import permissions
+from directives.display import labels
 from directives.errors import Refused
 from directives.models import Directive
 from directives.registry import AnyHandler
+from directives.requesting import batches
+from directives.requesting.dry_run import DryRun, dry_run
 from fleetprompt.sites import tenant_site
-from fleetprompt.visible import visible
+from fleetprompt.web.visible import visible
 
 SHOWN = 10
 """How many refusals are told one by one."""
@@ -153,7 +156,7 @@ def _request(
         return _form(request, form, selection)
     for one in (refused or [])[:SHOWN]:
         messages.error(request, str(one))
-    return HttpResponseRedirect(display.batch_url(batch_id))
+    return HttpResponseRedirect(labels.batch_url(batch_id))
 
 
 def _try_out(
@@ -172,7 +175,7 @@ def _try_out(
             )
     except Refused as refusal:
         form.add_refusal(refusal)
-    records = display.records(request.user, [run.subject for run in runs if run.subject])
+    records = labels.records(request.user, [run.subject for run in runs if run.subject])
     return _form(request, form, selection, dry_runs=runs, records=records)
 
 

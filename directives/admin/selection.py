@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from directives import display, subjects
+from directives import subjects
+from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.types import stored_subject
@@ -70,8 +71,8 @@ class Selection:
             for pk in self.ids[:EXAMPLES]
             if (subject := stored_subject(self.handler.subject_type, pk))
         ]
-        records = display.records(self.user, chosen)
-        return [display.subject_link(subject, records) for subject in chosen]
+        records = labels.records(self.user, chosen)
+        return [labels.subject_link(subject, records) for subject in chosen]
 
     @property
     def others(self) -> int:

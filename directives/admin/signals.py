@@ -15,14 +15,14 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from directives import display
 from directives.admin import access, filters
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
-from fleetprompt.model_admin import BigChangeList, DetailModelAdmin
-from fleetprompt.queries import distinct
+from directives.display import labels
+from fleetprompt.postgres.queries import distinct
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
+from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin
 from signals.exporting import FORMATS, export
 from signals.models import Signal
 
@@ -56,10 +56,10 @@ class SignalList(BigChangeList):
         """Find the signals of the page, their subjects and their directives."""
         super().get_results(request)
         signals = self.result_list
-        records = display.records(request.user, [signal.subject for signal in signals if signal.subject])
-        directives = display.causes(signals)
+        records = labels.records(request.user, [signal.subject for signal in signals if signal.subject])
+        directives = labels.causes(signals)
         for signal in signals:
-            signal.about = display.subject_link(signal.subject, records)
+            signal.about = labels.subject_link(signal.subject, records)
             signal.cause = directives.get(signal.causation_id)
 
 
@@ -104,7 +104,7 @@ class SignalAdmin(DetailModelAdmin):
         return format_html(
             '<span class="fp-signal"><span class="material-symbols-outlined" aria-hidden="true">{}</span>'
             "{}</span>",
-            display.signal_icon(signal.name),
+            labels.signal_icon(signal.name),
             signal.name,
         )
 
@@ -121,12 +121,12 @@ class SignalAdmin(DetailModelAdmin):
     @admin.display(description="directive")
     def cause(self, signal: Any) -> SafeString | str:
         """Show the directive that it belongs to."""
-        return display.directive_link(signal.cause) if signal.cause else "–"
+        return labels.directive_link(signal.cause) if signal.cause else "–"
 
     @admin.display(description="says")
     def says(self, signal: Signal) -> str:
         """Show its reason, or else how its payload begins."""
-        return format_html('<span class="fp-cell">{}</span>', Truncator(display.gist(signal)).chars(100))
+        return format_html('<span class="fp-cell">{}</span>', Truncator(labels.gist(signal)).chars(100))
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export to the pages."""
@@ -178,8 +178,8 @@ class SignalAdmin(DetailModelAdmin):
         about = [signal.subject for signal in (record, *related) if signal.subject]
         return {
             "title": record.name,
-            "directive": display.causes([record]).get(record.causation_id),
-            "records": display.records(request.user, about),
+            "directive": labels.causes([record]).get(record.causation_id),
+            "records": labels.records(request.user, about),
             "related": related[:RELATED],
             "has_more": len(related) > RELATED,
         }

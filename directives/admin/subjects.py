@@ -11,10 +11,13 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from directives import batches, display, history, permissions, registry, subjects
+from directives import registry, subjects
 from directives.admin import access, requesting
 from directives.admin.history import HistoryAdmin
+from directives.authority import permissions
+from directives.display import history, labels
 from directives.registry import AnyHandler
+from directives.requesting import batches
 
 LAST = 10
 """How many happenings of its history a subject's page shows."""
@@ -34,7 +37,7 @@ class Newest:
     """
 
     title: str
-    rows: Sequence[tuple[Model, display.Look | None, str]]
+    rows: Sequence[tuple[Model, labels.Look | None, str]]
     url: str
 
 
@@ -42,7 +45,7 @@ class SubjectAdmin(HistoryAdmin):
     """Shows a subject, offers the directives that apply to it, and tells its history."""
 
     detail_template = "admin/directives/subject.html"
-    status_looks: ClassVar[Mapping[str, display.Look]] = {}
+    status_looks: ClassVar[Mapping[str, labels.Look]] = {}
     """How each status of the records is shown."""
 
     def handlers(self, request: HttpRequest) -> list[AnyHandler]:
@@ -72,7 +75,7 @@ class SubjectAdmin(HistoryAdmin):
     def link(self, request: HttpRequest, record: Any) -> str:
         """Return a link to another subject's page; its type and id to those who may not view it."""
         may_view = permissions.may_view(request.user, type(record))
-        return display.record_link(record) if may_view else f"{record.SUBJECT_TYPE}:{record.pk}"
+        return labels.record_link(record) if may_view else f"{record.SUBJECT_TYPE}:{record.pk}"
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return an action for each directive that the user may request."""
@@ -124,7 +127,7 @@ class SubjectAdmin(HistoryAdmin):
         """Return what belongs to the record, as far as the user may see it."""
         return None
 
-    def status_look(self, record: Any) -> display.Look | None:
+    def status_look(self, record: Any) -> labels.Look | None:
         """Return how the record's status is shown; None when it has none."""
         return self.status_looks.get(getattr(record, "status", ""))
 
@@ -168,5 +171,5 @@ def _change(record: Any) -> dict[str, Any]:
     signal = history.latest_change(subjects.subject_of(record), status) if status else None
     return {
         "change": signal,
-        "cause": display.causes([signal]).get(signal.causation_id) if signal else None,
+        "cause": labels.causes([signal]).get(signal.causation_id) if signal else None,
     }

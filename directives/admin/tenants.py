@@ -11,8 +11,8 @@ from django.http.request import split_domain_port
 from django.urls import reverse
 from django.utils import timezone
 
-from directives import alarm, figures
 from directives.models import Directive
+from directives.monitoring import stalled, statistics
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
@@ -30,13 +30,13 @@ def rows(tenants: Sequence[Tenant]) -> list[dict[str, Any]]:
 def stuck(shown: Iterable[dict[str, Any]]) -> list[str]:
     """Return the slugs of stuck tenants: of those with a row as they are now, and of all others."""
     known = {row["tenant"].slug: row["is_stuck"] for row in shown}
-    others = [slug for slug in alarm.stuck_tenants() if slug not in known]
+    others = [slug for slug in stalled.stuck_tenants() if slug not in known]
     return sorted([*(slug for slug, is_stuck in known.items() if is_stuck), *others])
 
 
-def hours(shown: Iterable[dict[str, Any]]) -> list[figures.Hour]:
+def hours(shown: Iterable[dict[str, Any]]) -> list[statistics.Hour]:
     """Return the last 24 hours of all rows together; none when no row could be read."""
-    return figures.together([row["hours"] for row in shown if row["figures"]])
+    return statistics.together([row["hours"] for row in shown if row["figures"]])
 
 
 def failures(shown: Iterable[dict[str, Any]], request: HttpRequest) -> list[dict[str, Any]]:
@@ -56,9 +56,9 @@ def _row(tenant: Tenant, missing: list[str] | None, now: datetime) -> dict[str, 
         return {**row, "error": "its schema is missing or has no tables"}
     try:
         with in_tenant(tenant.slug):
-            found = figures.read()
-            by_hour = figures.by_hour(now)
-            failed = list(figures.latest_failures(FAILURES))
+            found = statistics.read()
+            by_hour = statistics.by_hour(now)
+            failed = list(statistics.latest_failures(FAILURES))
     except (DatabaseError, UnknownTenant) as error:
         return {**row, "error": str(error).strip().splitlines()[0]}
     is_active = tenant.status == Tenant.Status.ACTIVE
@@ -67,7 +67,7 @@ def _row(tenant: Tenant, missing: list[str] | None, now: datetime) -> dict[str, 
         "figures": found,
         "is_stuck": found.is_stuck and is_active,
         "hours": by_hour,
-        "sums": figures.sums(by_hour),
+        "sums": statistics.sums(by_hour),
         "failures": failed,
     }
 

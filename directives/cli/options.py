@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from fleetprompt.errors import Refused
-from signals.options import actor, add_actor, add_tenant, moment
+from signals.cli.options import actor, add_actor, add_tenant, moment
 from signals.types import Subject
 
 __all__ = ["actor", "add_actor", "add_tenant", "from_now", "json_object", "moment", "subject"]

@@ -18,8 +18,8 @@ from directives.cli import options as parse
 from directives.cli import rows
 from directives.errors import InvalidPayload, Refused
 from directives.requests import DirectiveRequest, Requested
-from fleetprompt.console import OperatorCommand, progress
-from fleetprompt.lines import Lines, LongLine
+from fleetprompt.cli.console import OperatorCommand, progress
+from fleetprompt.cli.lines import Lines, LongLine
 from fleetprompt.tenants.context import in_tenant
 
 BATCH = 500

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from directives import permissions
+from directives.authority import permissions
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.models import Signal

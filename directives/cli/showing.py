@@ -8,14 +8,15 @@ from django.utils import timezone
 from rich.markup import escape
 from rich.table import Table
 
-from directives import journal, operations, registry
+from directives import operations, registry
 from directives.cli import options as parse
 from directives.cli import rows
 from directives.errors import DirectiveNotFound
+from directives.lifecycle import events
 from directives.models import Directive
-from fleetprompt.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.visible import visible
+from fleetprompt.web.visible import visible
 from signals.models import Signal
 
 
@@ -80,7 +81,7 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
     command.console.print("[bold]Timeline[/bold]")
     for signal in timeline:
         command.console.print(_moment(signal), overflow="fold")
-    if lost := journal.noted_lost(directive):
+    if lost := events.noted_lost(directive):
         command.stdout.write(f"Signals that could not be written: {', '.join(map(_text, lost))}")
 
 

@@ -10,7 +10,7 @@ from directives.cli import options as parse
 from directives.cli import rows
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
-from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from fleetprompt import clusters
+from fleetprompt.operators import clusters
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0

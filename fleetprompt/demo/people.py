@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from directives import permissions, roles
+from directives.authority import permissions, roles
 from signals.types import Actor
 
 SENTRY = Actor("agent", "spam-sentry", "Spam sentry")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from directives.models import Directive
-from fleetprompt.console import progress
+from fleetprompt.cli.console import progress
 from fleetprompt.demo.cluster import Cluster, DemoError
 from fleetprompt.tenants.context import in_tenant
 

@@ -10,7 +10,7 @@ from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.direct import execute
-from fleetprompt.rows import fetch
+from fleetprompt.postgres.rows import fetch
 from fleetprompt.telemetry.context import bound
 from fleetprompt.tenants.models import Tenant
 

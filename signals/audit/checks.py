@@ -9,13 +9,16 @@ from django.conf import settings
 from django.core import checks
 from django.utils import timezone
 
-from fleetprompt.checkup import Findings, Tenants, Where, active, database, setting
 from fleetprompt.errors import Refused
+from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, setting
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
-from signals.audit import checkpoints, heads, horizon, keys, outcomes, sealing
-from signals.audit.keys import PublicKeys
+from signals.audit.format import heads
 from signals.audit.models import Seal
+from signals.audit.publishing import checkpoints
+from signals.audit.sealing import horizon, keys, sealer
+from signals.audit.sealing.keys import PublicKeys
+from signals.audit.verifying import outcomes
 
 LATE = timedelta(minutes=10)
 """How old a signal may be that is not sealed: clusters seal every minute."""
@@ -199,7 +202,7 @@ def _unsound(tenant: Tenant, seal: Seal, trusted: PublicKeys, *, is_ahead: bool)
         )
     if is_ahead:
         return (
-            f"{sealing.ahead(seal)}; nothing is sealed until then",
+            f"{sealer.ahead(seal)}; nothing is sealed until then",
             "Set the clocks right, then `manage.py audit acknowledge --clock --tenant SLUG --reason TEXT`.",
         )
     return None

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from signals.append_only import AppendOnlyModel, AppendOnlyQuerySet
+from signals.storage.append_only import AppendOnlyModel, AppendOnlyQuerySet
 
 HASH_LENGTH = 64
 """Hexadecimal digits of a SHA-256."""
@@ -11,7 +11,7 @@ SIGNATURE_LENGTH = 88
 
 
 class _Signed(AppendOnlyModel):
-    """A row whose signature covers its head, which names the row before it (see `signals.audit.heads`)."""
+    """A signed row: the signature covers its head, naming the row before (`signals.audit.format.heads`)."""
 
     number = models.PositiveIntegerField(primary_key=True)
     previous = models.CharField(max_length=HASH_LENGTH)

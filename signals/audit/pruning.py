@@ -6,15 +6,17 @@ from datetime import UTC, datetime
 from django.db import connection, transaction
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
-from fleetprompt.postgres.silence import limit_silence
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
-from signals.audit import heads, keys, locks, verification
-from signals.audit.keys import PrivateKey
+from signals.audit.format import heads
 from signals.audit.models import Pruning, Seal
-from signals.audit.sealing import SILENCE
+from signals.audit.sealing import keys, locks
+from signals.audit.sealing.keys import PrivateKey
+from signals.audit.sealing.sealer import SILENCE
+from signals.audit.verifying import verification
 from signals.types import Actor
 
 PRUNED = "audit.pruned"
@@ -80,7 +82,7 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         raise Refused(f"nothing was pruned, because something does not fit: {found.first[0].text}")
     # The application's role may not delete signals.
     with as_owner(), transaction.atomic(durable=True):
-        limit_silence(SILENCE)
+        limit_idle_in_transaction(SILENCE)
         locks.wait_for_sealing()
         if not locks.try_pruning():
             raise Refused("somebody verifies or exports the signals; prune later")

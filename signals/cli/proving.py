@@ -13,10 +13,12 @@ from uuid import UUID
 
 from django.core.management.base import CommandError
 
-from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.tenants.context import in_tenant
-from signals.audit import exports, keys, proofs, verification
-from signals.audit.keys import PublicKeys
+from signals.audit.publishing import exports, proofs
+from signals.audit.sealing import keys
+from signals.audit.sealing.keys import PublicKeys
+from signals.audit.verifying import verification
 
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from fleetprompt.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
-from signals import options as parse
 from signals.audit import pruning
 from signals.audit.pruning import Plan
+from signals.cli import options as parse
 
 
 def prune(command: OperatorCommand, options: dict[str, Any]) -> None:

@@ -6,15 +6,17 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from fleetprompt.console import OperatorCommand, Row, progress
+from fleetprompt.cli.console import OperatorCommand, Row, progress
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals import options as parse
-from signals.audit import acknowledging, heads, keys, outcomes, sealing, verification
-from signals.audit.outcomes import Outcome
-from signals.audit.sealing import Sealed
-from signals.audit.verification import Report
+from signals.audit.format import heads
+from signals.audit.sealing import keys, sealer
+from signals.audit.sealing.sealer import Sealed
+from signals.audit.verifying import acknowledging, outcomes, verification
+from signals.audit.verifying.outcomes import Outcome
+from signals.audit.verifying.verification import Report
+from signals.cli import options as parse
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -38,7 +40,7 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
 def _seal() -> Sealed:
     """Seal the active tenant; what keeps it from that keeps no other tenant."""
     try:
-        return sealing.seal()
+        return sealer.seal()
     except keys.KeyUnusable:
         raise
     except Refused as error:

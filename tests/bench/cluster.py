@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 
-from fleetprompt import clusters
+from fleetprompt.operators import clusters
 from tests.support import wait_until
 
 _READY = re.compile(rb"ready for work at (\d+)")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from django.contrib.auth.models import Group
 from playwright.sync_api import Page, expect
 
-from directives import roles
+from directives.authority import roles
 from fleetprompt.tenants.context import in_tenant
 from tests.recipes import accounts
 

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from playwright.sync_api import expect
 
-from directives import batches
 from directives.models import Directive
+from directives.requesting import batches
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post, Thread
 from tests.browser.accessible import check_accessible

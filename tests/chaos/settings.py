@@ -6,9 +6,9 @@ from fleetprompt.settings import INSTALLED_APPS, Q_CLUSTER, TENANT_APPS
 TENANT_APPS = [*TENANT_APPS, "tests.zoo", "tests.chaos"]
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo", "tests.chaos"]
 
-DIRECTIVES_LEASE = 1.0
-DIRECTIVES_BATCH = 10
-DIRECTIVES_TURN = 3.0
+DIRECTIVES_LEASE_SECONDS = 1.0
+DIRECTIVES_CLAIM_LIMIT = 10
+DIRECTIVES_TIME_SLICE_SECONDS = 3.0
 # A message whose worker died comes back after seconds instead of an hour, so that the queue can be seen
 # to become empty.
 Q_CLUSTER |= {"poll": 0.05, "guard_cycle": 0.2, "timeout": 12, "retry": 15}

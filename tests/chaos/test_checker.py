@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from directives import operations, queue, runner
+from directives import operations, runner
+from directives.queueing import adapter
 from forums.models import Category, Post
 from tests.chaos.harness.checks import check_town, leftovers
 from tests.chaos.harness.checks.promises import Promises
@@ -327,7 +328,7 @@ def test_a_message_that_no_directive_needs_is_found(alpha):
     [violation] = leftovers.check_queue([read_town()])
     assert (violation.tenant, violation.expected) == ("alpha", "an empty queue")
     lose_wake_ups()
-    queue.wake(alpha)
+    adapter.wake(alpha)
     assert len(list(leftovers.check_queue([read_town()]))) == 1
 
 

@@ -13,8 +13,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import Schedule
 
-from directives import lifecycle, queue, runner, tasks
+from directives import runner, tasks
+from directives.lifecycle import transitions
 from directives.models import Directive
+from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant
 from tests.support import (
     ask_animal,
@@ -69,7 +71,7 @@ def test_a_worker_killed_in_the_middle_of_a_handler_is_replaced_when_its_lease_r
             killed = worker_of(directive)
             os.kill(killed, signal.SIGKILL)
             assert states(directive) == ["running"]
-            wait_until(lambda: lifecycle.silent().exists(), "the lease runs out")
+            wait_until(lambda: transitions.silent().exists(), "the lease runs out")
             opened()
         sweep_until_ended(directive)
         with in_tenant("alpha"):
@@ -170,7 +172,7 @@ def test_the_scheduled_sweep_brings_back_what_was_lost_by_itself(database, log):
         forgotten, silent = ask_animal("work", "forgotten"), ask_animal("work", "silent")
         crash(silent)
     lose_wake_ups()
-    assert Schedule.objects.filter(name=queue.SWEEP).update(next_run=timezone.now()) == 1
+    assert Schedule.objects.filter(name=adapter.SWEEP).update(next_run=timezone.now()) == 1
     with qcluster(log):
         # django-q2 looks at its schedules every 30 seconds.
         wait_until(lambda: all_ended([forgotten, silent]), "the sweep came by", seconds=75)

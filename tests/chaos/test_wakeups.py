@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from directives import queue, tasks
+from directives import tasks
 from directives.models import Directive
+from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.models import Signal
@@ -54,7 +55,7 @@ def test_one_wake_up_is_enough_for_everything_that_waits(database, log):
     with in_tenant("alpha") as tenant:
         directives = [ask_animal("work", f"cat {number % 10}") for number in range(60)]
         lose_wake_ups()
-        queue.wake(tenant)
+        adapter.wake(tenant)
     with qcluster(log):
         wait_until(lambda: all_ended(directives), "all have ended")
 
@@ -62,7 +63,7 @@ def test_one_wake_up_is_enough_for_everything_that_waits(database, log):
 def test_doubled_wake_ups_run_nothing_twice(database, log):
     with in_tenant("alpha") as tenant:
         directives = [ask_animal("work", f"cat {number % 5}", note=str(number)) for number in range(10)]
-        queue.wake_at(tenant, [timezone.now()] * 60)
+        adapter.wake_at(tenant, [timezone.now()] * 60)
         assert messages() == 70
     with qcluster(log, workers=4):
         wait_until(lambda: not messages() and all_ended(directives), "every wake-up is used up")
@@ -76,7 +77,7 @@ def test_doubled_wake_ups_run_nothing_twice(database, log):
 def test_a_wake_up_for_a_tenant_that_is_gone_or_suspended_hurts_nobody(database, log):
     gone = Tenant(slug="gone", schema_name="org_gone")
     with in_tenant("alpha"):
-        queue.wake(gone)
+        adapter.wake(gone)
         directive = ask_animal("work")
     with qcluster(log, workers=1):
         wait_until(lambda: all_ended([directive]), "the other tenant's turn")

@@ -8,7 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from directives import operations, roles
+from directives import operations
+from directives.authority import roles
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, return_to_public
 from signals.bus import emit

@@ -13,8 +13,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from directives import operations, roles
+from directives import operations
 from directives.admin import performing
+from directives.authority import roles
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant, return_to_public
 from signals.models import Signal

@@ -8,8 +8,9 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from directives import batches, operations, runner
+from directives import operations, runner
 from directives.models import Directive
+from directives.requesting import batches
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.models import Signal

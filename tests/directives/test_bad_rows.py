@@ -7,8 +7,10 @@ import pytest
 from django.core.management import call_command
 from django.db import ProgrammingError, connection
 
-from directives import execution, observing, pace, registry, runner, tasks
+from directives import registry, runner, tasks
+from directives.executing import batch_size, single
 from directives.models import Directive
+from directives.monitoring import telemetry
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import in_tenant, is_public
 from signals.models import Signal
@@ -120,7 +122,7 @@ def by_turns():
 
 def by_groups():
     for handler in registry.handlers():
-        with pace.timing(handler.name):
+        with batch_size.timing(handler.name):
             pass
     runner.run_due()
 
@@ -262,7 +264,7 @@ def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
     directive = ask_animal("work")
     crash(directive)
     [taken] = runner._claim(runner.active_tenant(), 1, token=uuid4()).directives
-    outcome = execution.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
+    outcome = single.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
     assert outcome.kind == Kind.DISCARDED
     assert story(taken.pk)["status"] == "running"
 
@@ -273,7 +275,7 @@ def test_an_error_after_an_attempt_was_recorded_leaves_it_as_it_is(alpha, monkey
     def full_disk(attempt, outcome):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(observing.Attempt, "ended", full_disk)
+    monkeypatch.setattr(telemetry.Attempt, "ended", full_disk)
     runner.run_due()
     assert states(failing, working) == ["requested", "succeeded"]
 

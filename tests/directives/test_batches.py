@@ -8,10 +8,11 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives import batches, operations, runner
-from directives.batches import progress, request_batch
+from directives import operations, runner
 from directives.errors import PermissionRefused, Refused, SecretRefused
 from directives.models import Directive
+from directives.requesting import batches
+from directives.requesting.batches import progress, request_batch
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor

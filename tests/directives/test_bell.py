@@ -6,8 +6,8 @@ import time
 import pytest
 from django.db import DataError, connection, transaction
 
-from directives import queue
-from directives.bell import PAUSE, Listener, ring_on_commit
+from directives.queueing import adapter
+from directives.queueing.notifier import PAUSE, Listener, notify_on_commit
 from fleetprompt.postgres.outages import one_session
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from tests.support import ask_animal, in_threads, messages
@@ -72,7 +72,7 @@ def test_each_transaction_rings_unless_the_last_bell_was_just_now(database):
         began = time.monotonic()
         for _ in range(100):
             with transaction.atomic():
-                ring_on_commit(NAME)
+                notify_on_commit(NAME)
         took = time.monotonic() - began
     assert 1 <= ear.heard <= 1 + took / PAUSE
 
@@ -110,7 +110,7 @@ def test_threads_ring_each_for_itself(database):
 
 def test_what_is_for_later_does_not_ring(database):
     with Ear() as ear, in_tenant("alpha") as tenant:
-        queue.wake(tenant, after=60)
+        adapter.wake(tenant, after=60)
     assert ear.heard == 0
 
 
@@ -135,10 +135,10 @@ def durable(alpha):
 
 @pytest.mark.usefixtures("durable")
 def test_waiting_for_the_disk_is_left_out_for_wake_ups_alone(alpha):
-    queue.wake(active_tenant())
+    adapter.wake(active_tenant())
     assert synchronous_commit() == "on"
     with transaction.atomic():
-        queue.wake(active_tenant())
+        adapter.wake(active_tenant())
         assert synchronous_commit() == "on"
     assert synchronous_commit() == "on"
 
@@ -148,7 +148,7 @@ def test_whoever_commits_by_hand_does_not_ring_and_is_not_refused(alpha):
     with Ear() as ear:
         transaction.set_autocommit(False)
         try:
-            queue.wake(active_tenant())
+            adapter.wake(active_tenant())
             assert synchronous_commit() == "on", "whatever else commits is waited for"
             transaction.commit()
         finally:
@@ -159,7 +159,7 @@ def test_whoever_commits_by_hand_does_not_ring_and_is_not_refused(alpha):
 def test_a_transaction_that_is_aborted_neither_rings_nor_hides_what_went_wrong(alpha):
     def wake_and_fail():
         with transaction.atomic():
-            queue.wake(active_tenant())
+            adapter.wake(active_tenant())
             connection.cursor().execute("SELECT 1/0")
 
     with Ear() as ear, pytest.raises(DataError, match="division by zero"):
@@ -174,7 +174,7 @@ def lose_session():
 def ring_when_lost():
     with transaction.atomic():
         transaction.on_commit(lose_session)
-        ring_on_commit(NAME)
+        notify_on_commit(NAME)
 
 
 def test_a_bell_that_fails_is_nobodys_trouble(alpha, caplog):

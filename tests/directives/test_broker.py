@@ -15,8 +15,8 @@ from django_q.tasks import async_task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives import queue
-from directives.broker import OLDEST, Broker
+from directives.queueing import adapter
+from directives.queueing.broker import OLDEST, Broker
 from fleetprompt.tenants.models import Tenant
 from tests.support import in_threads, lose_wake_ups, messages, wait_until
 
@@ -38,7 +38,7 @@ def tenant(slug):
 
 def wake(*slugs, **when):
     for slug in slugs:
-        queue.wake(tenant(slug), **when)
+        adapter.wake(tenant(slug), **when)
 
 
 def unpack(taken):
@@ -122,7 +122,7 @@ def test_a_wake_up_for_now_leaves_one_for_later_where_it_is(database):
     wake("alpha", after=3600)
     broker = Broker()
     assert (take(broker), messages()) == (["alpha"], 1)
-    assert (queue.state().waiting, queue.state().later) == (0, 1)
+    assert (adapter.state().waiting, adapter.state().later) == (0, 1)
     assert (broker.queue_size(), broker.lock_size()) == (0, 1)
 
 
@@ -205,7 +205,7 @@ def end_sessions():
 def test_a_wake_up_is_one_statement_and_costs_no_savepoint(database):
     wake("alpha")
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-        queue.wake_at(tenant("alpha"), [timezone.now() + timedelta(hours=n) for n in range(5)])
+        adapter.wake_at(tenant("alpha"), [timezone.now() + timedelta(hours=n) for n in range(5)])
     said = [query["sql"].split()[0] for query in queries if "search_path" not in query["sql"]]
     assert said == ["INSERT"]
     assert messages() == 6

@@ -9,9 +9,10 @@ from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
-from directives import queue, tasks
-from directives.checks import clock, queueing, work
-from directives.checks import settings as checks
+from directives import tasks
+from directives.monitoring.checks import clock, queueing, work
+from directives.monitoring.checks import settings as checks
+from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from tests.checks import altered, found
@@ -37,7 +38,7 @@ IDLE = [
 
 @pytest.mark.parametrize("check", SETTINGS, ids=lambda check: check.__name__)
 def test_the_projects_own_settings_are_fine(check, settings):
-    settings.DIRECTIVES_LEASE = 60
+    settings.DIRECTIVES_LEASE_SECONDS = 60
     assert found(check) == {}
 
 
@@ -68,7 +69,7 @@ def test_django_q2s_own_defaults_are_told_apart(settings):
 
 @pytest.mark.parametrize(("lease", "number"), [(2, "directives.W005"), (7200, "directives.W006")])
 def test_leases_that_are_too_short_or_too_long(settings, lease, number):
-    settings.DIRECTIVES_LEASE = lease
+    settings.DIRECTIVES_LEASE_SECONDS = lease
     assert list(found(checks.leases)) == [number]
 
 
@@ -86,7 +87,7 @@ def test_tenants_without_work_are_fine(database, check):
     ],
 )
 def test_a_clock_that_is_off(database, settings, seconds, number, which):
-    settings.DIRECTIVES_LEASE = 60
+    settings.DIRECTIVES_LEASE_SECONDS = 60
     settings.TENANT_LIMIT_SET_CALLS = True
     with altered("CREATE SCHEMA off", "DROP SCHEMA off CASCADE"):
         with owner_cursor() as cursor:
@@ -111,7 +112,7 @@ def test_a_cluster_that_is_not_there(database):
 class TestSchedules:
     """What everything forgotten, and the audit log, rely on."""
 
-    @pytest.fixture(params=[(queue.SWEEP, queueing.sweep, 22), (queue.SEAL, queueing.sealing, 25)])
+    @pytest.fixture(params=[(adapter.SWEEP, queueing.sweep, 22), (adapter.SEAL, queueing.sealing, 25)])
     def schedule(self, request, database):
         """A schedule, its check and the number of its first finding; it is put back after the test."""
         name, check, number = request.param
@@ -149,7 +150,7 @@ def test_wake_ups_that_wait(database):
 
 def test_wake_ups_that_are_for_later_do_not_wait(database):
     with in_tenant("alpha") as tenant:
-        queue.wake(tenant, after=3600)
+        adapter.wake(tenant, after=3600)
     assert found(queueing.backlog) == {}
 
 
@@ -166,7 +167,7 @@ def abandon(seconds, *, key="before"):
 def test_wake_ups_for_clusters_of_another_name(database):
     with in_tenant("alpha"):
         ask_animal("work")
-    async_task(queue.SCHEDULED[queue.SEAL])
+    async_task(adapter.SCHEDULED[adapter.SEAL])
     abandon(60)
     assert found(queueing.abandoned) == {}
     abandon(600)
@@ -193,17 +194,17 @@ def test_what_others_left_in_the_queue_is_theirs(database):
 
 def test_what_postgresql_held_when_redis_became_the_broker(database, monkeypatch):
     with in_tenant("alpha") as tenant:
-        queue.wake(tenant)
+        adapter.wake(tenant)
     abandon(7200, key="fleetprompt")
     assert found(queueing.abandoned) == {}
     monkeypatch.setattr(Conf, "ORM", None)
     assert list(found(queueing.abandoned)) == ["directives.W023"]
-    assert queue.remove_abandoned() == 1
+    assert adapter.remove_abandoned() == 1
 
 
 def test_very_many_wake_ups(database):
     with in_tenant("alpha") as tenant:
-        queue.wake_at(tenant, [timezone.now()] * (queueing.BACKLOG + 1))
+        adapter.wake_at(tenant, [timezone.now()] * (queueing.BACKLOG + 1))
     assert "1001 wake-ups wait" in found(queueing.backlog)["directives.W021"].msg
 
 
@@ -220,7 +221,7 @@ def test_a_broker_that_does_not_answer(database, monkeypatch):
     from django_q.conf import Conf
 
     monkeypatch.setattr(Conf, "REDIS", "redis://127.0.0.1:9/0")
-    monkeypatch.setattr(queue, "get_broker", Redis)
+    monkeypatch.setattr(adapter, "get_broker", Redis)
     assert list(found(queueing.broker)) == ["directives.E020"]
     # What only the broker could tell is not said to be wrong, too.
     assert found(queueing.clusters) == found(queueing.sweep) == found(queueing.sealing) == {}

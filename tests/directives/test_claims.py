@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from directives import journal, lifecycle, runner
+from directives import runner
+from directives.lifecycle import events, transitions
 from directives.models import Directive
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
@@ -29,7 +30,7 @@ GIVEN = {"id", "occurred_at", "recorded_at"}
 
 
 def claim_at_once(limit=10, lease=60):
-    return lifecycle.claim_at_once(
+    return transitions.claim_at_once(
         limit, lease=lease, token=uuid4(), worker="here:1", tenant=active_tenant().slug
     )
 
@@ -39,7 +40,7 @@ def claiming_meanwhile():
     """Let a claim wait for its lock during a block; give what it returned, after the block."""
     locked = threading.Event()
     with meanwhile(lambda: locked.wait(60) and claim_at_once()) as results, transaction.atomic():
-        lifecycle.lock_claims()
+        transitions.lock_claims()
         locked.set()
         wait_until(somebody_waits, "the claim waits")
         yield results
@@ -61,7 +62,7 @@ def test_its_signals_say_what_a_fact_says(alpha):
     claimed = claim_at_once()
     assert [one.pk for one in claimed] == [one.pk for one in asked]
     for directive in claimed:
-        fact = journal.fact(directive, "directive.started", {"worker": "here:1"}, tenant="alpha")
+        fact = events.fact(directive, "directive.started", {"worker": "here:1"}, tenant="alpha")
         assert values(started(directive)) == values(fact)
     ids = [started(directive).pk for directive in claimed]
     assert ids == sorted(ids)
@@ -104,7 +105,7 @@ def test_a_lease_is_whole_however_long_the_claim_waited(alpha):
 
 def test_who_falls_silent_while_a_claim_waits_is_seen(alpha):
     silent, due = ask_animal("work"), ask_animal("roam")
-    [claimed] = lifecycle.claim(1, lease=3600, only=silent.pk, token=uuid4())
+    [claimed] = transitions.claim(1, lease=3600, only=silent.pk, token=uuid4())
     with claiming_meanwhile() as results:
         in_threads(lambda: expire_lease(claimed))
     assert results == [None]
@@ -115,7 +116,7 @@ def test_who_falls_silent_while_a_claim_waits_is_seen(alpha):
 def test_a_signal_that_is_there_already_makes_it_step_aside(alpha, caplog):
     directive = ask_animal("roam")
     directive.attempt = 1
-    bus.record([journal.fact(directive, "directive.started", {"worker": "there:2"}, tenant="alpha")])
+    bus.record([events.fact(directive, "directive.started", {"worker": "there:2"}, tenant="alpha")])
     with caplog.at_level("INFO", "directives.runner"):
         claim = runner._claim(active_tenant(), 1, token=uuid4())
     assert [one.pk for one in claim.directives] == [directive.pk]
@@ -140,9 +141,9 @@ def test_what_is_claimed_with_a_token_is_released_by_it_and_nothing_else(alpha):
     crash(third)
     # By the slow way, which takes silent ones over.
     assert runner._claim(tenant, 1, only=third.id, token=mine).directives
-    assert lifecycle.release(mine) == 2
-    assert lifecycle.release(uuid4()) == 0
-    assert set(lifecycle.silent()) == {first, third}
+    assert transitions.release(mine) == 2
+    assert transitions.release(uuid4()) == 0
+    assert set(transitions.silent()) == {first, third}
     assert states(first, second, third, fourth) == ["running", "running", "running", "succeeded"]
     # They come back at once, and the one that has not begun is not charged.
     again = uuid4()

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from model_bakery.recipe import seq
 
-from directives import figures
 from directives.models import Directive
+from directives.monitoring import statistics
 from signals.models import Signal
 from tests.accounts import logged_in, make_user, within
 from tests.big import asked, fill, nodes, seq_scans
@@ -35,7 +35,7 @@ def test_the_figures_tell_states_apart(alpha):
     run(ask_animal("refuse", animal="owl"))
     run(old := ask_animal("refuse", animal="owl"))
     change(old, completed_at=now - timedelta(days=2))
-    found = figures.read()
+    found = statistics.read()
     assert (found.requested, found.snoozed, found.running) == (1, 2, 1)
     assert (found.failed, found.failed_ever) == (1, 2)
     assert now - timedelta(minutes=1) < found.oldest_due < timezone.now()
@@ -53,7 +53,7 @@ def test_the_chart_counts_by_hour_and_outcome(alpha):
     ):
         change(ask_animal("work"), status=status, completed_at=now - timedelta(hours=age))
     with timezone.override("Asia/Kolkata"):
-        hours = figures.by_hour()
+        hours = statistics.by_hour()
     assert len(hours) == 24
     assert {hour.start.minute for hour in hours} == {0}
     assert {str(hour.start.tzinfo) for hour in hours} == {"Asia/Kolkata"}
@@ -70,7 +70,7 @@ class TestAlarm:
     def test_something_due_that_nobody_picks_up(self, client):
         with within("alpha"):
             change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
-            assert figures.read().is_stuck
+            assert statistics.read().is_stuck
         page = client.get("/admin/", headers=HOST).content.decode()
         assert 'role="alert"' in page
         assert "manage.py cluster" in page
@@ -83,7 +83,7 @@ class TestAlarm:
     def test_a_long_queue_is_worked_through(self, alpha):
         change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
         claim(ask_animal("work", animal="dog"))
-        found = figures.read()
+        found = statistics.read()
         assert found.oldest_due
         assert not found.is_stuck
 
@@ -93,7 +93,7 @@ class TestAlarm:
         claim(first)
         change(second, scheduled_at=timezone.now() - LATE)
         _forget_signals()
-        found = figures.read()
+        found = statistics.read()
         assert (found.requested, found.oldest_due, found.is_stuck) == (1, None, False)
 
     def test_what_waited_behind_one_that_just_ended_is_due_only_since(self, alpha):
@@ -101,21 +101,21 @@ class TestAlarm:
         change(ask_animal("work", animal="cat"), scheduled_at=timezone.now() - LATE)
         run(first)
         _forget_signals()
-        assert not figures.read().is_stuck
+        assert not statistics.read().is_stuck
         change(first, completed_at=timezone.now() - LATE)
-        assert figures.read().is_stuck
+        assert statistics.read().is_stuck
 
     def test_a_lease_that_ran_out_long_ago(self, alpha):
         directive = claim(ask_animal("work"))
         _forget_signals()
         expire_lease(directive)
-        assert not figures.read().is_stuck
+        assert not statistics.read().is_stuck
         change(directive, lease_expires_at=timezone.now() - LATE)
-        assert figures.read().is_stuck
+        assert statistics.read().is_stuck
 
     def test_snoozed_ones_are_no_alarm(self, alpha):
         change(ask_animal("work"), queued_at=timezone.now() - LATE, scheduled_at=timezone.now() + LATE)
-        assert not figures.read().is_stuck
+        assert not statistics.read().is_stuck
 
 
 def test_the_page_shows_numbers_bars_and_failures_escaped(client):
@@ -199,15 +199,15 @@ class TestBig:
 def test_a_long_line_behind_a_retry_is_not_walked(alpha):
     _wait_behind_a_retry(5_000)
     with CaptureQueriesContext(connection) as queries:
-        found = figures.read()
+        found = statistics.read()
     assert (found.oldest_due, found.is_stuck) == (None, False)
     assert seq_scans(queries) == []
     read = [_rows_read(query["sql"]) for query in queries if "queued_at" in query["sql"]]
     assert read
-    assert max(read) <= figures.LOOKED_AT
+    assert max(read) <= statistics.LOOKED_AT
     # One that waits even longer, and for nobody, is found.
     change(other := ask_animal("work", animal="dog"), scheduled_at=timezone.now() - timedelta(days=1))
-    assert figures.read().oldest_due == other.scheduled_at
+    assert statistics.read().oldest_due == other.scheduled_at
 
 
 def _wait_behind_a_retry(count):

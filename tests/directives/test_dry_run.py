@@ -6,9 +6,9 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from directives.dry_run import Difference, dry_run
 from directives.errors import InvalidPayload, PermissionRefused, SecretRefused, UnknownDirective
 from directives.models import Directive
+from directives.requesting.dry_run import Difference, dry_run
 from fleetprompt.tenants.context import NoActiveTenant, active_schema, in_tenant
 from forums.models import Category, Post
 from signals.models import Signal

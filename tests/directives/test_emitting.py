@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directives import runner
-from directives.dry_run import dry_run
 from directives.errors import DirectiveError
 from directives.handlers import Context
 from directives.models import Directive
 from directives.outcomes import Kind
+from directives.requesting.dry_run import dry_run
 from signals.models import Signal
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Subject, bounded_key
 from tests.support import TESTER, ask, ask_animal, effects, run

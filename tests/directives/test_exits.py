@@ -10,11 +10,12 @@ from django.db.models.functions import Now
 from django_q.exceptions import TimeoutException
 from django_q.timeout import TimeoutHandler
 
-from directives import pace, registry, runner, tasks
+from directives import registry, runner, tasks
 from directives.errors import LONGEST_WAIT
+from directives.executing import batch_size
+from directives.executing.retry import RetryPolicy
 from directives.models import Directive
 from directives.outcomes import Kind
-from directives.retry import RetryPolicy
 from fleetprompt.tenants.context import in_tenant
 from tests.support import ask_animal, effects, make_due, run, signal_names, states
 from tests.zoo.directive_handlers.animals import MUMBLES, Exit
@@ -23,9 +24,9 @@ from tests.zoo.directive_handlers.animals import MUMBLES, Exit
 @pytest.fixture(params=["alone", "together"])
 def mode(request, alpha, settings):
     if request.param == "together":
-        settings.DIRECTIVES_TURN = 60
+        settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
         for handler in registry.handlers():
-            with pace.timing(handler.name):
+            with batch_size.timing(handler.name):
                 pass
     return request.param
 

@@ -4,8 +4,8 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from directives.errors import DirectiveError, Retry
-from directives.failures import describe, is_transient
-from directives.timeouts import TimeLimitExceeded
+from directives.executing.failures import describe, is_transient
+from directives.executing.timeouts import TimeLimitExceeded
 
 TRANSIENT = {
     "40P01": "deadlock",

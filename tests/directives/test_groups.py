@@ -8,7 +8,8 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives import pace, registry, runner
+from directives import registry, runner
+from directives.executing import batch_size
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import active_tenant, in_tenant
@@ -40,13 +41,13 @@ PEACEFUL = settings(max_examples=25, deadline=None, suppress_health_check=list(H
 @pytest.fixture
 def together(database, settings):
     """Let all names pass for quick, and everything due be claimed at once."""
-    settings.DIRECTIVES_TURN = 60
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     learn()
 
 
 def learn():
     for handler in registry.handlers():
-        with pace.timing(handler.name):
+        with batch_size.timing(handler.name):
             pass
 
 
@@ -61,7 +62,7 @@ def commits(*directives):
 
 
 def test_quick_first_attempts_share_one_commit_and_one_line_of_the_log(together, alpha, caplog):
-    caplog.set_level(logging.INFO, "directives.observing")
+    caplog.set_level(logging.INFO, "directives.monitoring.telemetry")
     asked = [ask_animal("work", f"cat {number}") for number in range(5)]
     assert [outcome.directive_id for outcome in runner.run_due()] == [one.id for one in asked]
     assert states(*asked) == ["succeeded"] * 5
@@ -83,7 +84,7 @@ def test_quick_first_attempts_share_one_commit_and_one_line_of_the_log(together,
 def test_names_that_nobody_has_timed_yet_and_slow_ones_and_later_attempts_have_commits_of_their_own(
     database, alpha
 ):
-    unknown = [ask_animal("work", f"cat {number}", seconds=pace.GROUP) for number in range(2)]
+    unknown = [ask_animal("work", f"cat {number}", seconds=batch_size.GROUP) for number in range(2)]
     runner.run_due()
     assert commits(*unknown) == 2
     again = [ask_animal("roam", f"dog {number}") for number in range(3)]
@@ -160,7 +161,7 @@ def test_one_that_was_taken_over_before_its_group_is_left_alone(together, alpha)
 
 
 def test_a_group_ends_when_its_time_is_over(together, alpha):
-    asked = [ask_animal("work", f"cat {number}", seconds=pace.GROUP / 3) for number in range(9)]
+    asked = [ask_animal("work", f"cat {number}", seconds=batch_size.GROUP / 3) for number in range(9)]
     learn()
     runner.run_due()
     assert states(*asked) == ["succeeded"] * 9
@@ -199,7 +200,7 @@ MOODS = st.lists(
 def test_together_and_alone_come_to_the_same(database, moods):
     stories = []
     for slug, quick in (("alpha", True), ("beta", False)):
-        pace.forget()
+        batch_size.forget()
         with in_tenant(slug):
             asked = [ask_moody(name, f"cat {which}", note) for name, which, note in moods]
             stories.append(story(asked, quick))
@@ -219,7 +220,7 @@ def story(asked, quick):
         name: effects(name) for name in {f"cat {n} {note}".strip() for n in range(4) for note in NOTES}
     }
     while True:
-        learn() if quick else pace.forget()
+        learn() if quick else batch_size.forget()
         if not runner.run_due(1 if not quick else None):
             break
     rows = Directive.objects.in_bulk([one.pk for one in asked])
@@ -241,7 +242,7 @@ STATUSES = st.lists(
 def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing):
     outcomes = []
     for slug, quick in (("alpha", True), ("beta", False)):
-        pace.forget()
+        batch_size.forget()
         with in_tenant(slug):
             thread = Thread.objects.first() or make_forum().thread
             made = [forums.post.make(thread=thread, status=status) for status, _ in posts]
@@ -256,7 +257,7 @@ def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing)
                 runner.run_due()
             else:
                 for one in asked:
-                    pace.forget()
+                    batch_size.forget()
                     run(one)
             outcomes.append([told(one) for one in asked] + [post_state(post) for post in made])
             change_absent(asked[-1])

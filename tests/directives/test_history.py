@@ -8,8 +8,8 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from directives import history
-from directives.history import NESTED, PAGE, Place, Scope
+from directives.display import history
+from directives.display.history import NESTED, PAGE, Place, Scope
 from directives.models import Directive
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant

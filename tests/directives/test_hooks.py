@@ -3,7 +3,8 @@
 import pytest
 from django.db import connection
 
-from directives import pace, registry, runner, tasks
+from directives import registry, runner, tasks
+from directives.executing import batch_size
 from fleetprompt.tenants.context import in_tenant, is_public
 from signals.models import Signal
 from tests.support import ask_animal, effects, states
@@ -28,7 +29,7 @@ def alone():
 
 def together():
     for handler in registry.handlers():
-        with pace.timing(handler.name):
+        with batch_size.timing(handler.name):
             pass
 
 
@@ -54,7 +55,7 @@ def test_a_signal_that_comes_after_the_commit_is_an_error_there(alpha, caplog, m
 def test_a_hook_that_leaves_its_tenant_is_told_and_the_next_directive_is_in_its_own(
     database, settings, caplog, how, mode, prefix
 ):
-    settings.DIRECTIVES_TURN = 60
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     mode()
     with in_tenant("beta"):
         bystander = ask_animal("work", "bystander")
@@ -75,5 +76,5 @@ def test_a_hook_that_leaves_its_tenant_is_told_and_the_next_directive_is_in_its_
         assert states(bystander) == ["requested"]
     assert rows("beta") == (1, 0)
     if not how.startswith("SET"):
-        told = [r.getMessage() for r in caplog.records if r.name == "directives.execution"]
+        told = [r.getMessage() for r in caplog.records if r.name == "directives.executing.single"]
         assert any(str(asked[0].pk) in line for line in told), told

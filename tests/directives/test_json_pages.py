@@ -9,7 +9,7 @@ from django.utils.html import strip_tags
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directives.json_html import json_html
+from directives.display.json_html import json_html
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
 from signals.types import Subject

@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
-from directives.kernel_lock import KernelLock
+from directives.queueing.process_lock import ProcessLock
 
 
 @pytest.fixture
 def lock():
-    return KernelLock()
+    return ProcessLock()
 
 
 def in_child(work):

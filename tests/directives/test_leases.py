@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from directives import execution, lifecycle, runner
+from directives import runner
+from directives.executing import single
+from directives.lifecycle import transitions
 from directives.models import Directive
 from directives.outcomes import Kind
 from forums.models import Post
@@ -74,11 +76,11 @@ def test_an_attempt_that_comes_back_from_the_dead_is_refused_with_all_it_did(alp
 def test_an_attempt_that_fails_after_it_was_taken_over_leaves_no_trace(alpha):
     directive = ask_animal("stumble", times=1)
     stale = claim(directive)
-    execution._begin(stale)
+    single._begin(stale)
     expire_lease(directive)
     assert run(directive).kind == Kind.SUCCEEDED
     before = Directive.objects.values().get()
-    with_error = execution._record_failure(stale, None, runner.active_tenant(), ValueError("late"))
+    with_error = single._record_failure(stale, None, runner.active_tenant(), ValueError("late"))
     assert with_error.kind == Kind.DISCARDED
     assert Directive.objects.values().get() == before
     assert "directive.failed" not in signal_names(directive)
@@ -89,7 +91,7 @@ def test_a_worker_that_lost_its_claim_before_it_began_does_not_begin(alpha):
     stale = claim(directive)
     expire_lease(directive)
     assert run(directive).kind == Kind.SUCCEEDED
-    assert execution.execute(stale, runner.active_tenant()).kind == Kind.DISCARDED
+    assert single.execute(stale, runner.active_tenant()).kind == Kind.DISCARDED
     assert effects("cat") == 1
 
 
@@ -136,8 +138,8 @@ def test_a_batch_keeps_its_leases_while_it_is_worked_through(alpha):
     asked = [ask_animal("roam", str(number), seconds=0.5) for number in range(4)]
     with meanwhile(runner.run_due) as outcomes:
         # The last one begins after longer than the lease that a claim gives.
-        wait_until(lambda: begun(asked[-1]) or lifecycle.silent().exists(), "the last of the batch runs")
-        assert not lifecycle.silent().exists()
+        wait_until(lambda: begun(asked[-1]) or transitions.silent().exists(), "the last of the batch runs")
+        assert not transitions.silent().exists()
     assert [outcome.kind for outcome in outcomes[0]] == [Kind.SUCCEEDED] * 4
     assert set(Directive.objects.values_list("attempt", flat=True)) == {1}
 

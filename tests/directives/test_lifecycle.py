@@ -8,8 +8,8 @@ from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from directives import lifecycle
-from directives.errors import DirectiveNotFound, IllegalTransition, Superseded
+from directives.errors import DirectiveNotFound, IllegalTransition, StaleAttempt
+from directives.lifecycle import transitions
 from directives.models import Directive
 from tests.support import ask_animal, change
 
@@ -27,20 +27,22 @@ def in_state(status):
 
 def claimed(directive):
     """Claim the directive; raise when it was not due."""
-    if [one.pk for one in lifecycle.claim(1, lease=60, only=directive.pk, token=uuid4())] != [directive.pk]:
-        raise Superseded("not claimed")
+    if [one.pk for one in transitions.claim(1, lease=60, only=directive.pk, token=uuid4())] != [
+        directive.pk
+    ]:
+        raise StaleAttempt("not claimed")
 
 
 TRANSITIONS = {
     "claim": claimed,
-    "take over": lambda d: lifecycle.take_over([Directive.objects.get(pk=d.pk)], lease=60, token=uuid4()),
-    "begin": lambda d: lifecycle.begin(d, lease=60),
-    "succeed": lambda d: lifecycle.succeed(d, {"ok": 1}, {}),
-    "fail": lambda d: lifecycle.fail(d, "error", {}),
-    "retry": lambda d: lifecycle.retry(d, "error", {}, delay=5),
-    "snooze": lambda d: lifecycle.snooze(d.pk, LATER),
-    "cancel": lambda d: lifecycle.cancel(d.pk),
-    "rerun": lambda d: lifecycle.rerun(d.pk, 5),
+    "take over": lambda d: transitions.take_over([Directive.objects.get(pk=d.pk)], lease=60, token=uuid4()),
+    "begin": lambda d: transitions.begin(d, lease=60),
+    "succeed": lambda d: transitions.succeed(d, {"ok": 1}, {}),
+    "fail": lambda d: transitions.fail(d, "error", {}),
+    "retry": lambda d: transitions.retry(d, "error", {}, delay=5),
+    "snooze": lambda d: transitions.snooze(d.pk, LATER),
+    "cancel": lambda d: transitions.cancel(d.pk),
+    "rerun": lambda d: transitions.rerun(d.pk, 5),
 }
 LEGAL = {
     ("requested", "claim"): "running",
@@ -68,7 +70,7 @@ def test_a_transition_happens_from_the_states_that_allow_it_and_from_no_other(al
         assert after["status"] == LEGAL[status, transition]
         assert after != before
         return
-    with pytest.raises((IllegalTransition, Superseded)) as caught:
+    with pytest.raises((IllegalTransition, StaleAttempt)) as caught:
         TRANSITIONS[transition](directive)
     assert Directive.objects.values().get() == before
     if transition in ("snooze", "cancel", "rerun"):
@@ -88,7 +90,7 @@ def test_what_an_earlier_attempt_says_is_refused(alpha, transition):
     stale = in_state("running")
     Directive.objects.update(attempt=2)
     before = Directive.objects.values().get()
-    with pytest.raises(Superseded, match="attempt 1 of"):
+    with pytest.raises(StaleAttempt, match="attempt 1 of"):
         TRANSITIONS[transition](stale)
     assert Directive.objects.values().get() == before
 
@@ -98,7 +100,7 @@ def test_renewing_leases_leaves_out_what_another_attempt_took(alpha):
     change(taken, ordering_key="other", status="running", attempt=5, lease_expires_at=Now())
     taken_until = taken.lease_expires_at
     taken.attempt = 4
-    lifecycle.renew([mine, taken], lease=7200)
+    transitions.renew([mine, taken], lease=7200)
     leases = dict(Directive.objects.values_list("pk", "lease_expires_at"))
     assert leases[mine.pk] > timezone.now() + timedelta(seconds=7000)
     assert leases[taken.pk] == taken_until
@@ -106,7 +108,7 @@ def test_renewing_leases_leaves_out_what_another_attempt_took(alpha):
 
 def test_claiming_counts_the_attempt_and_forgets_when_the_last_one_began(alpha):
     directive = in_state("running")
-    lifecycle.take_over([directive], lease=60, token=uuid4())
+    transitions.take_over([directive], lease=60, token=uuid4())
     assert (directive.attempt, directive.max_attempts) == (2, 5)
     stored = Directive.objects.get()
     assert (stored.attempt, stored.max_attempts, stored.started_at) == (2, 5, None)
@@ -115,7 +117,7 @@ def test_claiming_counts_the_attempt_and_forgets_when_the_last_one_began(alpha):
 def test_an_attempt_that_never_began_is_given_back(alpha):
     directive = in_state("running")
     change(directive, started_at=None)
-    lifecycle.take_over([directive], lease=60, token=uuid4())
+    transitions.take_over([directive], lease=60, token=uuid4())
     stored = Directive.objects.get()
     assert (stored.attempt, stored.max_attempts) == (directive.attempt, directive.max_attempts) == (2, 6)
 
@@ -123,7 +125,7 @@ def test_an_attempt_that_never_began_is_given_back(alpha):
 def test_a_rerun_keeps_counting_and_keeps_what_went_wrong(alpha):
     directive = in_state("failed")
     change(directive, attempt=5, last_error="why", result=None)
-    again = lifecycle.rerun(directive.pk, 3)
+    again = transitions.rerun(directive.pk, 3)
     assert (again.attempt, again.max_attempts, again.last_error) == (5, 8, "why")
     assert again.completed_at is again.started_at is again.result is None
 

@@ -7,11 +7,12 @@ import pytest
 from django.db import ProgrammingError
 from django.utils import timezone
 
-from directives import journal, operations, runner
-from directives.batches import request_batch
+from directives import operations, runner
 from directives.errors import Refused
+from directives.lifecycle import events
 from directives.models import Directive
 from directives.outcomes import Kind
+from directives.requesting.batches import request_batch
 from directives.requests import request_many
 from forums import content
 from forums.models import Post, Thread
@@ -82,7 +83,9 @@ def test_without_a_signals_table_a_directive_succeeds_and_lists_what_it_could_no
     names = ["directive.started", "forum.post.hidden", "directive.succeeded"]
     assert directive.metadata == {"page": 1, "lost_signals": names}
     assert signal_names(directive) == ["directive.requested"]
-    logged = [record.getMessage() for record in caplog.records if record.name == "directives.journal"]
+    logged = [
+        record.getMessage() for record in caplog.records if record.name == "directives.lifecycle.events"
+    ]
     assert [f"signal {name}:alpha:" in line for name, line in zip(names, logged, strict=True)] == [True] * 3
 
 
@@ -253,4 +256,4 @@ def test_nothing_is_said_to_be_lost_when_nothing_was(alpha):
     directive = ask_animal("work")
     run(directive)
     assert directive.metadata == {}
-    assert journal.note_lost(directive, []) == {}
+    assert events.note_lost(directive, []) == {}

@@ -13,8 +13,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from directives import gauges
 from directives.models import Directive
+from directives.monitoring import gauges
 from directives.outcomes import Kind
 from fleetprompt.telemetry import context, exposition, metrics, tracing
 from fleetprompt.tenants.context import in_tenant
@@ -177,14 +177,15 @@ from signals.types import Actor
 with in_tenant("alpha"):
     requests.request("zoo.animal.work", {"animal": "cat"}, actor=Actor("system", "x"))
     print([str(outcome.kind) for outcome in runner.run_due()])
-names = ("directives.observing", "opentelemetry.exporter.otlp", "google.protobuf", "requests.sessions")
+names = ("directives.monitoring.telemetry",
+    "opentelemetry.exporter.otlp", "google.protobuf", "requests.sessions")
 print([name for name in names if name in sys.modules])
 """
 
 
 def test_what_is_off_is_not_even_loaded(database):
     ran = manage("shell", "-v", "0", "-c", OFF)
-    assert ran.stdout.splitlines() == ["['succeeded']", "['directives.observing']"], ran.stderr
+    assert ran.stdout.splitlines() == ["['succeeded']", "['directives.monitoring.telemetry']"], ran.stderr
 
 
 def test_a_collector_that_is_down_or_never_answers_stops_nothing(database):

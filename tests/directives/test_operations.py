@@ -77,11 +77,11 @@ def test_a_snoozed_directive_runs_at_its_new_time_and_not_when_woken_earlier(alp
     directive = ask_animal("work")
     until = later()
     assert snooze(directive, until).scheduled_at == until
-    assert runner.take_turn() == 0
+    assert runner.run_time_slice() == 0
     assert run(directive).kind == Kind.SNOOZED
     assert (directive.status, directive.attempt) == ("requested", 0)
     make_due(directive)
-    assert runner.take_turn() == 1
+    assert runner.run_time_slice() == 1
     assert signal_names(directive)[:3] == ["directive.requested", "directive.snoozed", "directive.started"]
 
 
@@ -98,7 +98,7 @@ def test_a_snoozed_directive_that_is_to_run_now_is_due_and_woken_for(alpha):
     sent = messages()
     assert run_now(directive).scheduled_at <= timezone.now()
     assert messages() == sent + 1
-    assert runner.take_turn() == 1
+    assert runner.run_time_slice() == 1
     directive.refresh_from_db()
     assert directive.status == "succeeded"
     assert signal_names(directive)[:3] == [

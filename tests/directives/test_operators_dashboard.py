@@ -12,9 +12,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from directives import alarm, queue
 from directives.admin import dashboard
 from directives.models import Directive
+from directives.monitoring import stalled
+from directives.queueing import adapter
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Domain, Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
@@ -209,11 +210,11 @@ class TestAlarm:
         assert stuck.get("/admin/", headers=HOST).context["stuck"] == ["beta"]
 
     def test_all_of_very_many(self, stuck, monkeypatch):
-        monkeypatch.setattr(alarm, "ENOUGH", 1)
+        monkeypatch.setattr(stalled, "ENOUGH", 1)
         with within("alpha"):
             change(ask_animal("work"), scheduled_at=timezone.now() - LATE)
         with within(""):
-            assert alarm.stuck_tenants() == ["alpha"]
+            assert stalled.stuck_tenants() == ["alpha"]
 
 
 def test_a_tenant_deleted_while_migrations_are_read_is_none(client):
@@ -283,12 +284,12 @@ def test_the_queue_is_counted(client):
         ask_animal("work")
         ask_animal("work", scheduled_at=timezone.now() + LATE)
     with within(""):
-        found = queue.state()
+        found = adapter.state()
         assert (found.waiting, found.later) == (1, 1)
         assert found.next_sweep
         assert messages() == 2
         lose_wake_ups()
-        assert (queue.state().waiting, queue.state().later) == (0, 0)
+        assert (adapter.state().waiting, adapter.state().later) == (0, 0)
 
 
 def test_without_a_cluster_it_says_how_to_start_one(client):
@@ -299,8 +300,8 @@ def test_without_a_cluster_it_says_how_to_start_one(client):
 
 def test_a_running_cluster_is_seen_from_another_process_and_forgotten_when_killed(client, tmp_path):
     with within(""), qcluster(tmp_path / "log", workers=2) as process:
-        [cluster] = wait_until(lambda: queue.state().clusters, "the cluster reports itself")
-        wait_until(lambda: len(queue.state().clusters[0].workers) == 2, "both workers are there")
+        [cluster] = wait_until(lambda: adapter.state().clusters, "the cluster reports itself")
+        wait_until(lambda: len(adapter.state().clusters[0].workers) == 2, "both workers are there")
         assert cluster.pid == process.pid
         page = _get(client)
         assert cluster.host in page
@@ -308,7 +309,7 @@ def test_a_running_cluster_is_seen_from_another_process_and_forgotten_when_kille
         assert "No cluster is running" not in page
         with within(""):
             os.killpg(process.pid, signal.SIGKILL)
-            wait_until(lambda: not queue.state().clusters, "the dead cluster is forgotten", 60)
+            wait_until(lambda: not adapter.state().clusters, "the dead cluster is forgotten", 60)
 
 
 def test_failed_messages_are_shown_escaped_and_linked(client):

@@ -12,12 +12,13 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from model_bakery import baker
 
-from directives import display, registry, runner, subjects
-from directives.dry_run import dry_run
+from directives import registry, runner, subjects
+from directives.display import labels
 from directives.handlers import DirectivePayload, Handler, Reference
 from directives.models import Directive
 from directives.registry import _check
-from fleetprompt.primary_keys import primary_key, python_type
+from directives.requesting.dry_run import dry_run
+from fleetprompt.postgres.primary_keys import primary_key, python_type
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.types import Subject, stored_subject
@@ -81,7 +82,7 @@ def test_its_pages_link_to_each_other(record):
     with in_tenant("alpha"):
         directive = ask(name, payload_of(record, name)).directive
         run(directive)
-    url = display.record_url(record)
+    url = labels.record_url(record)
     page = client.get(url)
     assert page.status_code == 200
     assert f"/admin/directives/directive/{directive.pk}/change/" in page.content.decode()

@@ -2,7 +2,7 @@
 
 import threading
 
-from directives.queue import _Queue
+from directives.queueing.adapter import _Queue
 from tests.support import wait_until
 
 

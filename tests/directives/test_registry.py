@@ -3,7 +3,8 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from directives import permissions, registry
+from directives import registry
+from directives.authority import permissions
 from directives.errors import UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from signals.types import Subject

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directives.retry import RetryPolicy
+from directives.executing.retry import RetryPolicy
 
 POLICY = RetryPolicy(first=2, factor=3, longest=600, jitter=0.25)
 

@@ -6,7 +6,8 @@ from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 
-from directives import permissions, registry
+from directives import registry
+from directives.authority import permissions
 from fleetprompt.tenants.context import in_tenant, return_to_public
 from fleetprompt.tenants.provisioning import create_tenant
 

@@ -155,7 +155,7 @@ def test_a_directive_of_a_suspended_tenant_is_discarded(database):
         with in_tenant("alpha"):
             assert "suspended" in run(directive).reason
             assert runner.run_due() == []
-            assert runner.take_turn() == 0
+            assert runner.run_time_slice() == 0
     finally:
         Tenant.objects.filter(slug="alpha").update(status="active")
     with in_tenant("alpha"):
@@ -163,7 +163,7 @@ def test_a_directive_of_a_suspended_tenant_is_discarded(database):
 
 
 def test_nothing_runs_outside_a_tenant(database):
-    for call in (lambda: runner.run(uuid4()), runner.run_due, runner.take_turn):
+    for call in (lambda: runner.run(uuid4()), runner.run_due, runner.run_time_slice):
         with pytest.raises(NoActiveTenant):
             call()
 

@@ -15,7 +15,9 @@ from directives.models import Directive
 from directives.outcomes import Kind
 from forums.models import Post
 from signals import bus
-from signals.audit import pruning, sealing, verification
+from signals.audit import pruning
+from signals.audit.sealing import sealer
+from signals.audit.verifying import verification
 from signals.models import Signal
 from tests.support import (
     TESTER,
@@ -41,7 +43,7 @@ def operate(name, directive):
 
 def prune(before=datetime(2100, 1, 1, tzinfo=UTC)):
     """Seal what there is, and remove what was recorded before a time."""
-    sealing.seal()
+    sealer.seal()
     planned = pruning.plan(before)
     if planned.signals:
         pruning.prune(planned, before, actor=TESTER)
@@ -92,7 +94,7 @@ def test_a_third_one_after_the_first_was_pruned_is_on_record(alpha, operation):
     twice = [snooze, snooze] if operation == "snooze" else [lambda one: operate("run_now", one)] * 2
     twice[0](directive)
     first = Signal.objects.latest("recorded_at")
-    sealing.seal()
+    sealer.seal()
     twice[1](directive)
     prune(first.recorded_at + timedelta(microseconds=1))
     twice[0](directive)
@@ -109,7 +111,7 @@ def test_a_third_change_by_reruns_after_the_first_was_pruned_is_on_record(forum)
             first = Signal.objects.get(name="forum.post.hidden", dedupe_key__endswith=str(directive.pk))
             prune(first.recorded_at + timedelta(microseconds=1))
         assert run(directive, rerun=number > 0).kind == Kind.SUCCEEDED
-        sealing.seal()
+        sealer.seal()
     directive.refresh_from_db()
     stem = f"forum.post.hidden:alpha:{post.pk}:{directive.pk}"
     assert keys(directive, "forum.post.hidden") == [f"{stem}:{number}" for number in (2, 3, 4)]
@@ -144,7 +146,7 @@ def test_counters_of_an_older_database_begin_above_what_is_stored(alpha, ended, 
     directive = ask_animal("work")
     run(directive)
     first = Signal.objects.latest("recorded_at")
-    sealing.seal()
+    sealer.seal()
     run(directive, rerun=True)
     operate("rerun", directive), operate("run_now", directive), operate("run_now", directive)
     if ended == "succeeded":
@@ -226,7 +228,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule()
     def seal(self):
-        sealing.seal()
+        sealer.seal()
 
     @rule(data=st.data())
     def prune(self, data):

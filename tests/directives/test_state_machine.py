@@ -17,8 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from directives import execution, operations, runner
+from directives import operations, runner
 from directives.errors import IllegalTransition, KeyConflict
+from directives.executing import single
 from directives.models import Directive
 from forums.models import Category, Post, Thread
 from signals.models import Signal
@@ -183,7 +184,7 @@ class Walk(RuleBasedStateMachine):
             attempt = claim(self.stored(one))
             self.world.claim(one)
             if begun:
-                execution._begin(attempt)
+                single._begin(attempt)
             one.begun = begun
 
     @rule(one=directives)

@@ -11,8 +11,9 @@ from django.utils.timezone import now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives import journal, storing
+from directives.lifecycle import events
 from directives.models import Directive
+from directives.requesting import insertion
 from directives.requests import DirectiveRequest, request, request_many
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
@@ -74,7 +75,7 @@ def test_one_by_one_or_together_the_same_rows_are_stored(alpha, items):
 
 def says_so(directive):
     signal = Signal.objects.get(causation_id=str(directive.pk))
-    expected = journal.fact(
+    expected = events.fact(
         directive,
         "directive.requested",
         {
@@ -96,7 +97,7 @@ def animals(*notes, **fields):
 
 
 def test_one_moment_and_the_given_order_however_many_statements_it_takes(alpha, monkeypatch):
-    monkeypatch.setattr(storing, "BATCH", 2)
+    monkeypatch.setattr(insertion, "BATCH", 2)
     notes = [str(n) for n in range(7)]
     before = clock()
     # The keys are in another order than the items.
@@ -111,7 +112,7 @@ def test_one_moment_and_the_given_order_however_many_statements_it_takes(alpha, 
 
 
 def test_a_moment_is_given_although_the_first_statement_stores_nothing(alpha, monkeypatch):
-    monkeypatch.setattr(storing, "BATCH", 2)
+    monkeypatch.setattr(insertion, "BATCH", 2)
     keyed = [item | {"idempotency_key": f"{n}"} for n, item in enumerate(animals(*"abcd"))]
     request_many(keyed[:2], actor=TESTER)
     answers = request_many(keyed, actor=TESTER)

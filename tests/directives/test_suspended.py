@@ -30,7 +30,7 @@ def suspended():
 
 
 def test_run_due_stops_within_one_claim(alpha, settings):
-    settings.DIRECTIVES_BATCH = 3
+    settings.DIRECTIVES_CLAIM_LIMIT = 3
     asked = [ask_animal("roam", str(number)) for number in range(9)]
     outcomes = runner.iterate_due()
     done = [next(outcomes)]
@@ -44,19 +44,19 @@ def test_run_due_stops_within_one_claim(alpha, settings):
 
 
 def test_a_workers_turn_stops_within_one_claim(alpha, settings, monkeypatch):
-    settings.DIRECTIVES_BATCH, settings.DIRECTIVES_TURN = 3, 60
+    settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 3, 60
     asked = [ask_animal("roam", str(number)) for number in range(9)]
-    learn = runner.pace.worked_through
+    learn = runner.batch_size.worked_through
 
     def suspend(number, seconds):
         learn(number, seconds)
         set_status("suspended")
 
-    monkeypatch.setattr(runner.pace, "worked_through", suspend)
+    monkeypatch.setattr(runner.batch_size, "worked_through", suspend)
     try:
-        assert runner.take_turn() == 3
+        assert runner.run_time_slice() == 3
         before = messages()
-        assert runner.take_turn() == 0
+        assert runner.run_time_slice() == 0
         assert messages() == before, "it is not woken for what it may not run"
     finally:
         set_status("active")
@@ -99,7 +99,7 @@ def test_a_tenant_that_is_deleted_meanwhile_has_nothing_due(database, caplog):
         [none] = in_threads(lambda: delete_tenant("gone"), tenant="gone")
         assert none is None
         assert runner.run_due() == []
-        assert runner.take_turn() == 0
+        assert runner.run_time_slice() == 0
         assert runner.run(directive.pk).reason == "tenant gone is deleted"
         assert tenant.status == "deleted"
         assert messages() == before

@@ -8,7 +8,7 @@ import time
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from directives.timeouts import ALARM_GRACE, TimeLimitExceeded, limit_session, time_limit
+from directives.executing.timeouts import ALARM_GRACE, TimeLimitExceeded, limit_session, time_limit
 
 
 class OuterAlarm(Exception):

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from directives import execution, pace, queue, runner, tasks
+from directives import runner, tasks
+from directives.executing import batch_size, single
 from directives.models import Directive
+from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant, is_public
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
@@ -21,61 +23,61 @@ def ask_roaming(count):
 
 
 def test_the_first_full_batch_sends_one_wake_up_and_the_turn_goes_on(alpha, settings):
-    settings.DIRECTIVES_BATCH, settings.DIRECTIVES_TURN = 3, 60
+    settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 3, 60
     ask_roaming(7)
-    assert runner.take_turn() == 7
+    assert runner.run_time_slice() == 7
     assert messages() == 1
     assert Directive.objects.filter(status="succeeded").count() == 7
 
 
 def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha, settings):
-    settings.DIRECTIVES_TURN = 60
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     asked = [ask_animal("work") for _ in range(5)]
     lose_wake_ups()
-    assert runner.take_turn() == 5
+    assert runner.run_time_slice() == 5
     assert states(*asked) == ["succeeded"] * 5
     assert messages() == 0
 
 
 def test_what_comes_during_a_turn_waits_for_more(alpha, settings, monkeypatch):
-    settings.DIRECTIVES_TURN = 60
-    late, learn = [], pace.worked_through
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
+    late, learn = [], batch_size.worked_through
 
     def come_late(number, seconds):
         learn(number, seconds)
         if not late:
             late.append(ask_animal("roam", "late"))
 
-    monkeypatch.setattr(pace, "worked_through", come_late)
+    monkeypatch.setattr(batch_size, "worked_through", come_late)
     ask_animal("roam", "early")
-    assert runner.take_turn() == 2
+    assert runner.run_time_slice() == 2
     [started] = Signal.objects.filter(name="directive.started", causation_id=str(late[0].pk))
     assert (started.occurred_at - late[0].scheduled_at).total_seconds() >= runner.GATHER
 
 
 def test_a_turn_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(alpha, settings):
-    settings.DIRECTIVES_TURN = 0
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 0
     asked = [ask_animal("work") for _ in range(3)]
     for left in (2, 1):
         lose_wake_ups()
-        assert runner.take_turn() == 1
+        assert runner.run_time_slice() == 1
         assert messages() >= 1
         assert states(*asked).count("requested") == left
-    assert runner.take_turn() == 1
+    assert runner.run_time_slice() == 1
     lose_wake_ups()
-    assert runner.take_turn() == 0
+    assert runner.run_time_slice() == 0
     assert messages() == 0
 
 
 def test_a_claim_takes_what_fits_into_a_turn(database, settings):
-    settings.DIRECTIVES_BATCH, settings.DIRECTIVES_TURN = 8, 0.1
+    settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 8, 0.1
     for seconds, expected in ((0.01, 8), (1.0, 1), (0.0, 2), (0.0, 4), (0.0, 8), (0.0, 8)):
-        before = pace.batch()
-        pace.worked_through(before, seconds * before)
-        assert pace.batch() == expected
-    pace.worked_through(0, 0.01)
-    pace.worked_through(1, 0.01)
-    assert pace.batch() == 8, "a claim that found less says nothing against larger ones"
+        before = batch_size.batch()
+        batch_size.worked_through(before, seconds * before)
+        assert batch_size.batch() == expected
+    batch_size.worked_through(0, 0.01)
+    batch_size.worked_through(1, 0.01)
+    assert batch_size.batch() == 8, "a claim that found less says nothing against larger ones"
 
 
 def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
@@ -85,12 +87,12 @@ def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
 
 
 def test_what_waits_behind_a_full_batch_is_woken_when_it_is_done(alpha, settings):
-    settings.DIRECTIVES_TURN = 0
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 0
     asked = [ask_animal("work", animal) for animal in ("cat", "dog") * 2]
     lose_wake_ups()
     assert tasks.work("alpha") == 2
     assert messages() == 1
-    settings.DIRECTIVES_TURN = 60
+    settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     assert tasks.work("alpha") == 2
     assert states(*asked) == ["succeeded"] * 4
 
@@ -107,7 +109,7 @@ def test_a_turn_that_breaks_leaves_a_wake_up_and_a_line_in_the_log(alpha, caplog
         with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE directives_gone RENAME TO directives_directive")
     assert messages() == 1
-    assert queue.state().later == 1, "or what is broken would be tried without a pause"
+    assert adapter.state().later == 1, "or what is broken would be tried without a pause"
     assert [r.getMessage() for r in caplog.records if r.name == "directives.tasks"] == [
         "work alpha broke off"
     ]
@@ -136,7 +138,7 @@ def test_a_tenant_that_is_deleted_in_its_turn_ends_the_turn(database, monkeypatc
     def gone(directive, tenant):
         monkeypatch.undo()
         rename("alpha", "gone")
-        return execution.execute(directive, tenant)
+        return single.execute(directive, tenant)
 
     monkeypatch.setattr(runner, "_execute_alone", gone)
     try:
@@ -159,7 +161,7 @@ def rename(old, new):
 
 def test_doubled_wake_ups_change_nothing(alpha):
     directive = ask_animal("work")
-    assert [runner.take_turn() for _ in range(3)] == [1, 0, 0]
+    assert [runner.run_time_slice() for _ in range(3)] == [1, 0, 0]
     directive.refresh_from_db()
     assert (directive.status, directive.attempt) == ("succeeded", 1)
 

@@ -21,8 +21,8 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandParser
 
 from directives import errors, registry
+from directives.authority.permissions import permission
 from directives.handlers import DirectivePayload
-from directives.permissions import permission
 from fleetprompt.environment import BASE_DIR, Environment
 from fleetprompt.errors import Refused
 from fleetprompt.tenants import context

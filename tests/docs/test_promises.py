@@ -9,14 +9,18 @@ import pytest
 from django.conf import settings
 
 from directives import registry
+from directives.executing.retry import RetryPolicy
 from directives.handlers import Context, DirectivePayload, Handler
-from directives.retry import RetryPolicy
 from fleetprompt.environment import Environment
 from fleetprompt.telemetry import metrics
 from tests.docs import links
 from tests.docs.pages import DOCS, PAGES, ROOT, blocks, name, prose
 from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER
 
+FOREIGN_VARIABLES = {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME"} | {
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_BSP_",
+}
 CHECKED = ("directives", "signals", "forums")
 
 
@@ -163,14 +167,15 @@ def test_the_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 70
 
 
-def test_settings_in_examples_exist():
+def test_settings_that_a_page_names_exist():
     known = {field.upper() for field in Environment.model_fields}
-    used = {
-        variable
-        for page in PAGES
-        for block in blocks(page)
-        if block.language == "text" and not block.file
-        for variable in re.findall(r"^([A-Z_]+)=", block.text, re.M)
-    }
-    assert used
-    assert used <= known
+    families = "|".join({field.partition("_")[0] for field in known if "_" in field})
+    for page in PAGES:
+        text = page.read_text()
+        named = re.findall(rf"`((?:{families})_[A-Z_]+)[`=]", text) + [
+            variable
+            for block in blocks(page)
+            if block.language == "text" and not block.file
+            for variable in re.findall(r"^([A-Z_]+)=", block.text, re.M)
+        ]
+        assert set(named) - known <= FOREIGN_VARIABLES, page

@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
+from directives.authority.roles import create_permissions
 from directives.models import Directive
-from directives.roles import create_permissions
 from fleetprompt.sites import operators_site
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import PASSWORD, host_of, logged_in, make_user, within

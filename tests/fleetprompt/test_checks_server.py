@@ -14,8 +14,8 @@ from django.conf import settings as project
 from django.db import connection
 from django.db.utils import ConnectionHandler
 
-from fleetprompt import checkup
-from fleetprompt.checks import machine, pooling, server
+from fleetprompt.health import checkup
+from fleetprompt.health.checks import machine, pooling, server
 from tests.checks import altered, found, other_migration_name
 from tests.support import database_url, owner_cursor, wait_until
 

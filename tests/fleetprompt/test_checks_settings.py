@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
-from fleetprompt.checks import machine
-from fleetprompt.checks import settings as checks
+from fleetprompt.health.checks import machine
+from fleetprompt.health.checks import settings as checks
 from fleetprompt.tenants.checks import context
 from tests.checks import found
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fleetprompt.checkup import CHECKS, known_tenants
+from fleetprompt.health.checkup import CHECKS, known_tenants
 from fleetprompt.tenants.models import Tenant
 from tests.checks import altered
 from tests.recipes import tenants

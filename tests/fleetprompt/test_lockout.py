@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import RequestFactory, override_settings
 
-from fleetprompt.clients import address, described
+from fleetprompt.web.client_ip import address, described
 from tests.accounts import PASSWORD, make_user
 from tests.admin import AdminClient
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 from django.db import DataError, connection
 
-from fleetprompt.logs import NoQuery, NoResult, Seldom
+from fleetprompt.operators.log_filters import NoQuery, NoResult, Seldom
 from fleetprompt.telemetry import context, errors
 from fleetprompt.telemetry.logs import Json, Line
 
@@ -144,7 +144,7 @@ def test_a_request_id_that_is_none_is_replaced(client, database, given):
 def test_a_page_that_breaks_is_logged_with_its_request_and_without_its_error(
     client, database, caplog, monkeypatch
 ):
-    from forums import views
+    from forums.web import views
 
     def broken(*_args):
         raise RuntimeError(SECRET)

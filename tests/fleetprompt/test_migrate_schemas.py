@@ -15,7 +15,7 @@ from fleetprompt.tenants import plans
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
-from signals import triggers
+from signals.storage import triggers
 from tests.checks import altered
 from tests.later import one_more_migration
 from tests.later_data import __name__ as later_data

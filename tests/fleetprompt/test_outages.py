@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.db import Error, OperationalError, connection, transaction
 
-from fleetprompt.logs import NotLost
+from fleetprompt.operators.log_filters import NotLost
 from fleetprompt.postgres import outages
 from fleetprompt.postgres.direct import execute
 from fleetprompt.postgres.outages import is_lost, one_session

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from directives.models import Directive
 from directives.requests import DirectiveRequest, request_many
-from fleetprompt import rows
+from fleetprompt.postgres import rows
 from signals import bus
 from signals.models import Signal
 from signals.types import Subject

@@ -10,7 +10,7 @@ from django.http import Http404
 from django.test import Client, RequestFactory, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from signals.audit import keys
+from signals.audit.sealing import keys
 from tests.accounts import PASSWORD, host_of, logged_in, make_user
 from tests.admin import AdminClient, client_of
 from tests.support import make_forum  # noqa: F401

@@ -18,8 +18,9 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from fleetprompt.tenants.template import TEMPLATE
-from signals import triggers
-from signals.audit import sealing, verification
+from signals.audit.sealing import sealer
+from signals.audit.verifying import verification
+from signals.storage import triggers
 from tests import catalogue
 from tests.checks import altered
 from tests.later import one_more_migration
@@ -71,7 +72,7 @@ def test_a_cloned_tenant_lives_a_whole_life(database, monkeypatch):
         forum = make_forum()
         directive = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
         assert run(directive).kind == Kind.SUCCEEDED
-        sealing.seal()
+        sealer.seal()
         assert verification.verify().findings.count == 0
     delete_tenant("harbor")
     assert not Tenant.objects.filter(slug="harbor").exists()
@@ -109,7 +110,7 @@ def test_new_tenants_follow_the_code(database):
 
 def test_new_tenants_have_what_the_code_wants_without_a_migration(database, monkeypatch):
     monkeypatch.setattr(
-        "directives.permissions.ACTIONS", ("request", "snooze", "cancel", "rerun", "praise")
+        "directives.authority.permissions.ACTIONS", ("request", "snooze", "cancel", "rerun", "praise")
     )
     _create()
     with in_tenant("harbor"):

@@ -7,7 +7,7 @@ from django.core.management import call_command
 
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.visible import visible
+from fleetprompt.web.visible import visible
 from signals.exporting import FORMATS
 from signals.types import Actor
 from tests.admin import client_of

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from forums.models import Post, Thread
-from forums.views import POSTS_PER_PAGE
+from forums.web.views import POSTS_PER_PAGE
 from tests.recipes import forums
 
 

@@ -9,7 +9,7 @@ from django.test import Client
 
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
-from forums.views import POSTS_PER_PAGE
+from forums.web.views import POSTS_PER_PAGE
 from tests.admin import client_of
 from tests.support import make_forum
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directives.models import Directive
-from fleetprompt.lines import LINE_LENGTH
+from fleetprompt.cli.lines import LINE_LENGTH
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.visible import visible
+from fleetprompt.web.visible import visible
 from forums.models import Post
 from tests.hostile.strategies import broken, deep, examples, texts, values
 

@@ -12,7 +12,7 @@ from directives import operations, registry, requests, runner
 from directives.errors import Refused
 from directives.models import Directive
 from fleetprompt.errors import BEGINNING, END, MESSAGES
-from fleetprompt.visible import visible
+from fleetprompt.web.visible import visible
 from signals.models import Signal
 from signals.types import LARGEST, Actor, is_storable, json_object
 from tests.hostile.strategies import broken, examples, values

@@ -8,8 +8,9 @@ import psutil
 import pytest
 from django.db import connection
 
-from directives import queue, tasks
+from directives import tasks
 from directives.models import Directive
+from directives.queueing import adapter
 from fleetprompt.tenants.context import in_tenant
 from tests.support import ask_animal, ended, lose_wake_ups, messages, owner_cursor, qcluster, wait_until
 
@@ -57,7 +58,7 @@ def test_what_comes_right_after_a_bell_without_one_is_seen_too(database, log):
 
 def test_who_shares_a_tenants_work_is_heard_too(database, log):
     """A full batch ends a turn, and what it leaves is a worker's own wake-up."""
-    with qcluster(log, **SELDOM, DIRECTIVES_BATCH="2"):
+    with qcluster(log, **SELDOM, DIRECTIVES_CLAIM_LIMIT="2"):
         settle()
         with in_tenant("alpha"):
             asked = [ask_animal("work") for _ in range(7)]
@@ -71,7 +72,7 @@ def test_a_bell_that_nobody_heard_costs_no_more_than_the_next_look(database, log
             cursor.execute(
                 "INSERT INTO public.django_q_ormq (key, payload, lock)"
                 " VALUES ('fleetprompt:alpha', %s, now())",
-                [queue._message("alpha")],
+                [adapter._message("alpha")],
             )
         wait_until(lambda: not messages(), "the look finds it")
 
@@ -97,7 +98,7 @@ def test_a_thousand_single_requests_are_a_few_turns(database, log):
     with in_tenant("alpha"):
         asked = [ask_animal("roam", str(number)) for number in range(1000)]
     assert messages() == 1000
-    with qcluster(log, DIRECTIVES_BATCH="1000", DIRECTIVES_TURN="60"):
+    with qcluster(log, DIRECTIVES_CLAIM_LIMIT="1000", DIRECTIVES_TIME_SLICE_SECONDS="60"):
         wait_until(lambda: done(*asked), "all have ended", seconds=90)
         wait_until(lambda: not messages(), "no wake-up is left")
     assert len(re.findall(rb"processing wake alpha", log.read_bytes())) < 10

@@ -30,7 +30,7 @@ LOST = b"the connection to the database was lost"
 SELDOM = {"QUEUE_POLL": "60"}
 SOON = 10
 """Seconds: generous for a busy machine, and far less than a sweep or a lease of a minute."""
-LASTING = {"DIRECTIVES_LEASE": "60"}
+LASTING = {"DIRECTIVES_LEASE_SECONDS": "60"}
 TAKEN_OVER = [
     "directive.requested",
     "directive.started",

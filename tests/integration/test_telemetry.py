@@ -24,9 +24,9 @@ from django.db import connection
 from django_q.tasks import async_task
 from prometheus_client.parser import text_string_to_metric_families
 
-from directives import queue
 from directives.models import Directive
 from directives.outcomes import Kind
+from directives.queueing import adapter
 from fleetprompt.telemetry import metrics
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import logged_in, make_user
@@ -169,7 +169,7 @@ def _happen(found, folder):
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
             # Django says in words of its own what its checks find, such as a lease of one second.
-            "DIRECTIVES_LEASE": "60",
+            "DIRECTIVES_LEASE_SECONDS": "60",
             "METRICS_FOLDER": str(folder / "metrics"),
             "METRICS_TOKEN": TOKEN,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collected.url,
@@ -178,7 +178,7 @@ def _happen(found, folder):
         web, cluster = folder / "web.log", folder / "cluster.log"
         with web_server(web, **extra) as web_port, observed_cluster(cluster, port, **extra):
             # What is told of clusters is kept for seconds.
-            wait_until(queue.clusters, "the cluster says that it is alive")
+            wait_until(adapter.clusters, "the cluster says that it is alive")
             options = ["--tenant", "alpha", "--actor", "agent:a", "--correlation-id", CORRELATION]
             command = manage("directive", "request", "--from", str(requests), *options, **extra)
             assert (command.returncode, "line 9" in command.stderr) == (1, True), command.stderr
@@ -323,7 +323,7 @@ def test_a_clusters_log_is_one_json_object_a_line(told):
     lines = told.lines("cluster")
     assert len(lines) == len(told.logs["cluster"].splitlines())
     assert all({"time", "level", "logger", "message", "process"} <= line.keys() for line in lines)
-    assert {"django-q", "directives.observing", "directives.execution"} <= {
+    assert {"django-q", "directives.monitoring.telemetry", "directives.executing.single"} <= {
         line["logger"] for line in lines
     }
 
@@ -331,7 +331,10 @@ def test_a_clusters_log_is_one_json_object_a_line(told):
 def test_what_an_attempt_logs_says_where_it_belongs(told):
     [parrot] = [directive for directive in told.directives if directive.subject_id == "parrot"]
     lines = [line for line in told.lines("cluster") if line.get("directive") == str(parrot.id)]
-    assert {line["logger"] for line in lines} == {"directives.execution", "directives.observing"}
+    assert {line["logger"] for line in lines} == {
+        "directives.executing.single",
+        "directives.monitoring.telemetry",
+    }
     [failure] = [line for line in lines if line["level"] == "WARNING"]
     expected = {"tenant": "alpha", "name": "zoo.animal.blurt", "attempt": 1, "correlation": CORRELATION}
     assert expected.items() <= failure.items()
@@ -353,10 +356,10 @@ def test_a_database_error_is_logged_with_its_code(told):
 
 
 def test_requests_are_logged_by_who_made_them(told):
-    [line] = [line for line in told.lines("command") if line["logger"] == "directives.observing"]
+    [line] = [line for line in told.lines("command") if line["logger"] == "directives.monitoring.telemetry"]
     assert line["message"] == "requested 8: 3 names"
     assert (line["tenant"], line["correlation"]) == ("alpha", CORRELATION)
-    [line] = [line for line in told.lines("web") if line["logger"] == "directives.observing"]
+    [line] = [line for line in told.lines("web") if line["logger"] == "directives.monitoring.telemetry"]
     assert line["message"] == "requested 1: zoo.animal.work"
     assert (line["request"], line["correlation"]) == ("r-1", str(FROM_WEB))
 

@@ -6,8 +6,9 @@ import pytest
 from django.db import connection
 
 from fleetprompt.tenants.context import in_tenant
-from signals import bus, checks
-from signals.triggers import expected
+from signals import bus
+from signals.storage import checks
+from signals.storage.triggers import expected
 from tests.checks import altered, found
 from tests.support import TESTER, owner_cursor
 

@@ -4,7 +4,7 @@ import pytest
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from signals import options
+from signals.cli import options
 
 
 @pytest.mark.parametrize("text", ["2026-10-25T02:30", "2026-03-29T02:30"], ids=["twice", "never"])

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from directives.cli import requesting, showing, working
 from directives.cli.options import add_actor, add_tenant
 from directives.models import Directive
-from fleetprompt.console import OperatorCommand, add_format
+from fleetprompt.cli.console import OperatorCommand, add_format
 
 
 class Command(OperatorCommand):

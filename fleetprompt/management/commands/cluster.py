@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from fleetprompt import clusters
+from fleetprompt.operators import clusters
 from fleetprompt.telemetry import exposition, metrics
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
-from fleetprompt.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.demo import main
 from fleetprompt.demo.cluster import DemoError
 

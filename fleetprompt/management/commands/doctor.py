@@ -6,9 +6,9 @@ from typing import Any
 from django.core import checks
 from django.core.management.base import CommandError, CommandParser
 
-from fleetprompt import doctor
-from fleetprompt.checkup import Where
-from fleetprompt.console import OperatorCommand, Row, add_format, progress
+from fleetprompt.cli.console import OperatorCommand, Row, add_format, progress
+from fleetprompt.health import doctor
+from fleetprompt.health.checkup import Where
 
 _LEVELS = {checks.ERROR: "error", checks.WARNING: "warning", checks.INFO: "info"}
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 
-from fleetprompt.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.postgres import embedded
 
 

@@ -11,7 +11,7 @@ from django_tenants.management.commands import SyncCommon
 from django_tenants.management.commands.migrate_schemas import MigrateSchemasCommand
 from django_tenants.utils import schema_exists
 
-from fleetprompt.console import OperatorCommand, progress
+from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants import schemas, template, upgrades
 from fleetprompt.tenants.models import Tenant

@@ -16,7 +16,7 @@ from honcho.environ import parse_procfile
 from honcho.manager import Manager
 from honcho.printer import Printer
 
-from fleetprompt.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import is_unserved
 

@@ -13,7 +13,7 @@ from django.core import checks
 from django.db import models as fields
 from django.db.models import Model
 
-from fleetprompt.checkup import Findings, Tenants, ask, database, grouped
+from fleetprompt.health.checkup import Findings, Tenants, ask, database, grouped
 from fleetprompt.tenants.checks.tables import complete, models
 
 _INDEXES = """

@@ -8,7 +8,7 @@ from django.core import checks
 from django.db import connection as _django_connection
 from django_tenants.utils import get_public_schema_name
 
-from fleetprompt.checkup import Findings, Tenants, Where, ask, database, setting
+from fleetprompt.health.checkup import Findings, Tenants, Where, ask, database, setting
 from fleetprompt.tenants.context import UnknownTenant, active_schema, in_tenant
 from fleetprompt.tenants.models import SCHEMA_PREFIX
 

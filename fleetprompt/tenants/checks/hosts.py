@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from django.conf import settings
 from django.core import checks
 
-from fleetprompt.checkup import Findings, Tenants, Where, active, database
+from fleetprompt.health.checkup import Findings, Tenants, Where, active, database
 from fleetprompt.tenants.models import Domain
 from fleetprompt.tenants.provisioning import is_unserved
 

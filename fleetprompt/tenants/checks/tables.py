@@ -9,7 +9,7 @@ from django.core import checks
 from django.db.models import Model
 from django_tenants.utils import get_public_schema_name
 
-from fleetprompt.checkup import Findings, Tenants, Where, ask, database, grouped
+from fleetprompt.health.checkup import Findings, Tenants, Where, ask, database, grouped
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 from fleetprompt.tenants.schemas import missing_migrations
 

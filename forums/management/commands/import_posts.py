@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from fleetprompt.console import OperatorCommand, add_format, progress
+from fleetprompt.cli.console import OperatorCommand, add_format, progress
 from fleetprompt.tenants.context import in_tenant
 from forums.importing import Columns, Report, import_posts
 

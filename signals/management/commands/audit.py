@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fleetprompt.console import OperatorCommand, add_format
+from fleetprompt.cli.console import OperatorCommand, add_format
 from signals.cli import proving, pruning, sealing
-from signals.options import add_actor, add_tenant
+from signals.cli.options import add_actor, add_tenant
 
 
 class Command(OperatorCommand):

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from django_q.tasks import async_task
 
-from directives import queue, registry
+from directives import registry
+from directives.queueing import adapter
 from directives.requests import request_many
 from fleetprompt.tenants.context import in_tenant
 from tests.bench import clock
@@ -32,7 +33,7 @@ def measure_together(world: World) -> Taken:
 
 def measure_sealed(world: World) -> Taken:
     """Drain a wave that comes just when a worker has begun to seal all tenants' signals."""
-    return drain(world, WAVE, SINGLY, first=lambda: async_task(queue.SCHEDULED[queue.SEAL]))
+    return drain(world, WAVE, SINGLY, first=lambda: async_task(adapter.SCHEDULED[adapter.SEAL]))
 
 
 def drain(world: World, slug: str, name: str, first: Callable[[], Any] = lambda: None) -> Taken:

@@ -33,7 +33,7 @@ def kill_process(world: World, fault: Fault) -> str:
 def stop_process(world: World, fault: Fault) -> str:
     """SIGSTOP one process of a cluster until every lease it can hold is over, then let it go on."""
     process = _choose(_members(world), fault.dice)
-    seconds = LIMIT + settings.DIRECTIVES_LEASE + 0.5 + 1.5 * fault.seconds
+    seconds = LIMIT + settings.DIRECTIVES_LEASE_SECONDS + 0.5 + 1.5 * fault.seconds
     process.suspend()
     world.stopped.add(process.pid)
     world.later(seconds, lambda: _go_on(process))

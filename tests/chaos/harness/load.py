@@ -24,7 +24,8 @@ django.setup()
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from directives import failures, operations  # noqa: E402
+from directives import operations  # noqa: E402
+from directives.executing import failures  # noqa: E402
 from directives.requests import DirectiveRequest, request_many  # noqa: E402
 from fleetprompt.errors import Refused  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402

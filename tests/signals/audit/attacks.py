@@ -16,8 +16,10 @@ if __name__ == "__main__":
 
 from fleetprompt.tenants.context import active_schema, active_tenant
 from signals import bus
-from signals.audit import heads, keys, merkle, sealing, walk
+from signals.audit.format import heads, merkle
 from signals.audit.models import Seal
+from signals.audit.sealing import keys, sealer
+from signals.audit.verifying import walk
 from signals.models import Signal
 from signals.types import Subject
 from tests.support import TESTER, owner_cursor
@@ -60,7 +62,7 @@ def make_log() -> list[str]:
     """Emit and seal signals in the active tenant; return their ids in order."""
     for size in SIZES:
         emit(size)
-        sealing.seal()
+        sealer.seal()
     emit(2)
     return ids()
 
@@ -261,7 +263,7 @@ def remove_seal(number: int, *, entries: bool = True, again: bool = False) -> An
         cursor.execute("DELETE FROM signals_seal WHERE number = %s", [number])
         if again:
             cursor.execute("SET session_replication_role = DEFAULT")
-            sealing.seal()
+            sealer.seal()
 
     return run
 
@@ -273,13 +275,13 @@ def restore(*, again: bool = False) -> Any:
         backup = dump(cursor)
         cursor.execute("SET session_replication_role = DEFAULT")
         emit(3)
-        sealing.seal()
+        sealer.seal()
         cursor.execute("SET session_replication_role = replica")
         load(cursor, backup)
         if again:
             cursor.execute("SET session_replication_role = DEFAULT")
             emit(4)
-            sealing.seal()
+            sealer.seal()
 
     return run
 
@@ -328,7 +330,7 @@ def start_over(cursor: Any, signals: list[str]) -> None:
     active_tenant().refresh_from_db()
     cursor.execute("SET session_replication_role = DEFAULT")
     emit(2)
-    sealing.seal()
+    sealer.seal()
 
 
 def alter(statements: str) -> Callable[[Any, list[str]], None]:

@@ -16,9 +16,10 @@ from django.db import connection, transaction
 
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
-from signals.audit import sealing, verification
 from signals.audit.models import SealEntry
-from signals.audit.verification import Report
+from signals.audit.sealing import sealer
+from signals.audit.verifying import verification
+from signals.audit.verifying.verification import Report
 from signals.models import Signal
 from tests.support import TESTER, in_threads
 
@@ -40,7 +41,7 @@ def stress(*, seconds: float, emitters: int = 6) -> Report:
     results = in_threads(*emitting, lambda: _seal(until), lambda: _seal(until), lambda: _verify(until))
     assert results[:-1] == [None] * (emitters + 2), results
     assert results[-1] == [], results
-    sealing.seal()
+    sealer.seal()
     kept = set().union(*committed)
     assert set(Signal.objects.values_list("dedupe_key", flat=True)) == kept
     assert set(SealEntry.objects.values_list("signal_id", flat=True)) == set(
@@ -88,7 +89,7 @@ def _some() -> set[str]:
 
 def _seal(until: float) -> None:
     while time.monotonic() < until:
-        sealing.seal()
+        sealer.seal()
         time.sleep(random.choice([0, 0, 0.005]))
 
 

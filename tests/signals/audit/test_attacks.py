@@ -11,9 +11,9 @@ from django.db import connection
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit import checkpoints
-from signals.checks import shown, unchanging
+from signals.audit.publishing import checkpoints
 from signals.models import Signal
+from signals.storage.checks import shown, unchanging
 from tests.checks import found, other_migration_name
 from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER, dump, load, make_log, unguarded
 from tests.support import empty_tenants

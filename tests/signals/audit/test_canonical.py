@@ -8,7 +8,7 @@ from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signals.audit import canonical
+from signals.audit.format import canonical
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 SAFE = st.integers(-(2**53) + 1, 2**53 - 1)

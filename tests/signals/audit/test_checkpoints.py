@@ -11,8 +11,11 @@ from django.db import connection
 from django.utils import timezone
 
 from fleetprompt.tenants.context import in_tenant
-from signals.audit import checkpoints, checks, outcomes, sealing, verification
-from signals.audit.outcomes import Outcome
+from signals.audit import checks
+from signals.audit.publishing import checkpoints
+from signals.audit.sealing import sealer
+from signals.audit.verifying import outcomes, verification
+from signals.audit.verifying.outcomes import Outcome
 from tests.checks import found
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.signals.audit.test_checks import as_somebody_else
@@ -75,7 +78,7 @@ class TestCopies:
         connection.set_schema_to_public()
         with in_tenant("beta") as beta:
             emit(1)
-            sealing.seal()
+            sealer.seal()
             other = checkpoints.path(beta)
         out, error = verify("--checkpoints", str(other))
         assert f"{other} has checkpoints of another tenant than alpha" in out
@@ -109,7 +112,7 @@ class TestFolder:
     def other(self, alpha):
         """The folder belongs to another database."""
         emit(1)
-        sealing.seal()
+        sealer.seal()
         emit(1)
         with owner_cursor() as cursor:
             cursor.execute(
@@ -125,7 +128,7 @@ class TestFolder:
 
     def test_a_folder_of_another_one_is_left_as_it_is(self, other):
         before = other.read_bytes()
-        done = sealing.seal()
+        done = sealer.seal()
         assert done.signals == 1
         assert not done.agrees
         assert other.read_bytes() == before
@@ -142,7 +145,7 @@ class TestFolder:
 
     def test_a_folder_of_its_own_is_taken(self, other, settings, tmp_path):
         settings.AUDIT_FOLDER = tmp_path / "own"
-        assert sealing.seal().agrees
+        assert sealer.seal().agrees
         assert verify()[1] == ""
         assert found(checks.owner) == {}
 
@@ -157,13 +160,13 @@ class TestFolder:
     @pytest.mark.parametrize("left", [None, ""])
     def test_a_folder_that_nobody_has_claimed_goes_on(self, alpha, left):
         emit(1)
-        sealing.seal()
+        sealer.seal()
         checkpoints.mark().unlink()
         if left is not None:
             checkpoints.mark().write_text(left)
         assert verify()[1] == ""
         emit(1)
-        assert sealing.seal().agrees
+        assert sealer.seal().agrees
         assert checkpoints.mark().read_text().endswith("Z\n")
 
 
@@ -176,7 +179,7 @@ class TestVerified:
 
     def test_never(self, alpha):
         emit(1)
-        sealing.seal()
+        sealer.seal()
         note = found(checks.verified)["signals.I013"]
         assert note.msg.startswith("signals were never verified on this machine")
         assert note.obj == ("alpha",)
@@ -224,7 +227,7 @@ class TestVerified:
     )
     def test_an_outcome_that_cannot_be_read_is_none(self, alpha, text):
         emit(1)
-        sealing.seal()
+        sealer.seal()
         outcomes.path(alpha).write_text(text)
         assert "never verified" in found(checks.verified)["signals.I013"].msg
 
@@ -240,7 +243,7 @@ class TestVerified:
         tenant = create_tenant("harbor", name="Harbor", domain="harbor.localhost")
         with in_tenant("harbor"):
             emit(1)
-            sealing.seal()
+            sealer.seal()
             call_command("audit", "verify", "--tenant", "harbor", stdout=io.StringIO())
         assert outcomes.last(tenant).findings == 0
         delete_tenant("harbor")

@@ -9,9 +9,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from fleetprompt.checkup import known_tenants
+from fleetprompt.health.checkup import known_tenants
 from fleetprompt.tenants.models import Tenant
-from signals.audit import checks, sealing
+from signals.audit import checks
+from signals.audit.sealing import sealer
 from signals.models import Signal
 from tests.checks import found
 from tests.signals.audit.attacks import emit, unguarded
@@ -30,7 +31,7 @@ def age():
 @pytest.mark.parametrize("check", [checks.key, checks.folder, checks.complete, checks.unsealed])
 def test_a_log_that_is_sealed_is_fine(alpha, check):
     emit(3)
-    sealing.seal()
+    sealer.seal()
     age()
     assert found(check) == {}
 
@@ -67,7 +68,7 @@ class TestUnsealed:
     def test_an_old_one_names_its_tenant(self, alpha, sealed):
         if sealed:
             emit(sealed)
-            sealing.seal()
+            sealer.seal()
         emit(1)
         age()
         oldest = Signal.objects.latest("recorded_at").recorded_at
@@ -75,7 +76,7 @@ class TestUnsealed:
         assert finding.obj == ("alpha",)
         assert f"the oldest since {oldest:%Y-%m-%d %H:%M:%S}" in finding.msg
         assert "audit seal --all-tenants" in finding.hint
-        sealing.seal()
+        sealer.seal()
         assert found(checks.unsealed) == {}
 
     def test_a_suspended_tenant_does_not_take_part(self, alpha):

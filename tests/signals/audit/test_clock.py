@@ -19,18 +19,11 @@ from directives import tasks
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
-from signals.audit import (
-    acknowledging,
-    checkpoints,
-    checks,
-    exports,
-    horizon,
-    keys,
-    pruning,
-    sealing,
-    verification,
-)
+from signals.audit import checks, pruning
 from signals.audit.models import Seal, SealEntry
+from signals.audit.publishing import checkpoints, exports
+from signals.audit.sealing import horizon, keys, sealer
+from signals.audit.verifying import acknowledging, verification
 from signals.models import Signal
 from tests.checks import found
 from tests.signals.audit.attacks import COPY, TABLES, copy, emit, foreign_key, ids, sign_all, unguarded
@@ -52,7 +45,7 @@ def kinds() -> list[str]:
 
 def seal_ahead(tenant, key=None) -> Seal:
     """Leave what a seal leaves that was made while the clock was ahead."""
-    sealing.seal()
+    sealer.seal()
     newest = Seal.objects.latest("number")
     with unguarded() as cursor:
         cursor.execute(
@@ -69,7 +62,7 @@ def seal_ahead(tenant, key=None) -> Seal:
 def ahead(alpha):
     """Two seals, the second one under a clock that was ahead, and three signals since."""
     emit(2)
-    sealing.seal()
+    sealer.seal()
     emit(2)
     seal = seal_ahead(alpha)
     emit(3)
@@ -140,7 +133,7 @@ def test_it_may_be_acknowledged_and_sealing_goes_on(ahead):
     assert report.horizon == after.horizon
     assert "seal 3 took back" in audit("verify", "--tenant", "alpha")
     emit(1)
-    assert sealing.seal().signals == 1
+    assert sealer.seal().signals == 1
     assert kinds() == []
 
 
@@ -162,7 +155,7 @@ def test_exports_and_prunings_go_on(ahead):
     planned = pruning.plan(before)
     assert (planned.last_seal, planned.signals) == (4, 8)
     pruning.prune(planned, before, actor=TESTER)
-    sealing.seal()
+    sealer.seal()
     assert kinds() == []
 
 
@@ -173,7 +166,7 @@ def test_it_may_be_noticed_when_that_time_has_come(ahead):
         sign_all(cursor, keys.private_key())
     checkpoints.path(connection.tenant).unlink()
     emit(1)
-    assert sealing.seal().signals == 1
+    assert sealer.seal().signals == 1
     assert kinds() == ["inserted"] * 3
     audit(*ACKNOWLEDGE)
     assert kinds() == []
@@ -181,7 +174,7 @@ def test_it_may_be_noticed_when_that_time_has_come(ahead):
 
 def test_without_a_wrong_clock_there_is_nothing_to_acknowledge(alpha):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     emit(1)
     with pytest.raises(CommandError, match="nothing to acknowledge"):
         audit(*ACKNOWLEDGE)
@@ -191,10 +184,10 @@ def test_without_a_wrong_clock_there_is_nothing_to_acknowledge(alpha):
 def test_acknowledging_lost_seals_lets_nothing_in(alpha):
     """A script that acknowledges a restored backup must not cover what somebody slipped in."""
     emit(2)
-    sealing.seal()
+    sealer.seal()
     sealed = checkpoints.path(alpha).read_bytes()
     emit(2)
-    sealing.seal()
+    sealer.seal()
     lost = checkpoints.path(alpha).read_bytes()
     with unguarded() as cursor:
         cursor.execute("DELETE FROM signals_seal WHERE number = 2")
@@ -219,18 +212,18 @@ def test_people_see_what_they_accept(ahead, capsys, monkeypatch):
 
 def test_a_database_whose_clock_is_ahead_of_this_machine_claims_nothing(alpha, monkeypatch):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     first = Seal.objects.get()
     monkeypatch.setattr(horizon, "_NOW", "SELECT clock_timestamp() + interval '1 hour'")
     emit(1)
-    done = sealing.seal()
+    done = sealer.seal()
     assert done.signals == 1
     assert re.search(r"the database's clock is 3[56]\d\d seconds ahead of this machine's", done.obstacle)
     assert Seal.objects.get(number=2).horizon == first.horizon
     assert "signals.W011" in found(checks.complete)
     monkeypatch.undo()
     emit(1)
-    assert sealing.seal().obstacle == ""
+    assert sealer.seal().obstacle == ""
     assert kinds() == []
 
 
@@ -240,18 +233,18 @@ class TestUnknownKey:
     @pytest.fixture
     def forged(self, alpha):
         emit(2)
-        sealing.seal()
+        sealer.seal()
         with unguarded() as cursor:
             sign_all(cursor, foreign_key())
         checkpoints.path(alpha).unlink()
 
     def test_whoever_seals_next_is_told(self, forged, caplog):
         emit(1)
-        done = sealing.seal()
+        done = sealer.seal()
         assert done.signals == 1
         assert "seal 1 is signed with an unknown key" in done.problem
         assert "seal 1 is signed with an unknown key" in caplog.text
-        assert sealing.seal().problem == ""
+        assert sealer.seal().problem == ""
 
     def test_the_command_ends_with_status_one(self, forged):
         emit(1)
@@ -263,19 +256,19 @@ class TestUnknownKey:
     def test_the_doctor_tells_also_when_others_came_after_it(self, forged, more):
         for _ in range(more):
             emit(1)
-            sealing.seal()
+            sealer.seal()
         finding = found(checks.newest)["signals.E012"]
         assert finding.obj == ("alpha",)
         assert "seal 1 is signed with an unknown key" in finding.msg
 
     def test_a_signature_that_does_not_fit(self, alpha):
         emit(1)
-        sealing.seal()
+        sealer.seal()
         with unguarded() as cursor:
             cursor.execute("UPDATE signals_seal SET size = 2")
         assert "seal 1 does not fit its signature" in found(checks.newest)["signals.E012"].msg
         emit(1)
-        assert "seal 1 does not fit its signature" in sealing.seal().problem
+        assert "seal 1 does not fit its signature" in sealer.seal().problem
 
 
 STEPS = st.lists(
@@ -293,13 +286,13 @@ def test_whatever_clocks_did_an_acknowledgement_leaves_a_log_that_fits(alpha, st
             cursor.execute(f"DELETE FROM {table}")
     shutil.rmtree(settings.AUDIT_FOLDER, ignore_errors=True)
     emit(1)
-    sealing.seal()
+    sealer.seal()
     for step in steps:
         with suppress(Refused):
             _do(alpha, step)
     with suppress(Refused):
         acknowledging.acknowledge_clock("a clock was wrong", actor=TESTER)
-    sealing.seal()
+    sealer.seal()
     assert kinds() == []
     entries = SealEntry.objects.values_list("signal_id", flat=True)
     assert sorted(entries) == sorted(Signal.objects.values_list("id", flat=True))
@@ -312,7 +305,7 @@ def _do(tenant, step):
     if step == "emit":
         bus.emit("a.b", dedupe_key=str(uuid4()), actor=TESTER)
     elif step == "seal":
-        sealing.seal()
+        sealer.seal()
     elif step == "ahead":
         seal_ahead(tenant)
     elif step == "acknowledge":

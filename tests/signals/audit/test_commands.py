@@ -9,11 +9,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django_q.models import Schedule
 
-from directives import queue, tasks
+from directives import tasks
+from directives.queueing import adapter
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit import keys, locks, sealing, verification
 from signals.audit.models import Seal
+from signals.audit.sealing import keys, locks, sealer
+from signals.audit.verifying import verification
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.support import in_threads, owner_cursor
 
@@ -142,7 +144,7 @@ def test_keys_may_be_pem_also_in_one_line(settings):
 
 
 def test_the_schedule_seals_every_tenant_each_minute_suspended_ones_too(two_tenants):
-    found = Schedule.objects.get(name=queue.SEAL)
+    found = Schedule.objects.get(name=adapter.SEAL)
     assert (found.func, found.minutes, found.repeats) == ("directives.tasks.seal", 1, -1)
     Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
     try:
@@ -171,9 +173,9 @@ def test_a_connection_that_breaks_costs_one_tenant_its_turn_and_not_all(two_tena
         if len(asked) == 1:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return sealing.Sealed(signals=1)
+        return sealer.Sealed(signals=1)
 
-    monkeypatch.setattr(sealing, "seal", break_once)
+    monkeypatch.setattr(sealer, "seal", break_once)
     assert len(tasks.seal()) == 1
     assert sorted(asked) == ["org_alpha", "org_beta"]
     assert "could not be sealed" in caplog.text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.audit import merkle
+from signals.audit.format import merkle
 
 # The leaves and roots that implementations of certificate transparency test each other with.
 LEAVES = [

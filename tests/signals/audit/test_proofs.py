@@ -14,8 +14,9 @@ from django.db import connection
 
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
-from signals.audit import exports, keys, proofs, sealing
 from signals.audit.models import Seal, SealEntry
+from signals.audit.publishing import exports, proofs
+from signals.audit.sealing import keys, sealer
 from signals.models import Signal
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.support import empty_tenants
@@ -33,7 +34,7 @@ def evidence(_tenants_exist, django_db_blocker):
     with django_db_blocker.unblock(), in_tenant("alpha"):
         for size in SIZES:
             emit(size)
-            sealing.seal()
+            sealer.seal()
         found = [
             json.dumps(proofs.prove(pk)).encode() for pk in Signal.objects.values_list("pk", flat=True)
         ]

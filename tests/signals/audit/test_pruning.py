@@ -11,8 +11,12 @@ from django.db import DatabaseError, connection, transaction
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.owner import as_owner
 from signals import bus
-from signals.audit import exports, heads, keys, locks, pruning, sealing, verification
+from signals.audit import pruning
+from signals.audit.format import heads
 from signals.audit.models import Pruning, Seal, SealEntry
+from signals.audit.publishing import exports
+from signals.audit.sealing import keys, locks, sealer
+from signals.audit.verifying import verification
 from signals.models import Signal
 from tests.signals.audit.attacks import dump, emit, ids, load, unguarded
 from tests.support import TESTER, in_threads
@@ -26,7 +30,7 @@ def moments(alpha):
     found = []
     for _ in range(4):
         emit(3)
-        sealing.seal()
+        sealer.seal()
         found.append(
             heads.moment(Signal.objects.latest("recorded_at").recorded_at + timedelta(microseconds=1))
         )
@@ -54,7 +58,7 @@ def test_only_whole_seals_go_and_verification_says_what_was_pruned(moments, caps
     assert SealEntry.objects.count() == 6
     said = Signal.objects.get(name="audit.pruned")
     assert (said.payload["last_seal"], said.payload["signals"]) == (2, 6)
-    assert sealing.seal().signals == 1
+    assert sealer.seal().signals == 1
     report = verification.verify()
     assert report.findings.first == []
     assert (report.seals, report.signals, report.pruned_seals, report.pruned_signals) == (5, 7, 2, 6)
@@ -72,7 +76,7 @@ def test_everything_may_be_pruned_and_emitting_goes_on(moments):
     prune("--before", "2100-01-01T00:00Z", "--yes")
     assert findings() == []
     emit(2)
-    sealing.seal()
+    sealer.seal()
     assert findings() == []
 
 
@@ -105,7 +109,7 @@ def test_nothing_is_pruned_while_somebody_reads(moments):
 
 
 def test_a_plan_that_is_out_of_date_is_refused(moments):
-    from signals.options import moment
+    from signals.cli.options import moment
 
     before = moment("--before", moments[1])
     planned = pruning.plan(before)
@@ -115,7 +119,7 @@ def test_a_plan_that_is_out_of_date_is_refused(moments):
 
 
 def test_nothing_is_pruned_when_that_cannot_be_put_on_record(moments):
-    from signals.options import moment
+    from signals.cli.options import moment
 
     bus.emit("audit.pruned", dedupe_key="audit.pruned:alpha:1", actor=TESTER)
     before = moment("--before", moments[1])

@@ -15,8 +15,11 @@ from fleetprompt.errors import Refused
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
-from signals.audit import checkpoints, events, horizon, keys, locks, sealing, verification
+from signals.audit.format import events
 from signals.audit.models import Seal, SealEntry
+from signals.audit.publishing import checkpoints
+from signals.audit.sealing import horizon, keys, locks, sealer
+from signals.audit.verifying import verification
 from signals.models import Signal
 from tests.signals.audit.attacks import copy, emit, ids, unguarded
 from tests.support import TESTER, in_threads, meanwhile, owner_cursor
@@ -32,9 +35,9 @@ def intact() -> bool:
 
 
 def test_signals_are_sealed_once_in_batches_in_their_order(alpha, monkeypatch):
-    monkeypatch.setattr(sealing, "BATCH", 4)
+    monkeypatch.setattr(sealer, "BATCH", 4)
     emit(10)
-    done = sealing.seal()
+    done = sealer.seal()
     assert (done.seals, done.signals, done.obstacle) == ([1, 2, 3], 10, "")
     assert [pk for _, _, pk in sealed()] == ids()
     assert [seal for seal, _, _ in sealed()] == [1] * 4 + [2] * 4 + [3] * 2
@@ -44,14 +47,14 @@ def test_signals_are_sealed_once_in_batches_in_their_order(alpha, monkeypatch):
         Signal.objects.all()[n].recorded_at for n in (4, 8)
     ]
     assert Seal.objects.get(number=3).horizon > Signal.objects.latest("recorded_at").recorded_at
-    assert sealing.seal().seals == []
+    assert sealer.seal().seals == []
     emit(1)
-    assert sealing.seal(batches=1).seals == [4]
+    assert sealer.seal(batches=1).seals == [4]
     assert intact()
 
 
 def test_nothing_is_written_when_nothing_is_new(alpha):
-    done = sealing.seal()
+    done = sealer.seal()
     assert (done.seals, done.signals) == ([], 0)
     assert not Seal.objects.exists()
     assert not checkpoints.path(alpha).exists()
@@ -59,10 +62,10 @@ def test_nothing_is_written_when_nothing_is_new(alpha):
 
 def test_an_empty_seal_says_that_nothing_happened_for_long(alpha, monkeypatch):
     emit(2)
-    sealing.seal()
-    assert sealing.seal().seals == [], "it has not been quiet for long"
-    monkeypatch.setattr(sealing, "QUIET", timedelta(0))
-    done = sealing.seal()
+    sealer.seal()
+    assert sealer.seal().seals == [], "it has not been quiet for long"
+    monkeypatch.setattr(sealer, "QUIET", timedelta(0))
+    done = sealer.seal()
     assert (done.seals, done.signals) == ([2], 0)
     first, quiet = Seal.objects.order_by("number")
     assert quiet.horizon > first.horizon
@@ -73,21 +76,21 @@ def test_an_empty_seal_says_that_nothing_happened_for_long(alpha, monkeypatch):
 
 
 def test_a_batch_may_hold_back_the_rest_for_the_next_minute(alpha, monkeypatch):
-    monkeypatch.setattr(sealing, "BATCH", 2)
+    monkeypatch.setattr(sealer, "BATCH", 2)
     emit(5)
-    assert sealing.seal(batches=2).signals == 4
+    assert sealer.seal(batches=2).signals == 4
     assert intact()
-    assert sealing.seal().signals == 1
+    assert sealer.seal().signals == 1
 
 
 def test_a_second_sealer_does_nothing(alpha):
     emit(1)
     with transaction.atomic():
         locks.wait_for_sealing()
-        [done] = in_threads(sealing.seal)
+        [done] = in_threads(sealer.seal)
         assert done.busy
         assert not done.seals
-    assert sealing.seal().seals == [1]
+    assert sealer.seal().seals == [1]
 
 
 def test_a_signal_that_commits_late_is_in_the_next_seal_and_no_alarm(alpha):
@@ -102,7 +105,7 @@ def test_a_signal_that_commits_late_is_in_the_next_seal_and_no_alarm(alpha):
     with meanwhile(late):
         assert start.wait(20)
         bus.emit("a.b", dedupe_key="other", actor=TESTER)
-        first = sealing.seal()
+        first = sealer.seal()
         assert first.signals == 1
         begun = Seal.objects.get(number=1).horizon
         assert begun <= Signal.objects.get(dedupe_key="other").recorded_at
@@ -111,7 +114,7 @@ def test_a_signal_that_commits_late_is_in_the_next_seal_and_no_alarm(alpha):
     assert intact()
     late_one = Signal.objects.exclude(dedupe_key="other").get()
     assert begun <= late_one.recorded_at < Seal.objects.get(number=1).sealed_at
-    assert sealing.seal().signals == 1
+    assert sealer.seal().signals == 1
     assert Seal.objects.get(number=2).horizon > late_one.recorded_at
     assert intact()
 
@@ -124,13 +127,13 @@ def test_a_transaction_may_begin_and_end_between_any_statements_of_a_sealer(alph
     statements: list[str] = []
     emit(1)
     with connection.execute_wrapper(_after_each(lambda number, sql: statements.append(sql))):
-        sealing.seal()
+        sealer.seal()
     [reading] = [number for number, sql in enumerate(statements) if "FROM signals_signal" in sql]
     assert reading > 5
     for begin in range(reading + 1):
         for end in range(begin, reading + 3):
             _seal_around(begin, end)
-            assert sealing.seal().signals <= 1
+            assert sealer.seal().signals <= 1
     assert intact()
     assert len(sealed()) == Signal.objects.count() == len(set(sealed()))
 
@@ -156,7 +159,7 @@ def _seal_around(begin: int, end: int) -> None:
 
     bus.emit("a.b", dedupe_key=f"other {begin} {end}", actor=TESTER)
     with connection.execute_wrapper(_after_each(happen)):
-        sealing.seal()
+        sealer.seal()
     # What is not committed yet is no alarm either.
     assert intact(), (begin, end)
     go_on.set()
@@ -206,12 +209,12 @@ def test_the_horizon_is_exact_when_nothing_is_in_flight(alpha):
 
 def test_a_session_that_shows_nothing_holds_the_horizon(alpha):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     first = Seal.objects.get().horizon
     with owner_cursor() as other:
         other.execute("SET track_activities = off")
         emit(1)
-        assert "track_activities" in sealing.seal().obstacle
+        assert "track_activities" in sealer.seal().obstacle
         assert Seal.objects.get(number=2).horizon == first
         assert intact()
 
@@ -276,9 +279,9 @@ def test_any_row_that_the_database_can_hold_is_sealed_and_verified(alpha):
         cursor.execute(f"SELECT {events.COLUMNS} FROM signals_signal AS s")
         forms = [events.event(row, "alpha") for row in cursor.fetchall()]
     assert len(set(forms)) == len(ODD)
-    assert sealing.seal().signals == len(ODD)
+    assert sealer.seal().signals == len(ODD)
     assert intact()
-    assert sealing.seal().signals == 0
+    assert sealer.seal().signals == 0
 
 
 def test_an_event_has_every_column(alpha):
@@ -318,7 +321,7 @@ STATEMENTS = [
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_the_database_refuses_to_change_the_log(alpha, statement):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     column = "seal" if "sealentry" in statement else "number"
     with as_owner(), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -332,27 +335,27 @@ def test_the_database_refuses_to_change_the_log(alpha, statement):
 
 def test_entries_that_are_there_before_their_seal_are_refused_in_words(alpha):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     with unguarded() as cursor:
         cursor.execute("DELETE FROM signals_seal")
         copy(0, "clock_timestamp()")(cursor, ids())
     with pytest.raises(Refused, match="run audit verify"):
-        sealing.seal()
+        sealer.seal()
 
 
 def test_a_crash_before_the_checkpoint_is_no_alarm_and_leaves_no_hole(alpha, monkeypatch):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     with monkeypatch.context() as broken:
         broken.setattr(checkpoints, "append", lambda tenant: True)
         emit(1)
-        sealing.seal()
+        sealer.seal()
     assert intact()
     file = checkpoints.path(alpha)
     file.write_bytes(file.read_bytes() + b'{"head":{"cut o')
     assert intact()
     emit(1)
-    sealing.seal()
+    sealer.seal()
     assert [line.head["number"] for line in checkpoints.read(file)] == [1, 2, 3]
     assert intact()
 
@@ -363,7 +366,7 @@ def test_a_crash_before_the_checkpoint_is_no_alarm_and_leaves_no_hole(alpha, mon
 def test_a_checkpoint_file_that_was_changed_is_found(alpha, spoil):
     for _ in range(2):
         emit(1)
-        sealing.seal()
+        sealer.seal()
     file = checkpoints.path(alpha)
     file.write_bytes(spoil(file.read_bytes()))
     [finding] = verification.verify().findings.first
@@ -371,11 +374,11 @@ def test_a_checkpoint_file_that_was_changed_is_found(alpha, spoil):
 
 
 def test_two_writers_of_checkpoints_write_each_seal_once(alpha, monkeypatch):
-    monkeypatch.setattr(sealing, "BATCH", 1)
+    monkeypatch.setattr(sealer, "BATCH", 1)
     monkeypatch.setattr(checkpoints, "CHUNK", 2)
     emit(7)
     file = checkpoints.path(alpha)
-    sealing.seal()
+    sealer.seal()
     file.unlink()
     assert in_threads(*[lambda: checkpoints.append(alpha)] * 3) == [True] * 3
     assert [line.head["number"] for line in checkpoints.read(file)] == list(range(1, 8))
@@ -385,16 +388,16 @@ def test_without_a_key_sealing_says_so(alpha, settings):
     settings.AUDIT_KEY = ""
     settings.AUDIT_KEY_FILE = None
     with pytest.raises(keys.KeyMissing, match="AUDIT_KEY: expected a private key"):
-        sealing.seal()
+        sealer.seal()
 
 
 def test_a_key_may_be_exchanged_when_the_old_one_stays_known(alpha, settings):
     emit(1)
-    sealing.seal()
+    sealer.seal()
     old = str(keys.private_key().public)
     settings.AUDIT_KEY = keys.generate()
     emit(1)
-    sealing.seal()
+    sealer.seal()
     report = verification.verify()
     assert "unknown key" in report.findings.first[0].text
     settings.AUDIT_PUBLIC_KEYS = [old]
@@ -416,14 +419,14 @@ def test_the_development_key_is_made_once_and_for_its_owner_only(alpha, settings
 def test_acknowledging_is_on_record_and_the_only_thing_that_ends_the_alarm(alpha, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     emit(2)
-    sealing.seal()
+    sealer.seal()
     file = checkpoints.path(alpha)
     with unguarded() as cursor:
         for table in ("signals_signal", "signals_seal", "signals_sealentry"):
             cursor.execute(f"DELETE FROM {table}")
     arguments = ["audit", "acknowledge", "--tenant", "alpha", "--reason", "the disk broke"]
     emit(3)
-    assert not sealing.seal().agrees
+    assert not sealer.seal().agrees
     assert not intact()
     with pytest.raises(CommandError, match="nobody answered"):
         call_command(*arguments)
@@ -445,7 +448,7 @@ def test_a_tenant_that_is_made_anew_has_checkpoints_of_its_own(database):
         tenant = create_tenant("harbor", name="Harbor", domain="harbor.localhost")
         with in_tenant("harbor"):
             emit(1)
-            sealing.seal()
+            sealer.seal()
             assert intact()
         delete_tenant("harbor")
         assert not checkpoints.path(tenant).exists()

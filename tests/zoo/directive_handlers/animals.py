@@ -15,7 +15,7 @@ from django_q.exceptions import TimeoutException
 
 from directives import requests
 from directives.errors import DirectiveError, Retry
-from directives.retry import RetryPolicy
+from directives.executing.retry import RetryPolicy
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Thread
 from signals.types import Subject
@@ -217,7 +217,7 @@ class Freeze(AnimalHandler):
     def execute(self, context, payload):
         leave_effect(payload)
         if context.directive.attempt <= payload.times:
-            wake = f"sleep {self.timeout + settings.DIRECTIVES_LEASE + 1}; kill -CONT {os.getpid()}"
+            wake = f"sleep {self.timeout + settings.DIRECTIVES_LEASE_SECONDS + 1}; kill -CONT {os.getpid()}"
             subprocess.Popen(["/bin/sh", "-c", wake], start_new_session=True)
             os.kill(os.getpid(), signal.SIGSTOP)
         context.emit("zoo.animal.thawed")

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
-from fleetprompt.console import OperatorCommand, add_format
+from fleetprompt.cli.console import OperatorCommand, add_format
 from fleetprompt.tenants import provisioning, records
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant

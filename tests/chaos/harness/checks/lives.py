@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from directives import registry
-from directives.journal import noted_lost
+from directives.lifecycle.events import noted_lost
 from directives.models import Directive
 from tests.chaos.harness import automaton
 from tests.chaos.harness.reading import Told, Town, Violation

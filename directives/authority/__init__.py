@@ -1,0 +1,1 @@
+"""Authority: who may request, view and operate."""

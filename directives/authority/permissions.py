@@ -1,0 +1,78 @@
+"""Who may do what: for each directive type one permission per action; `roles` makes them on migrate."""
+
+import hashlib
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Model
+
+from directives.errors import PermissionRefused
+from directives.models import Directive
+from fleetprompt.postgres.primary_keys import primary_key
+from signals.types import ID_LENGTH, Actor
+
+ACTIONS = ("request", "snooze", "cancel", "rerun")
+"""What a permission can allow; running one now needs `snooze`, since both move its time."""
+
+_CODENAME_LENGTH = 100
+
+
+def codename(action: str, name: str) -> str:
+    """Return the name in the database, at most 100 characters, of the permission to do an action.
+
+    Args:
+        action: one of `ACTIONS`.
+        name: the directive's name, known here or not.
+    """
+    full = f"{action}_{name}"
+    if len(full) <= _CODENAME_LENGTH:
+        return full
+    return f"{full[:83]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def permission(action: str, name: str) -> str:
+    """Return the permission to do an action, as Django writes it: `app_label.codename`."""
+    return f"{Directive._meta.app_label}.{codename(action, name)}"
+
+
+def allows(user: Any, action: str, name: str) -> bool:
+    """Return whether a user of the active tenant may do an action on directives of a name."""
+    return bool(user.is_active and user.has_perm(permission(action, name)))
+
+
+def may_view(user: Any, model: type[Model]) -> bool:
+    """Return whether a user of the active tenant may see records of a model."""
+    return bool(user.has_perm(view_permission(model)))
+
+
+def view_permission(model: type[Model]) -> str:
+    """Return the permission to see records of a model, as Django writes it."""
+    return f"{model._meta.app_label}.view_{model._meta.model_name}"
+
+
+def actor_of(user: AbstractBaseUser) -> Actor:
+    """Return a user as an actor: the primary key, and the full name or else the login name."""
+    label = getattr(user, "get_full_name", str)() or user.get_username()
+    return Actor("user", str(user.pk), label[:ID_LENGTH])
+
+
+def check(actor: Actor, action: str, name: str) -> None:
+    """Check that `actor` may do `action` on directives named `name`. Agents and the system may.
+
+    Args:
+        action: one of `ACTIONS`.
+
+    Raises:
+        PermissionRefused: the user does not exist in this tenant, is inactive, or lacks the permission.
+    """
+    if actor.type != "user":
+        return
+    users = get_user_model()
+    key = primary_key(users, actor.id)
+    user = users.objects.filter(pk=key).first() if key is not None else None
+    if user is None or not user.is_active:
+        raise PermissionRefused(f"actor: this tenant has no active user {actor.id!r}")
+    if not allows(user, action, name):
+        needed = permission(action, name)
+        raise PermissionRefused(f"actor: {actor} may not {action} {name}; it needs {needed}")

@@ -1,0 +1,185 @@
+"""What every tenant has from the start: a permission per directive type and action, and two groups."""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.contrib.auth import get_permission_codename
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q, QuerySet
+
+from directives import registry, subjects
+from directives.authority import permissions
+from directives.models import Directive
+from fleetprompt.tenants.context import is_public
+from fleetprompt.tenants.schemas import read_each
+from signals.models import Signal
+
+MODERATOR = "Moderator"
+"""Requests and snoozes the directives whose handlers say `for_moderators`; reruns and cancels none."""
+AUDITOR = "Auditor"
+"""Sees everything in its tenant, may export signals, and changes nothing."""
+
+_MODERATING = ("request", "snooze")
+
+_TABLES = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+_HELD = f"""
+SELECT concat_ws('.', app_label, model) AS what FROM {{schema}}.django_content_type
+ UNION ALL
+SELECT concat_ws('.', app_label, model, codename)
+  FROM {{schema}}.auth_permission p JOIN {{schema}}.django_content_type c ON c.id = p.content_type_id
+ UNION ALL
+SELECT name FROM {{schema}}.auth_group WHERE name IN ('{MODERATOR}', '{AUDITOR}')
+ UNION ALL
+SELECT concat_ws('.', '{AUDITOR}', app_label, model, codename)
+  FROM {{schema}}.auth_group g JOIN {{schema}}.auth_group_permissions h ON h.group_id = g.id
+  JOIN {{schema}}.auth_permission p ON p.id = h.permission_id
+  JOIN {{schema}}.django_content_type c ON c.id = p.content_type_id
+ WHERE g.name = '{AUDITOR}'
+"""  # noqa: S608
+_DIGEST = f"SELECT md5(string_agg(what, ' ' ORDER BY what COLLATE \"C\")) FROM ({_HELD}) held"  # noqa: S608
+
+
+def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
+    """Make the permissions that the migrated tenant lacks (on `post_migrate`).
+
+    Moderators, if there are any yet, get those of new directive types.
+    """
+    if is_public():
+        return
+    meta = Directive._meta
+    # Not `get_for_model`: what it remembers may be of another schema, where ids differ.
+    content_type, _ = ContentType.objects.using(using).get_or_create(
+        app_label=meta.app_label, model=meta.model_name
+    )
+    known = set(
+        Permission.objects.using(using).filter(content_type=content_type).values_list("codename", flat=True)
+    )
+    missing = [
+        Permission(
+            content_type=content_type,
+            codename=permissions.codename(action, handler.name),
+            name=f"Can {action}: {handler.label}"[:255],
+        )
+        for handler in registry.handlers()
+        for action in permissions.ACTIONS
+        if permissions.codename(action, handler.name) not in known
+    ]
+    if missing:
+        Permission.objects.using(using).bulk_create(missing, ignore_conflicts=True)
+        _grant_new(using, {made.codename for made in missing})
+
+
+def create_groups(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
+    """Make the groups that the migrated tenant lacks (on `post_migrate`).
+
+    A moderator's permissions are handed out once, so that a community may take some away.
+    An auditor always sees everything.
+    """
+    if is_public():
+        return
+    group, is_new = Group.objects.using(using).get_or_create(name=MODERATOR)
+    if is_new:
+        group.permissions.add(
+            *_of_directives(using, _moderating()),
+            *_views(using, [Directive, Signal, *subjects.types().values()]),
+        )
+    group, _ = Group.objects.using(using).get_or_create(name=AUDITOR)
+    exporting = Permission.objects.using(using).filter(codename="export_signal")
+    group.permissions.add(*_views(using, _tenant_models()), *exporting)
+
+
+def wanted() -> list[str]:
+    """Return a text for each permission and group of a new tenant, and for each permission of a group."""
+    moderators = {f"{MODERATOR}.{name}" for name in _moderating()}
+    labels = [f"{handler.name}: {handler.label}" for handler in registry.handlers()]
+    views = [f"{MODERATOR}.view.{model._meta.label}" for model in subjects.types().values()]
+    return [*_kept(), *moderators, *labels, *views]
+
+
+def lacking(schemas: Collection[str]) -> set[str]:
+    """Return those of the schemas that lack a permission, a group or one of the auditors' permissions.
+
+    It takes two statements per 25, and a few more: of those that have the same, one is looked at.
+    """
+    groups: dict[Any, list[str]] = {}
+    alike = (
+        read_each(schemas, _TABLES, _DIGEST) if len(schemas) > 1 else {schema: [()] for schema in schemas}
+    )
+    for schema, rows in alike.items():
+        if rows:
+            groups.setdefault(rows[0], []).append(schema)
+    kept = _kept()
+    found = read_each([names[0] for names in groups.values()], _TABLES, _HELD)
+    held = {schema: {what for (what,) in rows or ()} for schema, rows in found.items()}
+    return {schema for names in groups.values() if kept - held[names[0]] for schema in names}
+
+
+def _kept() -> set[str]:
+    """Return what every tenant has as long as the code stays, as `_HELD` writes it."""
+    label, model = Directive._meta.app_label, Directive._meta.model_name
+    every = set(_model_permissions()) | {
+        (label, model, permissions.codename(action, handler.name))
+        for handler in registry.handlers()
+        for action in permissions.ACTIONS
+    }
+    views = {
+        (m._meta.app_label, m._meta.model_name, f"view_{m._meta.model_name}") for m in _tenant_models()
+    }
+    seen = {key for key in every if key in views or key[2] == "export_signal"}
+    return {
+        MODERATOR,
+        AUDITOR,
+        *(model._meta.label_lower for config in apps.get_app_configs() for model in config.get_models()),
+        *(".".join(map(str, key)) for key in every),
+        *(".".join(map(str, (AUDITOR, *key))) for key in seen),
+    }
+
+
+def _model_permissions() -> Iterator[tuple[str, str | None, str]]:
+    for config in apps.get_app_configs():
+        for model in config.get_models():
+            meta = model._meta
+            names = [get_permission_codename(action, meta) for action in meta.default_permissions]
+            for name in (*names, *(name for name, _ in meta.permissions)):
+                yield meta.app_label, meta.model_name, name
+
+
+def _grant_new(using: str, codenames: set[str]) -> None:
+    group = Group.objects.using(using).filter(name=MODERATOR).first()
+    wanted = _moderating() & codenames
+    if group and wanted:
+        group.permissions.add(*_of_directives(using, wanted))
+
+
+def _moderating() -> set[str]:
+    return {
+        permissions.codename(action, handler.name)
+        for handler in registry.handlers()
+        for action in _MODERATING
+        if handler.for_moderators
+    }
+
+
+def _of_directives(using: str, codenames: set[str]) -> QuerySet[Permission]:
+    label = Directive._meta.app_label
+    return Permission.objects.using(using).filter(content_type__app_label=label, codename__in=codenames)
+
+
+def _views(using: str, models: Iterable[type[Model]]) -> QuerySet[Permission]:
+    wanted = Q()
+    for model in models:
+        meta: Any = model._meta
+        wanted |= Q(content_type__app_label=meta.app_label, codename=f"view_{meta.model_name}")
+    return Permission.objects.using(using).filter(wanted)
+
+
+def _tenant_models() -> list[type[Model]]:
+    return [
+        model
+        for config in apps.get_app_configs()
+        if config.name in settings.TENANT_APPS
+        for model in config.get_models()
+    ]

@@ -1,5 +1,0 @@
-"""Checks of directives: settings that would lose or double work, the queue, and what waits in it."""
-
-from directives.checks import clock, queueing, settings, work
-
-__all__ = ["clock", "queueing", "settings", "work"]

@@ -1,0 +1,1 @@
+"""Display: directives and their subjects as people read them."""

@@ -1,0 +1,189 @@
+"""How directives, signals and their subjects are shown: badges, titles, links."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.contrib.admin.utils import quote
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from directives import registry, subjects
+from directives.authority import permissions
+from directives.models import Directive
+from signals.models import Signal
+from signals.types import Subject
+
+TITLE_LENGTH = 80
+
+
+class Look(NamedTuple):
+    """How a state is shown: a word, a symbol, and the tone that repeats them."""
+
+    word: str
+    icon: str
+    tone: str
+
+
+STATUSES = {
+    "requested": Look("Requested", "pending", "info"),
+    "snoozed": Look("Snoozed", "snooze", "warn"),
+    "running": Look("Running", "autorenew", "info"),
+    "succeeded": Look("Succeeded", "check_circle", "good"),
+    "failed": Look("Failed", "error", "bad"),
+    "canceled": Look("Canceled", "block", "subtle"),
+}
+_SIGNAL_ICONS = {
+    "directive.requested": "add_circle",
+    "directive.started": "play_circle",
+    "directive.succeeded": "check_circle",
+    "directive.failed": "error",
+    "directive.retry_scheduled": "replay",
+    "directive.snoozed": "snooze",
+    "directive.run_requested": "play_arrow",
+    "directive.canceled": "block",
+    "directive.rerun_requested": "restart_alt",
+    "directive.recovered": "healing",
+}
+
+
+def is_snoozed(directive: Directive) -> bool:
+    """Return whether the directive is requested and not due yet."""
+    waits = directive.status == Directive.Status.REQUESTED
+    return waits and directive.scheduled_at > timezone.now()
+
+
+def look(directive: Directive) -> Look:
+    """Return how the directive's status is shown; one that is not due yet is snoozed."""
+    return STATUSES["snoozed" if is_snoozed(directive) else directive.status]
+
+
+def duration(directive: Directive) -> timedelta | None:
+    """Return how long the last attempt took; None before its end, and for what an attempt did not end."""
+    canceled = directive.status == Directive.Status.CANCELED
+    if canceled or directive.completed_at is None or directive.started_at is None:
+        return None
+    return max(directive.completed_at - directive.started_at, timedelta(0))
+
+
+def badge(look: Look) -> SafeString:
+    """Return a state as a symbol and a word."""
+    return format_html(
+        '<span class="fp-badge fp-{}"><span class="material-symbols-outlined" aria-hidden="true">{}</span>'
+        "{}</span>",
+        look.tone,
+        look.icon,
+        look.word,
+    )
+
+
+def label(name: str) -> str:
+    """Return what people call a directive, such as `Hide post`; its name when no handler has it."""
+    handler = registry.find(name)
+    return handler.label if handler else name
+
+
+def signal_icon(name: str) -> str:
+    """Return the symbol of a signal."""
+    return _SIGNAL_ICONS.get(name, "bolt")
+
+
+Records = Mapping[Subject, Model | None]
+"""Subjects that exist, with their records; None instead of a record that its reader may not view."""
+
+
+def records(user: Any, about: Iterable[Subject]) -> Records:
+    """Return the records of subjects, as far as a user may view them, in one query per type."""
+    wanted = {*about}
+    hidden = {
+        kind
+        for kind in {subject.type for subject in wanted}
+        if (model := subjects.model(kind)) and not permissions.may_view(user, model)
+    }
+    found = subjects.find(subject for subject in wanted if subject.type not in hidden)
+    return {**found, **{subject: None for subject in wanted if subject.type in hidden}}
+
+
+def title(subject: Subject, records: Records) -> str:
+    """Return what people know a subject by; type and id to those who may not view it.
+
+    Args:
+        records: what `records` gave.
+    """
+    if subject not in records:
+        return f"{subject} (not found)"
+    record = records[subject]
+    return (record_title(record) if record else "") or str(subject)
+
+
+def record_title(record: Model) -> str:
+    """Return what people know a record by, in one line."""
+    return Truncator(" ".join(str(record).split())).chars(TITLE_LENGTH)
+
+
+def subject_link(subject: Subject | None, records: Records) -> SafeString | str:
+    """Return a link to a subject's page, by its title; the plain title when it has no page to show."""
+    if subject is None:
+        return "–"
+    record = records.get(subject)
+    return record_link(record) if record else title(subject, records)
+
+
+def record_link(record: Model) -> SafeString | str:
+    """Return a link to a record's page, by its title; the plain title when it has no page."""
+    text, url = record_title(record) or str(record.pk), record_url(record)
+    return format_html('<a class="fp-link" href="{}">{}</a>', url, text) if url else text
+
+
+def record_url(record: Model) -> str | None:
+    """Return the address of a record's page in the tenant's admin; None when it has none."""
+    meta = record._meta
+    try:
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(record.pk)])
+    except NoReverseMatch:
+        return None
+
+
+def directive_link(directive: Directive) -> SafeString:
+    """Return a link to a directive's page, by what people call it."""
+    return format_html(
+        '<a class="fp-link" href="{}">{}</a>', directive_url(directive.pk), label(directive.name)
+    )
+
+
+def signal_url(pk: object) -> str:
+    """Return the address of a signal's page."""
+    return reverse("admin:signals_signal_change", args=[pk])
+
+
+def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
+    """Return the directives that the signals belong to, by causation id, in one query."""
+    texts = {signal.causation_id for signal in signals}
+    ids = {pk for text in texts if (pk := subjects.uuid(text)) and str(pk) == text}
+    return {str(pk): directive for pk, directive in Directive.objects.in_bulk(ids).items()}
+
+
+def gist(signal: Signal) -> str:
+    """Return what a signal says besides its name, in one line: its reason or error if it has one."""
+    payload = signal.payload
+    if not isinstance(payload, dict):
+        return str(payload)
+    return str(
+        payload.get("reason")
+        or payload.get("error")
+        or ", ".join(f"{key} {value}" for key, value in payload.items() if key not in ("name", "result"))
+    )
+
+
+def directive_url(pk: object) -> str:
+    """Return the address of a directive's page."""
+    return reverse("admin:directives_directive_change", args=[pk])
+
+
+def batch_url(correlation_id: str) -> str:
+    """Return the address of the page of all directives with one correlation id."""
+    return reverse("admin:directives_directive_batch", args=[correlation_id])

@@ -1,0 +1,1 @@
+"""The states of a directive: each transition, each query by state, each lifecycle event."""

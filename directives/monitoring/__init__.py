@@ -1,0 +1,1 @@
+"""Monitoring: statistics, alarms, telemetry and checks of directives."""

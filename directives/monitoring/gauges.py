@@ -1,0 +1,140 @@
+"""What the database tells of the queue and of all tenants' directives, read when metrics are read.
+
+One Prometheus may ask several machines, and they all know the same: what was read is kept for seconds.
+Tenants appear by name only where something is wrong, and then at most a handful.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from django.core.cache import cache
+from django.db import DatabaseError
+from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from directives.monitoring import stalled, statistics
+from directives.queueing import adapter
+from fleetprompt.postgres.bounded import Question
+from fleetprompt.tenants import schemas
+from fleetprompt.tenants.context import UnknownTenant, in_tenant
+from fleetprompt.tenants.models import Tenant
+from fleetprompt.web.limits import COUNTED
+
+LOOKED_INTO = 10
+"""How many tenants are looked into for the oldest directive that does not wait for another one."""
+
+_KEY = "directives.monitoring.gauges"
+_SECONDS = 10
+# Prometheus itself waits for ten seconds, unless told otherwise.
+_PATIENCE = 5
+_TABLES = ("directives_directive",)
+# Each part reads one index in its order, up to a limit. The last one may wait behind another.
+_COUNTS = """
+    SELECT
+      (SELECT count(*) FROM (
+         SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at <= %(now)s
+         ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
+      (SELECT count(*) FROM (
+         SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at > %(now)s
+         ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
+      (SELECT count(*) FROM (
+         SELECT FROM {schema}.directives_directive WHERE status = 'running'
+         ORDER BY lease_expires_at LIMIT %(limit)s) AS rows),
+      LEAST(
+        (SELECT scheduled_at FROM {schema}.directives_directive WHERE status = 'requested'
+         ORDER BY scheduled_at LIMIT 1),
+        (SELECT lease_expires_at FROM {schema}.directives_directive WHERE status = 'running'
+         ORDER BY lease_expires_at LIMIT 1))
+"""
+_GAUGES = {
+    "directives_due": "Directives that are due and not started, up to 10,000 of each tenant.",
+    "directives_later": "Directives that are requested for later, up to 10,000 of each tenant.",
+    "directives_running": "Directives that are running, up to 10,000 of each tenant.",
+    "directives_oldest_due_age_seconds": "Seconds for which the longest waiting directive could have been "
+    "started; 0 when none waits.",
+    "tenants_stuck": "Tenants with due directives that nobody picks up, as the operators' overview has it; "
+    "11 means that or more.",
+    "clusters": "Clusters that have reported within the last seconds.",
+    "workers": "Worker processes of these clusters.",
+}
+
+
+def collect() -> Iterator[Metric]:
+    """Give the gauges; only `fleetprompt_database_up` when the database does not answer within seconds."""
+    found = _question.ask().get(_KEY)
+    if found is None:
+        yield _gauge("database_up", "Whether the database answers.", 0)
+        return
+    yield _gauge("database_up", "Whether the database answers.", 1)
+    for name, text in _GAUGES.items():
+        if found[name] is not None:
+            yield _gauge(name, text, found[name])
+    yield _family("tenant_stuck", "1 for each tenant that is stuck.", "tenant", found["tenant_stuck"])
+    yield _family("queue_messages", "Messages of the queue.", "state", found["queue_messages"])
+
+
+def _ask() -> Iterator[tuple[str, dict[str, Any]]]:
+    with suppress(DatabaseError):
+        found: Any = cache.get_or_set(_KEY, _read, _SECONDS)
+        yield _KEY, found
+
+
+_question = Question("gauges", _ask, seconds=_PATIENCE)
+
+
+def _read() -> dict[str, Any]:
+    active = Tenant.objects.filter(status=Tenant.Status.ACTIVE).order_by("slug")
+    slugs = dict(active.values_list("schema_name", "slug"))
+    now = timezone.now()
+    rows = schemas.read_each(slugs, _TABLES, _COUNTS, {"now": now, "limit": COUNTED})
+    counts = {slugs[schema]: found[0] for schema, found in rows.items() if found}
+    due, later, running = (sum(count[n] for count in counts.values()) for n in range(3))
+    oldest = _oldest({slug: count[3] for slug, count in counts.items() if count[3] and count[3] <= now})
+    stuck = stalled.stuck_tenants()
+    state = adapter.state()
+    messages = {"waiting": state.waiting, "later": state.later}
+    answers = not state.error
+    return {
+        "directives_due": due,
+        "directives_later": later,
+        "directives_running": running,
+        "directives_oldest_due_age_seconds": max((now - oldest).total_seconds(), 0) if oldest else 0,
+        "tenants_stuck": len(stuck),
+        "tenant_stuck": dict.fromkeys(stuck, 1),
+        "clusters": len(state.clusters) if answers else None,
+        "workers": sum(len(cluster.workers) for cluster in state.clusters) if answers else None,
+        "queue_messages": {name: number for name, number in messages.items() if number is not None},
+    }
+
+
+def _oldest(earliest: dict[str, datetime]) -> datetime | None:
+    """Return since when the longest waiting directive of all tenants could be started.
+
+    Args:
+        earliest: of each tenant with anything due, a time that is not after that of its oldest.
+    """
+    best: datetime | None = None
+    for slug in sorted(earliest, key=lambda slug: earliest[slug])[:LOOKED_INTO]:
+        if best is not None and earliest[slug] >= best:
+            break
+        try:
+            with in_tenant(slug):
+                oldest = statistics.oldest_due()
+        except (DatabaseError, UnknownTenant):
+            continue
+        best = min((moment for moment in (best, oldest) if moment is not None), default=None)
+    return best
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"fleetprompt_{name}", text, value=value)
+
+
+def _family(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"fleetprompt_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

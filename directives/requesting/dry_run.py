@@ -1,0 +1,124 @@
+"""What a directive would do, found out by doing it and rolling everything back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+
+from directives import subjects
+from directives.errors import Refused
+from directives.executing import failures, single
+from directives.executing.timeouts import TimeLimitExceeded, limit_session
+from directives.models import Directive
+from directives.requesting.validation import Checked, DirectiveRequest, check_common, check_item
+from fleetprompt.tenants.context import active_tenant, return_to
+from signals.models import Signal
+from signals.types import Actor, Subject
+
+LOCK_SECONDS = 2
+"""How long a dry run waits for a record that a worker holds; nobody should wait for a mere look."""
+
+
+class Difference(NamedTuple):
+    """One field of the subject, before and after."""
+
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What would happen.
+
+    Args:
+        subject: what it is about, if about one thing.
+        differences: the fields of the subject's record that would change.
+        result: what the directive would give back; None when it would fail.
+        signals: what it would say happened.
+        error: why it would fail; empty when it would not.
+    """
+
+    subject: Subject | None
+    differences: Sequence[Difference] = ()
+    result: Mapping[str, Any] | None = None
+    signals: Sequence[Signal] = ()
+    error: str = ""
+
+
+def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str = "") -> DryRun:
+    """Execute a directive that nobody requested, in the active tenant, and roll it back.
+
+    Everything is as in a real run, the handler, its time limit and the database, except that nothing
+    is kept. Arguments are those of `requests.request`.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        Refused: what `requests.request` raises for such a request.
+        RuntimeError: called inside a transaction, which the rollback would undo.
+    """
+    tenant = active_tenant()
+    common = check_common(actor, reason, None, None, None)
+    checked = check_item(DirectiveRequest(name, payload), common)
+    if isinstance(checked, Refused):
+        raise checked
+    directive = _directive(checked, actor)
+    try:
+        with transaction.atomic(durable=True):
+            found = _observe(directive, checked, tenant)
+            transaction.set_rollback(True)
+    finally:
+        return_to(tenant)
+    return found
+
+
+def _directive(checked: Checked, actor: Actor) -> Directive:
+    subject = checked.handler.subject(checked.parsed)
+    return Directive(
+        name=checked.handler.name,
+        payload=checked.payload,
+        reason=checked.reason,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        actor_label=actor.label,
+        subject_type=subject.type if subject else "",
+        subject_id=subject.id if subject else "",
+        attempt=1,
+        max_attempts=checked.handler.retry.max_attempts,
+    )
+
+
+def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
+    subject = directive.subject
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_SECONDS}s"])
+    before = _fields(subject)
+    try:
+        # A savepoint, so that the record can be read after an error too.
+        with transaction.atomic():
+            limit_session(checked.handler.timeout)
+            result, signals = single.perform(directive, checked.handler, tenant)
+            # What a commit would check only then: foreign keys.
+            connection.check_constraints()
+    except (Exception, TimeLimitExceeded) as error:
+        return DryRun(subject, error=failures.describe(error))
+    return DryRun(subject, _differences(before, _fields(subject)), result, signals)
+
+
+def _fields(subject: Subject | None) -> dict[str, str]:
+    record = subjects.find([subject]).get(subject) if subject else None
+    if record is None:
+        return {}
+    return {
+        str(field.verbose_name): str(field.value_from_object(record))
+        for field in record._meta.concrete_fields
+    }
+
+
+def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[Difference]:
+    return [
+        Difference(name, value, after.get(name, ""))
+        for name, value in before.items()
+        if value != after.get(name)
+    ]

@@ -1,5 +1,0 @@
-"""Checks of the project's settings, its machine and its database server."""
-
-from fleetprompt.checks import machine, pooling, server, settings
-
-__all__ = ["machine", "pooling", "server", "settings"]

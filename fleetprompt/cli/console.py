@@ -1,0 +1,198 @@
+"""What every management command of the project shares: errors people can read, rows, progress."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
+from django.db.migrations.exceptions import MigrationSchemaMissing
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fleetprompt.errors import first_line, presentable, sqlstate
+from fleetprompt.web.visible import visible
+
+Row = dict[str, Any]
+
+INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_TABLE = "42P01"
+
+
+class OperatorCommand(BaseCommand):
+    """A management command which answers bad input with one sentence and status 1.
+
+    A subclass sets the `run` default of its parser, or of a parser per subcommand, to the function
+    to call.
+    """
+
+    requires_system_checks: list[str] = []
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command, turning what went wrong outside the program into a `CommandError`."""
+        try:
+            return super().execute(*args, **options)
+        except CommandError as error:
+            # What it quotes may be anybody's, and steer the terminal.
+            raise CommandError(presentable(str(error)), returncode=error.returncode) from error
+        except ValidationError as error:
+            raise CommandError("; ".join(map(presentable, _sentences(error)))) from error
+        except UnicodeEncodeError as error:
+            raise CommandError("an argument is no UTF-8 text") from error
+        except OSError as error:
+            # Such as a file that may not be read; a closed pipe is nobody's mistake.
+            if error.filename is None:
+                raise
+            raise CommandError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
+        except DatabaseError as error:
+            if sentence := self._told(error):
+                raise CommandError(sentence) from error
+            raise
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Call the function that the parser chose, with the parsed options."""
+        options["run"](options)
+
+    def subcommand(
+        self, parsers: Any, name: str, run: Callable[[dict[str, Any]], None], text: str
+    ) -> CommandParser:
+        """Add the subcommand `name`, which calls `run(options)`, and return its parser."""
+        parser: CommandParser = parsers.add_parser(name, help=text, description=text)
+        parser.set_defaults(run=run)
+        return parser
+
+    def confirm(self, question: str, answer: str, refused: str) -> None:
+        """Ask for `answer` to be typed before something is destroyed.
+
+        Args:
+            refused: what did not happen then, such as `Not deleted`.
+
+        Raises:
+            CommandError: something else was typed, or nobody is there to be asked.
+        """
+        try:
+            typed = input(question).strip()
+        except EOFError:
+            raise CommandError(f"{refused}: nobody answered. Use --yes in scripts.") from None
+        if typed != answer:
+            raise CommandError(f"{refused}.")
+
+    def lacks_table(self) -> str:
+        """Return what to tell when a table is missing that the command needs."""
+        return "the database lacks a table; bring it up to date with `manage.py migrate_schemas`"
+
+    def _told(self, error: DatabaseError) -> str:
+        """Return what to tell of an error of the database; nothing when it is one of the program."""
+        state = sqlstate(error)
+        if isinstance(error, OperationalError):
+            what = "does not answer" if (state or "08")[:2] in ("08", "57") else "gave up"
+            return f"the database {what}: {str(error).strip()}"
+        if isinstance(error, DataError):
+            return (
+                f"the database has, or was given, a value that the program cannot read: {first_line(error)}"
+            )
+        if isinstance(error, MigrationSchemaMissing):
+            return f"the database's owner lacks a right: {first_line(error)}"
+        if isinstance(error, ProgrammingError) and state == INSUFFICIENT_PRIVILEGE:
+            return lacks_right(error)
+        if isinstance(error, ProgrammingError) and state == UNDEFINED_TABLE:
+            return self.lacks_table()
+        return ""
+
+    @property
+    def console(self) -> Console:
+        """A rich console on the command's output; wide, and never wrapped, when it is not a terminal."""
+        out = cast(IO[str], self.stdout)
+        return Console(file=out) if self.stdout.isatty() else Console(file=out, width=240)
+
+    def print_json(self, value: Any) -> None:
+        """Print `value` as JSON, indented by two, text as it is, keys in the order given."""
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+    def print_rows(
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[str],
+        *,
+        style: str,
+        empty: str,
+        narrow: Sequence[str] = (),
+    ) -> None:
+        """Print `rows` as a table of `columns`, or as a JSON array of whole rows.
+
+        Args:
+            rows: dictionaries with the same keys.
+            columns: the keys that the table shows, in order.
+            style: `table` or `json`.
+            empty: the sentence that stands in place of a table without rows.
+            narrow: the columns to do with where the terminal has less than 160.
+        """
+        if style == "json":
+            self.print_json(rows)
+        elif not rows:
+            self.stdout.write(empty)
+        else:
+            table = Table(box=None, header_style="bold", pad_edge=False)
+            console = self.console
+            shown = narrow if narrow and console.width < 160 else columns
+            for column in shown:
+                title = column.replace("_", " ")
+                table.add_column(title, overflow="fold", no_wrap=column in ("id", "status"))
+            for row in rows:
+                table.add_row(*(_cell(row[column]) for column in shown))
+            console.print(table)
+
+
+def lacks_right(error: ProgrammingError) -> str:
+    """Return what to tell whose database role may not do what it tried."""
+    what = first_line(error)
+    return f"the database role lacks a right: {what}; `manage.py migrate_schemas` gives it what it needs"
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    # What a model's fields refuse does not name the field; the dictionary around it does.
+    if not hasattr(error, "error_dict"):
+        return error.messages
+    return [
+        message if name == NON_FIELD_ERRORS else f"{name}: {message}"
+        for name, messages in error.message_dict.items()
+        for message in messages
+    ]
+
+
+def add_format(parser: CommandParser) -> None:
+    """Give a subcommand the option `--format table|json`."""
+    parser.add_argument(
+        "--format", choices=["table", "json"], default="table", help="how to print (default: table)"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return escape("" if value is None else visible(str(value)))
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error for a block; call the yielded function to advance it.
+
+    Nothing is drawn when standard error is not a terminal.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(title, total=total)
+        yield lambda step: bar.advance(task, step)

@@ -1,0 +1,1 @@
+"""Health: checks of a deployment, the doctor, and readiness."""

@@ -1,0 +1,67 @@
+"""Whether this machine has what it needs: packages, static files, room on the disk."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from django.conf import settings
+from django.core import checks
+from django.db import connection
+
+from fleetprompt.health.checkup import Findings, Tenants, database, setting
+
+_GIBIBYTE = 1024**3
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^ ;\\]+)", re.MULTILINE)
+
+
+@setting("static files are collected", deploy=True)
+def static_files() -> Findings:
+    """With DEBUG off, somebody else than Django serves them, from one folder."""
+    folder = settings.STATIC_ROOT
+    if settings.DEBUG or not folder:
+        return
+    if not Path(folder).is_dir() or not any(Path(folder).iterdir()):
+        yield checks.Warning(
+            f"{folder} is empty: the admin would have no style and no scripts",
+            hint="Run `manage.py collectstatic --no-input` on each deploy.",
+            id="fleetprompt.W003",
+        )
+
+
+@setting("packages are the pinned ones", deploy=True)
+def packages() -> Findings:
+    """Other versions may work; the tests ran with these."""
+    if others := list(_others()):
+        yield checks.Info(
+            f"packages are not the ones that were tested: {', '.join(others)}",
+            hint="Install them: python -m pip install --require-hashes -r requirements/base.txt",
+            id="fleetprompt.I002",
+        )
+
+
+@database("the embedded database has room on its disk")
+def disk(tenants: Tenants) -> Findings:
+    """PostgreSQL stops when it cannot write."""
+    folder = connection.settings_dict.get("EMBEDDED")
+    if folder and (free := shutil.disk_usage(folder).free) < _GIBIBYTE:
+        yield checks.Warning(
+            f"the disk of {folder} has {free / _GIBIBYTE:.1f} GiB left; PostgreSQL stops when it is full",
+            hint="Make room, or move the data to a PostgreSQL of its own and set DATABASE_URL.",
+            id="fleetprompt.W004",
+        )
+
+
+def _others() -> Iterator[str]:
+    pins = Path(settings.BASE_DIR) / "requirements" / "base.txt"
+    if not pins.is_file():
+        return
+    for name, pinned in _PIN.findall(pins.read_text()):
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            # Some pins are for other systems.
+            continue
+        if installed != pinned:
+            yield f"{name} {installed} (tested: {pinned})"

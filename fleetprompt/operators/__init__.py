@@ -1,0 +1,1 @@
+"""For operators: accounts, processes and what their logs leave out."""

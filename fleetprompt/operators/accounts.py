@@ -1,0 +1,323 @@
+"""Who may log in, on both sites. Nobody gives away what he has not himself, or locks himself out."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import ManyToManyField, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.sites import UnfoldAdminSite
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from fleetprompt.templatetags.moments import ago, moment
+from fleetprompt.web.model_admin import ReadOnlyModelAdmin
+
+
+def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
+    """Return the permissions that mean something on a site: for its models, and what can be done there."""
+    wanted = Q()
+    for model, shown in site._registry.items():
+        # By name: ids differ between schemas, and what caches them may know another schema's.
+        meta = model._meta
+        allowed = Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)
+        if isinstance(shown, ReadOnlyModelAdmin):
+            allowed &= ~Q(codename__regex=r"^(add|change|delete)_")
+        wanted |= allowed
+    return Permission.objects.filter(wanted).select_related("content_type")
+
+
+def own(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
+    """Return the permissions that a user can give away on a site: those that he has; all of a superuser."""
+    permissions = grantable(site)
+    return permissions if user.is_superuser else permissions.filter(_held_by(user)).distinct()
+
+
+def _held_by(user: Any) -> Q:
+    return Q(user=user.pk) | Q(group__user=user.pk)
+
+
+class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Shows a permission by its own name, which says enough."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        """Return what the permission allows."""
+        return str(obj.name)
+
+
+class _UserForm(UserChangeForm):
+    """Keeps a superuser for the site, and everybody's groups and permissions from themselves."""
+
+    editor: Any
+    """The user who fills it in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if active := self.fields.get("is_active"):
+            active.help_text = (
+                "Untick instead of deleting: who is not active cannot log in, and the admin log keeps "
+                "what the user did."
+            )
+        if self.instance == self.editor:
+            for name in _OWN_RIGHTS:
+                _only_show(self, name)
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in.
+
+        Raises:
+            ValidationError: nobody would be left who may do everything, or somebody changes their own
+                groups or permissions.
+        """
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance == self.editor:
+            for name in _OWN_RIGHTS:
+                _keep(self, name, getattr(self.instance, name))
+        keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _POWER)
+        if self.instance.is_superuser and not keeps_power:
+            _refuse_last_superuser(self.instance)
+        return cleaned
+
+
+class _PasswordForm(AdminPasswordChangeForm):
+    """Keeps a superuser who can log in: a request can switch a password off, though no page offers it."""
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in; it is an error when nobody would be left who may do everything."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("set_usable_password") is False:
+            try:
+                _refuse_last_superuser(self.user)
+            except ValidationError as error:
+                # The page has no other place for errors than its two fields.
+                self.add_error("password1", error)
+        return cleaned
+
+
+class _GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Keeps the permissions of a group from its members."""
+
+    editor: Any
+    """The user who fills it in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and _is_bound_by(self.instance, self.editor):
+            _only_show(self, "permissions")
+
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in.
+
+        Raises:
+            ValidationError: a member who is no superuser changes what the group may do.
+        """
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk and _is_bound_by(self.instance, self.editor):
+            _keep(self, "permissions", self.instance.permissions)
+        return cleaned
+
+
+_POWER = ("is_active", "is_staff", "is_superuser")
+_OWN_RIGHTS = ("groups", "user_permissions")
+_NOT_ONES_OWN = "Nobody changes their own groups and permissions: ask somebody else who manages users."
+
+
+def _is_bound_by(group: Group, user: Any) -> bool:
+    """Return whether a user has rights by a group: all of a superuser's are his without it."""
+    return not user.is_superuser and group.user_set.filter(pk=user.pk).exists()
+
+
+def _only_show(form: Any, name: str) -> None:
+    """Show a field's boxes without letting anybody tick them."""
+    if field := form.fields.get(name):
+        field.help_text = _NOT_ONES_OWN
+        # Inside of what links to the related model.
+        getattr(field.widget, "widget", field.widget).attrs["disabled"] = True
+
+
+def _keep(form: Any, name: str, held: Any) -> None:
+    """Keep what is held, also what the form does not offer; refuse other choices.
+
+    Nothing comes from boxes that are only shown.
+    """
+    chosen = set(form.cleaned_data.get(name, ()))
+    if chosen and chosen != set(form.fields[name].queryset.filter(pk__in=held.values("pk"))):
+        form.add_error(name, _NOT_ONES_OWN)
+    elif name in form.cleaned_data:
+        form.cleaned_data[name] = held.all()
+
+
+def _refuse_last_superuser(user: User) -> None:
+    """Refuse to take a user's power when nobody else may do everything; in the caller's transaction.
+
+    Two such changes at one moment pass here one by one, in whatever web process.
+    """
+    able = User.objects.filter(**dict.fromkeys(_POWER, True)).exclude(
+        password__startswith=UNUSABLE_PASSWORD_PREFIX
+    )
+    # In one order, so that two of them wait for each other instead of locking each other out.
+    found = [one.pk for one in able.order_by("pk").select_for_update()]
+    if found == [user.pk]:
+        raise ValidationError(
+            f"{user.get_username()} is the last one who may do everything here: make somebody else an "
+            "active superuser with a password first."
+        )
+
+
+class _Account(BaseModelAdmin):  # type: ignore[type-arg]
+    """What the pages of users and groups share: nobody touches what is mightier than himself."""
+
+    list_per_page = 50
+    filter_horizontal = ()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form's class, made for this request, which knows who fills it in."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
+        form.editor = request.user
+        return form
+
+    def held(self, obj: Any) -> Q:
+        """Return which permissions an account has."""
+        raise NotImplementedError
+
+    def is_mightier(self, request: HttpRequest, obj: Any) -> bool:
+        """Return whether an account has what the user of the request has not."""
+        user = cast(Any, request.user)
+        if user.is_superuser:
+            return False
+        if getattr(obj, "is_superuser", False):
+            return True
+        mine = own(self.admin_site, user).values("pk")
+        return bool(grantable(self.admin_site).filter(self.held(obj)).exclude(pk__in=mine).exists())
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may change this account, or any at all."""
+        allowed = bool(super().has_change_permission(request, obj))
+        return allowed and (obj is None or not self.is_mightier(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may delete this account, or any at all."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and (obj is None or not self.is_mightier(request, obj))
+
+    def formfield_for_manytomany(
+        self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
+    ) -> Any:
+        """Return boxes to tick: the groups and permissions that the user can give away."""
+        permissions = own(self.admin_site, request.user)
+        if db_field.name == "groups":
+            kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
+            kwargs["form_class"] = forms.ModelMultipleChoiceField
+        else:
+            kwargs["queryset"] = permissions
+            kwargs["form_class"] = _PermissionsField
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
+def _within(permissions: QuerySet[Permission], known: QuerySet[Permission]) -> QuerySet[Group]:
+    """Return the groups that have none of `known` besides `permissions`."""
+    beyond = known.exclude(pk__in=permissions.values("pk"))
+    return Group.objects.exclude(permissions__in=beyond.values("pk"))
+
+
+class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    """Lists, adds, changes and deactivates users."""
+
+    icon = "person"
+    form = _UserForm
+    add_form = UserCreationForm
+    change_password_form = _PasswordForm
+    list_display = ("username", "full_name", "is_active", "is_staff", "is_superuser", "seen")
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    readonly_fields = ("last_login", "date_joined")
+
+    def held(self, obj: User) -> Q:
+        """Return which permissions a user has, also while he is not active."""
+        return _held_by(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: the admin log would lose what the user did."""
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what the user may not change: his own flags, and without being a superuser any."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        if obj is not None and obj == request.user:
+            return (*fields, "is_active", "is_staff", "is_superuser")
+        return fields if cast(Any, request.user).is_superuser else (*fields, "is_staff", "is_superuser")
+
+    def user_change_password(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Set a password, in one transaction with the checks of the form."""
+        with transaction.atomic():
+            response: HttpResponse = super().user_change_password(*args, **kwargs)
+        return response
+
+    @admin.display(description="full name", ordering="last_name")
+    def full_name(self, user: User) -> str:
+        """Show the full name."""
+        return user.get_full_name()
+
+    @admin.display(description="last log-in", ordering="last_login")
+    def seen(self, user: User) -> str:
+        """Show when the user logged in last."""
+        return ago(user.last_login)
+
+
+class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    """Lists, adds and changes groups."""
+
+    icon = "groups"
+    form = _GroupForm
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may delete this group, or any at all; a member who needs it may not."""
+        allowed = super().has_delete_permission(request, obj)
+        return allowed and not (obj and _is_bound_by(obj, request.user))
+
+    def held(self, obj: Group) -> Q:
+        """Return which permissions a group has."""
+        return Q(group=obj.pk)
+
+
+class LogEntryAdmin(ReadOnlyModelAdmin):
+    """Lists what was changed in the admin, by whom; nobody changes that."""
+
+    icon = "history"
+    list_display = ("time", "user", "action", "what", "get_change_message")
+    list_filter = ("action_flag",)
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_repr", "user__username")
+    fields = ("time", "user", "action", "content_type", "object_id", "object_repr", "get_change_message")
+    readonly_fields = fields
+
+    @admin.display(description="time", ordering="action_time")
+    def time(self, entry: LogEntry) -> str:
+        """Show when it was."""
+        return moment(entry.action_time)
+
+    @admin.display(description="action", ordering="action_flag")
+    def action(self, entry: LogEntry) -> str:
+        """Show whether something was added, changed or deleted."""
+        return str(entry.get_action_flag_display())
+
+    @admin.display(description="what")
+    def what(self, entry: LogEntry) -> str:
+        """Show the changed record."""
+        return f"{entry.content_type.name if entry.content_type else 'record'}: {entry.object_repr}"
+
+
+def register(site: UnfoldAdminSite) -> None:
+    """Put users, groups and the admin log on a site."""
+    site.register(User, AccountUserAdmin)
+    site.register(Group, AccountGroupAdmin)
+    site.register(LogEntry, LogEntryAdmin)

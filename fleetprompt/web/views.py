@@ -1,0 +1,41 @@
+"""Pages of the operators' hosts."""
+
+from dataclasses import asdict
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from fleetprompt.health import readiness
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Say what this host is and where to go."""
+    return HttpResponse(
+        "FleetPrompt operators' host. Admin: /admin/. Probes: /healthz, /readyz. Each community is served "
+        "on its own host: see `manage.py tenant list`.\n",
+        content_type="text/plain; charset=utf-8",
+    )
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 as long as this process answers at all; nothing else is looked at."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 when requests can be served and directives executed, 503 when not; say what is missing."""
+    parts = readiness.look()
+    ready = all(part.ok for part in parts.values())
+    return JsonResponse(
+        {
+            "status": "ok" if ready else "unavailable",
+            "parts": {name: asdict(part) for name, part in parts.items()},
+        },
+        status=200 if ready else 503,
+    )

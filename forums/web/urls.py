@@ -1,0 +1,10 @@
+"""The forum as its readers see it."""
+
+from django.urls import path
+
+from forums.web import views
+
+urlpatterns = [
+    path("", views.index, name="forum"),
+    path("threads/<uuid:pk>/", views.thread, name="thread"),
+]

@@ -1,0 +1,1 @@
+"""Format: the canonical bytes and the Merkle trees that seals are made of."""

@@ -1,0 +1,1 @@
+"""Publishing: checkpoints, exports and proofs that leave the database."""

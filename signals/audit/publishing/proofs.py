@@ -1,0 +1,102 @@
+"""Proofs that one signal is in the log, which anybody with the public key can check without a database."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from fleetprompt.errors import Refused
+from fleetprompt.tenants.context import active_tenant
+from signals.audit.format import canonical, events, heads, merkle
+from signals.audit.models import Seal, SealEntry
+from signals.audit.sealing import locks
+from signals.audit.sealing.keys import PublicKeys
+
+KIND = "fleetprompt.audit.proof"
+_FIELDS = {"kind", "event", "index", "path", "seal"}
+
+
+class Invalid(Refused):
+    """A proof, or an export, does not hold; the text says why."""
+
+
+def prove(signal_id: UUID) -> dict[str, Any]:
+    """Return an inclusion proof of a signal of the active tenant.
+
+    Returns:
+        `kind`; `event`, the signal as CloudEvents has it; `index`, its place in the seal; `path`, the
+        siblings' hashes up to the root; `seal`, the seal's head and signature.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        Refused: there is no such signal, it is not sealed yet, or it is not as it was sealed.
+    """
+    tenant = active_tenant()
+    with locks.reading():
+        form = _form(signal_id, tenant.slug)
+        entry = SealEntry.objects.filter(signal_id=signal_id).first()
+        if entry is None:
+            raise Refused(f"signal {signal_id} is in no seal yet: run audit seal")
+        seal = Seal.objects.filter(number=entry.seal).first()
+        if seal is None:
+            raise Refused(f"seal {entry.seal} is gone: run audit verify")
+        in_seal = SealEntry.objects.filter(seal=entry.seal).order_by("index")
+        leaves = [bytes(leaf) for leaf in in_seal.values_list("leaf", flat=True)]
+    proof = {
+        "kind": KIND,
+        "event": canonical.reload(form),
+        "index": entry.index,
+        "path": [sibling.hex() for sibling in merkle.path(leaves, entry.index)],
+        "seal": heads.of_seal(seal, tenant).document,
+    }
+    if _root(proof, seal.size) != seal.root:
+        raise Refused(
+            f"signal {signal_id} or its seal {entry.seal} is not as it was sealed: run audit verify"
+        )
+    return proof
+
+
+def check(text: str | bytes, keys: PublicKeys) -> dict[str, Any]:
+    """Return the proof in `text`, if it holds.
+
+    Raises:
+        Invalid: saying what does not hold.
+    """
+    try:
+        proof = canonical.reload(text)
+        return _checked(proof, keys)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Invalid(f"this is no proof: {error}") from None
+
+
+def _checked(proof: Any, keys: PublicKeys) -> dict[str, Any]:
+    if not isinstance(proof, dict) or set(proof) != _FIELDS or proof["kind"] != KIND:
+        raise Invalid(f"this is no proof: expected an object with {', '.join(sorted(_FIELDS))}")
+    seal = heads.read(proof["seal"])
+    if seal.head.get("kind") != "seal" or not isinstance(seal.head.get("size"), int):
+        raise Invalid("the proof does not hold: what is signed is no seal")
+    if problem := seal.problem(keys):
+        raise Invalid(f"the proof does not hold: its seal {problem}")
+    if _root(proof, seal.head["size"]) != seal.head["root"]:
+        raise Invalid("the proof does not hold: the event is not the one at this place of the seal")
+    found: dict[str, Any] = proof
+    return found
+
+
+def _root(proof: dict[str, Any], size: int) -> str | None:
+    leaf = merkle.leaf_hash(canonical.dumps(proof["event"]))
+    siblings = [bytes.fromhex(sibling) for sibling in proof["path"]]
+    index = proof["index"]
+    if not isinstance(index, int) or isinstance(index, bool):
+        raise ValueError("index: expected an integer")
+    root = merkle.root_from_path(leaf, index, size, siblings)
+    return root.hex() if root else None
+
+
+def _form(signal_id: UUID, tenant: str) -> bytes:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {events.COLUMNS} FROM signals_signal AS s WHERE s.id = %s", [signal_id])  # noqa: S608
+        row = cursor.fetchone()
+    if row is None:
+        raise Refused(f"signal: tenant {tenant} has no signal {signal_id}; it may have been pruned")
+    return events.event(row, tenant)

@@ -1,0 +1,1 @@
+"""Sealing: signed seals over the signals up to a horizon."""

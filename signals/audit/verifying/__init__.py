@@ -1,0 +1,1 @@
+"""Verifying: recomputation of everything that seals promise."""

@@ -1,0 +1,186 @@
+"""Compares one seal with the entries and signals that are there now."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from fleetprompt.tenants.models import Tenant
+from signals.audit.format import events, merkle
+from signals.audit.models import Seal
+from signals.audit.verifying.findings import Finding
+
+PART = 1_000
+"""How many signals with their payloads are in memory at a time."""
+
+LOOSE = """
+    FROM signals_signal AS s
+    WHERE NOT EXISTS (SELECT FROM signals_sealentry AS e WHERE e.signal_id = s.id)
+"""
+"""Signals that are in no seal."""
+_ENTRIES = f"""
+    SELECT {events.COLUMNS}, e.signal_id::text, e.index, e.leaf, s.recorded_at < %s
+    FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
+    WHERE e.seal = %s AND e.index >= %s ORDER BY e.index LIMIT %s
+"""  # noqa: S608 the module's own columns
+_AT = """
+    SELECT e.signal_id::text, s.name
+    FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
+    WHERE e.seal = %s AND e.index = %s
+"""
+_BETWEEN = f"""
+    SELECT s.id::text {LOOSE}
+        AND (s.recorded_at, s.id) > (%s, %s) AND (s.recorded_at, s.id) < (%s, %s) LIMIT 2
+"""
+
+
+def parts(seal: Seal, before: datetime | None = None) -> Iterator[list[Sequence[Any]]]:
+    """Yield the entries of a seal in order, a part at a time.
+
+    Args:
+        before: the horizon of the seal before it.
+
+    Returns:
+        rows of the columns of `events`, all None where the signal is gone, then the entry's signal, index
+        and leaf, and whether the signal has a time before `before`.
+    """
+    place = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_ENTRIES, [before, seal.number, place, PART])
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        yield rows
+        place = rows[-1][events.WIDTH + 1] + 1
+
+
+class Walk:
+    """Takes the entries of a seal in their order, and tells at the end what does not fit.
+
+    Args:
+        tenant: whose seal it is.
+        seal: the seal, whose signature somebody else checks.
+    """
+
+    def __init__(self, tenant: Tenant, seal: Seal) -> None:
+        self._tenant, self._seal = tenant, seal
+        self._found: list[Finding] = []
+        self._expected = 0
+        self._stored: list[bytes] = []
+        self._computed: list[bytes] = []
+        self._order: list[tuple[str, str, int, str]] = []
+
+    def step(self, row: Sequence[Any]) -> None:
+        """Take the next entry, a row of `parts`."""
+        pk, index, leaf, is_early = row[events.WIDTH :]
+        self._check_gap(index, row)
+        self._expected = index + 1
+        self._stored.append(bytes(leaf))
+        if row[events.ID] is None:
+            self._find("removed", f"signal {pk} was removed", row)
+            return
+        self._computed.append(events.leaf(row, self._tenant.slug))
+        if self._computed[-1] != bytes(leaf):
+            self._find("changed", f"{_named(row)} was changed", row)
+            return
+        self._order.append((row[events.RECORDED], row[events.ID], index, row[events.NAME]))
+        if is_early:
+            text = f"{_named(row)} was inserted with a time up to which an earlier seal is complete"
+            self._find("inserted", text, row)
+
+    def end(self) -> list[Finding]:
+        """Return what does not fit, in the order of places."""
+        self._check_gap(self._seal.size)
+        self._check_extra()
+        if self._found and self._fits(self._computed):
+            self._found = [_entry_only(finding) for finding in self._found]
+        self._check_order()
+        if not self._found and not self._fits(self._stored):
+            text = (
+                f"seal {self._seal.number} does not fit its entries: at least one of its {self._seal.size} "
+                "signals was changed, removed, inserted or reordered together with its entry"
+            )
+            self._found.append(Finding("entries", text, seal=self._seal.number))
+        return sorted(self._found, key=lambda finding: finding.index or 0)
+
+    def _fits(self, leaves: Sequence[bytes]) -> bool:
+        return len(leaves) == self._seal.size and merkle.root(leaves).hex() == self._seal.root
+
+    def _find(self, what: str, text: str, row: Sequence[Any]) -> None:
+        pk, index = row[events.WIDTH], row[events.WIDTH + 1]
+        text = f"{text}; known by seal {self._seal.number}, place {index}"
+        self._found.append(Finding(what, text, pk, row[events.NAME], self._seal.number, index))
+
+    def _check_gap(self, index: int, row: Sequence[Any] | None = None) -> None:
+        """Tell about the places before `index` that have no entry any more."""
+        first, count = self._expected, index - self._expected
+        if count <= 0:
+            return
+        places = f"place {first}" if count == 1 else f"places {first} to {index - 1}"
+        if pk := self._without_entry(row) if count == 1 else None:
+            text = f"signal {pk} lost its entry; known by seal {self._seal.number}, {places}"
+            self._found.append(Finding("entries", text, pk, None, self._seal.number, first))
+        else:
+            after = f" after signal {self._order[-1][1]}" if self._order else ""
+            if index == self._seal.size:
+                after += ", or before if the others were renumbered,"
+            text = f"what stood at {places} of seal {self._seal.number}{after} was removed with its entry"
+            self._found.append(Finding("removed", text, seal=self._seal.number, index=first))
+
+    def _check_extra(self) -> None:
+        """Tell which of the entries are too many: the one without which the root fits, or else the last."""
+        extra = len(self._stored) - self._seal.size
+        if extra <= 0:
+            return
+        first = merkle.odd_one_out(self._stored, bytes.fromhex(self._seal.root)) if extra == 1 else None
+        at = self._seal.size if first is None else first
+        number = self._seal.number
+        pk, name = _signal_at(number, at)
+        text = f"signal {pk} ({name}) was inserted, with an entry of its own; in seal {number}, place {at}"
+        self._found = [finding for finding in self._found if finding.index != at]
+        self._found.append(Finding("inserted", text, pk, name, number, at))
+
+    def _without_entry(self, following: Sequence[Any] | None) -> str | None:
+        """Return the one signal without an entry that stands between its neighbours, if it is the one."""
+        last = self._order[-1][:2] if self._order else ("-infinity", "00000000-0000-0000-0000-000000000000")
+        upto = ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+        if following and following[events.ID]:
+            upto = (following[events.RECORDED], following[events.ID])
+        with connection.cursor() as cursor:
+            cursor.execute(_BETWEEN, [*last, *upto])
+            found = cursor.fetchall()
+        return found[0][0] if len(found) == 1 else None
+
+    def _check_order(self) -> None:
+        if not all(time.endswith("Z") for time, *_ in self._order):
+            return  # Texts of times beyond the calendar do not sort.
+        known = {finding.index for finding in self._found}
+        order = [entry for entry in self._order if entry[2] not in known]
+        for entry, other in zip(order, sorted(order), strict=True):
+            _, pk, index, name = entry
+            if entry != other:
+                text = (
+                    f"signal {pk} ({name}) was reordered, {other[1]} belongs there; "
+                    f"known by seal {self._seal.number}, place {index}"
+                )
+                self._found.append(Finding("reordered", text, pk, name, self._seal.number, index))
+
+
+def _named(row: Sequence[Any]) -> str:
+    return f"signal {row[events.ID]} ({row[events.NAME]})"
+
+
+def _signal_at(seal: int, index: int) -> tuple[str | None, str | None]:
+    with connection.cursor() as cursor:
+        cursor.execute(_AT, [seal, index])
+        return cursor.fetchone() or (None, None)
+
+
+def _entry_only(finding: Finding) -> Finding:
+    if finding.what != "changed":
+        return finding
+    text = finding.text.replace("was changed", "is as it was sealed, but its entry was changed")
+    return replace(finding, what="entries", text=text)

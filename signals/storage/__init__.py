@@ -1,0 +1,1 @@
+"""Storage: append-only models, their triggers, and checks of both."""
