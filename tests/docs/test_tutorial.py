@@ -11,6 +11,7 @@ TUTORIAL = [page for page in IN_CHECKOUT if page.parent.name == "tutorial"]
 OTHERS = [[page] for page in IN_CHECKOUT if page.parent.name != "tutorial"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("pages", [TUTORIAL, *OTHERS], ids=lambda pages: pages[0].stem)
 def test_a_newcomer_gets_through(pages, new_checkout):
