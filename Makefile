@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test chaos bench soak check fuzz screenshots lock clean
+.PHONY: help setup demo run test chaos bench soak check reference fuzz screenshots lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,13 +52,18 @@ bench: setup ## Measure against pgbench and plain django-q2 (ARGS="--only wave -
 soak: setup ## Hold a mixed load for MINUTES and see whether anything drifts
 	@$(BIN)/python -m tests.bench.soak --minutes "$(MINUTES)" $(ARGS)
 
-check: setup ## Check formatting, style, types, imports, migrations, known vulnerabilities
+check: setup ## Check formatting, style, types, imports, migrations, documents, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MANAGE) makemigrations --check --dry-run
+	$(BIN)/python -m tests.docs.links
+	$(BIN)/python -m tests.docs.reference --check
 	@$(BIN)/python -m tests.audit
+
+reference: setup ## Write the pages of docs/reference that follow from the code
+	@$(BIN)/python -m tests.docs.reference
 
 fuzz: setup ## Try hostile input for long, each time another one
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 3600 tests/hostile $(ARGS)

@@ -26,7 +26,7 @@ class Directive(ActorAndSubject, models.Model):
     """
 
     class Status(models.TextChoices):
-        """The states of a directive; `docs/states.md` shows the ways between them."""
+        """The states of a directive; `docs/reference/states.md` shows the ways between them."""
 
         REQUESTED = "requested"
         RUNNING = "running"

@@ -112,7 +112,7 @@ UNFOLD_TENANT = theme.TENANT
 UNFOLD_OPERATORS = theme.OPERATORS
 WSGI_APPLICATION = "fleetprompt.wsgi.application"
 
-# docs/security.md says why each is as it is.
+# docs/explanation/security.md says why each is as it is.
 _HTTPS = not DEBUG if _env.https is None else _env.https
 TRUSTED_PROXIES = _env.trusted_proxies
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None

@@ -1,4 +1,4 @@
-"""A database with two roles, made by the very statements of docs/operations.md."""
+"""A database with two roles, made by the very statements of docs/guides/separate-database-roles.md."""
 
 import os
 import re
@@ -6,19 +6,18 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.db import connection
 
 from fleetprompt.postgres import embedded, owner
+from tests.docs.pages import DOCS, blocks
 from tests.support import database_url
 
 # Roles belong to the server, which the processes of a parallel run share.
 NAME = f"documented_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-DOCS = Path(settings.BASE_DIR) / "docs"
+PAGE = DOCS / "guides/separate-database-roles.md"
 
 
 def psql(server: str, statements: str) -> None:
@@ -36,7 +35,7 @@ def psql(server: str, statements: str) -> None:
 
 def statements() -> tuple[str, str]:
     """Return the documented statements that make the roles, and those that make the database."""
-    [block] = re.findall(r"```sql\n(.*?)```", (DOCS / "operations.md").read_text(), re.S)
+    [block] = [block.text for block in blocks(PAGE) if block.language == "sql"]
     # Other names: the tests' server may have the real ones.
     block = block.replace("fleetprompt", NAME)
     return block[: block.index("CREATE DATABASE")], block[block.index("CREATE DATABASE") :]

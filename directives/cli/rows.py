@@ -1,4 +1,4 @@
-"""The rows that `manage.py directive` prints; `docs/cli.md` promises their keys."""
+"""The rows that `manage.py directive` prints; `docs/reference/json.md` promises their keys."""
 
 from datetime import datetime
 from typing import Any

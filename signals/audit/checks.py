@@ -135,7 +135,8 @@ def verified(tenants: Tenants) -> Findings:
         yield checks.Error(
             f"audit verify of {last.at:%Y-%m-%d %H:%M %Z} found what does not fit ({last.findings}): "
             f"{last.first}",
-            hint="Find out what was done (docs/audit.md); after that run `manage.py audit verify` again.",
+            hint="Find out what was done (docs/guides/verify-the-audit-trail.md); after that run "
+            "`manage.py audit verify` again.",
             obj=Where([tenant.slug]),
             id="signals.E013",
         )

@@ -46,7 +46,7 @@ def rights(tenants: Tenants) -> Findings:
             yield checks.Warning(
                 weakness.text,
                 hint="Use two database roles, one that owns the tables and one that the program connects "
-                "as (docs/operations.md), and run `manage.py migrate_schemas`.",
+                "as (docs/guides/separate-database-roles.md), and run `manage.py migrate_schemas`.",
                 obj=where or None,
                 id="signals.W001",
             )

@@ -15,7 +15,7 @@ from tests.bench.session import FOLDER, save, session
 
 DESCRIPTION = """Starts a PostgreSQL of its own that waits for its disk, measures everything in rounds,
 alternating with the yardsticks (pgbench and plain django-q2), prints a table and writes JSON.
-docs/performance.md explains each figure."""
+docs/explanation/performance.md explains each figure."""
 RESULT = FOLDER / "results.json"
 
 

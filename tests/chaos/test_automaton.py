@@ -1,4 +1,4 @@
-"""The automaton of legal lives knows what docs/states.md allows, and refuses the rest."""
+"""The automaton of legal lives knows what docs/reference/states.md allows, and refuses the rest."""
 
 import re
 from datetime import UTC, datetime
@@ -81,6 +81,6 @@ def test_what_the_states_do_not_allow_is_found(text):
 
 
 def test_every_signal_of_a_life_in_the_documented_table_is_known(settings):
-    text = (settings.BASE_DIR / "docs/states.md").read_text()
-    told = re.findall(r"`directive\.([a-z_]+)`", text.partition("## Keys")[0])
+    text = (settings.BASE_DIR / "docs/reference/states.md").read_text()
+    told = re.findall(r"`directive\.([a-z_]+)`", text)
     assert {step for _, step in STEPS} == set(told)

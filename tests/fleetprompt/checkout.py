@@ -49,14 +49,14 @@ class Checkout:
     folder: Path
     user: int | None = None
 
-    def fill(self) -> None:
-        """Copy the project's sources into the folder."""
+    def fill(self, *more: str) -> None:
+        """Copy the project's sources into the folder, and files or folders `more` with them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ignore = shutil.ignore_patterns("__pycache__")
-        for name in PARTS:
+        for name in (*PARTS, *more):
             source = Path(settings.BASE_DIR) / name
             if source.is_dir():
-                shutil.copytree(source, self.folder / name, ignore=ignore)
+                shutil.copytree(source, self.folder / name, ignore=ignore, dirs_exist_ok=True)
             else:
                 shutil.copy(source, self.folder / name)
 
@@ -73,8 +73,12 @@ class Checkout:
     def manage(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a management command and return how it ended."""
         code = MANAGE if self.user is None else BECOME.format(user=self.user) + MANAGE
+        return self.run("-c", code, *arguments, **environment)
+
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run Python in the folder and return how it ended."""
         return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, *arguments],
             **self._process(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -12,9 +11,9 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from django.conf import settings
 
 from fleetprompt.postgres import embedded
+from tests.docs.pages import DOCS, blocks
 from tests.support import database_url, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -222,8 +221,10 @@ def test_the_folder_of_an_earlier_version_goes_on_after_its_next_migration(check
 
 def test_its_backup_comes_back_as_documented(checkout):
     _create(checkout, "lagoon")
-    block = re.findall(r"```sh\n(.*?)```", (settings.BASE_DIR / "docs/backups.md").read_text(), re.S)[-1]
-    dump, drop, *restore = (shlex.split(line.removeprefix("manage.py ")) for line in block.splitlines())
+    block = blocks(DOCS / "guides/back-up.md")[-1].text
+    dump, drop, *restore = (
+        shlex.split(line.removeprefix("python manage.py ")) for line in block.splitlines()
+    )
     for command in (dump, drop):
         done = checkout.manage(*command)
         assert done.returncode == 0, done.stderr

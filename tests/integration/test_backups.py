@@ -1,11 +1,11 @@
-"""The commands of docs/backups.md, followed after a real loss: what was due goes on, each effect once."""
+"""The commands of docs/guides/back-up.md after a real loss: what was due goes on, each effect once."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -20,7 +20,7 @@ from fleetprompt.postgres import embedded, guard
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Domain, Tenant
 from signals.models import Signal
-from tests.documented import DOCS
+from tests.docs.pages import DOCS, ROOT, blocks
 from tests.recipes import tenants
 from tests.support import (
     ask_animal,
@@ -38,12 +38,13 @@ from tests.support import (
 )
 
 SEAL = ("audit", "seal", "--all-tenants")
+PATH = Path(__file__).relative_to(ROOT)
 VERIFY = ("audit", "verify", "--all-tenants")
 CHECKS = [VERIFY, ("doctor",)]
 """Management commands that must pass on a restored database while a cluster runs."""
-DUMP, RESTORE, DUMP_ONE, _ONE, TAKE_OUT, ACKNOWLEDGE, _ = re.findall(
-    r"```sh\n(.*?)```", (DOCS / "backups.md").read_text(), re.S
-)
+DUMP, RESTORE, DUMP_ONE, _ONE, TAKE_OUT, ACKNOWLEDGE = [
+    block.text for block in blocks(DOCS / "guides/back-up.md") if block.note == f"by {PATH}"
+]
 DELETE, RESTORE_ONE, REGISTER = _ONE.strip().splitlines()
 
 
@@ -95,7 +96,7 @@ def follow(commands: str, folder, slug: str = "") -> None:
         ("tenant restore harbor", f"tenant restore {slug}"),
         ("tenant delete harbor", f"tenant delete {slug}"),
         ("--tenant harbor", f"--tenant {slug}"),
-        ("manage.py", f"{sys.executable} {settings.BASE_DIR}/manage.py"),
+        ("python manage.py", f"{sys.executable} {settings.BASE_DIR}/manage.py"),
     ):
         commands = commands.replace(documented, real)
     # The programs of the server's own version: on another server, those on the path.

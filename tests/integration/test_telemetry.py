@@ -387,7 +387,7 @@ def test_nothing_of_a_payload_is_traced(told):
 
 
 def test_every_metric_is_documented(told):
-    page = (settings.BASE_DIR / "docs/telemetry.md").read_text()
+    page = (settings.BASE_DIR / "docs/reference/telemetry.md").read_text()
     documented = set(re.findall(r"^\| `(fleetprompt_\w+)` \|", page, re.M))
     counted = {measure.name + ("" if measure.buckets else "_total") for measure in metrics.ALL}
     gauges = {

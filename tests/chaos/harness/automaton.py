@@ -1,4 +1,4 @@
-"""The legal lives of a directive: an automaton over the signals that tell of them, after docs/states.md."""
+"""The legal lives of a directive: an automaton over its signals, after docs/reference/states.md."""
 
 from dataclasses import dataclass
 

@@ -468,7 +468,7 @@ HIDING = [
             "DROP POLICY p ON signals_signal",
         ),
         (
-            "a trigger that swallows new signals",
+            "a trigger that drops new signals",
             f"{_SWALLOW} CREATE TRIGGER a BEFORE INSERT ON signals_signal FOR EACH ROW WHEN"
             " (NEW.name = 'forum.post.hidden') EXECUTE FUNCTION swallow()",
             "DROP FUNCTION swallow CASCADE",
@@ -480,7 +480,7 @@ HIDING = [
             "DROP FUNCTION swallow CASCADE",
         ),
         (
-            "a rule that swallows new signals",
+            "a rule that drops new signals",
             "CREATE RULE r AS ON INSERT TO signals_signal DO INSTEAD NOTHING",
             "DROP RULE r ON signals_signal",
         ),
@@ -507,7 +507,7 @@ HIDING = [
             "ALTER TABLE signals_pruning SET LOGGED",
         ),
         (
-            "an index by which new signals are doubles",
+            "an index that makes new signals duplicates",
             "CREATE UNIQUE INDEX u ON signals_signal ((0)) WHERE name = 'forum.post.deleted'",
             "DROP INDEX u",
         ),
@@ -547,7 +547,7 @@ HIDING = [
             "DROP OPERATOR public.= (varchar, text); DROP FUNCTION never",
         ),
         (
-            "a function that is called for PostgreSQL's own",
+            "a function that shadows PostgreSQL's own",
             "CREATE FUNCTION format(text, name) RETURNS text LANGUAGE sql AS 'SELECT $1'",
             "DROP FUNCTION format(text, name)",
         ),

@@ -1,0 +1,45 @@
+"""The directives that the documents define do what they say."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from directives.outcomes import Kind
+from tests.docs.following import Reader
+from tests.docs.pages import DOCS, ROOT, Block, blocks
+from tests.support import ask, run, signal_names
+
+GUIDE = DOCS / "guides/add-a-directive.md"
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """A reader in an empty folder."""
+    reader = Reader(tmp_path)
+    yield reader
+    reader.leave()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", GUIDE], ids=lambda page: page.name)
+def test_the_directive_of_three_lines_works(page, reader, forum):
+    reader.follow(block_with(page, "class ArchiveThread"))
+    directive = ask("forum.thread.archive", {"thread_id": str(forum.thread.pk)}).directive
+    assert run(directive).kind == Kind.SUCCEEDED
+    forum.thread.refresh_from_db()
+    assert forum.thread.status == "archived"
+    assert "forum.thread.archived" in signal_names(directive)
+
+
+def test_the_test_of_the_guide_to_directives_passes(reader, forum):
+    reader.follow(block_with(GUIDE, "class MoveThread"))
+    names: dict[str, object] = {}
+    exec(block_with(GUIDE, "def test_").text, names)  # noqa: S102
+    [test] = [value for name, value in names.items() if name.startswith("test_")]
+    test(forum)
+
+
+def block_with(page: Path, text: str) -> Block:
+    """Return the one block of a page that has a text."""
+    [block] = [block for block in blocks(page) if text in block.text]
+    return block
