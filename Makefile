@@ -9,17 +9,18 @@ ARGS ?=
 
 BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 STAMP := .venv/installed.txt
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --quiet \
 	--no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test chaos bench soak check reference fuzz screenshots lock clean
+.PHONY: help setup demo run test test-long chaos bench soak check reference fuzz screenshots lock clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test),"
-	@echo "           SEED=… MINUTES=$(MINUTES) (for chaos and soak), ARGS=… (for demo, test, chaos, bench, soak and lock)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test and test-long),"
+	@echo "           SEED=… MINUTES=$(MINUTES) (for chaos and soak), ARGS=… (for demo, tests, chaos, bench, soak and lock)"
 
 setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
 
@@ -40,8 +41,11 @@ demo: setup ## Make two sample communities, moderate them by directives, show wh
 run: setup ## Start the web server and a cluster; Ctrl-C stops both
 	@$(MANAGE) serve --port "$(PORT)"
 
-test: setup ## Run the tests (ARGS="-k word" runs some)
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
+test: setup ## Run the tests, except the long ones (ARGS="-k word" runs some)
+	@$(PYTEST) -m "not long" $(ARGS)
+
+test-long: setup ## Run the long tests: fresh checkouts, backups, the demo, short chaos and benchmark runs
+	@$(PYTEST) -m long $(ARGS)
 
 chaos: setup ## Kill, stop and cut everything for MINUTES, then check every directive
 	@$(BIN)/python -m tests.chaos.harness --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)") $(ARGS)

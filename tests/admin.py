@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from fleetprompt.tenants.context import return_to_public
-from tests.accounts import PASSWORD, host_of, make_user
+from tests.accounts import PASSWORD, host_of, make_user, within
 
 
 class AdminClient(Client):
@@ -44,7 +44,7 @@ def client_of(
     superuser: bool = False,
     permissions: Iterable[str] = (),
 ) -> AdminClient:
-    """Make somebody of a tenant's staff, and return a client that is logged in as them.
+    """Make somebody of a tenant's staff, and return a client that is logged in as them, not by the form.
 
     Args:
         group: one of the ready-made groups.
@@ -52,4 +52,7 @@ def client_of(
     """
     groups = [group] if group else []
     user = make_user(tenant, username, may=permissions, groups=groups, is_superuser=superuser)
-    return AdminClient(tenant).log_in(user)
+    client = AdminClient(tenant)
+    with within(tenant):
+        client.force_login(user)
+    return client

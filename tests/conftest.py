@@ -14,7 +14,16 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.browser.web import MISSING
-from tests.support import TENANTS, Forum, empty_tenants, make_databases, make_forum, remove_databases
+from tests.support import (
+    TENANTS,
+    Forum,
+    empty_tenants,
+    is_idle,
+    make_databases,
+    make_forum,
+    remove_databases,
+    renew_session,
+)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -62,12 +71,13 @@ def database(_tenants_exist: None, django_db_blocker: pytest.FixtureRequest) -> 
         attempts.forget_times()
         tasks.forget_batch_size()
         yield
-        connection.close()
+        if not is_idle():
+            connection.close()
         connection.set_schema_to_public()
         for tenant in Tenant.objects.exclude(slug__in=TENANTS):
             delete_tenant(tenant.slug)
         empty_tenants()
-        connection.close()
+        renew_session()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +22,7 @@ from django.db import connection, connections
 from django.db.models import F
 from django.db.models.functions import Least, Now
 from django.test.utils import setup_databases, teardown_databases
+from psycopg.pq import TransactionStatus
 
 from directives import requests, runner
 from directives.executing import attempts
@@ -48,20 +49,36 @@ FORUM_DATA = Path(
 )
 ABSENT = "0199e9a4-4c5f-7000-8000-00000000dead"
 """The id of nothing, the same in every process, so that parallel runs agree on their tests."""
-_KEPT = (
-    "django_migrations",
-    "django_content_type",
-    "auth_permission",
-    "auth_group",
-    "auth_group_permissions",
-)
-_OPERATORS = (
-    "django_admin_log",
-    "django_session",
-    "auth_user_user_permissions",
-    "auth_user_groups",
-    "auth_user",
-)
+# As the superuser who owns it, without a connection of its own for each test. Most tables are empty
+# already, and looking costs less than deleting. A transaction that somebody left open is to be told
+# of, not waited for.
+_EMPTYING = """
+CREATE SCHEMA tests;
+GRANT USAGE ON SCHEMA tests TO PUBLIC;
+CREATE FUNCTION tests.empty_tenants(tenants text[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET session_replication_role = replica SET lock_timeout = '60s' AS $$
+DECLARE
+    path text;
+    is_filled boolean;
+BEGIN
+    FOR path IN
+        SELECT format('%I.%I', nspname, relname)
+          FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+         WHERE relkind = 'r' AND (
+            nspname = ANY(tenants) AND relname NOT IN (
+                'django_migrations', 'django_content_type', 'auth_permission', 'auth_group',
+                'auth_group_permissions')
+            OR nspname = 'public' AND relname IN (
+                'django_q_ormq', 'django_q_task', 'django_admin_log', 'django_session',
+                'auth_user_user_permissions', 'auth_user_groups', 'auth_user'))
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', path) INTO is_filled;
+        IF is_filled THEN
+            EXECUTE format('DELETE FROM %s', path);
+        END IF;
+    END LOOP;
+END $$
+"""
 
 
 @dataclass
@@ -71,6 +88,11 @@ class Forum:
     category: Category
     thread: Thread
     posts: list[Post]
+
+
+def thinned(cases: Iterable[Any], every: int) -> list[Any]:
+    """Return the cases as parameters of a test; all but each `every`th one are left to the long run."""
+    return [pytest.param(case, marks=[pytest.mark.long] * bool(n % every)) for n, case in enumerate(cases)]
 
 
 def make_forum(posts: int = 3) -> Forum:
@@ -267,21 +289,29 @@ def owner_cursor() -> Iterator[Any]:
 
 def empty_tenants() -> None:
     """Delete every row of the test tenants and every queue message, past triggers and foreign keys."""
-    with owner_cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        # Whoever left a transaction open is to be told of, not waited for.
-        cursor.execute("SET lock_timeout = '60s'")
-        cursor.execute(
-            "SELECT schemaname, tablename FROM pg_tables"
-            " WHERE schemaname = ANY(%s) AND NOT tablename = ANY(%s)",
-            [[f"org_{slug}" for slug in TENANTS], list(_KEPT)],
-        )
-        for schema, table in cursor.fetchall():
-            cursor.execute(f'DELETE FROM "{schema}"."{table}"')
-        for table in ("django_q_ormq", "django_q_task", *_OPERATORS):
-            cursor.execute(f"DELETE FROM public.{table}")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tests.empty_tenants(%s)", [[f"org_{slug}" for slug in TENANTS]])
     # Or the seals of the next test would be compared with those of this one.
     shutil.rmtree(settings.AUDIT_FOLDER, ignore_errors=True)
+
+
+def is_idle() -> bool:
+    """Return whether the connection is open and usable, outside of any transaction."""
+    wrapped = connection.connection
+    if wrapped is None or wrapped.closed or connection.in_atomic_block:
+        return False
+    return bool(wrapped.info.transaction_status == TransactionStatus.IDLE)
+
+
+def renew_session() -> None:
+    """Leave the connection's session as a new one is. A new connection costs 15 ms: it knows no table."""
+    with connection.cursor() as cursor:
+        # DISCARD ALL without DEALLOCATE ALL, of which psycopg would not hear.
+        cursor.execute(
+            "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;"
+            " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+        )
+    connection.init_connection_state()
 
 
 def make_databases() -> Any:
@@ -289,7 +319,10 @@ def make_databases() -> Any:
     # What a run left that was killed has the checkpoints of another database.
     shutil.rmtree(settings.AUDIT_FOLDER, ignore_errors=True)
     with _as_superuser():
-        return setup_databases(verbosity=0, interactive=False)
+        databases = setup_databases(verbosity=0, interactive=False)
+        with connection.cursor() as cursor:
+            cursor.execute(_EMPTYING)
+        return databases
 
 
 def remove_databases(databases: Any) -> None:
@@ -410,9 +443,28 @@ def qcluster(log: Path, *, workers: int = 2, **extra: str) -> Iterator["subproce
 
 
 def wait_until(done: Callable[[], Any], what: str, seconds: float = 40) -> Any:
-    """Return what `done` gives as soon as it is true; fail when it never is."""
+    """Return what `done` gives as soon as it is true; fail when it never is, with the directives' state."""
     deadline = time.monotonic() + seconds
     while not (value := done()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain: {what} ({value!r})\n{_situation()}")
         time.sleep(0.05)
     return value
+
+
+def _situation() -> str:
+    """Return the queue's messages and each tenant's directives by status, one line each."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT schema_name FROM public.tenants_tenant ORDER BY 1 LIMIT 20")
+            lines = [f"messages: {messages()}"]
+            for (schema,) in cursor.fetchall():
+                cursor.execute(
+                    "SELECT name, status, attempt, count(*), max(last_error)"
+                    f' FROM "{schema}".directives_directive GROUP BY 1, 2, 3 ORDER BY 1, 2, 3'
+                )
+                lines += [" ".join(map(str, (schema, *row))) for row in cursor.fetchall()]
+    # The failure that is reported matters more, whatever keeps its state from being read.
+    except Exception as error:
+        return f"the state cannot be read: {error}"
+    return "\n".join(lines)

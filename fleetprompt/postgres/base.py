@@ -2,8 +2,10 @@
 
 import logging
 import select
+from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 
@@ -13,6 +15,10 @@ logger = logging.getLogger(__name__)
 
 CLIENT_CHECK_MILLISECONDS = 500
 """How often a server looks whether the client is still there for which it works or waits."""
+
+
+_reached: set[tuple[Path, str, str]] = set()
+"""Folder, database and role of each embedded server that this process has reached."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -66,15 +72,33 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""
         settings = self.settings_dict
-        folder = settings.get("EMBEDDED")
         # Django turns preparing off. Its own cursors never do it, so this is for those that ask for it.
         params = {**super().get_connection_params(), "prepare_threshold": 0}
-        if not folder:
-            return params
+        return {**params, "host": str(self._socket())} if settings.get("EMBEDDED") else params
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Return a new connection; the embedded server is started again if it has stopped meanwhile."""
+        try:
+            return super().get_new_connection(conn_params)
+        except psycopg.OperationalError:
+            if not self.settings_dict.get("EMBEDDED"):
+                raise
+            _reached.clear()
+            return super().get_new_connection({**conn_params, "host": str(self._socket())})
+
+    def _socket(self) -> Path:
+        """Return where the embedded server listens; make sure that it does, the first time."""
+        settings = self.settings_dict
         # The owner's connection needs the application's role too: to give it its rights.
         role = settings.get("APPLICATION") or settings["USER"]
+        wanted = (settings["EMBEDDED"], settings["NAME"] or "postgres", role)
+        # To make sure costs a connection of its own.
+        socket = embedded.socket_directory(wanted[0]) if wanted in _reached else None
+        if socket:
+            return socket
         try:
-            host = embedded.start(folder, settings["NAME"] or "postgres", role)
+            socket = embedded.start(*wanted)
         except embedded.EmbeddedServerError as error:
             raise OperationalError(str(error)) from error
-        return {**params, "host": str(host)}
+        _reached.add(wanted)
+        return socket

@@ -28,6 +28,7 @@ def _run(module, *arguments):
     )
 
 
+@pytest.mark.long
 def test_a_figure_is_measured_end_to_end(tmp_path):
     written = tmp_path / "results.json"
     done = _bench("--quick", "--rounds", "1", "--only", "latency", "--output", str(written))
@@ -48,6 +49,7 @@ def test_a_figure_is_measured_end_to_end(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.long
 def test_a_soak_runs_and_says_what_drifted(tmp_path):
     written = tmp_path / "soak.json"
     options = ["--minutes", "0.2", "--every", "2", "--tenants", "2", "--rate", "20"]

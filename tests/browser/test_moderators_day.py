@@ -151,23 +151,19 @@ def failed(people, cluster):
     with in_tenant("alpha"):
         thread = Thread.objects.get()
         ask("forum.thread.lock", {"thread_id": str(thread.pk)})
+        # Posts are unordered: a worker may execute this one before the lock.
+        wait_until(lambda: has_status(thread, "locked"), "the thread is locked")
         payload = {"thread_id": str(thread.pk), "content": "Summary", "author_id": "bot"}
         post = ask("forum.post.create", {**payload, "client_request_id": "1"}).directive
-
-    def has(status):
-        with in_tenant("alpha"):
-            return Directive.objects.filter(pk=post.pk, status=status).exists()
-
-    wait_until(lambda: has("failed"), "the post failed")
-    with in_tenant("alpha"):
+        wait_until(lambda: has_status(post, "failed"), "the post failed")
         ask("forum.thread.unlock", {"thread_id": str(thread.pk)}, actor=TESTER)
-    wait_until(lambda: _is_open(thread), "the thread is open")
+        wait_until(lambda: has_status(thread, "open"), "the thread is open")
     return post
 
 
-def _is_open(thread):
-    with in_tenant("alpha"):
-        return Thread.objects.filter(pk=thread.pk, status="open").exists()
+def has_status(record, status):
+    """Return whether the record has that status in the database now."""
+    return type(record).objects.filter(pk=record.pk, status=status).exists()
 
 
 def test_an_admin_reruns_what_failed(page, people, failed):

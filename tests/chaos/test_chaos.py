@@ -14,6 +14,7 @@ SEED = 20
 
 
 # Whoever waits in vain in there says so after some minutes, with the directives that hang.
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_doubled_or_out_of_order_while_everything_is_killed():
     found = subprocess.run(

@@ -81,6 +81,7 @@ def test_a_worker_killed_in_the_middle_of_a_handler_is_replaced_when_its_lease_r
             assert signal_names(directive) == TAKEN_OVER
 
 
+@pytest.mark.long
 def test_a_directive_that_kills_its_worker_every_time_fails_and_its_batch_mates_are_not_charged(
     database, log
 ):
@@ -100,6 +101,7 @@ def test_a_directive_that_kills_its_worker_every_time_fails_and_its_batch_mates_
         assert any(mate.attempt > 1 for mate in mates), "some of them were in the killed worker's batch"
 
 
+@pytest.mark.long
 def test_a_directive_that_kills_its_worker_once_succeeds_in_the_end(database, log):
     with in_tenant("alpha"):
         directives = [ask_animal("die", f"killer {number}", times=1) for number in range(2)]
@@ -149,6 +151,7 @@ def test_one_that_kills_its_group_is_found_out_alone_and_its_mates_are_not_charg
     assert [effects(animal) for animal in "abc"] == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_a_new_cluster_finishes_what_a_killed_one_left(database, log):
     with in_tenant("alpha"), gate("here") as opened:
         held = ask_animal("wait", note="here", times=1)
@@ -168,6 +171,7 @@ def test_a_new_cluster_finishes_what_a_killed_one_left(database, log):
         assert signal_names(held) == TAKEN_OVER
 
 
+@pytest.mark.long
 def test_the_scheduled_sweep_brings_back_what_was_lost_by_itself(database, log):
     with in_tenant("alpha"):
         forgotten, silent = ask_animal("work", "forgotten"), ask_animal("work", "silent")
@@ -182,6 +186,7 @@ def test_the_scheduled_sweep_brings_back_what_was_lost_by_itself(database, log):
         assert dict(Directive.objects.values_list("subject_id", "attempt")) == {"forgotten": 1, "silent": 2}
 
 
+@pytest.mark.long
 def test_a_cluster_goes_on_whichever_of_its_idle_processes_is_killed(database, log):
     with qcluster(log, workers=3) as cluster:
         [sentinel] = psutil.Process(cluster.pid).children()

@@ -22,6 +22,7 @@ from tests.support import (
     qcluster,
     signal_names,
     states,
+    thinned,
     wait_until,
 )
 
@@ -108,7 +109,7 @@ def test_two_processes_that_request_with_the_same_keys_store_each_directive_once
     assert Directive.objects.count() == Signal.objects.count() == 80
 
 
-@pytest.mark.parametrize("clusters", [1, 2])
+@pytest.mark.parametrize("clusters", thinned([2, 1], every=2))
 def test_many_workers_run_few_subjects_in_order_one_at_a_time_and_each_directive_once(
     database, tmp_path, clusters
 ):

@@ -51,6 +51,7 @@ def test_lost_wake_ups_are_made_up_for_by_the_sweep(database, log):
         assert states(*directives) == ["succeeded"] * 9
 
 
+@pytest.mark.long
 def test_one_wake_up_is_enough_for_everything_that_waits(database, log):
     with in_tenant("alpha") as tenant:
         directives = [ask_animal("work", f"cat {number % 10}") for number in range(60)]
@@ -60,6 +61,7 @@ def test_one_wake_up_is_enough_for_everything_that_waits(database, log):
         wait_until(lambda: all_ended(directives), "all have ended")
 
 
+@pytest.mark.long
 def test_doubled_wake_ups_run_nothing_twice(database, log):
     with in_tenant("alpha") as tenant:
         directives = [ask_animal("work", f"cat {number % 5}", note=str(number)) for number in range(10)]
@@ -74,6 +76,7 @@ def test_doubled_wake_ups_run_nothing_twice(database, log):
         assert Signal.objects.count() == 10 * 4
 
 
+@pytest.mark.long
 def test_a_wake_up_for_a_tenant_that_is_gone_or_suspended_hurts_nobody(database, log):
     gone = Tenant(slug="gone", schema_name="org_gone")
     with in_tenant("alpha"):
@@ -103,6 +106,7 @@ def test_what_is_due_later_runs_then_without_a_sweep(database, log):
         assert signal_names(retried).count("directive.retry_scheduled") == 2
 
 
+@pytest.mark.long
 def test_two_tenants_take_turns(database, log):
     directives = {}
     for slug in TENANTS:

@@ -18,7 +18,7 @@ from signals.types import Actor
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
 from tests.recipes import forums
-from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum, run
+from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum, run, thinned
 
 HIDE = "directives/directive/request/forum.post.hide/"
 
@@ -198,8 +198,9 @@ def test_a_group_that_is_no_batch_says_of_each_who_asked_for_it_and_why(mira, fo
     assert "Various directives: batch of 4" in text
 
 
-@pytest.mark.parametrize(("posts", "is_offered"), [(10_000, True), (10_001, False)])
-def test_all_are_offered_only_as_far_as_all_are_taken(mira, database, posts, is_offered):
+@pytest.mark.parametrize("posts", thinned([10_000, 10_001], every=2))
+def test_all_are_offered_only_as_far_as_all_are_taken(mira, database, posts):
+    is_offered = posts <= 10_000
     with in_tenant("alpha"):
         thread = make_forum(0).thread
         Post.objects.bulk_create(Post(thread=thread, content=f"P{n}", author_id="a") for n in range(posts))
@@ -221,6 +222,7 @@ def test_a_selection_of_what_is_no_id_is_told(mira, forum, path, pk):
     assert stored() == []
 
 
+@pytest.mark.long
 def test_five_thousand_at_once(mira, database):
     with in_tenant("alpha"):
         thread = make_forum(0).thread

@@ -27,6 +27,7 @@ from tests.support import (
     run,
     signal_names,
     states,
+    thinned,
     wait_until,
 )
 
@@ -154,7 +155,7 @@ def check_the_next():
     assert tasks.work("alpha") == 0
 
 
-@pytest.mark.parametrize("what", REQUESTED)
+@pytest.mark.parametrize("what", thinned(REQUESTED, every=3))
 def test_a_requested_one_that_cannot_be_handled_stops_nobody(lenient, what):
     assignments, allowed = REQUESTED[what]
     before, bad, after = (ask_animal("work", animal) for animal in ("before", "bad", "after"))
@@ -164,7 +165,7 @@ def test_a_requested_one_that_cannot_be_handled_stops_nobody(lenient, what):
     check_the_next()
 
 
-@pytest.mark.parametrize("what", SILENT)
+@pytest.mark.parametrize("what", thinned(SILENT, every=3))
 def test_a_silent_one_that_cannot_be_handled_stops_nobody(lenient, what):
     assignments, allowed = SILENT[what]
     mate, bad, good = (ask_animal("work", animal) for animal in ("mate", "bad", "good"))
@@ -177,7 +178,7 @@ def test_a_silent_one_that_cannot_be_handled_stops_nobody(lenient, what):
     check_the_next()
 
 
-@pytest.mark.parametrize("go", [by_run_due, by_turns, by_groups, by_run])
+@pytest.mark.parametrize("go", thinned([by_run_due, by_turns, by_groups, by_run], every=2))
 @pytest.mark.parametrize("silent", [False, True])
 def test_many_at_once_stop_nobody_however_they_are_run(lenient, go, silent):
     kinds = SILENT if silent else REQUESTED

@@ -166,6 +166,7 @@ def test_moderators_and_auditors_see_it(database, name):
     assert "fp-number" in client.get("/admin/", headers=HOST).content.decode()
 
 
+@pytest.mark.long
 class TestBig:
     """20,000 directives and 60,000 signals over 90 days: bounded reads, by index."""
 
@@ -196,6 +197,7 @@ class TestBig:
         assert len(many) <= len(few) + 1 < 50
 
 
+@pytest.mark.long
 def test_a_long_line_behind_a_retry_is_not_walked(alpha):
     _wait_behind_a_retry(5_000)
     with CaptureQueriesContext(connection) as queries:

@@ -343,6 +343,7 @@ LISTED = [
 """Query strings of the list of signals."""
 
 
+@pytest.mark.long
 def test_large_pages_take_few_queries_and_no_scan(client, large):
     with in_tenant("alpha"):
         for days in (None, 30, 85):

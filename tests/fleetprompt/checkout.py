@@ -52,7 +52,8 @@ class Checkout:
     def fill(self, *more: str) -> None:
         """Copy the project's sources into the folder, and files or folders `more` with them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        ignore = shutil.ignore_patterns("__pycache__")
+        # Compiled modules come along, but those that another process is just writing.
+        ignore = shutil.ignore_patterns("*.pyc.*")
         for name in (*PARTS, *more):
             source = Path(settings.BASE_DIR) / name
             if source.is_dir():

@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from fleetprompt.postgres import embedded
 from tests.docs.pages import DOCS, blocks
-from tests.support import database_url, wait_until
+from tests.support import database_url, thinned, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -52,6 +54,7 @@ def test_the_server_outlives_the_process_that_started_it(checkout):
     third.leave()
 
 
+@pytest.mark.long
 def test_two_checkouts_have_servers_and_tenants_of_their_own(checkout, new_checkout):
     other = new_checkout()
     made = checkout.manage("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost")
@@ -78,6 +81,7 @@ def test_committed_rows_survive_a_killed_server(checkout):
     assert "pier" in checkout.manage("tenant", "list").stdout
 
 
+@pytest.mark.long
 def test_a_server_whose_connections_are_used_up_is_busy_and_not_gone(checkout):
     checkout.manage("embedded", "start")
     socket = embedded.socket_directory(checkout.data)
@@ -89,10 +93,11 @@ def test_a_server_whose_connections_are_used_up_is_busy_and_not_gone(checkout):
     assert "is busy" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert checkout.manage("embedded", "status").stdout.startswith("Running.")
-    for connection in taken:
-        connection.close()
+    for one in taken:
+        one.close()
 
 
+@pytest.mark.long
 def test_a_moved_checkout_finds_its_server_again(new_checkout):
     checkout = new_checkout()
     checkout.manage("embedded", "start")
@@ -104,6 +109,7 @@ def test_a_moved_checkout_finds_its_server_again(new_checkout):
     moved.folder.rename(checkout.folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stranger", ["a process that is no server", "the server of another folder"])
 def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(checkout, other_server, stranger):
     pid = other_server if "server of" in stranger else os.getpid()
@@ -119,6 +125,7 @@ def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(checkou
     assert checkout.manage("embedded", "status").stdout.startswith("Running.")
 
 
+@pytest.mark.long
 def test_a_path_too_long_for_a_socket_gets_its_socket_elsewhere(new_checkout):
     deep = new_checkout(*["a-folder-with-a-long-name"] * 5)
     process = deep.connect()
@@ -127,6 +134,7 @@ def test_a_path_too_long_for_a_socket_gets_its_socket_elsewhere(new_checkout):
     assert embedded.socket_directory(deep.data) != deep.data
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["my forum", "a, \"b\" 'c' $HOME `id` back\\slash; % häfen \U0001f6a2 -k"])
 def test_a_path_of_any_characters_gets_its_socket_elsewhere(new_checkout, name):
     strange = new_checkout(name)
@@ -156,10 +164,12 @@ def test_a_socket_elsewhere_is_not_put_where_somebody_else_waits(tmp_path):
         socket.unlink()
 
 
+@pytest.mark.long
 def test_a_path_with_a_line_break_is_one_sentence(new_checkout):
     assert_one_sentence(new_checkout("two\nlines").manage("tenant", "list"), "has a line break; move it")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["/sys", "/dev/null", "nowhere"])
 def test_a_var_that_cannot_be_written_is_one_sentence(checkout, target):
     strange = type(checkout)(checkout.folder.with_name(f"{checkout.folder.name}-var"), checkout.user)
@@ -173,6 +183,7 @@ def test_a_var_that_cannot_be_written_is_one_sentence(checkout, target):
         shutil.rmtree(strange.folder)
 
 
+@pytest.mark.long
 @needs_root
 def test_a_var_that_is_read_only_is_one_sentence(new_checkout):
     strange = new_checkout(user="nobody")
@@ -181,6 +192,7 @@ def test_a_var_that_is_read_only_is_one_sentence(new_checkout):
     assert_one_sentence(strange.manage("tenant", "list"), "cannot be used (Permission denied)")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -205,6 +217,7 @@ def assert_one_sentence(done, said):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_the_folder_of_an_earlier_version_goes_on_after_its_next_migration(checkout):
     _create(checkout, "quay")
     with _superuser(checkout) as superuser:
@@ -219,6 +232,7 @@ def test_the_folder_of_an_earlier_version_goes_on_after_its_next_migration(check
     assert "quay" in checkout.manage("tenant", "list").stdout
 
 
+@pytest.mark.long
 def test_its_backup_comes_back_as_documented(checkout):
     _create(checkout, "lagoon")
     block = blocks(DOCS / "guides/back-up.md")[-1].text
@@ -236,6 +250,7 @@ def test_its_backup_comes_back_as_documented(checkout):
     assert "lagoon" in checkout.manage("tenant", "list").stdout
 
 
+@pytest.mark.long
 def test_a_program_that_does_not_come_with_it_is_refused(checkout):
     done = checkout.manage("embedded", "run", "pg_dumpling")
     assert done.returncode == 1
@@ -243,6 +258,7 @@ def test_a_program_that_does_not_come_with_it_is_refused(checkout):
     assert "pg_dump," in done.stderr
 
 
+@pytest.mark.long
 @needs_root
 def test_it_works_as_a_normal_user(new_checkout):
     checkout = new_checkout(user="nobody")
@@ -252,6 +268,7 @@ def test_it_works_as_a_normal_user(new_checkout):
     assert "harbor" in checkout.manage("tenant", "list").stdout
 
 
+@pytest.mark.long
 @needs_root
 def test_another_users_server_is_refused_in_one_sentence(checkout, new_checkout):
     checkout.manage("embedded", "start")
@@ -262,6 +279,7 @@ def test_another_users_server_is_refused_in_one_sentence(checkout, new_checkout)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_start_is_one_sentence_that_names_its_log(new_checkout):
     checkout = new_checkout()
     checkout.manage("embedded", "start")
@@ -287,13 +305,16 @@ def test_with_a_database_url_that_server_is_used_and_no_other_started(database, 
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("tenant", "list"),
-        ("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost"),
-        ("directive", "run", "--all-tenants"),
-        ("import_posts", "manage.py", "--tenant", "harbor", "--thread", "Old posts"),
-        ("migrate_schemas",),
-    ],
+    thinned(
+        [
+            ("tenant", "list"),
+            ("tenant", "create", "harbor", "--name", "Harbor", "--domain", "harbor.localhost"),
+            ("directive", "run", "--all-tenants"),
+            ("import_posts", "manage.py", "--tenant", "harbor", "--thread", "Old posts"),
+            ("migrate_schemas",),
+        ],
+        every=5,
+    ),
 )
 def test_a_database_that_is_down_is_one_sentence_and_a_failure(new_checkout, command):
     checkout = new_checkout()
@@ -305,9 +326,26 @@ def test_a_database_that_is_down_is_one_sentence_and_a_failure(new_checkout, com
     assert not checkout.var.exists()
 
 
+@pytest.mark.skipif("EMBEDDED" not in settings.DATABASES["default"], reason="DATABASE_URL names a server")
+def test_a_further_connection_is_one_session_and_asks_for_no_other(database):
+    def sessions():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")
+            return cursor.fetchone()[0]
+
+    before = sessions()
+    for _ in range(4):
+        connection.close()
+        connection.ensure_connection()
+    # A session is counted when it ends, if not before.
+    wait_until(lambda: sessions() >= before + 4, "all are counted")
+    assert sessions() <= before + 5
+
+
 def test_the_url_of_the_tests_leads_to_the_database_of_the_tests(database):
-    with psycopg.connect(database_url()) as connection:
-        row = connection.execute("SELECT current_database()").fetchone()
+    with psycopg.connect(database_url()) as connected:
+        row = connected.execute("SELECT current_database()").fetchone()
     assert row is not None
     assert row[0].startswith("test_")
 

@@ -157,6 +157,7 @@ def _ended(work: Work) -> bool:
         return ended([work.due, work.running])
 
 
+@pytest.mark.long
 def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, tmp_path, capsys):
     works = [fill("north"), fill("south")]
     assert passes(*SEAL)
@@ -182,6 +183,7 @@ def test_the_whole_comes_back_and_one_tenant_out_of_it_and_goes_on(documented, t
     assert_goes_on(tmp_path / "log", *works)
 
 
+@pytest.mark.long
 def test_one_tenant_comes_back_beside_the_others_and_goes_on(documented, tmp_path):
     tenants.domain.make(tenant=Tenant.objects.get(slug="north"), domain="pole.localhost")
     work, other = fill("north"), fill("south")

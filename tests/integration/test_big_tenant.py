@@ -11,6 +11,7 @@ from tests.big_pages import DIRECTIVES, SIGNALS, make_tenant, pages
 from tests.support import empty_tenants, owner_cursor
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_no_page_reads_a_whole_table_or_asks_without_end(database):
     client = client_of("ada", superuser=True)

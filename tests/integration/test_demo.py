@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from django.db import connection
 from django.test import Client
 
@@ -11,6 +12,7 @@ from forums.models import Post, Thread
 from tests.support import manage, other_sessions, wait_until
 
 
+@pytest.mark.long
 def test_the_demo_shows_what_directives_are_and_can_be_run_again(database):
     first = manage("demo")
     assert first.returncode == 0, first.stdout + first.stderr

@@ -23,6 +23,7 @@ from tests.support import (
     qcluster,
     signal_names,
     somebody_waits,
+    thinned,
     wait_until,
 )
 
@@ -93,7 +94,7 @@ def test_what_is_asked_for_after_all_sessions_were_ended_is_executed_at_once(dat
     assert not re.search(rb"ERROR|CRITICAL", said)
 
 
-@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("at_once", thinned([False, True], every=2))
 def test_a_claim_whose_answer_is_lost_does_not_wait_for_its_lease(database, log, at_once):
     """Also one that the server carries out after its worker has another connection."""
     with (
@@ -118,7 +119,9 @@ def test_a_claim_whose_answer_is_lost_does_not_wait_for_its_lease(database, log,
 
 # Both statements are prepared by then, and only their parameters are sent.
 @pytest.mark.parametrize(
-    "text", [b"fleetprompt:alpha", b"\x00\x00\x00\x05alpha"], ids=["it is taken", "its turn begins"]
+    "text",
+    thinned([b"fleetprompt:alpha", b"\x00\x00\x00\x05alpha"], every=2),
+    ids=["it is taken", "its turn begins"],
 )
 def test_a_wake_up_that_was_taken_is_not_lost_with_a_connection(database, log, text):
     with (

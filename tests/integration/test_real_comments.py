@@ -23,6 +23,7 @@ COLUMNS = ("COMMENT_ID", "AUTHOR", "DATE", "CONTENT")
 ONE_OF_EACH = {"directive.requested", "directive.started", "forum.post.hidden", "directive.succeeded"}
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.forum_data,
     pytest.mark.skipif(
         not FORUM_DATA.is_dir(), reason="TEST_FORUM_DATA names no folder with the real comments"

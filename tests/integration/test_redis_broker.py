@@ -117,6 +117,7 @@ def test_a_cluster_executes_directives_from_request_to_signal(database, queue, t
     assert messages() == 0
 
 
+@pytest.mark.long
 def test_what_was_requested_before_the_cluster_started_is_executed_too(database, queue, tmp_path):
     name, _ = queue
     shell(name, "ask('cat')", "ask('dog', 'refuse')")

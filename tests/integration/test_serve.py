@@ -11,14 +11,14 @@ import psutil
 import pytest
 from django.conf import settings
 
-from tests.support import environment, other_sessions, wait_until
+from tests.support import environment, other_sessions, thinned, wait_until
 
 MAKE = shutil.which("make")
 MAKEFILE = f"run:\n\t@{sys.executable} manage.py serve --port $(PORT)\n"
 
 
 @pytest.mark.skipif(not MAKE, reason="make is not installed")
-@pytest.mark.parametrize("redirected", ["", "< /dev/null > /dev/null 2>&1"])
+@pytest.mark.parametrize("redirected", thinned(["", "< /dev/null > /dev/null 2>&1"], every=2))
 def test_everything_ends_when_the_terminal_is_closed(database, tmp_path, redirected):
     (tmp_path / "Makefile").write_text(
         MAKEFILE.replace("\n\t@", "\n\t@cd $(BASE); ").rstrip() + f" {redirected}\n"

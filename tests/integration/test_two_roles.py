@@ -1,6 +1,7 @@
 """The database's own guard: what the application's role is refused, and that it can do its work."""
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from directives.models import Directive
@@ -77,8 +78,7 @@ def test_a_right_too_many_is_told_and_taken_back_by_the_next_migration(documente
     [weakness] = guard.weaknesses()
     assert told in weakness.text
     assert weakness.schemas == (("org_north",) if "org_north" in right else ())
-    done = manage("migrate_schemas", "--verbosity", "0")
-    assert done.returncode == 0, done.stderr
+    call_command("migrate_schemas", verbosity=0)
     assert guard.weaknesses() == []
 
 
@@ -86,8 +86,7 @@ def test_what_belongs_to_another_role_is_left_alone_by_a_migration(documented):
     reconnect = f"\\connect {documented.application['NAME']}\n"
     psql(documented.server, f"{reconnect}CREATE TABLE org_north.foreign_table (id int);")
     try:
-        done = manage("migrate_schemas", "--verbosity", "0")
-        assert done.returncode == 0, done.stderr
+        call_command("migrate_schemas", verbosity=0)
         with connection.cursor() as cursor:
             cursor.execute("SELECT relacl FROM pg_class WHERE oid = 'org_north.foreign_table'::regclass")
             assert cursor.fetchone() == (None,)
@@ -110,6 +109,7 @@ def test_the_application_does_its_work_and_sees_who_else_is_connected(documented
     assert "insufficient privilege" not in seen[documented.owner["USER"]]
 
 
+@pytest.mark.long
 def test_without_the_owners_login_what_migrates_is_refused_in_one_sentence(documented):
     for command in (
         ("tenant", "create", "west", "--name", "West", "--domain", "west.localhost"),
@@ -123,6 +123,7 @@ def test_without_the_owners_login_what_migrates_is_refused_in_one_sentence(docum
     assert set(Tenant.objects.values_list("slug", "status")) == {("north", "active"), ("south", "active")}
 
 
+@pytest.mark.long
 def test_a_role_without_its_rights_is_told_how_to_get_them(documented):
     with owner_cursor() as cursor:
         cursor.execute(f"REVOKE ALL ON public.tenants_tenant FROM {documented.application['USER']}")

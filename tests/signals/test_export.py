@@ -184,6 +184,7 @@ def test_none_is_missing_or_double_where_the_parts_meet(client, count):
     assert len(keys) == len(set(keys)) == count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", FORMATS)
 def test_ten_times_the_signals_take_no_more_memory(database, ending):
     fill(60_000)
