@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --qui
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for run), PROCESSES=$(PROCESSES) (for test and test-long),"
+	@echo "Variables: PYTHON=$(PYTHON) (for setup), PORT=$(PORT) (for demo and run), PROCESSES=$(PROCESSES) (for test and test-long),"
 	@echo "           SEED=… MINUTES=$(MINUTES) (for chaos and soak), ARGS=… (for demo, tests, chaos, bench, soak and lock)"
 
 setup: $(STAMP) ## Build .venv from the pinned requirements, if they changed
@@ -32,11 +32,11 @@ $(STAMP): requirements/dev.txt
 	@cmp -s $< $@ || { \
 		echo "Building .venv with $$($(PYTHON) --version) …" && \
 		$(PYTHON) -m venv .venv && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; }
+		$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<; }
 	@cp $< $@
 
 demo: setup ## Make two sample communities, moderate them by directives, show what happened
-	@$(MANAGE) demo $(ARGS)
+	@$(MANAGE) demo --port "$(PORT)" $(ARGS)
 
 run: setup ## Start the web server and a cluster; Ctrl-C stops both
 	@$(MANAGE) serve --port "$(PORT)"
@@ -76,7 +76,7 @@ screenshots: setup ## Take the pictures of the admin in docs/screenshots; needs 
 	@$(BIN)/python -m tests.screenshots
 
 lock: setup ## Compile the requirements anew (ARGS=--upgrade takes the newest)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	$(LOCK) $(ARGS) --output-file requirements/base.txt
 	$(LOCK) $(ARGS) --extra dev --output-file requirements/dev.txt
 

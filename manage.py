@@ -15,6 +15,8 @@ def main() -> int:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
+        if "--traceback" in sys.argv:
+            raise
         sys.stderr.write(f"Error: {error}\n")
         return 1
     except OperationalError as error:

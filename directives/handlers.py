@@ -13,6 +13,7 @@ from directives import subjects
 from directives.errors import DirectiveError, InvalidPayload
 from directives.executing.retry import RetryPolicy
 from directives.models import REASON_LENGTH, Directive
+from fleetprompt.validation_errors import problems
 from signals import bus
 from signals.models import Signal
 from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, bounded_key, is_one_line, subject_of
@@ -270,11 +271,11 @@ class Handler(Generic[PayloadT]):
             # Strict types, read the way JSON writes them: an id is a text in UUID form, nothing else.
             parsed = self.Payload.model_validate_json(json.dumps(payload))
         except ValidationError as error:
+            # The type's own first: they are what somebody looks for.
+            fields = sorted(self.Payload.model_fields, key=DirectivePayload.model_fields.__contains__)
+            wrong = problems(error, payload, fields)
             raise InvalidPayload(
-                [
-                    f"{'.'.join(['payload', *map(str, item['loc'])])}: {item['msg']}"
-                    for item in error.errors(include_input=False, include_url=False)
-                ]
+                [f"payload{where and f'.{where}'}: {sentence}" for where, sentence in wrong]
             ) from None
         if named := parsed.subject:
             own = self.subject(parsed)

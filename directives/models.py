@@ -14,6 +14,8 @@ RUNNERS_METADATA = frozenset({LOST_SIGNALS, TRACEPARENT})
 """The keys of a directive's metadata that the runner writes or reads; no requester may set them."""
 REASON_LENGTH = 1_000
 ERROR_LENGTH = 2_000
+DUE, SNOOZED = "due", "snoozed"
+"""What a requested directive is from its time on, and before; no column holds it."""
 
 
 class Directive(ActorAndSubject, models.Model):
@@ -140,3 +142,11 @@ class Directive(ActorAndSubject, models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
+
+
+def in_state(state: str) -> Q:
+    """Return which directives are in a state: a status, or `due` or `snoozed`, which part the requested."""
+    if state not in (DUE, SNOOZED):
+        return Q(status=state)
+    requested = Q(status=Directive.Status.REQUESTED)
+    return requested & (Q(scheduled_at__gt=Now()) if state == SNOOZED else Q(scheduled_at__lte=Now()))

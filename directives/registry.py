@@ -1,18 +1,21 @@
 """Which directive types there are: every handler in `directive_handlers` of an installed app."""
 
-import difflib
-import importlib
+import importlib.util
 import pkgutil
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import module_has_submodule
 
 from directives import subjects
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
+from fleetprompt.errors import near
 from fleetprompt.postgres.primary_keys import python_type
 from signals.types import check_name
 
@@ -28,7 +31,8 @@ def discover() -> None:
     """Import every `<app>/directive_handlers/*.py` and register the handlers defined there.
 
     Raises:
-        ImproperlyConfigured: a handler that lacks something, or two with one name.
+        ImproperlyConfigured: a file that cannot be imported, with the line; a handler that lacks something;
+            or two with one name.
     """
     for module in _modules():
         for value in list(vars(module).values()):
@@ -66,8 +70,7 @@ def get(name: str) -> AnyHandler:
     """
     if handler := find(name):
         return handler
-    near = difflib.get_close_matches(str(name), _handlers, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "see `directive types`"
+    hint = near(str(name), _handlers, otherwise="directive types")
     raise UnknownDirective(f"name: there is no directive {str(name)[:80]!r}; {hint}")
 
 
@@ -85,9 +88,38 @@ def _modules() -> Iterator[Any]:
     for app in apps.get_app_configs():
         if not module_has_submodule(app.module, "directive_handlers"):
             continue
-        package = importlib.import_module(f"{app.name}.directive_handlers")
+        package = _imported(f"{app.name}.directive_handlers")
         for found in pkgutil.iter_modules(package.__path__):
-            yield importlib.import_module(f"{package.__name__}.{found.name}")
+            yield _imported(f"{package.__name__}.{found.name}")
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise ImproperlyConfigured(_cause(error, name)) from error
+
+
+def _cause(error: Exception, name: str) -> str:
+    """Return the line of a module that its import stopped at, the error, and where that comes from."""
+    spec = importlib.util.find_spec(name)
+    file = (spec and spec.origin) or name
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    line = next((number for place, number in reversed(places) if place == file), None)
+    deepest, number = places[-1]
+    text = f"{_shown(file)}, line {line}: {type(error).__name__}: {error}"
+    return (
+        text
+        if (deepest, number) == (file, line)
+        else f"{text} (raised in {_shown(deepest)}, line {number})"
+    )
+
+
+def _shown(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(settings.BASE_DIR) if path.is_relative_to(settings.BASE_DIR) else path)
 
 
 def _is_handler_of(value: object, module: str) -> bool:

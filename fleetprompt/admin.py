@@ -19,7 +19,7 @@ from fleetprompt.operators import accounts
 from fleetprompt.postgres import owner
 from fleetprompt.sites import operators_site, tenant_site
 from fleetprompt.templatetags.moments import ago, moment
-from fleetprompt.tenants import provisioning
+from fleetprompt.tenants import changes, provisioning
 from fleetprompt.tenants.models import Domain, Tenant
 from fleetprompt.web.model_admin import ReadOnlyModelAdmin
 
@@ -123,7 +123,7 @@ class TenantAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         """Store name and status; a new tenant is stored already, with its domain."""
         if change:
-            obj.save(update_fields=["name", "status"])
+            changes.change(obj.slug, name=obj.name, status=obj.status)
         else:
             _warn_unserved(request, obj.domains.get().domain)
 
@@ -205,7 +205,7 @@ class DomainAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
         """Store the domain; say so when requests to it are refused."""
-        super().save_model(request, obj, form, change)
+        changes.save_domain(obj)
         _warn_unserved(request, obj.domain)
 
     @admin.display(description="served", boolean=True)

@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fleetprompt.validation_errors import problems
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SECRET_KEY = "development-only-" + "0" * 40
 
@@ -268,7 +270,7 @@ def read() -> Environment:
     try:
         environment = Environment()
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        wrong = (f"{where.upper()}: {sentence}" for where, sentence in problems(error))
         raise ImproperlyConfigured("; ".join(wrong)) from None
     if environment.debug:
         if public := [host for host in environment.allowed_hosts if not _is_loopback(host)]:

@@ -1,6 +1,7 @@
 """The base of every error that says what somebody asked for is not possible, and why."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.core.exceptions import ValidationError
 
@@ -34,6 +35,32 @@ def presentable(text: str) -> str:
     if len(text) > BEGINNING + END:
         text = f"{text[:BEGINNING]}…{text[-END:]}"
     return visible(text)
+
+
+def near(name: str, known: Iterable[str], *, otherwise: str) -> str:
+    """Return a question that names what is spelled like `name`, or where to look: `see OTHERWISE`."""
+    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(found)}?" if found else f"see `{otherwise}`"
+
+
+def kind(value: object) -> str:
+    """Return what a value is, as JSON knows it; the name of its class if JSON does not."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int():
+            return "a number"
+        case float():
+            return "a decimal number"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "an object"
+    return type(value).__name__
 
 
 def sqlstate(error: BaseException) -> str:

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 
-from fleetprompt.errors import Refused
+from fleetprompt.errors import Refused, kind
 from fleetprompt.postgres.primary_keys import primary_key
 
 NAME_LENGTH = 255
@@ -73,7 +74,7 @@ def check_text(field: str, value: object, *, length: int, required: bool = False
         Refused: naming `field` and what was expected.
     """
     if not isinstance(value, str):
-        raise Refused(f"{field}: expected text; got {type(value).__name__}")
+        raise Refused(f"{field}: expected text; got {kind(value)}")
     if required and not value.strip():
         raise Refused(f"{field}: expected a text that is not empty")
     if len(value) > length:
@@ -150,7 +151,7 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
             numbers beyond `LARGEST`, or text with NUL or unpaired surrogates.
     """
     if not isinstance(value, Mapping):
-        raise Refused(f"{field}: expected an object; got {type(value).__name__}")
+        raise Refused(f"{field}: expected an object; got {kind(value)}")
     if not value:
         return {}
     try:
@@ -252,6 +253,12 @@ class Subject:
 
     def __str__(self) -> str:
         return f"{self.type}:{self.id}"
+
+
+def actor_of(user: AbstractBaseUser) -> Actor:
+    """Return a user as an actor: the primary key, and the full name or else the login name."""
+    label = getattr(user, "get_full_name", str)() or user.get_username()
+    return Actor("user", str(user.pk), label[:ID_LENGTH])
 
 
 @lru_cache(maxsize=256)

@@ -11,10 +11,8 @@ from django.http import HttpRequest
 from directives import registry
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
 from directives.display import labels
-from directives.models import Directive
+from directives.models import DUE, Directive, in_state
 from fleetprompt.postgres.queries import distinct
-
-Status = Directive.Status
 
 
 class StatusFilter(ChoiceFilter):
@@ -28,11 +26,9 @@ class StatusFilter(ChoiceFilter):
 
     def condition(self, value: str) -> Q | None:
         """Return which directives have the status."""
-        if value == "snoozed":
-            return Q(status=Status.REQUESTED, scheduled_at__gt=Now())
-        if value == Status.REQUESTED:
-            return Q(status=Status.REQUESTED, scheduled_at__lte=Now())
-        return Q(status=value) if value in Status.values else None
+        if value not in labels.STATUSES:
+            return None
+        return in_state(DUE if value == Directive.Status.REQUESTED else value)
 
 
 class NameFilter(ChoiceFilter):

@@ -1,5 +1,6 @@
 """Forms made from payload models: a typed field for each of the payload's, by its JSON Schema."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -27,6 +28,8 @@ OF_EVERY_PAYLOAD = ("reason", "subject")
 """Fields of every payload that the form asks for in another way, or not at all."""
 _PREFIX = "payload_"
 """Before the names of the payload's fields in the form, so that none is mistaken for the form's own."""
+_PAYLOAD_FIELD = re.compile(r"payload\.(\w+)\.?(.*)")
+"""A field of the payload, and the place within its value."""
 
 
 class RequestForm(ZonedForm):
@@ -105,9 +108,11 @@ class RequestForm(ZonedForm):
         """Show why a request was refused, at the fields that it names."""
         for message in refusal.messages:
             path, _, text = message.partition(": ")
-            field = "_".join(path.split(".")[:2])
+            named = _PAYLOAD_FIELD.match(path)
+            field, within = (f"{_PREFIX}{named[1]}", named[2]) if named else (path, "")
+            shown = f"{within}: {text}" if within else text[:1].upper() + text[1:]
             known = text and field in self.fields
-            self.add_error(field if known else None, text if known else message)
+            self.add_error(field if known else None, shown if known else message)
 
 
 class SubjectField(forms.CharField):

@@ -4,13 +4,13 @@ import hashlib
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model
 
 from directives.errors import PermissionRefused
 from directives.models import Directive
 from fleetprompt.postgres.primary_keys import primary_key
-from signals.types import ID_LENGTH, Actor
+from signals.types import Actor
+from signals.types import actor_of as actor_of
 
 ACTIONS = ("request", "snooze", "cancel", "rerun")
 """What a permission can allow; running one now needs `snooze`, since both move its time."""
@@ -49,12 +49,6 @@ def may_view(user: Any, model: type[Model]) -> bool:
 def view_permission(model: type[Model]) -> str:
     """Return the permission to see records of a model, as Django writes it."""
     return f"{model._meta.app_label}.view_{model._meta.model_name}"
-
-
-def actor_of(user: AbstractBaseUser) -> Actor:
-    """Return a user as an actor: the primary key, and the full name or else the login name."""
-    label = getattr(user, "get_full_name", str)() or user.get_username()
-    return Actor("user", str(user.pk), label[:ID_LENGTH])
 
 
 def check(actor: Actor, action: str, name: str) -> None:

@@ -8,11 +8,21 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from fleetprompt.errors import Refused
-from signals.cli.options import actor, add_actor, add_tenant, moment
+from fleetprompt.errors import Refused, kind
+from signals.cli.options import actor, add_actor, add_tenant, add_tenants, moment, tenants
 from signals.types import Subject
 
-__all__ = ["actor", "add_actor", "add_tenant", "from_now", "json_object", "moment", "subject"]
+__all__ = [
+    "actor",
+    "add_actor",
+    "add_tenant",
+    "add_tenants",
+    "from_now",
+    "json_object",
+    "moment",
+    "subject",
+    "tenants",
+]
 
 _DURATION = re.compile(r"(?:(\d{1,20})d)?(?:(\d{1,20})h)?(?:(\d{1,20})m)?(?:(\d{1,20})s)?")
 
@@ -57,5 +67,5 @@ def json_object(option: str, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CommandError(f"{option}: expected a JSON object; {error}") from None
     if not isinstance(value, dict):
-        raise CommandError(f"{option}: expected a JSON object; got {type(value).__name__}")
+        raise CommandError(f"{option}: expected a JSON object; got {kind(value)}")
     return value

@@ -18,8 +18,9 @@ from directives.cli import options as parse
 from directives.cli import rows
 from directives.errors import InvalidPayload, Refused
 from directives.requests import DirectiveRequest, Requested
-from fleetprompt.cli.console import OperatorCommand, progress
+from fleetprompt.cli.console import OperatorCommand, progress, refused_of
 from fleetprompt.cli.lines import Lines, LongLine
+from fleetprompt.errors import kind
 from fleetprompt.tenants.context import in_tenant
 
 BATCH = 500
@@ -122,6 +123,9 @@ def _report(
             }
         )
     else:
+        if not taken and not refused:
+            command.stdout.write("The file has no lines: nothing was requested.")
+            return
         for row in refused:
             command.stderr.write(f"line {row['line']}: {row['error']}")
         command.stdout.write(
@@ -129,8 +133,9 @@ def _report(
             f"correlation id {correlation_id}."
         )
     if refused:
-        lines = "1 line was" if len(refused) == 1 else f"{len(refused)} lines were"
-        raise CommandError(f"{lines} refused; the others were requested.")
+        raise CommandError(
+            refused_of(len(refused), "line", {"requested": created, "known already": existing}, "requested")
+        )
 
 
 @contextmanager
@@ -173,12 +178,12 @@ def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
     except (ValueError, RecursionError) as error:
         raise InvalidPayload(f"expected one JSON object; {error}") from None
     if not isinstance(value, dict):
-        raise InvalidPayload(f"expected one JSON object; got {type(value).__name__}")
+        raise InvalidPayload(f"expected one JSON object; got {kind(value)}")
     if unknown := sorted(set(value) - set(LINE_FIELDS)):
         raise InvalidPayload(f"{unknown[0]}: expected only the fields {', '.join(LINE_FIELDS)}")
     for field in ("name", "key", "at", "reason"):
         if not isinstance(value.get(field, ""), str):
-            raise InvalidPayload(f"{field}: expected text; got {type(value[field]).__name__}")
+            raise InvalidPayload(f"{field}: expected text; got {kind(value[field])}")
     name = value.get("name") or default_name
     if not name:
         raise InvalidPayload("name: expected in the line, or as NAME for all lines")

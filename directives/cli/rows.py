@@ -3,7 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
+
 from directives.authority import permissions
+from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.models import Signal
@@ -19,13 +22,14 @@ def directive_row(directive: Directive) -> Row:
 
 
 def directive_summary(directive: Directive) -> Row:
-    """Return a directive's row with what a narrow table needs added."""
+    """Return a directive's row for people: its state as the status, what and who as texts."""
     return {
         **directive_row(directive),
+        "status": labels.look(directive).word.lower(),
         "subject": str(directive.subject or ""),
         "actor": str(directive.actor),
         "attempts": f"{directive.attempt}/{directive.max_attempts}",
-        "created": _short(directive.created_at),
+        "created": f"{timezone.localtime(directive.created_at):%Y-%m-%d %H:%M:%S}",
     }
 
 
@@ -63,7 +67,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return value if value is None or isinstance(value, int | float | dict | list) else str(value)
-
-
-def _short(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"

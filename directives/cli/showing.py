@@ -1,9 +1,12 @@
 """The subcommands that only look: `types`, `list` and `show`."""
 
 import json
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.models import Q
 from django.utils import timezone
 from rich.markup import escape
 from rich.table import Table
@@ -13,7 +16,7 @@ from directives.cli import options as parse
 from directives.cli import rows
 from directives.errors import DirectiveNotFound
 from directives.lifecycle import events
-from directives.models import Directive
+from directives.models import Directive, in_state
 from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.web.visible import visible
@@ -42,27 +45,37 @@ def types(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Print a tenant's directives, newest first."""
+    """Print the directives of a tenant, or of all, newest first."""
     if not 1 <= options["limit"] <= 1_000_000:
         raise CommandError("--limit: expected 1 to 1000000")
-    with in_tenant(options["tenant"]):
-        found = Directive.objects.all()
-        if options["status"]:
-            found = found.filter(status__in=options["status"])
-        if options["name"] is not None:
-            found = found.filter(name=options["name"])
-        if options["subject"] is not None:
-            subject = parse.subject(options["subject"])
-            found = found.filter(subject_type=subject.type, subject_id=subject.id)
-        directives = list(found[: options["limit"]])
-    as_json = options["format"] == "json"
+    condition = _condition(options)
+    row = rows.directive_row if options["format"] == "json" else rows.directive_summary
+    found: list[tuple[Directive, rows.Row]] = []
+    for slug in parse.tenants(options):
+        where = {"tenant": slug} if options["all_tenants"] else {}
+        with in_tenant(slug):
+            some = Directive.objects.filter(condition)[: options["limit"]]
+            found.extend((directive, {**where, **row(directive)}) for directive in some)
+    found.sort(key=lambda one: (one[0].created_at, one[0].pk), reverse=True)
     command.print_rows(
-        [rows.directive_row(d) if as_json else rows.directive_summary(d) for d in directives],
-        ["id", "name", "status", "attempts", "subject", "actor", "reason", "created"],
+        [shown for _, shown in found[: options["limit"]]],
+        [
+            *(["tenant"] if options["all_tenants"] else []),
+            *("id", "name", "status", "created", "actor", "subject", "reason", "attempts"),
+        ],
         style=options["format"],
         empty="No directives match. Request one with `directive request`.",
-        narrow=["id", "name", "status", "attempts"],
     )
+
+
+def _condition(options: dict[str, Any]) -> Q:
+    condition = reduce(or_, map(in_state, options["status"] or []), Q())
+    if options["name"] is not None:
+        condition &= Q(name=options["name"])
+    if options["subject"] is not None:
+        subject = parse.subject(options["subject"])
+        condition &= Q(subject_type=subject.type, subject_id=subject.id)
+    return condition
 
 
 def show(command: OperatorCommand, options: dict[str, Any]) -> None:

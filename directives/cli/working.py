@@ -23,7 +23,7 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
     if options["rerun"]:
         raise CommandError("--rerun: expected together with --id")
     found = []
-    for slug in _active_tenants() if options["tenant"] is None else [options["tenant"]]:
+    for slug in parse.tenants(options, status=Tenant.Status.ACTIVE):
         with in_tenant(slug), progress(f"Running what is due in {slug}", None) as advance:
             for outcome in runner.iterate_due():
                 found.append(_row(slug, outcome))
@@ -81,11 +81,6 @@ def _run_one(command: OperatorCommand, options: dict[str, Any]) -> None:
     _print(command, options, [row])
     if outcome.kind != Kind.SUCCEEDED:
         raise CommandError(f"{outcome.kind.replace('_', ' ')}: {outcome.reason}")
-
-
-def _active_tenants() -> list[str]:
-    active = Tenant.objects.filter(status=Tenant.Status.ACTIVE)
-    return list(active.values_list("slug", flat=True))
 
 
 def _row(tenant: str, outcome: Outcome) -> rows.Row:

@@ -14,7 +14,7 @@ from django.utils.text import Truncator
 
 from directives import registry, subjects
 from directives.authority import permissions
-from directives.models import Directive
+from directives.models import SNOOZED, Directive
 from signals.models import Signal
 from signals.types import Subject
 
@@ -31,7 +31,7 @@ class Look(NamedTuple):
 
 STATUSES = {
     "requested": Look("Requested", "pending", "info"),
-    "snoozed": Look("Snoozed", "snooze", "warn"),
+    SNOOZED: Look("Snoozed", "snooze", "warn"),
     "running": Look("Running", "autorenew", "info"),
     "succeeded": Look("Succeeded", "check_circle", "good"),
     "failed": Look("Failed", "error", "bad"),
@@ -59,7 +59,7 @@ def is_snoozed(directive: Directive) -> bool:
 
 def look(directive: Directive) -> Look:
     """Return how the directive's status is shown; one that is not due yet is snoozed."""
-    return STATUSES["snoozed" if is_snoozed(directive) else directive.status]
+    return STATUSES[SNOOZED if is_snoozed(directive) else directive.status]
 
 
 def duration(directive: Directive) -> timedelta | None:

@@ -2,18 +2,21 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import IO, Any, cast
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
 from django.db.migrations.exceptions import MigrationSchemaMissing
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from fleetprompt.errors import first_line, presentable, sqlstate
 from fleetprompt.web.visible import visible
@@ -22,6 +25,13 @@ Row = dict[str, Any]
 
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED_TABLE = "42P01"
+
+PIPE_COLUMNS = 240
+FOLDED_COLUMNS = 30
+"""Texts of several words are folded to this width before their column moves below the row."""
+GAP_COLUMNS = 2
+INDENT_COLUMNS = 4
+BETWEEN = "   "
 
 
 class OperatorCommand(BaseCommand):
@@ -75,9 +85,13 @@ class OperatorCommand(BaseCommand):
         Raises:
             CommandError: something else was typed, or nobody is there to be asked.
         """
+        # Not on standard output, which may be JSON for a program.
+        self.stderr.write(question, style_func=str, ending="")
+        self.stderr.flush()
         try:
-            typed = input(question).strip()
+            typed = input().strip()
         except EOFError:
+            self.stderr.write("")
             raise CommandError(f"{refused}: nobody answered. Use --yes in scripts.") from None
         if typed != answer:
             raise CommandError(f"{refused}.")
@@ -106,46 +120,53 @@ class OperatorCommand(BaseCommand):
 
     @property
     def console(self) -> Console:
-        """A rich console on the command's output; wide, and never wrapped, when it is not a terminal."""
+        """A rich console on the command's output; wide where it is no terminal and COLUMNS is not set."""
         out = cast(IO[str], self.stdout)
-        return Console(file=out) if self.stdout.isatty() else Console(file=out, width=240)
+        is_sized = self.stdout.isatty() or "COLUMNS" in os.environ
+        return Console(file=out) if is_sized else Console(file=out, width=PIPE_COLUMNS)
 
     def print_json(self, value: Any) -> None:
         """Print `value` as JSON, indented by two, text as it is, keys in the order given."""
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
-    def print_rows(
-        self,
-        rows: Sequence[Row],
-        columns: Sequence[str],
-        *,
-        style: str,
-        empty: str,
-        narrow: Sequence[str] = (),
-    ) -> None:
+    def print_rows(self, rows: Sequence[Row], columns: Sequence[str], *, style: str, empty: str) -> None:
         """Print `rows` as a table of `columns`, or as a JSON array of whole rows.
+
+        Where the terminal is too narrow for all columns, the last ones follow below each row, after their
+        titles; none is left out.
 
         Args:
             rows: dictionaries with the same keys.
             columns: the keys that the table shows, in order.
             style: `table` or `json`.
             empty: the sentence that stands in place of a table without rows.
-            narrow: the columns to do with where the terminal has less than 160.
         """
         if style == "json":
             self.print_json(rows)
         elif not rows:
             self.stdout.write(empty)
         else:
-            table = Table(box=None, header_style="bold", pad_edge=False)
-            console = self.console
-            shown = narrow if narrow and console.width < 160 else columns
-            for column in shown:
-                title = column.replace("_", " ")
-                table.add_column(title, overflow="fold", no_wrap=column in ("id", "status"))
-            for row in rows:
-                table.add_row(*(_cell(row[column]) for column in shown))
-            console.print(table)
+            _print_table(
+                self.console,
+                [column.replace("_", " ") for column in columns],
+                [[_cell(row[column]) for column in columns] for row in rows],
+            )
+
+
+def refused_of(refused: int, what: str, others: Mapping[str, int], done: str) -> str:
+    """Return the sentence that says how many of something were refused, and what became of the others.
+
+    Args:
+        what: such as `line`.
+        others: by what became of them, how many.
+        done: what was wanted, for the sentence that nothing came of it.
+    """
+    subject = f"{refused:,} {what} was" if refused == 1 else f"{refused:,} {what}s were"
+    came = [
+        f"{number:,} {'was' if number == 1 else 'were'} {fate}" for fate, number in others.items() if number
+    ]
+    rest = f"of the others, {' and '.join(came)}" if came else f"nothing was {done}"
+    return f"{subject} refused; {rest}."
 
 
 def lacks_right(error: ProgrammingError) -> str:
@@ -175,7 +196,56 @@ def add_format(parser: CommandParser) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return escape("" if value is None else visible(str(value)))
+    return "" if value is None else visible(str(value))
+
+
+def _print_table(console: Console, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    columns = list(zip(titles, *rows, strict=True))
+    widths = [max(map(_least_width, column)) for column in columns]
+    totals = list(accumulate(widths, lambda total, width: total + GAP_COLUMNS + width))
+    beside = max(sum(total <= console.width for total in totals), 1)
+    room = console.width - totals[beside - 1]
+    for place in range(beside):
+        wider = min(max(map(cell_len, columns[place])) - widths[place], room)
+        widths[place] += wider
+        room -= wider
+    console.print(_table(titles[:beside], widths))
+    for row in rows:
+        table = _table(titles[:beside], widths, show_header=False)
+        table.add_row(*map(Text, row[:beside]))
+        console.print(table)
+        below = [
+            Text.assemble((title, "dim"), " ", cell)
+            for title, cell in zip(titles[beside:], row[beside:], strict=True)
+            if cell
+        ]
+        if below:
+            console.print(_in_lines(below, console.width - INDENT_COLUMNS))
+
+
+def _table(titles: Sequence[str], widths: Sequence[int], *, show_header: bool = True) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=show_header)
+    for title, width in zip(titles, widths, strict=False):
+        table.add_column(title, overflow="fold", width=width)
+    return table
+
+
+def _least_width(text: str) -> int:
+    """Return the columns that a cell needs: texts may be folded between words, ids and names may not."""
+    return max([min(cell_len(text), FOLDED_COLUMNS), *map(cell_len, text.split())])
+
+
+def _in_lines(parts: Sequence[Text], width: int) -> Padding:
+    """Return the parts beside each other as far as they fit, indented; longer ones are folded."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + len(BETWEEN) + part.cell_len <= width:
+            lines[-1] = Text(BETWEEN).join([lines[-1], part])
+        else:
+            lines.append(part)
+    text = Text("\n").join(lines)
+    text.overflow = "fold"
+    return Padding(text, (0, 0, 0, INDENT_COLUMNS), expand=False)
 
 
 @contextmanager

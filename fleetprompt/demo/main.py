@@ -6,11 +6,12 @@ from fleetprompt.demo import cluster, report, scenes, story
 from fleetprompt.demo.waiting import Waiter
 
 
-def run(console: Console, seconds: float) -> None:
+def run(console: Console, seconds: float, port: int) -> None:
     """Play the demo once more and print what happened.
 
     Args:
         seconds: how long the cluster has for all directives together.
+        port: on which the web server will be.
 
     Raises:
         DemoError: the cluster does not start, or directives do not end as they should.
@@ -26,7 +27,7 @@ def run(console: Console, seconds: float) -> None:
     with cluster.running() as running:
         _step(console, "Requesting directives, which the cluster's workers execute …")
         played = story.play(number, harbor, orchard, Waiter(running, seconds))
-    report.show(console, played)
+    report.show(console, played, port)
 
 
 def _step(console: Console, text: str) -> None:

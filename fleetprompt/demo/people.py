@@ -1,6 +1,7 @@
 """Who acts in the demo: people with an account in each tenant, and agents."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -30,6 +31,7 @@ class Person(NamedTuple):
 MIRA = Person("mira", "Mira", "Okafor", roles.MODERATOR)
 AKI = Person("aki", "Aki", "Lindgren", roles.AUDITOR)
 ADA = Person("ada", "Ada", "Marsh")
+OLGA = Person("olga", "Olga", "Reyes")
 
 
 class LogIn(NamedTuple):
@@ -44,9 +46,9 @@ def actor(person: Person) -> Actor:
     return permissions.actor_of(_account(person))
 
 
-def log_ins() -> list[LogIn]:
-    """Give everybody a new random password in the active tenant, which is stored as a hash only."""
-    given = [LogIn(person, secrets.token_urlsafe(9)) for person in (MIRA, AKI, ADA)]
+def log_ins(people: Sequence[Person]) -> list[LogIn]:
+    """Give people a new random password in the active schema, which is stored as a hash only."""
+    given = [LogIn(person, secrets.token_urlsafe(9)) for person in people]
     for person, password in given:
         user = _account(person)
         user.set_password(password)

@@ -16,7 +16,7 @@ from signals.types import Subject
 EXAMPLES = 3
 
 
-def show(console: Console, story: Story) -> None:
+def show(console: Console, story: Story, port: int) -> None:
     """Print the whole report."""
     with in_tenant(story.harbor.scene.tenant):
         _spam_wave(console, story.harbor)
@@ -24,7 +24,7 @@ def show(console: Console, story: Story) -> None:
     with in_tenant(story.orchard.scene.tenant):
         _orchard(console, story.orchard, story)
     _figures(console, story)
-    suggestions.show(console, story)
+    suggestions.show(console, story, port)
 
 
 def _spam_wave(console: Console, harbor: Harbor) -> None:

@@ -8,45 +8,56 @@ from django.conf import settings
 from rich.console import Console
 from rich.text import Text
 
-from fleetprompt.demo.people import log_ins
-from fleetprompt.demo.scenes import Scene
+from fleetprompt.cli.web_addresses import hosts_advice, local
+from fleetprompt.demo.people import ADA, AKI, MIRA, OLGA, LogIn, log_ins
 from fleetprompt.demo.story import Story
 from fleetprompt.tenants.context import in_tenant
 
-PORT = 8000
 
-
-def show(console: Console, story: Story) -> None:
-    """Print the commands, each under what it is good for."""
+def show(console: Console, story: Story, port: int) -> None:
+    """Print the log-ins and the commands, each under what it is good for."""
+    scenes = (story.harbor.scene, story.orchard.scene)
     console.print()
     console.print(Text("What to try next", "bold"))
-    for scene in (story.harbor.scene, story.orchard.scene):
-        _show_log_ins(console, scene)
-    for what, command in _commands(story):
+    for scene in scenes:
+        with in_tenant(scene.tenant):
+            where = f"Moderate at {local(scene.domain, port, '/admin/')}"
+            _show_log_ins(console, where, port, log_ins((MIRA, AKI, ADA)))
+    _show_operators(console, port)
+    console.print(f"  {hosts_advice(scene.domain for scene in scenes)}", highlight=False, soft_wrap=True)
+    for what, command in _commands(story, port):
         console.print(f"  {what}:", highlight=False)
         # Not wrapped, so that it can be copied as one line.
         console.print(Text(f"    {command}", "cyan"), soft_wrap=True)
 
 
-def _show_log_ins(console: Console, scene: Scene) -> None:
-    console.print(
-        f"  Moderate at {_address(scene)}admin/, while `make run` runs; log in as", highlight=False
-    )
-    with in_tenant(scene.tenant):
-        for person, password in log_ins():
-            console.print(
-                Text(f"    {person.username:<5} {password:<14}", "cyan").append(
-                    f" the {person.role}", "default"
-                )
+def _show_operators(console: Console, port: int) -> None:
+    if not settings.DEBUG or not settings.PUBLIC_HOSTS:
+        # In production no demo gives power over all communities.
+        console.print(f"  Make an operator: {_manage()} createsuperuser", highlight=False)
+        return
+    where = f"Look after all communities at {local(settings.PUBLIC_HOSTS[0], port, '/admin/')}"
+    _show_log_ins(console, where, port, log_ins([OLGA]), role="operator")
+
+
+def _show_log_ins(
+    console: Console, where: str, port: int, given: list[LogIn], *, role: str | None = None
+) -> None:
+    console.print(f"  {where}, while `{_run(port)}` runs; log in as", highlight=False)
+    for person, password in given:
+        console.print(
+            Text(f"    {person.username:<5} {password:<14}", "cyan").append(
+                f" the {role or person.role}", "default"
             )
+        )
 
 
-def _commands(story: Story) -> list[tuple[str, str]]:
+def _commands(story: Story, port: int) -> list[tuple[str, str]]:
     harbor, orchard = story.harbor.scene, story.orchard.scene
     directive = f"{_manage()} directive"
     payload = shlex.quote(f'{{"thread_id": "{orchard.thread.pk}"}}')
     return [
-        (f"Read the forums at {_address(harbor)} and {_address(orchard)}", "make run"),
+        (f"Read the forums at {local(harbor.domain, port)} and {local(orchard.domain, port)}", _run(port)),
         (
             "See all that was asked about the heated thread",
             f"{directive} list --tenant {orchard.tenant} --subject {orchard.thread.subject}",
@@ -67,8 +78,8 @@ def _commands(story: Story) -> list[tuple[str, str]]:
     ]
 
 
-def _address(scene: Scene) -> str:
-    return f"http://{scene.domain}:{PORT}/"
+def _run(port: int) -> str:
+    return "make run" if port == 8000 else f"make run PORT={port}"
 
 
 def _manage() -> str:

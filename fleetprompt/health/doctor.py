@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 
 from fleetprompt.errors import first_line
 from fleetprompt.health import checkup
-from fleetprompt.tenants.context import UnknownTenant
+from fleetprompt.tenants.context import unknown
 
 CONNECT_SECONDS = 10
 """How long the database has to accept a connection."""
@@ -97,5 +97,5 @@ def _scope(slug: str | None) -> dict[str, str]:
     if slug is None:
         return tenants
     if slug not in tenants.values():
-        raise UnknownTenant(f"--tenant: there is no tenant {slug!r}; see `tenant list`")
+        raise unknown("--tenant", slug)
     return {schema: known for schema, known in tenants.items() if known == slug}

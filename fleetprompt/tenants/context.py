@@ -8,7 +8,7 @@ from django.db import connection as _django_connection
 from django.db.models import CharField
 from django_tenants.utils import get_public_schema_name
 
-from fleetprompt.errors import Refused
+from fleetprompt.errors import Refused, near
 from fleetprompt.postgres.direct import execute
 from fleetprompt.postgres.rows import fetch
 from fleetprompt.telemetry.context import bound
@@ -125,5 +125,17 @@ def _find(slug_or_schema: str) -> Tenant:
     with connection.wrap_database_errors:
         found = fetch(Tenant, rows)
     if not found:
-        raise UnknownTenant(f"tenant: there is no tenant {slug_or_schema!r}; see `tenant list`")
+        raise unknown("tenant", slug_or_schema)
     return found[0]
+
+
+def unknown(field: str, name: str) -> UnknownTenant:
+    """Return the error that there is no tenant of that name, with those of nearly that name.
+
+    Args:
+        field: the argument or option that names it.
+    """
+    slugs = Tenant.objects.values_list("slug", flat=True)
+    return UnknownTenant(
+        f"{field}: there is no tenant {name!r}; {near(name, slugs, otherwise='tenant list')}"
+    )

@@ -19,6 +19,7 @@ from fleetprompt.errors import sqlstate
 from fleetprompt.postgres.outages import one_session
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants import template
+from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 from fleetprompt.tenants.plans import migrate
 
@@ -84,10 +85,8 @@ def _register(record: Record, *, restored: bool) -> Tenant:
     tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
     addresses = [Domain(domain=name, is_primary=place == 0) for place, name in enumerate(names)]
     with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
-        # Two processes that create the same tenant meet here instead of in a constraint.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
-        _refuse_taken(tenant, addresses, restored)
+        lock()
+        _refuse_taken(tenant, names, restored)
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
         if record.created_at:
@@ -104,6 +103,15 @@ def _register(record: Record, *, restored: bool) -> Tenant:
     return tenant
 
 
+def lock() -> None:
+    """Wait until no other transaction adds a tenant or a host name.
+
+    Two that add the same one meet here instead of in a constraint.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
+
+
 def delete_tenant(slug: str) -> None:
     """Remove a tenant for good: its row, its domains and its schema with everything in it.
 
@@ -117,7 +125,7 @@ def delete_tenant(slug: str) -> None:
 def _delete(slug: str) -> None:
     # Read first: a row that cannot be read stays as it is.
     if not Tenant.objects.filter(slug=slug).first():
-        raise ValidationError(f"slug: there is no tenant {slug!r}; see `tenant list`")
+        raise unknown("slug", slug)
     # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
     Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED)
     for last in (False,) * 9 + (True,):
@@ -192,12 +200,20 @@ def _check_moment(created_at: datetime | None) -> None:
         )
 
 
-def _refuse_taken(tenant: Tenant, addresses: Sequence[Domain], restored: bool) -> None:
-    if Tenant.objects.filter(slug=tenant.slug).exists():
-        raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
-    names = [address.domain for address in addresses]
+def refuse_taken_hosts(names: Sequence[str]) -> None:
+    """Check that no tenant has one of the host names.
+
+    Raises:
+        ValidationError: naming it and the tenant.
+    """
     if other := Domain.objects.select_related("tenant").filter(domain__in=names).first():
         raise ValidationError(f"domain: {other.domain!r} belongs to the tenant {other.tenant.slug!r}")
+
+
+def _refuse_taken(tenant: Tenant, names: Sequence[str], restored: bool) -> None:
+    if Tenant.objects.filter(slug=tenant.slug).exists():
+        raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
+    refuse_taken_hosts(names)
     exists = schema_exists(tenant.schema_name)
     if restored and not exists:
         raise ValidationError(f"slug: there is no schema {tenant.schema_name!r}; restore it first")

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic import ValidationError as WrongForm
 
 from fleetprompt.tenants.provisioning import Record
+from fleetprompt.validation_errors import problems
 
 _EXPECTED = "--from: expected a file with what `tenant list --format json` prints"
 
@@ -31,9 +32,8 @@ def read(file: Path, slug: str) -> Record:
     except OSError as error:
         raise ValidationError(f"{_EXPECTED}; {error.filename}: {error.strerror}") from None
     except WrongForm as error:
-        [first, *_] = error.errors(include_url=False, include_input=False)
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise ValidationError(f"{_EXPECTED}; {where}: {first['msg']}") from None
+        [(where, sentence), *_] = problems(error)
+        raise ValidationError(f"{_EXPECTED}; {where or 'the whole'}: {sentence}") from None
     for row in rows:
         if row.slug == slug:
             return Record(**row.model_dump())

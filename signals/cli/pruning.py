@@ -13,13 +13,14 @@ def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Remove old signals, after a question unless `--yes` was given."""
     before = parse.moment("--before", options["before"])
     with in_tenant(options["tenant"]) as tenant:
+        actor = parse.actor(options["actor"])
         planned = pruning.plan(before)
         is_something = planned.last_seal >= planned.first_seal
         if is_something and not options["dry_run"]:
             if not options["yes"]:
                 question = f"Remove {_words(planned)} of tenant {tenant.slug} for good? Type the slug: "
                 command.confirm(question, tenant.slug, "Not pruned")
-            pruning.prune(planned, before, actor=parse.actor(options["actor"]))
+            pruning.prune(planned, before, actor=actor)
     if options["format"] == "json":
         command.print_json(
             {
@@ -39,4 +40,6 @@ def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def _words(planned: Plan) -> str:
-    return f"the {planned.signals:,} signals of seals {planned.first_seal}–{planned.last_seal}"
+    signals = "1 signal" if planned.signals == 1 else f"{planned.signals:,} signals"
+    first, last = planned.first_seal, planned.last_seal
+    return f"the {signals} of {f'seal {first}' if first == last else f'seals {first}–{last}'}"

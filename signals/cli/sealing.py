@@ -22,7 +22,7 @@ from signals.cli import options as parse
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Seal what is new."""
     rows, problems = [], []
-    for slug in _tenants(options):
+    for slug in parse.tenants(options):
         with in_tenant(slug):
             done = _written(_seal)
         rows.append(_sealed_row(slug, done))
@@ -53,7 +53,7 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
     if file and options["all_tenants"]:
         raise CommandError("--checkpoints: expected together with --tenant")
     reports = []
-    for slug in _tenants(options):
+    for slug in parse.tenants(options):
         with in_tenant(slug) as tenant, progress(f"Verifying {slug}", verification.expected()) as advance:
             reports.append(_readable(lambda: verification.verify(file=file, advance=advance)))
             _keep(command, tenant, reports[-1])
@@ -83,14 +83,13 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
         _acknowledge_clock(command, options)
         return
     with in_tenant(options["tenant"]) as tenant:
+        actor = parse.actor(options["actor"])
         loss = acknowledging.look()
         for finding in loss.findings[:20]:
             command.stderr.write(finding.text)
         if loss.files and not options["yes"]:
             command.confirm("Accept this loss? Type the slug: ", tenant.slug, "Not acknowledged")
-        aside = _written(
-            lambda: acknowledging.acknowledge(options["reason"], actor=parse.actor(options["actor"]))
-        )
+        aside = _written(lambda: acknowledging.acknowledge(options["reason"], actor=actor))
     if options["format"] == "json":
         command.print_json({"tenant": tenant.slug, "put_aside": [str(file) for file in aside]})
     else:
@@ -99,6 +98,7 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> None:
     with in_tenant(options["tenant"]) as tenant:
+        actor = parse.actor(options["actor"])
         wrong = acknowledging.look_at_clock()
         for sentence in wrong.sentences:
             command.stderr.write(sentence)
@@ -108,9 +108,7 @@ def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> Non
                 tenant.slug,
                 "Not acknowledged",
             )
-        taken_back = _written(
-            lambda: acknowledging.acknowledge_clock(options["reason"], actor=parse.actor(options["actor"]))
-        )
+        taken_back = _written(lambda: acknowledging.acknowledge_clock(options["reason"], actor=actor))
     since = heads.moment(taken_back.horizon)
     if options["format"] == "json":
         command.print_json({"tenant": tenant.slug, "taken_back": taken_back.number, "since": since})
@@ -139,12 +137,6 @@ def _print_key(command: OperatorCommand, options: dict[str, Any], key: keys.Publ
         command.print_json({"public_key": str(key), "id": key.id})
     else:
         command.stdout.write(str(key))
-
-
-def _tenants(options: dict[str, Any]) -> list[str]:
-    if options["tenant"]:
-        return [options["tenant"]]
-    return list(Tenant.objects.values_list("slug", flat=True))
 
 
 def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Row]) -> None:

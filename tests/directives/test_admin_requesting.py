@@ -152,7 +152,7 @@ def test_a_number_in_use_by_somebody_elses_directive_is_refused(mira, forum):
     before = stored()
     answer = submit(mira, forum.posts[:2], batch=number)
     assert answer.status_code == 400
-    assert f"the number {number} is in use by other requests" in answer.content.decode()
+    assert f"The number {number} is in use by other requests" in answer.content.decode()
     assert stored() == before
     fresh = hidden_fields(answer)["batch"]
     answer = submit(mira, forum.posts[:2], batch=fresh)

@@ -7,13 +7,16 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from directives import operations
+from directives.admin.directive_filters import StatusFilter
 from directives.cli.rows import directive_row
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.models import Signal
+from signals.types import Actor
 from tests.directives.commands import FIELDS, asked, directive, reloaded, stored
-from tests.support import ABSENT, ask, ask_animal, make_forum, run
+from tests.support import ABSENT, TESTER, ask, ask_animal, make_forum, run
 
 SUBCOMMANDS = ("types", "request", "run", "list", "show", "snooze", "cancel", "rerun")
 
@@ -149,12 +152,63 @@ def test_list_shows_the_newest_first_and_filters(forum):
     assert "No directives match." in directive("list", tenant="beta", form="table").printed
 
 
+def test_list_parts_the_requested_ones_as_the_admin_does(forum):
+    with in_tenant("alpha"):
+        due, asked_for_later, snoozed = (
+            ask("forum.post.hide", {"post_id": str(post.pk)}, scheduled_at=at).directive
+            for post, at in zip(forum.posts, [None, timezone.now() + timedelta(hours=1), None], strict=True)
+        )
+        operations.snooze(snoozed.id, timezone.now() + timedelta(hours=2), actor=TESTER, reason="later")
+        admin = {
+            name: set(
+                Directive.objects.filter(StatusFilter.condition(None, name)).values_list("pk", flat=True)
+            )
+            for name in ("requested", "snoozed")
+        }
+    assert _ids(directive("list", "--status", "snoozed")) == _ids_of(snoozed, asked_for_later)
+    assert _ids(directive("list", "--status", "due")) == _ids_of(due)
+    assert len(_ids(directive("list", "--status", "requested"))) == 3
+    assert len(_ids(directive("list", "--status", "due", "--status", "snoozed"))) == 3
+    assert admin == {"requested": {due.pk}, "snoozed": {snoozed.pk, asked_for_later.pk}}
+    assert directive("list", form="table").printed.count(" snoozed ") == 2
+
+
+def test_list_of_all_tenants_names_each(database):
+    asked = {}
+    for slug in ("alpha", "beta", "alpha"):
+        with in_tenant(slug):
+            asked[str(ask_animal("work").pk)] = slug
+    found = directive("list", "--all-tenants", tenant=None).printed
+    assert [(row["id"], row["tenant"]) for row in found] == list(reversed(asked.items()))
+    assert list(found[0]) == ["tenant", *FIELDS]
+    assert len(directive("list", "--all-tenants", "--limit", "2", tenant=None).printed) == 2
+    header, *_ = directive("list", "--all-tenants", tenant=None, form="table").printed.splitlines()
+    assert header.split()[:2] == ["tenant", "id"]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 140, 200, None])
+def test_list_leaves_nothing_out_however_narrow_the_terminal_is(forum, monkeypatch, columns):
+    reason = "Cooling off until everybody has slept over it and the moderators have met"
+    one = asked(str(forum.posts[0].pk), reason=reason, actor=Actor("agent", "sweeper", "The sweeper"))
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    lines = directive("list", form="table").printed.splitlines()
+    shown = " ".join(" ".join(lines).split())
+    created = f"{timezone.localtime(one.created_at):%Y-%m-%d %H:%M:%S}"
+    for what in (str(one.id), one.name, "requested", created, "The sweeper", *reason.split(), "0/5"):
+        assert what in shown
+    # Only where the terminal is narrower than the subject alone is it folded.
+    assert str(one.subject) in (shown if columns != 40 else shown.replace(" ", ""))
+    assert max(map(len, lines)) <= (columns or 240)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--limit", "0"], "--limit: expected 1 to"),
         (["--limit", "many"], "Error: argument --limit: invalid int value"),
         (["--status", "done"], "Error: argument --status: invalid choice: 'done'"),
+        (["--all-tenants"], "Error: argument --"),
         (["--subject", "post"], "--subject: expected TYPE:ID"),
         (["--subject", "forum.post:"], "--subject: expected TYPE:ID"),
     ],
@@ -257,7 +311,7 @@ def test_cancel_and_rerun_leave_their_actor_and_reason(post):
         (["cancel", "ID", "--reason", "r" * 1001], "reason: expected at most 1000"),
         (["cancel", "7", "--reason", "x"], "id: expected a UUID"),
         (["cancel", ABSENT, "--reason", "x"], "id: "),
-        (["cancel", "ID", "--reason", "x", "--actor", "user:1"], "actor: this tenant has no active user"),
+        (["cancel", "ID", "--reason", "x", "--actor", "user:1"], "--actor: this tenant has no active user"),
         (["rerun", "ID", "--reason", "x"], "status: "),
     ],
 )

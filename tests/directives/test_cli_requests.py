@@ -15,6 +15,7 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from tests.directives.commands import FIELDS, directive, hide, stored
+from tests.recipes import accounts
 from tests.support import environment, make_forum, manage
 
 SECRET = "ghp_" + "a" * 36
@@ -65,6 +66,14 @@ def test_request_again_says_that_nothing_was_created(post):
     assert rows[0]["id"] == rows[1]["id"]
 
 
+def test_a_user_asks_under_the_user_name(post):
+    with in_tenant("alpha"):
+        mira = accounts.superuser.make(username="mira", first_name="Mira", last_name="Okafor")
+    arguments = ["request", "forum.post.hide", "--payload", hide(post), "--actor", "user:mira"]
+    [row] = directive(*arguments).printed
+    assert (row["actor_type"], row["actor_id"], row["actor_label"]) == ("user", str(mira.pk), "Mira Okafor")
+
+
 def test_request_is_signed_with_the_command_line_by_default(post):
     [row] = directive("request", "forum.post.hide", "--payload", hide(post)).printed
     assert (row["actor_type"], row["actor_id"]) == ("system", "cli")
@@ -76,8 +85,8 @@ def test_request_is_signed_with_the_command_line_by_default(post):
         (["forum.post.hidden", "--payload", "{}"], "name: there is no directive 'forum.post.hidden'"),
         (["--payload", "{}"], "NAME: expected"),
         (["forum.post.hide", "--payload", "{"], "--payload: expected a JSON object"),
-        (["forum.post.hide", "--payload", "[]"], "--payload: expected a JSON object; got list"),
-        (["forum.post.hide", "--payload", "{}"], "payload.post_id: Field required"),
+        (["forum.post.hide", "--payload", "[]"], "--payload: expected a JSON object; got a list"),
+        (["forum.post.hide", "--payload", "{}"], "payload.post_id: expected a value; it is missing"),
         (["forum.post.hide", "--payload", '{"post_id": 7}'], "payload.post_id: "),
         (["forum.post.hide", "--payload", '{"post_id": "7"}'], "payload.post_id: "),
         (["forum.post.hide", "--payload", '{"post_id": NaN}'], "payload: expected JSON values"),
@@ -98,7 +107,10 @@ def test_request_is_signed_with_the_command_line_by_default(post):
         (["OK", "--actor", "user:"], "--actor: actor.id: expected"),
         (["OK", "--actor", "user:007"], "--actor: actor.id: expected the id in its one form, '7'"),
         (["OK", "--correlation-id", "a\nb"], "correlation_id: expected no control characters"),
-        (["OK", "--actor", "user:999999"], "actor: this tenant has no active user '999999'"),
+        (
+            ["OK", "--actor", "user:999999"],
+            "--actor: this tenant has no active user with the name or id '999999'",
+        ),
         (["OK", "--correlation-id", "c" * 256], "correlation_id: expected at most 255"),
         (["OK", "--tenant", "gamma"], "tenant: there is no tenant 'gamma'"),
         (["OK", "--tenant", "public"], "tenant: there is no tenant 'public'"),
@@ -123,7 +135,7 @@ def test_a_payload_too_large_is_refused(forum):
         "client_request_id": "1",
     }
     answer = directive("request", "forum.post.create", "--payload", json.dumps(payload))
-    assert answer.error.startswith("payload.content: String should have at most 20000")
+    assert answer.error.startswith("payload.content: expected at most 20000 characters; got 20001")
     assert stored() == (0, 0)
 
 
@@ -147,15 +159,15 @@ def test_good_lines_are_requested_and_bad_ones_reported_with_their_numbers(forum
     bad = {
         2: (b'{"payload": ', "expected one JSON object; "),
         4: (b'{"payload": {"post_id": "caf\xe9"}}', "expected one JSON object; "),
-        5: (b"[]", "expected one JSON object; got list"),
+        5: (b"[]", "expected one JSON object; got a list"),
         6: (
             {"payload": {"post_id": a}, "when": "now"},
             "when: expected only the fields name, payload, key",
         ),
-        7: ({"payload": {"post_id": a}, "key": 7}, "key: expected text; got int"),
-        8: ({"payload": {"post_id": a}, "reason": None}, "reason: expected text; got NoneType"),
+        7: ({"payload": {"post_id": a}, "key": 7}, "key: expected text; got a number"),
+        8: ({"payload": {"post_id": a}, "reason": None}, "reason: expected text; got null"),
         9: ({"payload": {"post_id": a}, "name": "no.such"}, "name: there is no directive 'no.such'"),
-        10: ({"payload": [a]}, "payload: expected an object; got list"),
+        10: ({"payload": [a]}, "payload: expected an object; got a list"),
         11: ({"payload": {"post_id": "x"}}, "payload.post_id: "),
         12: ({"payload": {"post_id": a, "password": "x"}}, "payload.password: expected no field"),
         13: ({"payload": {"post_id": a}, "reason": SECRET}, "reason: expected no secret"),
@@ -173,7 +185,9 @@ def test_good_lines_are_requested_and_bad_ones_reported_with_their_numbers(forum
     content = [good.get(n) or bad.get(n, (b"  ",))[0] for n in range(1, 21)]
     answer = lines(*content, name="forum.post.hide")
     report = answer.printed
-    assert answer.error == f"{len(bad)} lines were refused; the others were requested."
+    assert answer.error == (
+        f"{len(bad)} lines were refused; of the others, 3 were requested and 1 was known already."
+    )
     assert [row["line"] for row in report["refused"]] == list(bad)
     for row in report["refused"]:
         assert row["error"].startswith(bad[row["line"]][1])
@@ -211,9 +225,27 @@ def test_lines_without_a_name_need_one_for_all(post, lines):
     assert refused == {"line": 1, "error": "name: expected in the line, or as NAME for all lines"}
 
 
+def test_the_error_says_what_became_of_the_others(forum, lines):
+    good, other = ({"payload": {"post_id": str(post.pk)}, "key": f"k{post.pk}"} for post in forum.posts[:2])
+
+    def error(*content):
+        return lines(*content, name="forum.post.hide").error
+
+    assert error(b"[]", b"[]", b"{") == "3 lines were refused; nothing was requested."
+    assert error(b"[]") == "1 line was refused; nothing was requested."
+    assert error(good, b"[]") == "1 line was refused; of the others, 1 was requested."
+    assert error(good, b"[]") == "1 line was refused; of the others, 1 was known already."
+    assert error(good, other, b"[]") == (
+        "1 line was refused; of the others, 1 was requested and 1 was known already."
+    )
+    assert error(good, other) == ""
+
+
 def test_an_empty_file_requests_nothing(forum, lines):
     answer = lines(b"", name="forum.post.hide")
     assert (answer.error, answer.printed["directives"], answer.printed["refused"]) == ("", [], [])
+    shown = lines(b"", name="forum.post.hide", form="table").printed
+    assert shown == "The file has no lines: nothing was requested.\n"
 
 
 def test_more_lines_than_a_batch_are_all_requested(forum, lines):
@@ -240,7 +272,7 @@ def test_a_process_ends_with_1_on_bad_input_and_with_0_on_good(post):
     arguments = ("directive", "request", "forum.post.hide", "--tenant", "alpha", "--payload")
     bad = manage(*arguments, "{}")
     assert (bad.returncode, bad.stdout) == (1, "")
-    assert bad.stderr == "CommandError: payload.post_id: Field required\n"
+    assert bad.stderr == "CommandError: payload.post_id: expected a value; it is missing\n"
     good = manage(*arguments, hide(post), "--format", "json")
     assert (good.returncode, good.stderr) == (0, "")
     assert json.loads(good.stdout)[0]["created"] is True

@@ -155,6 +155,32 @@ def test_one_tenant_alone(later):
         call_command("migrate_schemas", schema_name="org_nobody")
 
 
+def test_one_tenant_alone_by_its_slug(later):
+    call_command("migrate_schemas", "--tenant", "beta", verbosity=0)
+    assert _migrated() == {"beta"}
+    call_command("migrate_schemas", "--tenant", verbosity=0)
+    assert _migrated() == {"alpha", "beta", "harbor"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tenant", "nope"], "--tenant: there is no tenant 'nope'; see `tenant list`"),
+        (["--tenant", "alfa"], "--tenant: there is no tenant 'alfa'; did you mean alpha?"),
+        (["--tenant", "nope", "directives", "zero"], "--tenant: there is no tenant 'nope'; see"),
+        (["--tenant", "directives", "zero"], "--tenant: there is no tenant 'directives'; see"),
+        (["--tenant", "alpha", "--shared"], "--tenant: expected without --schema and --shared"),
+        (["--executor", "subprocess"], "Error: argument --executor: invalid choice: 'subprocess'"),
+        (["--schema", "org_nope"], "--schema: there is no schema 'org_nope'"),
+        (["--schema", "org_nope", "directives", "zero"], "--schema: there is no schema 'org_nope'"),
+    ],
+)
+def test_a_tenant_that_is_not_there_is_named(database, arguments, message):
+    with pytest.raises(CommandError) as refused:
+        call_command("migrate_schemas", *arguments, verbosity=0)
+    assert str(refused.value).startswith(message)
+
+
 def test_whether_something_is_missing_can_be_asked(later):
     with pytest.raises(SystemExit) as asked:
         call_command("migrate_schemas", check_unapplied=True, tenant=True)

@@ -173,7 +173,7 @@ def test_any_line_ends_will_do_and_blank_lines_are_nothing(load, end):
 def test_a_bad_row_is_refused_with_line_and_reason_and_the_others_come_in(load, row, reason):
     data = HEADER.encode() + b'a,ann,,"two\nlines"\n\n' + row + b"\nb,bob,,Hi\n"
     report, error = load(data)
-    assert error == "refused rows: 1; the others are in."
+    assert error == "1 row was refused; of the others, 2 were imported."
     assert (report["imported"], report["repeated"]) == (2, 0)
     [refused] = report["refused"]
     assert refused["line"] == 5

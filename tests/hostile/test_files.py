@@ -137,7 +137,7 @@ def test_a_line_without_end_costs_itself_and_little_memory(database, tmp_path, s
     finally:
         tracemalloc.stop()
     assert (report["imported"], [row["line"] for row in report["refused"]]) == (2, [3])
-    assert error == "refused rows: 1; the others are in."
+    assert error == "1 row was refused; of the others, 2 were imported."
     assert (requested["created"], [row["line"] for row in requested["refused"]]) == (2, [2])
     if size > LINE_LENGTH:
         assert "expected lines of at most 1,000,000 characters" in report["refused"][0]["error"]
@@ -181,6 +181,6 @@ def test_a_million_columns_are_one_refusal(database, tmp_path):
 def test_each_bad_line_of_a_file_is_named(database, tmp_path, data):
     report, error = request_file(tmp_path / "requests.jsonl", b"\n" + data)
     assert [row["line"] for row in report["refused"]] == [2]
-    assert error == "1 line was refused; the others were requested."
+    assert error == "1 line was refused; nothing was requested."
     with in_tenant("alpha"):
         assert not Directive.objects.exists()

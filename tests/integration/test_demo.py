@@ -14,10 +14,10 @@ from tests.support import manage, other_sessions, wait_until
 
 @pytest.mark.long
 def test_the_demo_shows_what_directives_are_and_can_be_run_again(database):
-    first = manage("demo")
+    first = manage("demo", "--port", "8123")
     assert first.returncode == 0, first.stdout + first.stderr
-    _check_report(first.stdout, run=1)
-    old = _check_log_ins(first.stdout)
+    _check_report(first.stdout, run=1, port=8123)
+    old = _check_log_ins(first.stdout, port=8123)
     _check_forums(run=1)
     second = manage("demo")
     assert second.returncode == 0, second.stdout + second.stderr
@@ -38,7 +38,7 @@ def test_a_demo_that_does_not_finish_says_so(database):
     wait_until(lambda: other_sessions() == 0, "the cluster is not left running", seconds=10)
 
 
-def _check_report(shown: str, *, run: int) -> None:
+def _check_report(shown: str, *, run: int, port: int = 8000) -> None:
     assert f"Run {run}." in shown
     assert "13 posts hidden by one batch" in shown
     assert "and 9 more" in shown
@@ -47,16 +47,25 @@ def _check_report(shown: str, *, run: int) -> None:
     assert re.search(r"median \d+\.\d\d s, at most \d+\.\d\d s", shown)
     assert re.search(r"directive\.failed +DirectiveError: thread_id: .* is locked", shown)
     assert re.search(r"directive\.snoozed +until \d\d:\d\d by Mira Okafor", shown)
-    assert "make run" in shown
-    assert "http://harbor.localhost:8000/" in shown
+    assert ("make run PORT=8123" in shown) == (port == 8123)
+    assert f"http://harbor.localhost:{port}/" in shown
+    assert set(re.findall(r"localhost:(\d+)", shown)) == {str(port)}
+    assert "to /etc/hosts: 127.0.0.1 harbor.localhost orchard.localhost\n" in shown
     assert len(shown.splitlines()) < 100
 
 
-def _check_log_ins(shown: str) -> list[str]:
+def _check_log_ins(shown: str, *, port: int = 8000) -> list[str]:
     connection.close()
-    passwords = []
+    [(name, password)] = re.findall(
+        rf"http://localhost:{port}/admin/.*\n    (\w+) +(\S+) +the operator\n", shown
+    )
+    passwords = [password]
+    client = Client(headers={"host": "localhost"})
+    answer = client.post("/admin/login/?next=/admin/", {"username": name, "password": password})
+    assert (answer.status_code, answer.headers["location"]) == (302, "/admin/")
+    assert client.get("/admin/tenants/tenant/").status_code == 200
     for host in ("harbor.localhost", "orchard.localhost"):
-        [lines] = re.findall(rf"http://{host}:8000/admin/.*\n((?: {{4}}\w+ +\S+ +the \w+\n){{3}})", shown)
+        [lines] = re.findall(rf"http://{host}:{port}/admin/.*\n((?: {{4}}\w+ +\S+ +the \w+\n){{3}})", shown)
         found = re.findall(r"(\w+) +(\S+) +the (\w+)", lines)
         assert [(name, role) for name, _, role in found] == [
             ("mira", "moderator"),

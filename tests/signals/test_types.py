@@ -178,9 +178,9 @@ def test_a_subject_that_could_not_be_stored_is_refused(arguments, field):
         ({1: "one"}, "expected text as keys"),
         ({"deep": [{"x": "\x00"}]}, r"field\.deep\[0\]\.x: expected text without NUL"),
         ({"\ud800": 1}, "field: expected text without NUL"),
-        (["a"], "field: expected an object; got list"),
-        ("text", "field: expected an object; got str"),
-        (None, "field: expected an object; got NoneType"),
+        (["a"], "field: expected an object; got a list"),
+        ("text", "field: expected an object; got text"),
+        (None, "field: expected an object; got null"),
     ],
 )
 def test_what_json_or_the_database_has_no_form_for_is_refused(value, expected):

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from directives.cli import requesting, showing, working
-from directives.cli.options import add_actor, add_tenant
-from directives.models import Directive
+from directives.cli.options import add_actor, add_tenant, add_tenants
+from directives.models import DUE, SNOOZED, Directive
 from fleetprompt.cli.console import OperatorCommand, add_format
 
 
@@ -60,9 +60,7 @@ class Command(OperatorCommand):
 
     def _add_run(self, parsers: Any) -> None:
         parser = self._add(parsers, "run", working.run, "Run what is due here and now, without a cluster.")
-        where = parser.add_mutually_exclusive_group(required=True)
-        where.add_argument("--tenant", metavar="SLUG", help="run this tenant's directives")
-        where.add_argument("--all-tenants", action="store_true", help="run every tenant's")
+        add_tenants(parser)
         parser.add_argument("--id", metavar="ID", help="run only this directive")
         parser.add_argument("--rerun", action="store_true", help="even if it has ended already")
         parser.add_argument(
@@ -75,9 +73,12 @@ class Command(OperatorCommand):
 
     def _add_list(self, parsers: Any) -> None:
         parser = self._add(parsers, "list", showing.list_, "List directives, newest first.")
-        add_tenant(parser)
+        add_tenants(parser)
         parser.add_argument(
-            "--status", action="append", choices=Directive.Status.values, help="may be repeated"
+            "--status",
+            action="append",
+            choices=[*Directive.Status.values, DUE, SNOOZED],
+            help="may be repeated; requested ones are due, or snoozed until their time comes",
         )
         parser.add_argument("--name", help="only directives of this name")
         parser.add_argument("--subject", metavar="TYPE:ID", help="only those about this subject")

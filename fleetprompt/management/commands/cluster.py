@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from fleetprompt.cli.web_addresses import check_port
 from fleetprompt.operators import clusters
 from fleetprompt.telemetry import exposition, metrics
 
@@ -51,8 +52,7 @@ class Command(BaseCommand):
 def _serve_metrics(address: str, port: int) -> None:
     if not metrics.is_on():
         raise CommandError("--metrics-port: METRICS_FOLDER is not set, so nothing is counted")
-    if not 1 <= port <= 65535:
-        raise CommandError(f"--metrics-port: expected a number from 1 to 65535; got {port}")
+    check_port("--metrics-port", port)
     if not exposition.is_loopback(address) and not settings.METRICS_TOKEN:
         raise CommandError(
             f"--metrics-address: {address} is not this machine's loopback address; set METRICS_TOKEN, "

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
+from fleetprompt.cli import web_addresses
 from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.demo import main
 from fleetprompt.demo.cluster import DemoError
@@ -19,7 +20,8 @@ class Command(OperatorCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the option."""
+        """Declare the options."""
+        web_addresses.add_port(parser)
         parser.add_argument(
             "--timeout",
             type=float,
@@ -30,8 +32,9 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Play the demo."""
+        web_addresses.check_port("--port", options["port"])
         call_command("migrate_schemas", verbosity=0)
         try:
-            main.run(self.console, options["timeout"])
+            main.run(self.console, options["timeout"], options["port"])
         except DemoError as error:
             raise CommandError(str(error)) from None

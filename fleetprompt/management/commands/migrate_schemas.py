@@ -5,15 +5,17 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection
+from django.db.models import Q
 from django_tenants.management.commands import SyncCommon
 from django_tenants.management.commands.migrate_schemas import MigrateSchemasCommand
 from django_tenants.utils import schema_exists
 
 from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.postgres.owner import as_owner
-from fleetprompt.tenants import schemas, template, upgrades
+from fleetprompt.tenants import provisioning, schemas, template, upgrades
+from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import Tenant
 
 _LOCK = "fleetprompt.migrations"
@@ -30,8 +32,28 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
 
     requires_system_checks: Any = "__all__"
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return the parser, in which options may replace those of django-tenants."""
+        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options; `--tenant` takes a slug, as in every other command."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--tenant",
+            nargs="?",
+            const=True,
+            default=False,
+            metavar="SLUG",
+            help="only this tenant; without SLUG all tenants, and not the public schema",
+        )
+        # The third, `subprocess`, would run this command again, which waits for the end of this one.
+        executors = ["standard", "multiprocessing"]
+        parser.add_argument("--executor", choices=executors, help="how the tenants' migrations are run")
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate, after any other run has ended."""
+        options["schema_name"] = _schema(options)
         with as_owner(), _alone(self.stderr):
             if any(options.get(name) for name in _OTHERS):
                 super().handle(*args, **options)
@@ -54,7 +76,7 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
         )
 
     def _migrate_tenants(self, schema: str | None, options: dict[str, Any]) -> None:
-        tenants = _one(schema) if schema else _others(())
+        tenants = {schema: schema} if schema else _others(())
         if options["check_unapplied"]:
             sys.exit(1 if upgrades.behind(tenants) else 0)
         if not schema:
@@ -93,10 +115,20 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
             )
 
 
-def _one(schema: str) -> dict[str, str]:
-    if not schema_exists(schema):
+def _schema(options: dict[str, Any]) -> str | None:
+    """Return the one schema to migrate; None for all."""
+    slug, schema = options.get("tenant"), options.get("schema_name")
+    if isinstance(slug, str):
+        if schema or options.get("shared"):
+            raise CommandError("--tenant: expected without --schema and --shared when it names a tenant")
+        provisioning.ensure_shared_tables()
+        tenant = Tenant.objects.filter(Q(slug=slug) | Q(schema_name=slug)).first()
+        if tenant is None:
+            raise unknown("--tenant", slug)
+        return str(tenant.schema_name)
+    if schema and not schema_exists(schema):
         raise CommandError(f"--schema: there is no schema {schema!r}; see `tenant list`")
-    return {schema: schema}
+    return schema
 
 
 def _others(known: Collection[str]) -> dict[str, str]:

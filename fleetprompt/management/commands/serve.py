@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
 from honcho.printer import Printer
 
+from fleetprompt.cli import web_addresses
 from fleetprompt.cli.console import OperatorCommand
+from fleetprompt.cli.web_addresses import local
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import is_unserved
 
@@ -32,7 +35,7 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the option."""
-        parser.add_argument("--port", type=int, default=8000, help="of the web server (default: 8000)")
+        web_addresses.add_port(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve."""
@@ -44,26 +47,39 @@ class Command(OperatorCommand):
 
     def _print_addresses(self, port: int) -> None:
         host = settings.PUBLIC_HOSTS[0] if settings.PUBLIC_HOSTS else HOST
-        self.stdout.write(f"Operators: http://{host}:{port}/admin/ (ready: http://{host}:{port}/readyz)")
+        lacks = (
+            "" if _has_operator() else "; nobody can log in yet: `manage.py createsuperuser` makes a user"
+        )
+        self.stdout.write(
+            f"Operators: {local(host, port, '/admin/')} (ready: {local(host, port, '/readyz')}{lacks})"
+        )
         tenants = Tenant.objects.filter(status=Tenant.Status.ACTIVE).prefetch_related("domains")
+        hosts = []
         for tenant in tenants:
             for domain in tenant.domains.all():
+                hosts.append(domain.domain)
                 unserved = is_unserved(domain.domain, settings.ALLOWED_HOSTS)
                 note = " (not served: ALLOWED_HOSTS does not contain it)" if unserved else ""
                 self.stdout.write(
-                    f"{tenant.name}: http://{domain.domain}:{port}/ (admin: http://{domain.domain}:{port}/admin/){note}"
+                    f"{tenant.name}: {local(domain.domain, port)} "
+                    f"(admin: {local(domain.domain, port, '/admin/')}){note}"
                 )
         if not tenants:
             self.stdout.write(
                 "There are no communities yet: `make demo` makes two, `manage.py tenant create` yours."
             )
+        if advice := web_addresses.hosts_advice(hosts):
+            self.stdout.write(advice)
         self.stdout.write("Ctrl-C stops everything.\n")
         self.stdout.flush()
 
 
+def _has_operator() -> bool:
+    return bool(get_user_model()._default_manager.filter(is_staff=True, is_active=True).exists())
+
+
 def _check_port(port: int) -> None:
-    if not 1 <= port <= 65535:
-        raise CommandError(f"--port: expected a number from 1 to 65535; got {port}")
+    web_addresses.check_port("--port", port)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from fleetprompt.cli.console import OperatorCommand, add_format, progress
+from fleetprompt.cli.console import OperatorCommand, add_format, progress, refused_of
 from fleetprompt.tenants.context import in_tenant
 from forums.importing import Columns, Report, import_posts
 
@@ -57,7 +57,8 @@ class Command(OperatorCommand):
             )
         self._print(report, options)
         if report.refused:
-            raise CommandError(f"refused rows: {len(report.refused)}; the others are in.")
+            others = {"imported": report.imported, "repeated": report.repeated}
+            raise CommandError(refused_of(len(report.refused), "row", others, "imported"))
 
     def _print(self, report: Report, options: dict[str, Any]) -> None:
         if options["format"] == "json":

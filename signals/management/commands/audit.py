@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from fleetprompt.cli.console import OperatorCommand, add_format
 from signals.cli import proving, pruning, sealing
-from signals.cli.options import add_actor, add_tenant
+from signals.cli.options import add_actor, add_tenant, add_tenants
 
 
 class Command(OperatorCommand):
@@ -31,11 +31,11 @@ class Command(OperatorCommand):
 
     def _add_sealing(self, parsers: Any) -> None:
         seal = self._add(parsers, "seal", sealing.seal, "Seal the signals that are in no seal yet.")
-        _add_tenants(seal)
+        add_tenants(seal)
         verify = self._add(
             parsers, "verify", sealing.verify, "Recompute every seal; status 1 when something does not fit."
         )
-        _add_tenants(verify)
+        add_tenants(verify)
         verify.add_argument(
             "--checkpoints", metavar="FILE", help="compare with this copy; this machine's file by default"
         )
@@ -100,9 +100,3 @@ def _add_checked(parser: CommandParser) -> None:
         metavar="KEY",
         help="what `audit public-key` prints, or a file with it or with PEM; may be repeated",
     )
-
-
-def _add_tenants(parser: CommandParser) -> None:
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--tenant", metavar="SLUG", help="only this tenant")
-    where.add_argument("--all-tenants", action="store_true", help="every tenant")

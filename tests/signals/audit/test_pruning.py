@@ -72,6 +72,17 @@ def test_only_whole_seals_go_and_verification_says_what_was_pruned(moments, caps
     assert (contents.signals, contents.pruned_seals, contents.seals) == (1, 4, 5)
 
 
+def test_one_seal_is_called_one(moments):
+    assert prune("--before", moments[0], "--dry-run") == "Would remove the 3 signals of seal 1.\n"
+
+
+def test_an_unknown_actor_is_refused_before_anything_is_asked(moments, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(CommandError, match=r"--actor: this tenant has no active user .* 'nobody'"):
+        prune("--before", moments[0], "--actor", "user:nobody")
+    assert Signal.objects.count() == 12
+
+
 def test_everything_may_be_pruned_and_emitting_goes_on(moments):
     prune("--before", "2100-01-01T00:00Z", "--yes")
     assert findings() == []

@@ -1,4 +1,4 @@
-"""`manage.py tenant`: create, list and delete communities, and make their first user."""
+"""`manage.py tenant`: create, list, change and delete communities, and make their first user."""
 
 import os
 import sys
@@ -11,17 +11,18 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.cli.console import OperatorCommand, add_format
-from fleetprompt.tenants import provisioning, records
+from fleetprompt.cli.web_addresses import installed
+from fleetprompt.tenants import changes, provisioning, records
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.models import Domain, Tenant
 
 PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - the name of one
 
 
 class Command(OperatorCommand):
-    """The subcommands that make, show and remove tenants."""
+    """The subcommands that make, show, change and remove tenants."""
 
-    help = "Create, list and delete tenants (communities), and make their superusers."
+    help = "Create, list, change and delete tenants (communities), and make their superusers."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the subcommands and their options."""
@@ -42,6 +43,8 @@ class Command(OperatorCommand):
         )
         self._add_createsuperuser(parsers)
         add_format(self.subcommand(parsers, "list", self.list, "List the tenants."))
+        self._add_changes(parsers)
+        self._add_domain(parsers)
         delete = self.subcommand(
             parsers, "delete", self.delete, "Delete a tenant with everything in it, for good."
         )
@@ -82,7 +85,9 @@ class Command(OperatorCommand):
                 interactive=asked,
                 verbosity=0,
             )
-            where = [f" Log in at {domain.domain}/admin/." for domain in tenant.domains.all()[:1]]
+            where = [
+                f" Log in at {installed(domain.domain, '/admin/')}" for domain in tenant.domains.all()[:1]
+            ]
         self.stdout.write(f"Created a superuser of tenant {tenant.slug}.{''.join(where)}")
 
     def _add_createsuperuser(self, parsers: Any) -> None:
@@ -99,22 +104,92 @@ class Command(OperatorCommand):
             help=f"ask nothing; the password stands in the environment variable {PASSWORD_VARIABLE}",
         )
 
+    def _add_changes(self, parsers: Any) -> None:
+        text = "Stop serving a tenant's forum, and let its directives wait; nothing is lost."
+        suspend = self.subcommand(parsers, "suspend", self.suspend, text)
+        suspend.add_argument("slug")
+        suspend.add_argument("--yes", action="store_true", help="do not ask")
+        text = "Serve a suspended tenant again; its directives go on."
+        resume = self.subcommand(parsers, "resume", self.resume, text)
+        resume.add_argument("slug")
+        text = "Change what people call a community; slug, schema and host names stay."
+        rename = self.subcommand(parsers, "rename", self.rename, text)
+        rename.add_argument("slug")
+        rename.add_argument("name", help="the new name, 1 to 200 characters")
+        for parser in (suspend, resume, rename):
+            add_format(parser)
+
+    def _add_domain(self, parsers: Any) -> None:
+        text = "Add a host name to a tenant, or remove one."
+        inner = parsers.add_parser("domain", help=text, description=text).add_subparsers(
+            required=True, metavar="SUBCOMMAND"
+        )
+        add = self.subcommand(inner, "add", self.add_domain, "Serve a tenant on another host name too.")
+        text = "Serve a tenant no more on a host name that is not its primary one."
+        remove = self.subcommand(inner, "remove", self.remove_domain, text)
+        for parser in (add, remove):
+            parser.add_argument("slug")
+            parser.add_argument("host", help="a host name as browsers ask for it, without a port")
+            add_format(parser)
+        add.add_argument("--primary", action="store_true", help="make it the primary one, also one it has")
+        remove.add_argument("--yes", action="store_true", help="do not ask")
+
+    def suspend(self, options: dict[str, Any]) -> None:
+        """Suspend the tenant, after a question unless `--yes` was given."""
+        slug = options["slug"]
+        question = (
+            f"Suspend tenant {slug}? Its forum is not served then, and its directives wait. Type the slug: "
+        )
+        if changes.find_tenant(slug).status == Tenant.Status.ACTIVE and not options["yes"]:
+            self.confirm(question, slug, "Not suspended")
+        tenant = changes.change(slug, status=Tenant.Status.SUSPENDED)
+        self._say(tenant, options, "is suspended: its forum is not served, and its directives wait")
+
+    def resume(self, options: dict[str, Any]) -> None:
+        """Make the tenant active again."""
+        tenant = changes.change(options["slug"], status=Tenant.Status.ACTIVE)
+        self._say(tenant, options, "is active: its forum is served, and its directives are run")
+
+    def rename(self, options: dict[str, Any]) -> None:
+        """Give the tenant another name."""
+        tenant = changes.change(options["slug"], name=options["name"])
+        self._say(tenant, options, f"is called {tenant.name}")
+
+    def add_domain(self, options: dict[str, Any]) -> None:
+        """Add the host name, or make one that the tenant has the primary one."""
+        tenant = changes.find_tenant(options["slug"])
+        host = provisioning.normalised_domain(options["host"])
+        domain = tenant.domains.filter(domain=host).first()
+        if domain and (domain.is_primary or not options["primary"]):
+            what = "its primary host name" if domain.is_primary else "one of its host names"
+            raise CommandError(f"domain: {host!r} is {what} already")
+        domain = domain or Domain(tenant=tenant, domain=host)
+        domain.is_primary = options["primary"]
+        changes.save_domain(domain)
+        self._say(tenant, options, f"has the {'primary ' * domain.is_primary}host name {domain.domain}")
+        self._warn_unserved([domain.domain])
+
+    def remove_domain(self, options: dict[str, Any]) -> None:
+        """Remove the host name, after a question unless `--yes` was given."""
+        domain = changes.find_domain(options["slug"], options["host"])
+        question = f"Serve tenant {options['slug']} no more at {domain.domain}? Type the host name: "
+        if not domain.is_primary and not options["yes"]:
+            self.confirm(question, domain.domain, "Not removed")
+        changes.remove_domain(domain)
+        self._say(domain.tenant, options, f"has the host name {domain.domain} no more")
+
+    def _say(self, tenant: Tenant, options: dict[str, Any], what: str) -> None:
+        if options["format"] == "json":
+            self.print_json([_row(tenant, "microseconds")])
+        else:
+            self.stdout.write(f"Tenant {tenant.slug} {what}.")
+
     def list(self, options: dict[str, Any]) -> None:
         """Print the tenants."""
         provisioning.ensure_shared_tables()
         # Whole in JSON: the time is part of who the tenant is, and `restore` reads it.
         precision = "microseconds" if options["format"] == "json" else "seconds"
-        rows = [
-            {
-                "slug": tenant.slug,
-                "name": tenant.name,
-                "schema": tenant.schema_name,
-                "status": tenant.status,
-                "domains": [domain.domain for domain in tenant.domains.all()],
-                "created_at": tenant.created_at.isoformat(timespec=precision),
-            }
-            for tenant in Tenant.objects.prefetch_related("domains")
-        ]
+        rows = [_row(tenant, precision) for tenant in Tenant.objects.prefetch_related("domains")]
         self.print_rows(
             rows,
             ["slug", "name", "schema", "status", "domains", "created_at"],
@@ -125,10 +200,20 @@ class Command(OperatorCommand):
     def delete(self, options: dict[str, Any]) -> None:
         """Delete the tenant, after a question unless `--yes` was given."""
         slug = options["slug"]
-        if not Tenant.objects.filter(slug=slug).exists():
-            raise CommandError(f"slug: there is no tenant {slug!r}; see `tenant list`")
+        changes.find_tenant(slug)
         question = f"Delete tenant {slug} with all its posts, directives and signals? Type the slug: "
         if not options["yes"]:
             self.confirm(question, slug, "Not deleted")
         provisioning.delete_tenant(slug)
         self.stdout.write(f"Deleted tenant {slug}.")
+
+
+def _row(tenant: Tenant, precision: str) -> dict[str, Any]:
+    return {
+        "slug": tenant.slug,
+        "name": tenant.name,
+        "schema": tenant.schema_name,
+        "status": tenant.status,
+        "domains": [domain.domain for domain in tenant.domains.all()],
+        "created_at": tenant.created_at.isoformat(timespec=precision),
+    }
