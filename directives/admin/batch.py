@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import subjects
-from directives.admin import access
+from directives import registry, subjects
+from directives.admin import access, coming_back
 from directives.admin.following import follow
 from directives.display import labels
 from directives.models import Directive
@@ -54,10 +54,11 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     context.update(
         known=known,
         known_records=labels.records(request.user, [d.subject for d in known if d.subject]),
-        title=_title(announced, origins, progress.total),
+        title=_title(announced, origins, progress),
         origins=origins,
         opts=Directive._meta,
         correlation_id=correlation_id,
+        back_link=coming_back.link(request.GET, _list_url(announced)),
         all_url=f"{reverse('admin:directives_directive_changelist')}?{urlencode({'q': correlation_id})}",
     )
     return TemplateResponse(request, "admin/directives/batch.html", context)
@@ -100,7 +101,15 @@ def _failed(correlation_id: str) -> Any:
     return batches.directives(correlation_id).filter(status=Directive.Status.FAILED)[:FAILURES]
 
 
-def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], total: int) -> str:
+def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], progress: Progress) -> str:
     names = [_facts(announced).get("name")] if announced else list({origin["name"] for origin in origins})
-    what = labels.label(str(names[0])) if len(names) == 1 else "Various directives"
-    return f"{what}: batch of {total:,}"
+    asked = _facts(announced).get("asked")
+    count = asked if type(asked) is int else progress.total
+    return labels.counted_label(str(names[0]), count) if len(names) == 1 else f"{count:,} directives"
+
+
+def _list_url(announced: Signal | None) -> str:
+    """Return the address of the list of what a batch is about; empty when that is not known."""
+    handler = registry.find(str(_facts(announced).get("name")))
+    model = subjects.model(handler.subject_type) if handler else None
+    return labels.list_url(model) if model else ""

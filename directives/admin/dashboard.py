@@ -3,13 +3,12 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from directives import registry, subjects
 from directives.admin import tenants
+from directives.display import labels
 from directives.models import Directive
 from directives.monitoring import statistics
 from directives.queueing import adapter
@@ -69,15 +68,9 @@ def _subject_lists() -> list[tuple[str, str]]:
     """Return the names and addresses of the lists of what directives can be about."""
     acted_on = {handler.subject_type for handler in registry.handlers()}
     models = [model for subject_type, model in subjects.types().items() if subject_type in acted_on]
-    return [(str(model._meta.verbose_name_plural), url) for model in models if (url := _list_url(model))]
-
-
-def _list_url(model: type[Model]) -> str:
-    meta = model._meta
-    try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
-    except NoReverseMatch:
-        return ""
+    return [
+        (str(model._meta.verbose_name_plural), url) for model in models if (url := labels.list_url(model))
+    ]
 
 
 def _chart(hours: list[statistics.Hour]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
 
-from directives.admin import operating, undoing
+from directives.admin import coming_back, operating, undoing
 from directives.admin.following import follow_each
 from directives.authority import permissions
 from directives.display import history, labels
@@ -56,6 +57,7 @@ def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         **admin.admin_site.each_context(request),
         "title": labels.label(directive.name),
         "opts": admin.opts,
+        "preserved_filters": admin.get_preserved_filters(request),
         **_context(request, directive),
         **_around(request, directive),
     }
@@ -84,6 +86,11 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     may_see = request.user.has_perm("signals.view_signal")
     signals = _signals(directive) if may_see else []
     subject = directive.subject
+    filters = request.GET.get("_changelist_filters", "")
+    # What is loaded again into the page has another address.
+    back = labels.directive_url(directive.pk)
+    if filters:
+        back = f"{back}?{urlencode({'_changelist_filters': filters})}"
     metadata, lost = directive.metadata, events.noted_lost(directive)
     if lost:
         metadata = {key: value for key, value in metadata.items() if key != LOST_SIGNALS}
@@ -94,7 +101,11 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "is_snoozed": labels.is_snoozed(directive),
         "duration": labels.duration(directive),
         "records": labels.records(request.user, [subject] if subject else []),
-        "buttons": [*operating.buttons(request.user, directive), *_undo(request.user, directive)],
+        "filters": filters,
+        "buttons": [
+            *operating.buttons(request.user, directive, back),
+            *_undo(request.user, directive, back),
+        ],
         "lost": lost,
         "metadata": metadata,
         "entries": history.timeline(signals[:SIGNALS_SHOWN]),
@@ -123,7 +134,7 @@ def _version(directive: Directive) -> str:
     return f"{labels.look(directive).word}-{directive.attempt}-{began}-{newest}".lower()
 
 
-def _undo(user: Any, directive: Directive) -> list[operating.Button]:
+def _undo(user: Any, directive: Directive, back: str) -> list[operating.Button]:
     """Return the way to requesting the inverse, if there is something left to undo."""
     inverse = undoing.inverse_of(directive)
     if (
@@ -132,7 +143,7 @@ def _undo(user: Any, directive: Directive) -> list[operating.Button]:
         or undoing.is_outdated(directive)
     ):
         return []
-    url = reverse("admin:directives_directive_undo", args=[directive.pk])
+    url = coming_back.with_back(reverse("admin:directives_directive_undo", args=[directive.pk]), back)
     return [operating.Button(f"Undo: {labels.label(inverse)}", "undo", url)]
 
 

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
+from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
@@ -62,6 +63,7 @@ class RequestForm(ZonedForm):
 
     def __init__(self, *args: Any, user: Any = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        mark_required(self)
         for name, field in self.fields.items():
             if isinstance(field, SubjectField):
                 field.user = user or AnonymousUser()
@@ -100,9 +102,11 @@ class RequestForm(ZonedForm):
         }
         return {**given, **extra}
 
-    def renew(self) -> None:
-        """Give the form a new number, so that submitting it again is another batch."""
-        self.data = {**self.data.dict(), "batch": str(uuid4())}  # type: ignore[attr-defined]
+    def renewed(self) -> QueryDict:
+        """Return what was filled in, with a new number, so that submitting it again is another batch."""
+        fields: QueryDict = self.data.copy()  # type: ignore[attr-defined]
+        fields["batch"] = str(uuid4())
+        return fields
 
     def add_refusal(self, refusal: ValidationError) -> None:
         """Show why a request was refused, at the fields that it names."""
@@ -113,6 +117,13 @@ class RequestForm(ZonedForm):
             shown = f"{within}: {text}" if within else text[:1].upper() + text[1:]
             known = text and field in self.fields
             self.add_error(field if known else None, shown if known else message)
+
+
+def mark_required(form: forms.BaseForm) -> None:
+    """Say of each field that must be filled in, and is empty at first, that it is required."""
+    for field in form.fields.values():
+        if field.required and field.initial is None:
+            field.widget.attrs["aria-required"] = "true"
 
 
 class SubjectField(forms.CharField):

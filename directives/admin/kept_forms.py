@@ -1,19 +1,24 @@
-"""Keeps a form that came after the end of its session, and shows it again after the log-in.
+"""Keeps what a person sent by POST, for the page that a redirect leads to: no answer to a POST is a page.
 
-It stays in the browser's new session for an hour, and only the user who was shown the form gets it
-back: the form says who that was, signed. Nothing of it is done before it is sent once more.
+What was sent after the end of a session stays in the browser's new session, and comes back to the user
+who was shown the form: the form says who that was, signed. Nothing of it is done before it is sent once
+more. Everything else stays in the cache, under its user. Both are kept for an hour.
 """
 
+import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
-from django.http import Http404, HttpRequest, QueryDict
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
@@ -25,10 +30,43 @@ PARAMETER = "kept"
 """The parameter that names a kept form."""
 KEPT_SECONDS = 3600
 LIMIT = 5
-"""How many forms a browser may have waiting."""
+"""How many forms a browser may have waiting for a log-in."""
+MAX_PER_USER = 50
+"""How many forms a user may have in the cache; the oldest ones go first."""
 
 _SESSION_KEY = "kept_forms"
 _SALT = "directives.kept_forms"
+_TOKEN = re.compile(r"[\w-]{22}", re.ASCII)
+
+
+class Gone(Exception):
+    """The form that an address names is kept no longer, or is another user's."""
+
+
+class Why(StrEnum):
+    """The reason for which a form is kept."""
+
+    LATE = "late"
+    """It was sent after the end of the session."""
+    CHOSEN = "chosen"
+    """It says what the next form is about; nothing has been filled in yet."""
+    SENT = "sent"
+    """It was filled in, and the answer is the same form again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A form as it was sent.
+
+    Args:
+        fields: what was filled in.
+        why: the reason for which it is kept.
+        problems: what was found wrong with it, besides what checking it again finds.
+    """
+
+    fields: QueryDict
+    why: Why
+    problems: Sequence[str] = ()
 
 
 def owner(user: Any) -> str:
@@ -43,7 +81,7 @@ def keeping(site: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., H
     @wraps(view)
     def keep(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST" and not request.user.is_authenticated and (to := _owner(request)):
-            token = _keep(request, to)
+            token = _keep_in_session(request, to)
             return redirect_to_login(f"{request.path}?{PARAMETER}={token}", reverse("admin:login"))
         answer: HttpResponseBase = inner(request, *args, **kwargs)
         return answer
@@ -51,26 +89,51 @@ def keeping(site: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., H
     return keep
 
 
-def restore(request: HttpRequest) -> QueryDict | None:
+def lead_to(
+    url: str, request: HttpRequest, fields: QueryDict, why: Why, problems: Sequence[str] = ()
+) -> HttpResponseRedirect:
+    """Keep fields, and redirect to the page at `url` (without parameters), which `restore`s them."""
+    token = secrets.token_urlsafe(16)
+    form = {"path": url, "fields": _plain(fields), "why": why, "problems": list(problems)}
+    user = request.user.pk
+    known = [*cache.get(_index(user), []), token]
+    cache.delete_many([_key(user, old) for old in known[:-MAX_PER_USER]])
+    cache.set(_index(user), known[-MAX_PER_USER:], KEPT_SECONDS)
+    cache.set(_key(user, token), form, KEPT_SECONDS)
+    return HttpResponseRedirect(f"{url}?{PARAMETER}={token}")
+
+
+def restore(request: HttpRequest) -> Kept | None:
     """Return the form that the address of a GET names; None when it names none.
 
     Raises:
-        Http404: there is no such form any more, or it was shown to somebody else.
+        Gone: there is no such form any more, or it was shown to another user.
     """
     if request.method != "GET" or PARAMETER not in request.GET:
         return None
-    form = request.session.get(_SESSION_KEY, {}).get(request.GET[PARAMETER])
-    expected = [active_schema(), str(request.user.pk)]
-    if not form or form["owner"] != expected or form["path"] != request.path or _is_old(form):
-        raise Http404("what was filled in before a log-in is kept for an hour, for the one who did it")
-    return QueryDict(form["fields"])
+    token = request.GET[PARAMETER]
+    form = _of_session(request, token)
+    if not form and _TOKEN.fullmatch(token):
+        form = cache.get(_key(request.user.pk, token))
+    if not form or form["path"] != request.path:
+        raise Gone
+    return Kept(QueryDict(form["fields"]), Why(form["why"]), form["problems"])
 
 
-def tell(request: HttpRequest) -> None:
+def tell(request: HttpRequest, kept: Kept | None) -> None:
     """Tell the user why the page shows what they filled in before."""
+    if kept and kept.why == Why.LATE:
+        text = "Your session had ended, so nothing was done. Check what you filled in, and send it again."
+        messages.warning(request, text)
+
+
+def start_again(request: HttpRequest, url: str) -> HttpResponseRedirect:
+    """Redirect from a form that is `Gone` to the page at `url`, and say why."""
     messages.warning(
-        request, "Your session had ended, so nothing was done. Check what you filled in, and send it again."
+        request,
+        "What you chose or filled in is kept for an hour, for you alone. Choose again; nothing was done.",
     )
+    return HttpResponseRedirect(url)
 
 
 def _owner(request: HttpRequest) -> list[str] | None:
@@ -82,12 +145,16 @@ def _owner(request: HttpRequest) -> list[str] | None:
     return found
 
 
-def _keep(request: HttpRequest, to: list[str]) -> str:
+def _keep_in_session(request: HttpRequest, to: list[str]) -> str:
     token = secrets.token_urlsafe(16)
-    fields = request.POST.copy()
-    for name in (OWNER, "csrfmiddlewaretoken"):
-        fields.pop(name, None)
-    form = {"owner": to, "path": request.path, "fields": fields.urlencode(), "at": time.time()}
+    form = {
+        "owner": to,
+        "path": request.path,
+        "fields": _plain(request.POST),
+        "at": time.time(),
+        "why": Why.LATE,
+        "problems": [],
+    }
     waiting = {
         key: known for key, known in request.session.get(_SESSION_KEY, {}).items() if not _is_old(known)
     }
@@ -95,5 +162,27 @@ def _keep(request: HttpRequest, to: list[str]) -> str:
     return token
 
 
-def _is_old(form: dict[str, Any]) -> bool:
+def _of_session(request: HttpRequest, token: str) -> Mapping[str, Any] | None:
+    form: Mapping[str, Any] | None = request.session.get(_SESSION_KEY, {}).get(token)
+    expected = [active_schema(), str(request.user.pk)]
+    return form if form and form["owner"] == expected and not _is_old(form) else None
+
+
+def _plain(fields: QueryDict) -> str:
+    """Return fields as they are kept, without what belongs to one page alone."""
+    kept = fields.copy()
+    for name in (OWNER, "csrfmiddlewaretoken"):
+        kept.pop(name, None)
+    return kept.urlencode()
+
+
+def _is_old(form: Mapping[str, Any]) -> bool:
     return bool(time.time() - form["at"] > KEPT_SECONDS)
+
+
+def _key(user: Any, token: str) -> str:
+    return f"kept_form:{user}:{token}"
+
+
+def _index(user: Any) -> str:
+    return f"kept_forms:{user}"

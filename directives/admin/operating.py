@@ -11,13 +11,14 @@ from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from directives import registry
-from directives.admin import access, kept_forms, submissions
+from directives.admin import access, coming_back, kept_forms, submissions
 from directives.admin.following import follow_each
+from directives.admin.kept_forms import Kept, Why
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
@@ -71,10 +72,14 @@ def actions(user: Any) -> dict[str, Any]:
     }
 
 
-def buttons(user: Any, directive: Directive) -> list[Button]:
-    """Return the ways to what the user may do and the status allows."""
+def buttons(user: Any, directive: Directive, back: str) -> list[Button]:
+    """Return the ways to what the user may do and the status allows, and from there `back`."""
     return [
-        Button(operation.label, operation.icon, f"{_url(operation)}?id={directive.pk}")
+        Button(
+            operation.label,
+            operation.icon,
+            coming_back.with_back(f"{_url(operation)}?id={directive.pk}", back),
+        )
         for operation in OPERATIONS.values()
         if directive.status in operation.states and operation.allows(user, directive.name)
     ]
@@ -101,32 +106,45 @@ def _ask_about(
         text = f"{operation.label}: select at most {LIMIT} directives at once. Narrow the list by filters."
         admin.message_user(request, text, messages.ERROR)
         return None
-    return _page(admin, request, operation, _choose(request, operation, ids), ids, _form(operation))
+    _choose(request, operation, ids)
+    chosen = QueryDict(mutable=True)
+    chosen.setlist(SELECTED, [str(pk) for pk in ids])
+    chosen[coming_back.PARAMETER] = request.get_full_path()
+    return kept_forms.lead_to(_url(operation), request, chosen, Why.CHOSEN)
 
 
 def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
     operation = _operation(admin, request, slug)
-    is_posted = request.method == "POST"
-    filled_in = request.POST if is_posted else kept_forms.restore(request)
-    ids = _ids(filled_in.getlist(SELECTED) if filled_in is not None else request.GET.getlist("id"))
+    if request.method == "POST":
+        return _submit(request, operation)
+    try:
+        kept = kept_forms.restore(request)
+    except kept_forms.Gone:
+        return kept_forms.start_again(request, reverse("admin:directives_directive_changelist"))
+    ids = _ids(kept.fields.getlist(SELECTED) if kept else request.GET.getlist("id"))
     chosen = _choose(request, operation, ids)
-    if not is_posted:
-        if not chosen:
-            raise Http404("there is no such directive")
-        if filled_in:
-            kept_forms.tell(request)
-        return _page(admin, request, operation, chosen, ids, _filled_in(operation, filled_in))
-    if "ask" in request.POST:
-        return _page(admin, request, operation, chosen, ids, _filled_in(operation, request.POST))
+    if not chosen:
+        raise Http404("there is no such directive")
+    kept_forms.tell(request, kept)
+    given = kept.fields if kept else request.GET
+    return _page(admin, request, operation, chosen, ids, _filled_in(operation, kept), given)
+
+
+def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
+    """Do what was submitted and lead to the answer, or lead back to the question."""
+    ids = _ids(request.POST.getlist(SELECTED))
+    _choose(request, operation, ids)
     form = _form(operation, request.POST)
-    if not form.is_valid():
-        return _page(admin, request, operation, chosen, ids, form, status=400)
+    if "ask" in request.POST or not form.is_valid():
+        why = Why.CHOSEN if "ask" in request.POST else Why.SENT
+        return kept_forms.lead_to(_url(operation), request, request.POST, why)
     token = _token(operation, ids, form)
     reason, longest = form.cleaned_data["reason"], longest_run_seconds(operation, ids)
     # A second submit of one form finds the first one at work, its answer, or where it stopped.
     if submission := submissions.begin(_key(request, token), ids, reason, longest_seconds=longest):
         _perform(request, operation, submission, form.options)
-    return HttpResponseRedirect(reverse("admin:directives_directive_operated", args=[slug, token]))
+    url = reverse("admin:directives_directive_operated", args=[operation.slug, token])
+    return HttpResponseRedirect(coming_back.with_back(url, coming_back.url_of(request.POST)))
 
 
 def _perform(request: HttpRequest, operation: Operation, submission: Submission, options: Any) -> None:
@@ -147,7 +165,7 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
     found = Directive.objects.in_bulk(list(known))
     context = {
         **admin.admin_site.each_context(request),
-        "title": operation.label,
+        "title": operation.label if is_at_work else f"{operation.label}: what happened",
         "opts": admin.opts,
         "operation": operation,
         "submission": submission,
@@ -156,7 +174,8 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "selected": SELECTED,
         "action_url": _url(operation),
         "owner": kept_forms.owner(request.user),
-        "ids": list(found),
+        "back": coming_back.url_of(request.GET),
+        "back_link": _back(request.GET, list(found)),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
         "records": _records(request, list(found.values())),
@@ -228,13 +247,14 @@ def _page(
     chosen: Sequence[Chosen],
     ids: Sequence[UUID],
     form: OperationForm,
-    status: int = 200,
+    given: QueryDict,
 ) -> HttpResponse:
+    possible = sum(not choice.problem for choice in chosen)
     # What will not be done comes first: it is what people have to know.
     shown = sorted(chosen, key=lambda choice: not choice.problem)[:SHOWN]
     context = {
         **admin.admin_site.each_context(request),
-        "title": operation.label,
+        "title": operation.sentence(possible) if possible else operation.label,
         "opts": admin.opts,
         "operation": operation,
         "form": form,
@@ -244,23 +264,34 @@ def _page(
         "owner": kept_forms.owner(request.user),
         "shown": shown,
         "hidden": len(chosen) - len(shown),
-        "possible": sum(not choice.problem for choice in chosen),
+        "possible": possible,
+        "back": coming_back.url_of(given),
+        "back_link": _back(given, ids),
         "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
         "missing": len(ids) - len(chosen),
         "records": _records(request, [choice.directive for choice in shown]),
     }
-    return TemplateResponse(request, "admin/directives/operate.html", context, status=status)
+    return TemplateResponse(request, "admin/directives/operate.html", context)
 
 
 def _form(operation: Operation, data: Any = None, initial: Any = None) -> OperationForm:
     return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data, initial=initial)
 
 
-def _filled_in(operation: Operation, data: Any) -> OperationForm:
+def _filled_in(operation: Operation, kept: Kept | None) -> OperationForm:
     """Return the form with what was filled in; where the question was only asked for, with the reason."""
-    if data is None or "ask" not in data:
-        return _form(operation, data)
-    return _form(operation, initial={"reason": data.get("reason", "")})
+    if kept is None:
+        return _form(operation)
+    if kept.why == Why.CHOSEN or "ask" in kept.fields:
+        return _form(operation, initial={"reason": kept.fields.get("reason", "")})
+    return _form(operation, kept.fields)
+
+
+def _back(given: QueryDict, ids: Sequence[UUID]) -> coming_back.Back | None:
+    """Return the way back: to where the person came from, to the one directive, or to the list."""
+    if len(ids) == 1 and not coming_back.url_of(given):
+        return coming_back.Back(labels.directive_url(ids[0]), "Back to the directive")
+    return coming_back.link(given, reverse("admin:directives_directive_changelist"))
 
 
 def _records(request: HttpRequest, directives: Sequence[Directive]) -> labels.Records:

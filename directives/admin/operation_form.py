@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget
 
+from directives.admin.forms import mark_required
 from directives.models import REASON_LENGTH
 from directives.requesting.validation import check_reason
 from fleetprompt.web.timezone import ZonedForm
@@ -28,6 +29,10 @@ class OperationForm(ZonedForm):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
     field_order = ("token", "zone", "shown_at", "until", "at", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        mark_required(self)
 
     def clean_reason(self) -> str:
         """Return the reason if it can be one."""

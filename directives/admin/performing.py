@@ -10,6 +10,7 @@ from uuid import UUID
 from directives import operations, registry, runner
 from directives.admin.results import LEFT, Result, by_whom
 from directives.authority import permissions
+from directives.display import labels
 from directives.errors import DirectiveNotFound, IllegalTransition, PermissionRefused, Refused
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
@@ -51,6 +52,11 @@ class Operation:
     def allows(self, user: Any, name: str) -> bool:
         """Return whether the user may do it to directives of that name."""
         return permissions.allows(user, self.permission, name)
+
+    def sentence(self, count: int) -> str:
+        """Return what is done to that many directives, such as `Run 3 directives now`."""
+        verb, _, rest = self.label.partition(" ")
+        return f"{verb} {labels.counted_noun(Directive, count)} {rest}".rstrip()
 
     def why_not(self, status: str) -> str:
         """Return why a status does not allow it; empty when it does."""

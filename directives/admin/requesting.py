@@ -1,6 +1,7 @@
 """Requesting in the admin: choosing a type, filling its form, confirming a selection, trying it out."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
@@ -14,8 +15,9 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import registry, subjects
-from directives.admin import access, kept_forms, undoing
+from directives.admin import access, coming_back, kept_forms, undoing
 from directives.admin.forms import RequestForm, payload_form
+from directives.admin.kept_forms import Kept, Why
 from directives.admin.selection import Selection
 from directives.authority import permissions
 from directives.display import labels
@@ -49,53 +51,109 @@ def may_request_any(user: Any) -> bool:
 
 
 def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
-    """Show the form for requesting directives of one type; on POST request them, or try them out.
+    """Show the form for requesting directives of one type; on POST request them.
+
+    What is not requested is shown by a redirect to the form: what is wrong with it, or what would happen.
 
     The parameter `subjects` has the ids of a selection, separated by commas; without it the form asks
     for the subject too. `cause` is the directive that it undoes, `cause_attempt` the attempt of that one
-    which the page knew.
+    which the page knew, `back` the page that the person came from.
     """
     handler = registry.find(name)
     if handler is None:
         raise Http404(f"There is no directive {name}")
     access.require(request, "request", name)
-    kept = kept_forms.restore(request)
-    given = kept or request.POST or request.GET
-    ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
-    selection = Selection(handler, ids, request.user) if ids else None
-    form_class = payload_form(handler, leave_out=_known_of(handler) if ids else [])
-    cause = _cause(request, given)
-    problem = _problem(given, cause, name, ids)
-    if kept:
-        kept_forms.tell(request)
-        return _form(request, form_class(kept, user=request.user), selection, problem=problem)
-    if request.method != "POST" or "confirm" not in request.POST:
-        return _form(request, form_class(user=request.user), selection, problem=problem)
-    form = form_class(request.POST, user=request.user)
-    if not form.is_valid():
-        return _form(request, form, selection)
+    if request.method == "POST":
+        return _answer(request, _Asked.of(request, handler, request.POST))
+    try:
+        kept = kept_forms.restore(request)
+    except kept_forms.Gone:
+        model = subjects.model(handler.subject_type)
+        url = (model and labels.list_url(model)) or request.path
+        return kept_forms.start_again(request, url)
+    return _show(request, _Asked.of(request, handler, kept.fields if kept else request.GET), kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request is about.
+
+    Args:
+        handler: its type.
+        given: the fields of the form, or the parameters of the address.
+        ids: the subjects' ids; none when the form asks for the subject.
+        cause: the directive that it undoes.
+        problem: why it does not undo what it says, if so.
+    """
+
+    handler: AnyHandler
+    given: QueryDict
+    ids: list[str]
+    cause: Directive | None
+    problem: Refused | None
+
+    @classmethod
+    def of(cls, request: HttpRequest, handler: AnyHandler, given: QueryDict) -> "_Asked":
+        """Return what fields or parameters ask for."""
+        ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
+        cause = _cause(request, given)
+        return cls(handler, given, ids, cause, _problem(given, cause, handler.name, ids))
+
+    def form(self, user: Any, *, is_filled_in: bool) -> RequestForm:
+        """Return the form, filled in with what was given or empty."""
+        form_class = payload_form(self.handler, leave_out=_known_of(self.handler) if self.ids else [])
+        return form_class(self.given if is_filled_in else None, user=user)
+
+    def payloads(self, form: RequestForm) -> list[dict[str, Any]]:
+        """Return a payload for each subject."""
+        named = [form.payload(**_named(self.handler, pk)) for pk in self.ids]
+        payloads = named if self.ids else [form.payload()]
+        if self.cause:
+            # The subject may change before it is executed, too.
+            payloads[0] |= undoing.expectation(self.cause)
+        return payloads
+
+
+def _answer(request: HttpRequest, asked: _Asked) -> HttpResponse:
+    """Request what was submitted, or lead back to the form."""
+    form = asked.form(request.user, is_filled_in=True)
+    if asked.given.get("confirm") == "dry_run":
+        _require_view(request, asked.handler)
+    elif "confirm" in asked.given and form.is_valid() and not _problem_of(asked, form):
+        return _request(request, form, asked)
+    why = Why.SENT if "confirm" in asked.given else Why.CHOSEN
+    return kept_forms.lead_to(request.path, request, asked.given, why)
+
+
+def _show(request: HttpRequest, asked: _Asked, kept: Kept | None) -> HttpResponse:
+    """Show the form: empty, or with what was filled in, what is wrong with that, and what would happen."""
+    form = asked.form(request.user, is_filled_in=kept is not None and kept.why != Why.CHOSEN)
+    for text in kept.problems if kept else ():
+        form.add_refusal(Refused(text))
+    kept_forms.tell(request, kept)
+    is_tried = kept is not None and kept.why == Why.SENT and asked.given.get("confirm") == "dry_run"
+    problem = _problem_of(asked, form)
+    tried = (
+        _try_out(request, form, asked.payloads(form))
+        if is_tried and form.is_valid() and not problem
+        else {}
+    )
+    return _form(request, form, asked, problem=problem, **tried)
+
+
+def _problem_of(asked: _Asked, form: RequestForm) -> Refused | None:
     # A second submit finds what the first one has changed, and is answered as that one was.
-    if problem and not batches.find(str(form.cleaned_data["batch"])):
-        form.add_refusal(problem)
-        return _form(request, form, selection)
-    payloads = [form.payload(**_named(handler, pk)) for pk in ids] if ids else [form.payload()]
-    if cause:
-        # The subject may change before it is executed, too.
-        payloads[0] |= undoing.expectation(cause)
-    if request.POST["confirm"] == "dry_run":
-        return _try_out(request, form, selection, payloads)
-    return _request(request, form, selection, payloads, cause)
+    is_known = asked.problem and form.is_valid() and batches.find(str(form.cleaned_data["batch"]))
+    return None if is_known else asked.problem
 
 
 def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> HttpResponse:
-    """Ask for confirmation of a directive for each of a list's selected records."""
+    """Lead to the confirmation of a directive for each of a list's selected records."""
     handler = registry.get(name)
     access.require(request, "request", name)
-    return _form(
-        request,
-        payload_form(handler, leave_out=_known_of(handler))(user=request.user),
-        Selection(handler, ids, request.user),
-    )
+    chosen = QueryDict(mutable=True)
+    chosen.update({"subjects": _joined(ids), coming_back.PARAMETER: request.get_full_path()})
+    return kept_forms.lead_to(request_url(handler.name), request, chosen, Why.CHOSEN)
 
 
 @require_GET
@@ -107,7 +165,9 @@ def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     if inverse is None:
         raise Http404("Nothing undoes this directive")
     access.require(request, "request", inverse)
-    return redirect(request_url(inverse, [directive.subject_id], cause=str(directive.pk)))
+    back = coming_back.url_of(request.GET)
+    url = request_url(inverse, [directive.subject_id], cause=str(directive.pk))
+    return redirect(coming_back.with_back(url, back))
 
 
 @require_GET
@@ -132,39 +192,28 @@ def request_url(name: str, ids: Iterable[str] = (), **extra: str) -> str:
     return f"{url}?{urlencode(query)}" if query["subjects"] else url
 
 
-def _request(
-    request: HttpRequest,
-    form: RequestForm,
-    selection: Selection | None,
-    payloads: list[dict[str, Any]],
-    cause: Directive | None,
-) -> HttpResponse:
+def _request(request: HttpRequest, form: RequestForm, asked: _Asked) -> HttpResponse:
     batch_id = str(form.cleaned_data["batch"])
     try:
         refused = batches.request_batch(
             batch_id,
             form.handler.name,
-            payloads,
+            asked.payloads(form),
             actor=permissions.actor_of(request.user),  # type: ignore[arg-type]
             reason=form.cleaned_data["reason"],
             scheduled_at=form.scheduled_at,
-            causation_id=str(cause.pk) if cause else None,
+            causation_id=str(asked.cause.pk) if asked.cause else None,
         )
     except Refused as refusal:
-        form.add_refusal(refusal)
-        form.renew()
-        return _form(request, form, selection)
+        return kept_forms.lead_to(request.path, request, form.renewed(), Why.SENT, refusal.messages)
     for one in (refused or [])[:SHOWN]:
         messages.error(request, str(one))
-    return HttpResponseRedirect(labels.batch_url(batch_id))
+    back = coming_back.url_of(request.POST)
+    return HttpResponseRedirect(coming_back.with_back(labels.batch_url(batch_id), back))
 
 
-def _try_out(
-    request: HttpRequest,
-    form: RequestForm,
-    selection: Selection | None,
-    payloads: list[dict[str, Any]],
-) -> HttpResponse:
+def _try_out(request: HttpRequest, form: RequestForm, payloads: list[dict[str, Any]]) -> dict[str, Any]:
+    """Execute the first few and roll them back; return what the page shows of that."""
     _require_view(request, form.handler)
     actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
     runs: list[DryRun] = []
@@ -176,7 +225,7 @@ def _try_out(
     except Refused as refusal:
         form.add_refusal(refusal)
     records = labels.records(request.user, [run.subject for run in runs if run.subject])
-    return _form(request, form, selection, dry_runs=runs, records=records)
+    return {"dry_runs": runs, "records": records}
 
 
 def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
@@ -188,50 +237,41 @@ def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
             access.refuse(request, what, permissions.view_permission(model))
 
 
-def _form(
-    request: HttpRequest, form: RequestForm, selection: Selection | None, **context: Any
-) -> HttpResponse:
-    handler = form.handler
-    ids = selection.ids if selection else []
-    count = len(ids)
-    given = kept_forms.restore(request) or request.POST or request.GET
-    cause = _cause(request, given)
+def _form(request: HttpRequest, form: RequestForm, asked: _Asked, **context: Any) -> HttpResponse:
+    handler, cause = asked.handler, asked.cause
+    selection = Selection(handler, asked.ids, request.user) if asked.ids else None
+    model = subjects.model(handler.subject_type)
     return _page(
         request,
         "admin/directives/request.html",
         {
-            "title": f"{handler.label}: {count:,} {selection.noun}" if selection else handler.label,
+            "title": selection.title if selection else handler.label,
             "handler": handler,
             "form": form,
             "selection": selection,
             "action": request_url(handler.name),
-            "subjects": _joined(ids),
-            "back": _list_url(handler) if selection else "",
-            "cause": given.get("cause", ""),
+            "subjects": _joined(asked.ids),
+            "back": coming_back.url_of(asked.given),
+            "back_link": coming_back.link(
+                asked.given, labels.list_url(model) if selection and model else ""
+            ),
+            "cause": asked.given.get("cause", ""),
             "cause_directive": cause,
-            "cause_attempt": given.get("cause_attempt", cause.attempt if cause else ""),
+            "cause_attempt": asked.given.get("cause_attempt", cause.attempt if cause else ""),
             "media": form.media,
             "owner": kept_forms.owner(request.user),
             **context,
         },
-        status=400 if request.method == "POST" and form.errors else 200,
     )
 
 
-def _page(
-    request: HttpRequest, template: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
+def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
     whole = {**tenant_site.each_context(request), "opts": Directive._meta, **context}
-    return TemplateResponse(request, template, whole, status=status)
+    return TemplateResponse(request, template, whole)
 
 
 def _requestable(user: Any) -> list[AnyHandler]:
     return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
-
-
-def _list_url(handler: AnyHandler) -> str:
-    model: Any = subjects.model(handler.subject_type)
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
 
 
 def _known_of(handler: AnyHandler) -> list[str]:

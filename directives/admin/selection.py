@@ -37,10 +37,9 @@ class Selection:
         object.__setattr__(self, "states", Counter(found.values()))
 
     @property
-    def noun(self) -> str:
-        """What one of them is called, or several."""
-        model: Any = subjects.model(self.handler.subject_type)
-        return str(model._meta.verbose_name if len(self.ids) == 1 else model._meta.verbose_name_plural)
+    def title(self) -> str:
+        """What is to be done, such as `Hide 20 posts`."""
+        return labels.counted_label(self.handler.name, len(self.ids))
 
     @property
     def changes(self) -> list[tuple[str, int]]:

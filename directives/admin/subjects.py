@@ -105,7 +105,7 @@ class SubjectAdmin(HistoryAdmin):
             {
                 "label": handler.label,
                 "icon": "gavel",
-                "url": requesting.request_url(handler.name, [str(record.pk)]),
+                "url": requesting.request_url(handler.name, [str(record.pk)], back=request.get_full_path()),
             }
             for handler in self.handlers(request)
             if not handler.becomes or handler.becomes != state

@@ -1,5 +1,6 @@
 """How directives, signals and their subjects are shown: badges, titles, links."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -87,6 +88,32 @@ def label(name: str) -> str:
     return handler.label if handler else name
 
 
+def counted_label(name: str, count: int) -> str:
+    """Return what is done to that many subjects, such as `Hide 20 posts` or `Hide 1 post`.
+
+    The number takes the place of the subject's article in the label. A label that does not name the
+    subject is followed by it: `Create post for 2 threads`.
+    """
+    handler, text = registry.find(name), label(name)
+    model = subjects.model(handler.subject_type) if handler else None
+    if model is None:
+        return text if count == 1 else f"{text}, {count:,} times"
+    counted = counted_noun(model, count)
+    nouns = "|".join(
+        re.escape(str(noun)) for noun in (model._meta.verbose_name_plural, model._meta.verbose_name)
+    )
+    sentence, found = re.subn(
+        rf"\b(?:(?:a|an|the)\s+)?(?:{nouns})\b", lambda _: counted, text, count=1, flags=re.IGNORECASE
+    )
+    return sentence if found else f"{text} for {counted}"
+
+
+def counted_noun(model: type[Model], count: int) -> str:
+    """Return a number of records in words, such as `1 post` or `1,204 posts`."""
+    meta = model._meta
+    return f"{count:,} {meta.verbose_name if count == 1 else meta.verbose_name_plural}"
+
+
 def signal_icon(name: str) -> str:
     """Return the symbol of a signal."""
     return _SIGNAL_ICONS.get(name, "bolt")
@@ -146,6 +173,15 @@ def record_url(record: Model) -> str | None:
         return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(record.pk)])
     except NoReverseMatch:
         return None
+
+
+def list_url(model: type[Model]) -> str:
+    """Return the address of the list of a model's records in the tenant's admin; empty when it has none."""
+    meta = model._meta
+    try:
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+    except NoReverseMatch:
+        return ""
 
 
 def directive_link(directive: Directive) -> SafeString:

@@ -11,6 +11,7 @@ from fleetprompt.web.limits import COUNTED
 register = template.Library()
 
 register.filter("label", labels.label)
+register.filter("counted_label", labels.counted_label)
 register.filter("signal_icon", labels.signal_icon)
 register.filter("signal_url", labels.signal_url)
 register.filter("directive_url", labels.directive_url)

@@ -30,14 +30,16 @@ def moment(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def ago(value: datetime | None) -> SafeString | str:
-    """Render a time as its distance from now, `3 min ago` or `in 2 h`; hovering shows the exact one."""
+    """Render a time as its distance from now, `3 min ago` or `in 2 h`; hovering shows the exact one.
+
+    `fleetprompt/admin.js` keeps the distance up to date while the page is open.
+    """
     if value is None:
         return "–"
     if (local := _local(value)) is None:
         return str(value)
-    distance = timezone.now() - value
-    text = f"{span(distance)} ago" if distance >= timedelta(0) else f"in {span(-distance)}"
-    return _time(local, "now" if text == "0 s ago" else text)
+    seconds = (timezone.now() - value).total_seconds()
+    return _time(local, _relative(seconds), f"{seconds:.1f}")
 
 
 @register.filter
@@ -54,6 +56,15 @@ def span(value: timedelta | float | None) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{round(seconds * 1000)} ms"
 
 
+def _relative(age_seconds: float) -> str:
+    """Return an age in words, negative for what is to come; as `relative` in fleetprompt/admin.js."""
+    whole = int(abs(age_seconds))
+    if not whole:
+        return "now"
+    text = span(whole) if whole >= 60 else f"{whole} s"
+    return f"{text} ago" if age_seconds > 0 else f"in {text}"
+
+
 @register.simple_tag
 def now_moment() -> SafeString | str:
     """Render the present time as `moment` does."""
@@ -68,8 +79,13 @@ def _local(value: datetime) -> datetime | None:
         return None
 
 
-def _time(local: datetime, text: str) -> SafeString:
+def _time(local: datetime, text: str, age_seconds: str = "") -> SafeString:
     exact = f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="milliseconds"), exact, text
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        local.isoformat(timespec="milliseconds"),
+        exact,
+        # The age, since a person's clock may be wrong. No live region tells each second of it.
+        format_html(' data-age="{}" aria-live="off"', age_seconds) if age_seconds else "",
+        text,
     )

@@ -173,6 +173,7 @@ class DetailModelAdmin(ReadOnlyModelAdmin):
             "object": record,
             "record": record,
             "title": str(record),
+            "preserved_filters": self.get_preserved_filters(request),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, template, {**common, **context(request, record)})

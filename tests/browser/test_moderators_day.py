@@ -64,7 +64,7 @@ def _hide_the_spam(page):
     page.locator("#action-toggle").check()
     page.get_by_role("link", name=f"Select all {SPAM} posts").click()
     choose(page, "request:forum.post.hide")
-    expect(page.get_by_role("heading", name=f"Hide post: {SPAM} posts")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Hide {SPAM} posts")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text=f"{SPAM} from published to hidden")).to_be_visible()
     page.get_by_label("Reason").fill("The watch spammer again")
     page.get_by_role("button", name="Show what would happen").click()
@@ -73,7 +73,7 @@ def _hide_the_spam(page):
     check_accessible(page, "a dry run")
     with in_tenant("alpha"):
         assert not Directive.objects.exists()
-    page.get_by_role("button", name=f"Hide post: {SPAM} posts").click()
+    page.get_by_role("button", name=f"Hide {SPAM} posts").click()
     wait_for_batch(page, SPAM)
     with in_tenant("alpha"):
         hidden = Post.objects.filter(status="hidden")
@@ -99,9 +99,9 @@ def _read_a_timeline(page):
 
 def _undo_it(page, directive):
     page.get_by_role("link", name="Undo").click()
-    expect(page.get_by_role("heading", name="Unhide post: 1 post")).to_be_visible()
+    expect(page.get_by_role("heading", name="Unhide 1 post")).to_be_visible()
     page.get_by_label("Reason").fill("That one was about a real watch")
-    page.get_by_role("button", name="Unhide post: 1 post").click()
+    page.get_by_role("button", name="Unhide 1 post").click()
     wait_for_batch(page, 1)
     with in_tenant("alpha"):
         assert Post.objects.get(pk=directive.subject_id).status == "published"
@@ -116,14 +116,14 @@ def _lock_in_an_hour(page):
     page.get_by_role("link", name="Threads").first.click()
     page.get_by_role("link", name="The match").first.click()
     page.get_by_role("link", name="Lock thread").click()
-    page.get_by_role("button", name="Lock thread: 1 thread").click()
+    page.get_by_role("button", name="Lock 1 thread").click()
     expect(page.get_by_text("This field is required.")).to_be_visible()
     check_accessible(page, "a form with an error")
     page.get_by_label("Reason").fill("Match is over then")
     page.get_by_label("When").select_option(label="Later")
     later = datetime.now(ZoneInfo("Europe/Paris")) + timedelta(hours=1)
-    page.get_by_label("At", exact=True).fill(later.strftime("%Y-%m-%dT%H:%M"))
-    page.get_by_role("button", name="Lock thread: 1 thread").click()
+    page.get_by_label("At (required)").fill(later.strftime("%Y-%m-%dT%H:%M"))
+    page.get_by_role("button", name="Lock 1 thread").click()
     expect(page.get_by_role("heading", name="Waiting for its time: 0 of 1")).to_be_visible()
     with in_tenant("alpha"):
         lock = Directive.objects.get(name="forum.thread.lock")
