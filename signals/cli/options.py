@@ -1,4 +1,4 @@
-"""Options that management commands about signals and directives share, and how their texts are read."""
+"""Options that management commands of signals and directives share, and parsers of their values."""
 
 import getpass
 from datetime import datetime
@@ -14,12 +14,12 @@ from signals.types import Actor
 
 
 def add_tenant(parser: CommandParser) -> None:
-    """Give a subcommand the option `--tenant`."""
+    """Add the option `--tenant` to a subcommand."""
     parser.add_argument("--tenant", required=True, metavar="SLUG", help="the tenant it is about")
 
 
 def add_actor(parser: CommandParser) -> None:
-    """Give a subcommand the option `--actor`."""
+    """Add the option `--actor` to a subcommand."""
     parser.add_argument(
         "--actor",
         metavar="TYPE:ID[:LABEL]",

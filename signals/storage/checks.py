@@ -1,4 +1,4 @@
-"""Checks of what keeps signals as they are: triggers in every tenant, and the rights of the role."""
+"""Checks of the guards of append-only tables: triggers, tables, and the rights of the role."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -19,7 +19,7 @@ def unchanging(tenants: Tenants) -> Findings:
     for deviations, where in _deviating(triggers.deviations, tenants):
         yield checks.Error(
             f"what is append-only can be changed: {_texts(deviations)}",
-            hint=f"{_AS_OWNER}: {_mends(deviations)} Then find out who changed them.",
+            hint=f"{_AS_OWNER}: {_remedies(deviations)} Then find out who changed them.",
             obj=where,
             id="signals.E001",
         )
@@ -31,7 +31,7 @@ def shown(tenants: Tenants) -> Findings:
     for deviations, where in _deviating(tables.deviations, tenants):
         yield checks.Error(
             f"what is append-only may be hidden or lost: {_texts(deviations)}",
-            hint=f"{_AS_OWNER}: {_mends(deviations)} Then find out who did it, and run `audit verify`.",
+            hint=f"{_AS_OWNER}: {_remedies(deviations)} Then find out who did it, and run `audit verify`.",
             obj=where,
             id="signals.E002",
         )
@@ -64,5 +64,5 @@ def _texts(deviations: Iterable[Deviation]) -> str:
     return "; ".join(deviation.text for deviation in deviations)
 
 
-def _mends(deviations: Iterable[Deviation]) -> str:
-    return " ".join(deviation.mend for deviation in deviations)
+def _remedies(deviations: Iterable[Deviation]) -> str:
+    return " ".join(deviation.remedy for deviation in deviations)

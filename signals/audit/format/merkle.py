@@ -18,7 +18,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """A tree that grows leaf by leaf and remembers no more than one hash per level."""
+    """A tree that grows leaf by leaf and keeps one hash per level."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -69,7 +69,7 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 def odd_one_out(leaves: Sequence[bytes], wanted: bytes) -> int | None:
     """Return the place of the leaf without which the others have the root `wanted`, if there is one."""
-    # Without a leaf, those before it stand where they stood and those after it one place to the left.
+    # Without a leaf, those before it keep their places and those after it move one place to the left.
     before, after = _levels(leaves[:-1]), _levels(leaves[1:])
     for place in range(len(leaves) - 1):
         index, node = place, after[0][place]
@@ -90,7 +90,7 @@ def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     while len(levels[-1]) > 1:
         level = levels[-1]
         above = [node_hash(*level[at : at + 2]) for at in range(0, len(level) - 1, 2)]
-        # A node without a sibling goes up as it is.
+        # A node without a sibling goes up unchanged.
         levels.append(above + level[len(above) * 2 :])
     return levels
 

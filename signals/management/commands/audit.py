@@ -1,4 +1,4 @@
-"""`manage.py audit`: seals signals, and proves that nobody touched them since."""
+"""Command `manage.py audit`: seals signals, and verifies that they are unchanged since."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ from signals.cli.options import add_actor, add_tenant
 class Command(OperatorCommand):
     """The subcommands of the audit log."""
 
-    help = "Seal signals, verify that nobody touched them, prove, export and prune them."
+    help = "Seal signals, verify that they are unchanged, prove, export and prune them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the subcommands and their options."""

@@ -16,11 +16,10 @@ from django.db import connection, transaction
 
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
-from signals.audit.models import SealEntry
 from signals.audit.sealing import sealer
 from signals.audit.verifying import verification
 from signals.audit.verifying.verification import Report
-from signals.models import Signal
+from signals.models import SealEntry, Signal
 from tests.support import TESTER, in_threads
 
 _numbers = count()

@@ -12,8 +12,7 @@ from django.utils import timezone
 
 from fleetprompt.tenants.context import in_tenant
 from signals.audit import checks
-from signals.audit.publishing import checkpoints
-from signals.audit.sealing import sealer
+from signals.audit.sealing import checkpoints, sealer
 from signals.audit.verifying import outcomes, verification
 from signals.audit.verifying.outcomes import Outcome
 from tests.checks import found

@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 from directives import tasks
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
-from signals import bus
+from signals import bus, sql
 from signals.audit import checks, pruning
-from signals.audit.models import Seal, SealEntry
-from signals.audit.publishing import checkpoints, exports
-from signals.audit.sealing import horizon, keys, sealer
+from signals.audit.publishing import exports
+from signals.audit.sealing import checkpoints, keys, sealer
 from signals.audit.verifying import acknowledging, verification
-from signals.models import Signal
+from signals.models import Seal, SealEntry, Signal
 from tests.checks import found
 from tests.signals.audit.attacks import COPY, TABLES, copy, emit, foreign_key, ids, sign_all, unguarded
 from tests.support import TESTER
@@ -130,7 +129,7 @@ def test_it_may_be_acknowledged_and_sealing_goes_on(ahead):
     assert said.payload["clock"]["signals"] == 3
     report = verification.verify()
     assert report.taken_back == [3]
-    assert report.horizon == after.horizon
+    assert report.complete_until == after.horizon
     assert "seal 3 took back" in audit("verify", "--tenant", "alpha")
     emit(1)
     assert sealer.seal().signals == 1
@@ -214,7 +213,7 @@ def test_a_database_whose_clock_is_ahead_of_this_machine_claims_nothing(alpha, m
     emit(1)
     sealer.seal()
     first = Seal.objects.get()
-    monkeypatch.setattr(horizon, "_NOW", "SELECT clock_timestamp() + interval '1 hour'")
+    monkeypatch.setattr(sql, "CLOCK", "SELECT clock_timestamp() + interval '1 hour'")
     emit(1)
     done = sealer.seal()
     assert done.signals == 1

@@ -13,9 +13,9 @@ from directives import tasks
 from directives.queueing import adapter
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.models import Seal
 from signals.audit.sealing import keys, locks, sealer
 from signals.audit.verifying import verification
+from signals.models import Seal
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.support import in_threads, owner_cursor
 

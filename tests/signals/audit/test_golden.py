@@ -1,4 +1,4 @@
-"""Golden log: rows, an export and a proof from 2026-11-30; they verify, and no byte of what is sealed differs.
+"""Golden log of 2026-11-30: its rows, export and proof verify, and no sealed byte differs.
 
 `golden/log.json` has the rows of the tables as texts: a pruned seal, a seal over odd rows, a seal over the
 signal `audit.pruned`, a seal over two plain signals, and a signal that is in no seal.

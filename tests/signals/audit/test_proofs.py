@@ -14,10 +14,9 @@ from django.db import connection
 
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
-from signals.audit.models import Seal, SealEntry
 from signals.audit.publishing import exports, proofs
 from signals.audit.sealing import keys, sealer
-from signals.models import Signal
+from signals.models import Seal, SealEntry, Signal
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.support import empty_tenants
 
