@@ -5,13 +5,14 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
 
 from fleetprompt.postgres.queries import after
 from fleetprompt.tenants.context import in_tenant
+from signals.audit.sealing.heads import timestamp
 from signals.models import Signal
 
 CHUNK_SIGNALS = 1_000
@@ -90,7 +91,7 @@ def _json_lines(rows: Sequence[Row]) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return timestamp(value)
     return value if isinstance(value, dict | str) else str(value)
 
 

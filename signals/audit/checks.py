@@ -127,7 +127,7 @@ def verified(tenants: Tenants) -> Findings:
     if ahead:
         yield checks.Warning(
             f"the last verification is dated {max(ahead.values()):%Y-%m-%d %H:%M %Z}, which has not come "
-            "yet: a clock was ahead, and nobody knows when it was",
+            "yet: a clock was ahead, and the time of the verification is not known",
             hint="Set the clock right, then run `manage.py audit verify --all-tenants`.",
             obj=Where(sorted(ahead)),
             id="signals.W013",

@@ -79,9 +79,9 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         limit_idle_in_transaction(MAX_IDLE_SECONDS)
         locks.wait_for_sealing()
         if not locks.try_pruning():
-            raise Refused("somebody verifies or exports the signals; prune later")
+            raise Refused("another process verifies or exports the signals; prune later")
         if plan(before) != planned:
-            raise Refused("somebody else has pruned meanwhile; look again")
+            raise Refused("another process has pruned meanwhile; plan again")
         record = _recorded(tenant, key, planned, before)
         removed = _remove(planned)
         if removed != planned.signals:

@@ -1,7 +1,9 @@
 """Options that management commands of signals and directives share, and parsers of their values."""
 
 import getpass
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
@@ -9,6 +11,7 @@ from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from fleetprompt.cli.console import OperatorCommand, Row
 from fleetprompt.errors import Refused
 from signals.types import Actor
 
@@ -43,6 +46,14 @@ def actor(text: str | None) -> Actor:
         return Actor(*parts)
     except Refused as error:
         raise CommandError(f"--actor: {error.message}") from None
+
+
+def answer(command: OperatorCommand, options: Mapping[str, Any], row: Row, text: str) -> None:
+    """Print a result: `row` where the format is JSON, or else `text`."""
+    if options["format"] == "json":
+        command.print_json(row)
+    else:
+        command.stdout.write(text)
 
 
 def moment(option: str, text: str) -> datetime:

@@ -21,15 +21,13 @@ def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
                 question = f"Remove {_words(planned)} of tenant {tenant.slug} for good? Type the slug: "
                 command.confirm(question, tenant.slug, "Not pruned")
             pruning.prune(planned, before, actor=parse.actor(options["actor"]))
-    if options["format"] == "json":
-        row = asdict(planned) if has_seals else {"first_seal": None, "last_seal": None, "signals": 0}
-        command.print_json({"tenant": tenant.slug, "pruned": has_seals and not options["dry_run"], **row})
-    elif not has_seals:
-        command.stdout.write("No seal has only signals that were recorded before that time.")
-    elif options["dry_run"]:
-        command.stdout.write(f"Would remove {_words(planned)}.")
-    else:
-        command.stdout.write(f"Removed {_words(planned)}; the seals are kept.")
+    is_pruned = has_seals and not options["dry_run"]
+    seals = asdict(planned) if has_seals else {"first_seal": None, "last_seal": None, "signals": 0}
+    text = "No seal has only signals that were recorded before that time."
+    if has_seals:
+        words = _words(planned)
+        text = f"Removed {words}; the seals are kept." if is_pruned else f"Would remove {words}."
+    parse.answer(command, options, {"tenant": tenant.slug, "pruned": is_pruned, **seals}, text)
 
 
 def _words(planned: Plan) -> str:

@@ -89,10 +89,7 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
     run = _acknowledge_clock if options["clock"] else _acknowledge_loss
     with in_tenant(options["tenant"]) as tenant:
         row, text = run(command, options)
-    if options["format"] == "json":
-        command.print_json({"tenant": tenant.slug, **row})
-    else:
-        command.stdout.write(f"Acknowledged. {text}")
+    parse.answer(command, options, {"tenant": tenant.slug, **row}, f"Acknowledged. {text}")
 
 
 def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
@@ -129,20 +126,16 @@ def _confirm(
 def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print the public key of the key that signs."""
     key = keys.private_key().public
-    if options["format"] == "json":
-        command.print_json({"public_key": str(key), "id": key.id})
-    else:
-        command.stdout.write(str(key))
+    parse.answer(command, options, {"public_key": str(key), "id": key.id}, str(key))
 
 
 def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print a new private key; nothing is stored."""
     private = keys.generate()
     public = keys.PrivateKey(keys.from_base64(private)).public
-    if options["format"] == "json":
-        command.print_json({"private_key": private, "public_key": str(public), "id": public.id})
-    else:
-        command.stdout.write(f"AUDIT_KEY={private}")
+    row = {"private_key": private, "public_key": str(public), "id": public.id}
+    parse.answer(command, options, row, f"AUDIT_KEY={private}")
+    if options["format"] != "json":
         command.stderr.write(f"Its public key: {public}\nIts id: {public.id}")
 
 
@@ -183,13 +176,9 @@ def _sealed_sentence(slug: str, done: Sealed) -> str:
 def _report_row(report: Report) -> Row:
     row = asdict(report)
     tenant, findings = row.pop("tenant"), row.pop("findings")
-    times = {name: _rfc3339(row[name]) for name in ("complete_until", "pruned_before")}
+    times = {name: row[name] and heads.timestamp(row[name]) for name in ("complete_until", "pruned_before")}
     counts = {"finding_count": findings["count"], "findings": findings["first"]}
     return {"tenant": tenant, "intact": not findings["count"], **row, **times, **counts}
-
-
-def _rfc3339(time: datetime | None) -> str | None:
-    return time.isoformat().replace("+00:00", "Z") if time else None
 
 
 def _print_report(command: OperatorCommand, report: Report) -> None:

@@ -58,25 +58,16 @@ class Trigger(NamedTuple):
 @cache
 def expected() -> frozenset[Trigger]:
     """Return the triggers that all migrations of the tenants' apps leave. Only `RunSQL` is read."""
-    made: dict[tuple[str, str], tuple[int, str, bool, str]] = {}
+    made: dict[tuple[str, str], Trigger] = {}
     bodies: dict[str, str] = {}
-    for statement in _statements():
-        for found in _STATEMENTS.finditer(statement):
-            if found["made"]:
-                made[found["table"], found["made"]] = (
-                    _when(found),
-                    found["calls"],
-                    _is_partial(found),
-                    _sql(found),
-                )
-            elif found["dropped"]:
-                made.pop((found["there"], found["dropped"]), None)
-            else:
-                bodies[found["function"]] = found["body"].strip()
-    return frozenset(
-        Trigger(table, name, when, bodies.get(function, ""), is_partial, statement)
-        for (table, name), (when, function, is_partial, statement) in made.items()
-    )
+    for found in (match for statement in _statements() for match in _STATEMENTS.finditer(statement)):
+        if found["made"]:
+            made[found["table"], found["made"]] = _trigger(found)
+        elif found["dropped"]:
+            made.pop((found["there"], found["dropped"]), None)
+        else:
+            bodies[found["function"]] = found["body"].strip()
+    return frozenset(one._replace(body=bodies.get(str(one.body), "")) for one in made.values())
 
 
 def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
@@ -124,20 +115,12 @@ def _statements() -> Iterator[str]:
                     yield from (part if isinstance(part, str) else part[0] for part in parts)
 
 
-def _when(found: "re.Match[str]") -> int:
-    events = sum(bit for event, bit in _EVENTS.items() if event in found["events"].upper())
-    row = _ROW if re.search(r"\bROW\b", found["scope"], re.IGNORECASE) else 0
-    return row + (_BEFORE if found["when"].upper() == "BEFORE" else 0) + events
-
-
-def _is_partial(found: "re.Match[str]") -> bool:
-    return bool(
-        re.search(r"\bOF\b", found["events"], re.IGNORECASE)
-        or re.search(r"\bWHEN\b", found["scope"], re.IGNORECASE)
-    )
-
-
-def _sql(found: "re.Match[str]") -> str:
+def _trigger(found: "re.Match[str]") -> Trigger:
+    """Return the trigger of a CREATE TRIGGER; its body is the name of the function so far."""
+    scope, events, when = found["scope"].upper(), found["events"].upper(), found["when"].upper()
+    bits = sum(bit for event, bit in _EVENTS.items() if event in events)
+    bits += _ROW * bool(re.search(r"\bROW\b", scope)) + _BEFORE * (when == "BEFORE")
+    is_partial = bool(re.search(r"\bOF\b", events) or re.search(r"\bWHEN\b", scope))
     # Where the trigger is missing, OR REPLACE does the same as CREATE TRIGGER.
-    made = " ".join(found[0].split())
-    return re.sub(r"^CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", made, flags=re.IGNORECASE) + "();"
+    made = re.sub(r"^CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", " ".join(found[0].split()), flags=re.I)
+    return Trigger(found["table"], found["made"], bits, found["calls"], is_partial, f"{made}();")

@@ -1,4 +1,4 @@
-"""Exports hold exactly what the list shows, whatever the texts are, and never more of it in memory."""
+"""Exports have exactly the signals of the list, with any texts, in bounded memory."""
 
 import csv
 import io

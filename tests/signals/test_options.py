@@ -1,4 +1,4 @@
-"""Options that commands share: how a time at the command line is read."""
+"""Options that commands share: times at the command line."""
 
 import pytest
 from django.core.management.base import CommandError

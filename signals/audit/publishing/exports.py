@@ -116,9 +116,11 @@ def check(lines: Iterable[bytes], public_keys: PublicKeys) -> Contents:
     found = _Check(public_keys)
     for number, line in enumerate(lines, start=1):
         try:
-            found.take(number, line)
+            problem = found.take(line)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Invalid(f"line {number}: this is no line of an export; {error}") from None
+            problem = f"this is no line of an export; {error}"
+        if problem:
+            raise Invalid(f"line {number}: {problem}")
     return found.end()
 
 
@@ -128,45 +130,44 @@ class _Check:
     def __init__(self, public_keys: PublicKeys) -> None:
         self._keys = public_keys
         self._digest = sha256()
-        self._lines = 0
         self._tree = merkle.Tree()
-        self._last_empty = 0
-        self._events = 0
+        self._lines = self._events = self._last_empty = 0
         self._seal: Signed | None = None
         self._pruning: Signed | None = None
         self._trailer: Signed | None = None
 
-    def take(self, number: int, line: bytes) -> None:
-        """Take the next line."""
+    def take(self, line: bytes) -> str:
+        """Take the next line; return its fault, or ""."""
+        problem = self._fault(line)
+        self._digest.update(line)
+        self._lines += 1
+        return problem
+
+    def _fault(self, line: bytes) -> str:
         if self._trailer:
-            raise Invalid(f"line {number}: something follows the end of the export")
+            return "it follows the end of the export"
         if len(line) > MAX_LINE_BYTES:
-            raise Invalid(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
+            return f"it is longer than {MAX_LINE_BYTES} bytes"
         if not line.endswith(b"\n"):
-            raise Invalid(f"line {number} is cut off")
+            return "it is cut off"
         if not line.startswith(_HEAD_PREFIX):
             # The seal that follows covers all its bytes.
             self._tree.add(merkle.leaf_hash(line[:-1]))
             self._events += 1
-        else:
-            signed = heads.read(canonical.reload(line))
-            if signed.line != line:
-                raise Invalid(f"line {number} is not in canonical form")
-            if problem := signed.problem(self._keys):
-                raise Invalid(f"line {number}: what it says {problem}")
-            self._take_signed(number, signed)
-        self._digest.update(line)
-        self._lines += 1
-
-    def _take_signed(self, number: int, signed: Signed) -> None:
-        take: dict[object, Callable[[Signed], str]] = {
-            "seal": self._take_seal,
-            "pruning": self._take_pruning,
-            "export": self._take_trailer,
-        }
-        handle = take.get(signed.head["kind"])
-        if problem := handle(signed) if handle else "an unknown kind of line":
-            raise Invalid(f"line {number}: {problem}")
+            return ""
+        signed = heads.read(canonical.reload(line))
+        if signed.line != line:
+            return "it is not in canonical form"
+        if problem := signed.problem(self._keys):
+            return f"its head {problem}"
+        match signed.head["kind"]:
+            case "seal":
+                return self._take_seal(signed)
+            case "pruning":
+                return self._take_pruning(signed)
+            case "export":
+                return self._take_trailer(signed)
+        return "it has an unknown kind"
 
     def _take_seal(self, seal: Signed) -> str:
         last, number = self._seal, seal.head["number"]

@@ -109,7 +109,7 @@ def _difference(tenant: Tenant, checkpoint: Signed, seal: Seal | None, file: Pat
         )
     if heads.of(seal, tenant).hash != checkpoint.hash:
         return (
-            f"seal {number} is another one than {file} knows: "
+            f"seal {number} differs from the one in {file}: "
             "it was rewritten, or signals were sealed anew after an older backup was restored"
         )
     return ""

@@ -89,8 +89,11 @@ class Walk:
         extra = len(self._stored) - self._seal.size
         if extra <= 0:
             return
-        first = merkle.odd_one_out(self._stored, bytes.fromhex(self._seal.root)) if extra == 1 else None
-        at = self._seal.size if first is None else first
+        at = self._seal.size
+        if extra == 1:
+            places = range(len(self._stored))
+            # Up to a minute for a full seal, but only where an entry was added.
+            at = next((i for i in places if self._fits(self._stored[:i] + self._stored[i + 1 :])), at)
         number = self._seal.number
         [(pk, name)] = sql.rows(sql.ENTRY_AT, [number, at]) or [(None, None)]
         text = f"signal {pk} ({name}) was inserted, with an entry of its own; in seal {number}, place {at}"

@@ -1,4 +1,4 @@
-"""What the database's owner may try, triggers off; `python -m tests.signals.audit.attacks` says it."""
+"""Attacks by the database's owner, triggers off; `python -m tests.signals.audit.attacks` prints them."""
 
 import io
 import os

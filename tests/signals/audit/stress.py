@@ -1,4 +1,4 @@
-"""Emits in all kinds of transactions while others seal and verify; run it with `python -m` for longer."""
+"""Stress: emits in all kinds of transactions during sealing and verifying; `python -m` runs it longer."""
 
 import argparse
 import os

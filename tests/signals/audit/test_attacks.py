@@ -1,4 +1,4 @@
-"""Every attack on the log is found and named; nothing is found where nothing was done."""
+"""Attacks on the log: each is found and named, and honest data has no finding."""
 
 import io
 import json

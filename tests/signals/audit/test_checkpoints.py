@@ -1,4 +1,4 @@
-"""Checkpoint files that say nothing, whose folder it is, and what the doctor knows of verifications."""
+"""Checkpoints: empty files, the owner of the folder, and the doctor's report of verifications."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What the doctor says when signals are not sealed: keys, checkpoints, the horizon, what waits."""
+"""Checks of sealing: keys, checkpoints, the horizon, unsealed signals."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""A seal that was made while the clock was ahead: who says so, and how sealing goes on, on the record."""
+"""Clocks that were ahead: reports of such a seal, and acknowledgement on the record."""
 
 import io
 import json

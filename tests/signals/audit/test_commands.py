@@ -1,4 +1,4 @@
-"""`manage.py audit` and the schedule: what people and programs read, and the exit status."""
+"""Commands `manage.py audit` and the schedule: output for people and programs, and the exit status."""
 
 import io
 import json

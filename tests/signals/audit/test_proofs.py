@@ -1,4 +1,4 @@
-"""Proofs and exports hold, without a database, until a single byte is another one."""
+"""Proofs and exports are valid without a database, until a single byte differs."""
 
 import io
 import json

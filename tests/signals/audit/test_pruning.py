@@ -1,4 +1,4 @@
-"""Pruning removes whole seals of old signals, and no other deletion hides behind it."""
+"""Pruning removes whole seals of old signals, and hides no other deletion."""
 
 import io
 import json
@@ -99,7 +99,7 @@ def test_nobody_answers_and_nothing_is_pruned(moments, monkeypatch):
 
 def test_nothing_is_pruned_while_somebody_reads(moments):
     def try_it():
-        with pytest.raises(CommandError, match="somebody verifies or exports"):
+        with pytest.raises(CommandError, match="another process verifies or exports"):
             prune("--before", moments[2], "--yes")
 
     with locks.reading():

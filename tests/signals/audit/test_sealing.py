@@ -1,4 +1,4 @@
-"""Sealing: batches, what a seal claims to be complete, who waits for whom, any row that there can be."""
+"""Sealing: batches, horizons, concurrent emitters and sealers, unusual rows, keys."""
 
 import io
 import json
