@@ -21,13 +21,14 @@ from fleetprompt.sites import operators_site, tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.tenants import changes, provisioning
 from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.web.compat import LastCheckForm
 from fleetprompt.web.model_admin import ReadOnlyModelAdmin
 
 accounts.register(operators_site)
 accounts.register(tenant_site)
 
 
-class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
+class AddTenantForm(LastCheckForm):
     """Asks what `provisioning.create_tenant` needs, and creates the tenant as its last check."""
 
     domain = forms.CharField(
@@ -45,11 +46,8 @@ class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
             "name": "What people call the community.",
         }
 
-    def _post_clean(self) -> None:
-        # Only the attempt tells whether the slug, the domain and the schema are free.
-        super()._post_clean()  # type: ignore[misc]
-        if self.errors:
-            return
+    def last_check(self) -> None:
+        """Create the tenant: only the attempt tells whether slug, domain and schema are free."""
         data = self.cleaned_data
         try:
             # On a connection of its own: the page's transaction is the application's role's.

@@ -117,7 +117,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -> list[dict[str, Any]]:
-    model_admin = site._registry[entry["model"]]
+    model_admin = site.get_model_admin(entry["model"])
     icon = getattr(model_admin, "icon", "data_object")
     side_links: Any = getattr(model_admin, "side_links", None)
     further = side_links(request) if side_links else []

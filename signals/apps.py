@@ -1,4 +1,4 @@
-"""The signals app: what did happen in a tenant, for good."""
+"""App configuration of signals, the append-only facts of a tenant."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from django.db.models.signals import post_delete
 
 
 class SignalsConfig(AppConfig):
-    """Django's view of the app; it lives in every tenant's schema."""
+    """The app, which lives in every tenant's schema."""
 
     name = "signals"
 
     def ready(self) -> None:
-        """Register the checks, and put the checkpoints of tenants aside that are deleted."""
+        """Register the checks, and put the checkpoints of deleted tenants aside."""
         from fleetprompt.tenants.models import Tenant
         from signals.audit import checks as audit_checks  # noqa: F401
         from signals.storage import checks  # noqa: F401
@@ -22,7 +22,7 @@ class SignalsConfig(AppConfig):
 
 
 def _put_checkpoints_aside(instance: Any, **_kwargs: Any) -> None:
-    from signals.audit.publishing import checkpoints
+    from signals.audit.sealing import checkpoints
     from signals.audit.verifying import outcomes
 
     files = [checkpoints.path(instance), outcomes.path(instance)]

@@ -1,21 +1,22 @@
-"""Signals as files: CSV for spreadsheets, JSON Lines for programs, written while they are read."""
+"""Exports of signals: CSV for spreadsheets, JSON Lines for programs, streamed."""
 
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
 
 from fleetprompt.postgres.queries import after
 from fleetprompt.tenants.context import in_tenant
+from signals.audit.sealing.heads import timestamp
 from signals.models import Signal
 
-CHUNK = 1_000
-"""How many signals are in memory at a time."""
+CHUNK_SIGNALS = 1_000
+"""Signals in memory at a time."""
 FIELDS = tuple(field.name for field in Signal._meta.concrete_fields)
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -28,10 +29,10 @@ class Format:
     """A kind of file.
 
     Args:
-        label: what people call it.
+        label: its name for people.
         content_type: its media type.
-        head: what stands before the first signal.
-        lines: writes some signals.
+        head: the text before the first signal.
+        lines: returns some signals as text.
     """
 
     label: str
@@ -41,37 +42,37 @@ class Format:
 
 
 def export(queryset: QuerySet[Signal], kind: Format, *, tenant: str) -> Iterator[str]:
-    """Write the signals of a query, oldest first, a part at a time.
+    """Yield the signals of a query as text, oldest first, a part at a time.
 
-    The parts are queries of their own, each inside the tenant: whenever this waits for its reader, or
-    the reader went away, no tenant is entered and no transaction is open. A signal that is recorded
-    meanwhile is written too. A signal's row never changes, so the parts belong together.
+    Each part is a query of its own, inside the tenant: while this waits for its reader, or after the reader
+    went away, no tenant is entered and no transaction is open. It includes signals that are recorded
+    meanwhile. Rows of signals never change, so the parts are consistent.
 
     Args:
-        queryset: which signals; its order does not matter.
+        queryset: the signals; its order does not matter.
         kind: one of `FORMATS`.
-        tenant: the slug of the tenant whose signals they are.
+        tenant: the slug of the tenant.
 
     Raises:
-        TenantError: while writing, when another tenant is active or this one is gone.
+        TenantError: while iterating, when another tenant is active or this one is gone.
     """
     yield kind.head
     rows = queryset.order_by("recorded_at", "id").values(*FIELDS)
     part = rows
     while True:
         with in_tenant(tenant):
-            found = list(part[:CHUNK])
+            found = list(part[:CHUNK_SIGNALS])
         yield kind.lines(found)
-        if len(found) < CHUNK:
+        if len(found) < CHUNK_SIGNALS:
             return
         part = rows.filter(after("recorded_at", found[-1]["recorded_at"], found[-1]["id"]))
 
 
 def _csv_lines(rows: Sequence[Row]) -> str:
-    """Write rows as RFC 4180 says, payload and metadata as JSON.
+    """Return rows as RFC 4180 says, payload and metadata as JSON.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it; JSON Lines has
-    every text as it is.
+    A text that a spreadsheet would read as a formula gets an apostrophe before it; JSON Lines keeps every
+    text unchanged.
     """
     file = io.StringIO()
     csv.writer(file).writerows([_cell(row[name]) for name in FIELDS] for row in rows)
@@ -90,7 +91,7 @@ def _json_lines(rows: Sequence[Row]) -> str:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return timestamp(value)
     return value if isinstance(value, dict | str) else str(value)
 
 

@@ -1,22 +1,28 @@
-"""The signal: one append-only fact. Rows come in through `signals.bus` only."""
+"""Append-only rows: signals, the seals over them, and the records of prunings.
+
+Signals come in through `signals.bus` only.
+"""
 
 from django.db import models
 from uuid_utils.compat import uuid7
 
 from fleetprompt.postgres.queries import ClockTimestamp
-from signals.audit.models import Pruning, Seal, SealEntry
 from signals.storage.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
 
 __all__ = ["AppendOnlyError", "Pruning", "Seal", "SealEntry", "Signal"]
 
-
-class SignalQuerySet(AppendOnlyQuerySet["Signal"]):
-    """Reads signals."""
+HASH_DIGITS = 64
+"""Hexadecimal digits of a SHA-256."""
+SIGNATURE_DIGITS = 88
+"""Base64 digits of an Ed25519 signature."""
 
 
 class Signal(ActorAndSubject, AppendOnlyModel):
-    """What did happen: name, payload, actor, subject, when it occurred and when it was recorded."""
+    """One append-only fact: name, payload, actor, subject, when it occurred and when it was recorded.
+
+    A seal covers every column that `signals.audit.format.events` does not name as left out.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=NAME_LENGTH)
@@ -24,7 +30,7 @@ class Signal(ActorAndSubject, AppendOnlyModel):
     payload = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
     occurred_at = models.DateTimeField(db_default=ClockTimestamp())
-    # The moment of the insert itself: sealing relies on it (`signals.audit.sealing.horizon`).
+    # The clock at the insert itself: sealing relies on it (`signals.audit.sealing.horizon`).
     recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
     actor_type = models.CharField(max_length=10)
     actor_id = models.CharField(max_length=ID_LENGTH)
@@ -35,7 +41,7 @@ class Signal(ActorAndSubject, AppendOnlyModel):
     correlation_id = models.CharField(max_length=ID_LENGTH, default="")
     causation_id = models.CharField(max_length=ID_LENGTH, default="")
 
-    objects = SignalQuerySet.as_manager()
+    objects = AppendOnlyQuerySet["Signal"].as_manager()
 
     class Meta:
         # A UUIDv7 of one process sorts by time of making, also within a millisecond.
@@ -63,3 +69,72 @@ class Signal(ActorAndSubject, AppendOnlyModel):
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject_type}:{self.subject_id}"
+
+
+class _Signed(AppendOnlyModel):
+    """A signed row: the signature covers its head, which names the row before."""
+
+    number = models.PositiveIntegerField(primary_key=True)
+    previous = models.CharField(max_length=HASH_DIGITS)
+    key = models.CharField(max_length=HASH_DIGITS)
+    signature = models.CharField(max_length=SIGNATURE_DIGITS)
+
+    class Meta:
+        abstract = True
+        ordering = ["number"]
+        default_permissions = ()
+
+
+class Seal(_Signed):
+    """A signed Merkle root over a batch of signals, chained to the seal before it.
+
+    Every signal recorded before `horizon` is in this seal or an earlier one.
+    """
+
+    root = models.CharField(max_length=HASH_DIGITS)
+    size = models.PositiveIntegerField()
+    horizon = models.DateTimeField()
+    sealed_at = models.DateTimeField()
+
+    objects = AppendOnlyQuerySet["Seal"].as_manager()
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"
+
+
+class SealEntry(AppendOnlyModel):
+    """One leaf of a seal's tree: the id of a signal, its place, and its hash when it was sealed."""
+
+    # No foreign key: an entry outlives a signal that was removed, and so the removal is noticed.
+    signal_id = models.UUIDField(primary_key=True)
+    seal = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    leaf = models.BinaryField(max_length=32)
+
+    objects = AppendOnlyQuerySet["SealEntry"].as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["seal", "index"], name="sealentry_place")]
+
+    def __str__(self) -> str:
+        return f"seal {self.seal}, place {self.index}: {self.signal_id}"
+
+
+class Pruning(_Signed):
+    """A signed record that the signals of all seals up to `last_seal` were removed because of their age.
+
+    A trigger permits exactly these deletions, and only in the transaction that inserts the record.
+    """
+
+    last_seal = models.PositiveIntegerField()
+    last_hash = models.CharField(max_length=HASH_DIGITS)
+    signals = models.PositiveBigIntegerField()
+    before = models.DateTimeField()
+    pruned_at = models.DateTimeField()
+    transaction = models.BigIntegerField()
+
+    objects = AppendOnlyQuerySet["Pruning"].as_manager()
+
+    def __str__(self) -> str:
+        return f"pruning {self.number}: seals up to {self.last_seal}"

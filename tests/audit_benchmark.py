@@ -26,8 +26,8 @@ from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from fleetprompt.tenants.provisioning import create_tenant  # noqa: E402
 from signals import bus  # noqa: E402
 from signals.audit.publishing import exports  # noqa: E402
+from signals.audit.sealing import sealer  # noqa: E402
 from signals.audit.sealing.keys import private_key  # noqa: E402
-from signals.audit.sealing.sealer import sealer  # noqa: E402
 from signals.audit.verifying import verification  # noqa: E402
 from signals.models import Signal  # noqa: E402
 from signals.types import Subject  # noqa: E402

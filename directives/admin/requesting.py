@@ -174,9 +174,9 @@ def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
 def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
     """Return the subjects of a type that match a term, for a picker: their ids and titles."""
     model = subjects.model(subject_type)
-    model_admin: Any = tenant_site._registry.get(model) if model else None
-    if model_admin is None:
+    if model is None or not tenant_site.is_registered(model):
         raise Http404(f"There is nothing to pick of type {subject_type}")
+    model_admin: Any = tenant_site.get_model_admin(model)
     if not model_admin.has_view_permission(request):
         access.refuse(request, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}")
     term = request.GET.get("term", "").replace("\x00", "")

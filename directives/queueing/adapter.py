@@ -1,13 +1,10 @@
-"""The queue adapter: it and `directives.queueing.broker` alone know django-q2. Wake-ups carry no truth."""
+"""The queue adapter: it, `broker` and `compat` alone know django-q2. Wake-ups carry no truth."""
 
 import math
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from multiprocessing import Value
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 from uuid import uuid4
 
@@ -16,19 +13,16 @@ from django.db import transaction
 from django.db.models import Min, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
-from django_q import cluster
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
 from django_q.models import Failure, OrmQ, Schedule
-from django_q.queues import Queue
 from django_q.signals import pre_execute
 from django_q.status import Stat
 from django_q.tasks import async_task
 from redis import RedisError
 
 from directives import registry
-from directives.queueing import broker, notifier
-from directives.queueing.process_lock import ProcessLock
+from directives.queueing import broker, compat, notifier
 from fleetprompt.tenants.context import active_tenant, is_public, return_to, return_to_public
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.web.limits import COUNTED
@@ -42,48 +36,11 @@ ABANDONED = timedelta(hours=1)
 """For how long one of our messages may wait for clusters of another name before it is removed."""
 _PORTION = 1_000
 """How many of them are removed at once."""
-PAUSE = 0.001
-"""Seconds between two looks whether a worker has taken what was fetched for it."""
-
-
-class _Queue(Queue):  # type: ignore[misc]
-    """The queue between the processes of a cluster, of which any may be killed at any time.
-
-    An idle worker waits for its next task with the lock in hand. With the locks of `multiprocessing`
-    one that is killed then leaves a cluster that looks well and never takes another task.
-    """
-
-    def __init__(self, maxsize: int = 0) -> None:
-        # Without a bound of its own: that is a semaphore, too.
-        super().__init__()
-        self._limit = maxsize
-        self._rlock, self._wlock = ProcessLock(), ProcessLock()
-        self.size.count = _shared("i", 0)
-
-    def put(self, task: Any, *args: Any, **kwargs: Any) -> None:
-        """Pass a task on, and wait until fewer than `maxsize` are left to take, unless it says stop."""
-        # Not through the thread that `multiprocessing` has for it: what it holds could not be seen here.
-        self._sem.acquire()
-        with self._wlock:
-            self._writer.send_bytes(ForkingPickler.dumps(task))
-        self.size.increment(1)
-        while isinstance(task, dict) and self._is_full():
-            time.sleep(PAUSE)
-
-    def _is_full(self) -> bool:
-        # A worker that is killed as it takes a task does not count it off.
-        return 0 < self._limit <= self.qsize() and bool(self._reader.poll())
-
-
-def _shared(code: str, value: float) -> Any:
-    return Value(code, value, lock=ProcessLock())  # type: ignore[call-overload]
 
 
 def survive_kills() -> None:
     """Have the clusters that this process starts go on working when any of their processes is killed."""
-    cluster.Queue = _Queue
-    # Each worker's clock, which the guard reads under its lock.
-    cluster.Value = _shared
+    compat.replace_shared_state()
     pre_execute.connect(_tell_apart)
 
 

@@ -20,13 +20,14 @@ from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fleetprompt.templatetags.moments import ago, moment
+from fleetprompt.web.compat import registered
 from fleetprompt.web.model_admin import ReadOnlyModelAdmin
 
 
 def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
     """Return the permissions that mean something on a site: for its models, and what can be done there."""
     wanted = Q()
-    for model, shown in site._registry.items():
+    for model, shown in registered(site).items():
         # By name: ids differ between schemas, and what caches them may know another schema's.
         meta = model._meta
         allowed = Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)

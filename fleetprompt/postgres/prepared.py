@@ -2,21 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection
 from django.db.backends.postgresql.psycopg_any import mogrify
 from psycopg import Cursor
 
+from fleetprompt.postgres.compat import note_query
+
 
 class _Cursor(Cursor[Any]):
     def execute(self, query: str, params: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:  # type: ignore[override]
         result = super().execute(query, params, **options)
         if connection.queries_logged:
-            # Where Django looks for it; psycopg does not keep the text of what is prepared.
-            text = mogrify(query, params, connection).encode()
-            self._query = SimpleNamespace(query=text)  # type: ignore[assignment]
+            note_query(self, mogrify(query, params, connection).encode())
         return result
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from fleetprompt.telemetry import errors
+from fleetprompt.telemetry import compat, errors
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _opened(folder: str, pid: int) -> _Files:
 def _make(folder: Path) -> tuple[list[Path], dict[Measure, Any]]:
     """Make a process' files; return them, none when there can be none, and the metrics by measure."""
     # Not before something is counted: most commands count nothing, and most installations.
-    from prometheus_client import Counter, Histogram, values
+    from prometheus_client import Counter, Histogram
 
     from fleetprompt.telemetry.folder import prepare
 
@@ -135,7 +135,7 @@ def _make(folder: Path) -> tuple[list[Path], dict[Measure, Any]]:
         errors.say_once("metrics are", error)
         return [], dict.fromkeys(ALL)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    values.ValueClass = values.MultiProcessValue(lambda: word)
+    compat.name_process_files(word)
     metrics = {
         measure: Histogram(
             measure.name, measure.text, measure.labels, buckets=measure.buckets, registry=None

@@ -8,12 +8,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from multiprocessing.util import Finalize
 from typing import Any
 
 from django.conf import settings
 
-from fleetprompt.telemetry import errors
+from fleetprompt.telemetry import compat, errors
 
 TRACEPARENT = "traceparent"
 """The key of the W3C's trace context, Level 1, in what travels with a piece of work."""
@@ -125,18 +124,12 @@ def _provider(endpoint: str) -> Any:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import PROCESS_PID, SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    class Processor(BatchSpanProcessor):
-        def shutdown(self) -> None:
-            # The public one waits for half a minute when the collector is down.
-            self._batch_processor.shutdown(timeout_millis=int(LAST_WORDS * 1000))
 
     resource = Resource.create({PROCESS_PID: os.getpid()})
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "fleetprompt"}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(Processor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
-    # The cluster's workers leave by a way that `atexit` does not see; this sees both.
-    Finalize(None, provider.shutdown, exitpriority=0)
+    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(compat.span_processor(exporter, shutdown_seconds=LAST_WORDS))
+    compat.at_process_end(provider.shutdown)
     return provider

@@ -1,9 +1,5 @@
 """The tenants app: who the communities are, and the one way into their schemas."""
 
-import threading
-from collections import UserDict
-from typing import Any
-
 from django.apps import AppConfig
 
 
@@ -14,19 +10,8 @@ class TenantsConfig(AppConfig):
     label = "tenants"
 
     def ready(self) -> None:
-        """Let each thread remember the content types of its own schema.
-
-        Their ids differ between schemas. django-tenants forgets them whenever a connection changes
-        its schema, but by default another thread may bring back those of its own a moment later: the
-        admin log would then name a wrong model.
-        """
-        from django.contrib.contenttypes.models import ContentType
-
+        """Register the checks, and have each thread cache the content types of its own schema."""
         from fleetprompt.tenants import checks  # noqa: F401
+        from fleetprompt.tenants.compat import cache_content_types_per_thread
 
-        manager: Any = ContentType.objects
-        manager._cache = _PerThread()
-
-
-class _PerThread(threading.local, UserDict[Any, Any]):
-    """A dictionary that is another one in each thread."""
+        cache_content_types_per_thread()

@@ -17,6 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from fleetprompt.postgres.queries import by_index
+from fleetprompt.web.compat import redirect_missing
 from fleetprompt.web.limits import COUNTED
 
 
@@ -165,8 +166,7 @@ class DetailModelAdmin(ReadOnlyModelAdmin):
         if not self.has_view_permission(request, record) or request.method not in ("GET", "HEAD"):
             raise PermissionDenied
         if record is None:
-            answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-            return answer
+            return redirect_missing(self, request, object_id)
         common = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

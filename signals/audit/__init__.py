@@ -1,1 +1,1 @@
-"""Evidence of tampering: signals are sealed in batches, and anybody can check them since."""
+"""Audit log: seals over signals, verification, proofs, exports and pruning."""

@@ -1,4 +1,4 @@
-"""Checks of the audit log: whether signals are sealed, and what keeps them from it."""
+"""Checks of the audit log: the key, the checkpoints, unsealed signals, the newest seals, verification."""
 
 import os
 from collections.abc import Mapping
@@ -13,46 +13,26 @@ from fleetprompt.errors import Refused
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, setting
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
-from signals.audit.format import heads
-from signals.audit.models import Seal
-from signals.audit.publishing import checkpoints
-from signals.audit.sealing import horizon, keys, sealer
+from signals import sql
+from signals.audit.sealing import checkpoints, heads, horizon, keys, sealer
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import outcomes
+from signals.models import Seal
 
-LATE = timedelta(minutes=10)
-"""How old a signal may be that is not sealed: clusters seal every minute."""
-
-_TABLES = ("signals_signal", "signals_seal", "signals_sealentry")
-# What was recorded before the newest seal's horizon is sealed. Any row that there can be is readable.
-_UNSEALED = """
-    SELECT least(greatest(s.recorded_at, '0001-01-02Z'), '9999-12-30Z')
-    FROM {schema}.signals_signal AS s
-    WHERE s.recorded_at >= coalesce(
-            (SELECT horizon FROM {schema}.signals_seal ORDER BY number DESC LIMIT 1), '-infinity')
-        AND s.recorded_at < clock_timestamp() - %(late)s
-        AND NOT EXISTS (SELECT FROM {schema}.signals_sealentry AS e WHERE e.signal_id = s.id)
-    ORDER BY s.recorded_at LIMIT 1
-"""
-
-RECENT = 1_440
-"""Of how many seals the doctor looks at the key: a day's, where each minute has one."""
-OLD = timedelta(days=2)
-"""How long ago the last verification may be: it belongs in a nightly job."""
+MAX_UNSEALED_AGE = timedelta(minutes=10)
+"""The age of a signal up to which it may be unsealed: clusters seal every minute."""
+MAX_VERIFICATION_AGE = timedelta(days=2)
+"""The age of the last verification without a warning: it belongs in a nightly job."""
+RECENT_SEALS = 1_440
+"""Seals whose keys the doctor checks: a day's, where each minute has one."""
 
 _COLUMNS = [str(field.column) for field in Seal._meta.concrete_fields]
-_NEWEST = f"""
-    SELECT {", ".join(_COLUMNS)}, horizon > clock_timestamp() FROM {{schema}}.signals_seal,
-        (SELECT max(number) AS newest FROM {{schema}}.signals_seal) AS known
-    WHERE number = newest OR (number > newest - {RECENT} AND NOT key = ANY(%(keys)s))
-    ORDER BY number = newest, number DESC LIMIT 2
-"""  # noqa: S608 a number, and the model's own columns
-_SEALED_SINCE = "SELECT sealed_at FROM {schema}.signals_seal ORDER BY number LIMIT 1"
+_NEWEST = sql.NEWEST_SEALS.format(columns=", ".join(_COLUMNS), schema="{schema}")
 
 
 @setting("a key signs seals", deploy=True)
 def key() -> Findings:
-    """In development one is made on first use, which a look must not do."""
+    """Check that a key can sign; in development the first seal makes one, and a check must not."""
     if settings.AUDIT_KEY_FILE and not settings.AUDIT_KEY:
         return
     try:
@@ -67,7 +47,7 @@ def key() -> Findings:
 
 @setting("checkpoints can be written", deploy=True)
 def folder() -> Findings:
-    """Whoever seals appends to them; as root, `audit seal` leaves files that a cluster cannot append to."""
+    """Check that this user can append: after `audit seal` as root, a cluster cannot."""
     if refused := _refused(Path(settings.AUDIT_FOLDER)):
         yield checks.Warning(
             f"checkpoints of seals cannot be written by this user: {Where(refused)}",
@@ -79,7 +59,7 @@ def folder() -> Findings:
 
 @database("seals can say up to when they are complete")
 def complete(tenants: Tenants) -> Findings:
-    """Without a horizon, nobody notices a signal that was inserted among earlier ones."""
+    """Check that a horizon is known; without it, a signal inserted among earlier ones is not noticed."""
     what, _, mend = horizon.look().obstacle.partition("; ")
     if what:
         yield checks.Warning(
@@ -91,8 +71,9 @@ def complete(tenants: Tenants) -> Findings:
 
 @database("signals are sealed")
 def unsealed(tenants: Tenants) -> Findings:
-    """What is not sealed can be changed without anybody noticing."""
-    read = schemas.read_each(active(tenants), _TABLES, _UNSEALED, {"late": LATE})
+    """Check the age of unsealed signals, which can be changed unnoticed."""
+    tables = ("signals_signal", "signals_seal", "signals_sealentry")
+    read = schemas.read_each(active(tenants), tables, sql.OLDEST_UNSEALED, {"late": MAX_UNSEALED_AGE})
     found = {tenants[schema]: rows[0][0] for schema, rows in read.items() if rows}
     if found:
         yield checks.Warning(
@@ -105,9 +86,10 @@ def unsealed(tenants: Tenants) -> Findings:
 
 @database("the newest seals fit their signatures, and claim no time to come")
 def newest(tenants: Tenants) -> Findings:
-    """Of older ones only the key is looked at; `audit verify` recomputes everything."""
+    """Check the newest seal, and the keys of recent ones; `audit verify` recomputes everything."""
     trusted = _trusted()
-    read = schemas.read_each(tenants, ("signals_seal",), _NEWEST, {"keys": list(trusted)})
+    values = {"keys": list(trusted), "recent": RECENT_SEALS}
+    read = schemas.read_each(tenants, ("signals_seal",), _NEWEST, values)
     known = {tenant.schema_name: tenant for tenant in Tenant.objects.filter(schema_name__in=tenants)}
     for schema, tenant in known.items():
         for *row, is_ahead in read[schema] or []:
@@ -119,8 +101,8 @@ def newest(tenants: Tenants) -> Findings:
 
 @database("the last verification found everything as it was sealed")
 def verified(tenants: Tenants) -> Findings:
-    """What a verification on this machine found; the doctor makes none, since it reads every signal."""
-    read = schemas.read_each(tenants, ("signals_seal",), _SEALED_SINCE)
+    """Report the last verification on this machine; a new one would read every signal."""
+    read = schemas.read_each(tenants, ("signals_seal",), sql.FIRST_SEALED_AT)
     sealed = {schema: rows[0][0] for schema, rows in read.items() if rows}
     good: dict[str, datetime] = {}
     ahead: dict[str, datetime] = {}
@@ -130,7 +112,7 @@ def verified(tenants: Tenants) -> Findings:
             continue
         del sealed[tenant.schema_name]
         if not last.findings:
-            (ahead if last.at > timezone.now() + horizon.AHEAD else good)[tenant.slug] = last.at
+            (ahead if last.at > timezone.now() + horizon.MAX_AHEAD else good)[tenant.slug] = last.at
             continue
         yield checks.Error(
             f"audit verify of {last.at:%Y-%m-%d %H:%M %Z} found what does not fit ({last.findings}): "
@@ -146,7 +128,7 @@ def verified(tenants: Tenants) -> Findings:
     if ahead:
         yield checks.Warning(
             f"the last verification is dated {max(ahead.values()):%Y-%m-%d %H:%M %Z}, which has not come "
-            "yet: a clock was ahead, and nobody knows when it was",
+            "yet: a clock was ahead, and the time of the verification is not known",
             hint="Set the clock right, then run `manage.py audit verify --all-tenants`.",
             obj=Where(sorted(ahead)),
             id="signals.W013",
@@ -155,11 +137,11 @@ def verified(tenants: Tenants) -> Findings:
 
 @database("checkpoints are those of this database")
 def owner(tenants: Tenants) -> Findings:
-    """Seals of another one would look as if they had been removed here."""
+    """Check the owner of the folder: seals of another database would look like removed ones."""
     try:
         foreign = checkpoints.foreign()
     except OSError:
-        return  # Of that `folder` tells.
+        return  # `folder` reports it.
     if foreign:
         yield checks.Error(
             foreign,
@@ -169,8 +151,8 @@ def owner(tenants: Tenants) -> Findings:
 
 
 def _verified(text: str, times: Mapping[str, datetime]) -> Findings:
-    """Give what is true of tenants since a time: a warning for what is long ago, a note for the others."""
-    long_ago = timezone.now() - OLD
+    """Yield a warning for tenants whose time is long ago, and a note for the others."""
+    long_ago = timezone.now() - MAX_VERIFICATION_AGE
     for kind, number, slugs in (
         (checks.Warning, "W013", [slug for slug, at in times.items() if at < long_ago]),
         (checks.Info, "I013", [slug for slug, at in times.items() if at >= long_ago]),
@@ -193,12 +175,12 @@ def _trusted() -> PublicKeys:
 
 
 def _unsound(tenant: Tenant, seal: Seal, trusted: PublicKeys, *, is_ahead: bool) -> tuple[str, str] | None:
-    """Return what is wrong with a seal and what mends it, if anything is."""
-    if problem := heads.of_seal(seal, tenant).problem(trusted):
+    """Return the fault of a seal and its remedy, if it has a fault."""
+    if problem := heads.of(seal, tenant).problem(trusted):
         return (
             f"seal {seal.number} {problem}",
             "Where the key was exchanged, put the old public key into AUDIT_PUBLIC_KEYS; otherwise run "
-            "`manage.py audit verify`: somebody wrote that seal who has no key.",
+            "`manage.py audit verify`: it was written without the key.",
         )
     if is_ahead:
         return (
@@ -209,7 +191,7 @@ def _unsound(tenant: Tenant, seal: Seal, trusted: PublicKeys, *, is_ahead: bool)
 
 
 def _refused(folder: Path) -> list[str]:
-    """Return what of the folder this process may not write, or what keeps it from making the folder."""
+    """Return the files that this process cannot write, or the folder that it cannot make or use."""
     if not folder.exists():
         nearest = next(parent for parent in folder.parents if parent.exists())
         return [] if _may(nearest, os.W_OK | os.X_OK) else [f"{folder} (in {nearest})"]

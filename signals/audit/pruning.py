@@ -1,4 +1,4 @@
-"""Removes old signals, whole seals at a time, so that what is left can still be verified."""
+"""Pruning: removes old signals, whole seals at a time, so that the others can still be verified."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,32 +10,26 @@ from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals import bus
-from signals.audit.format import heads
-from signals.audit.models import Pruning, Seal
-from signals.audit.sealing import keys, locks
+from signals import bus, sql
+from signals.audit.sealing import heads, keys, locks, stored
 from signals.audit.sealing.keys import PrivateKey
-from signals.audit.sealing.sealer import SILENCE
+from signals.audit.sealing.sealer import MAX_IDLE_SECONDS
 from signals.audit.verifying import verification
+from signals.models import Pruning, Seal
 from signals.types import Actor
 
 PRUNED = "audit.pruned"
-"""The signal that this leaves."""
-
-_ALL_BEFORE = """
-    SELECT bool_and(s.recorded_at < %s)
-    FROM signals_sealentry AS e JOIN signals_signal AS s ON s.id = e.signal_id WHERE e.seal = %s
-"""
+"""The name of the signal of a pruning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pruning removes.
+    """The seals that a pruning empties.
 
     Args:
         first_seal: the number of the first seal.
         last_seal: that of the last one; less than `first_seal` when there is nothing to remove.
-        signals: how many signals they cover.
+        signals: the number of signals they cover.
     """
 
     first_seal: int
@@ -49,7 +43,7 @@ def plan(before: datetime) -> Plan:
     newest = Pruning.objects.order_by("-number").first()
     first = newest.last_seal + 1 if newest else 1
     last, signals = first - 1, 0
-    for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator(1_000):
+    for seal in stored.seals(after=first - 1):
         if seal.number != last + 1 or not _is_before(seal, before):
             break
         last, signals = seal.number, signals + seal.size
@@ -57,20 +51,20 @@ def plan(before: datetime) -> Plan:
 
 
 def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
-    """Remove what was planned, record it under a signature, and emit `audit.pruned`.
+    """Remove the signals of a plan, record it under a signature, and emit `audit.pruned`.
 
     Everything up to the last of these seals is verified first: pruning must not remove the traces of
-    tampering. It is one transaction. Dedupe keys of what is removed are forgotten.
+    tampering. It is one transaction. Dedupe keys of removed signals are forgotten.
 
     Args:
-        planned: what `plan` returned for `before`.
-        actor: who does it.
+        planned: the result of `plan` for `before`.
+        actor: the actor of the signal.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
-        Refused: there is nothing to remove, something does not fit its seals, somebody reads sealed
-            signals, somebody else has pruned meanwhile, or this process does not know the owner's login.
+        Refused: there is nothing to remove, signals do not fit their seals, another process reads sealed
+            signals or has pruned meanwhile, or this process does not know the owner's login.
     """
     tenant, key = active_tenant(), keys.private_key()
     if planned.last_seal < planned.first_seal:
@@ -82,72 +76,60 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         raise Refused(f"nothing was pruned, because something does not fit: {found.first[0].text}")
     # The application's role may not delete signals.
     with as_owner(), transaction.atomic(durable=True):
-        limit_idle_in_transaction(SILENCE)
+        limit_idle_in_transaction(MAX_IDLE_SECONDS)
         locks.wait_for_sealing()
         if not locks.try_pruning():
-            raise Refused("somebody verifies or exports the signals; prune later")
+            raise Refused("another process verifies or exports the signals; prune later")
         if plan(before) != planned:
-            raise Refused("somebody else has pruned meanwhile; look again")
+            raise Refused("another process has pruned meanwhile; plan again")
         record = _recorded(tenant, key, planned, before)
         removed = _remove(planned)
         if removed != planned.signals:
             raise Refused(f"{removed} of {planned.signals} signals could be removed; run audit verify")
-        _say(tenant, record, actor)
+        _emit(tenant, record, actor)
     return record
 
 
 def _is_before(seal: Seal, before: datetime) -> bool:
     if seal.size == 0:
         return seal.horizon < before
-    with connection.cursor() as cursor:
-        cursor.execute(_ALL_BEFORE, [before, seal.number])
-        return bool(cursor.fetchone()[0])
+    return bool(sql.rows(sql.ALL_BEFORE, [before, seal.number])[0][0])
 
 
 def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) -> Pruning:
-    last = Pruning.objects.order_by("-number").first()
-    record = Pruning(
-        number=last.number + 1 if last else 1,
-        previous=heads.of_pruning(last, tenant).hash if last else heads.GENESIS,
+    [[transaction_id]] = sql.rows(sql.TRANSACTION)
+    record = heads.following(
+        Pruning.objects.order_by("-number").first(),
+        Pruning,
+        tenant,
+        key,
         last_seal=planned.last_seal,
-        last_hash=heads.of_seal(Seal.objects.get(number=planned.last_seal), tenant).hash,
+        last_hash=heads.of(Seal.objects.get(number=planned.last_seal), tenant).hash,
         signals=planned.signals,
         before=before,
         pruned_at=datetime.now(UTC),
-        transaction=_transaction(),
-        key=key.public.id,
+        transaction=transaction_id,
     )
-    record.signature = heads.sign(heads.of_pruning(record, tenant).head, key).signature
     record.save()
     return record
 
 
 def _remove(planned: Plan) -> int:
-    """Delete signals and entries; this is all that needs the right to delete. Return how many signals."""
+    """Delete signals and entries, which needs the right to delete; return the number of signals."""
     seals = [planned.first_seal, planned.last_seal]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM signals_signal AS s USING signals_sealentry AS e"
-            " WHERE e.signal_id = s.id AND e.seal BETWEEN %s AND %s",
-            seals,
-        )
+        cursor.execute(sql.REMOVE_SIGNALS, seals)
         removed = int(cursor.rowcount)
-        cursor.execute("DELETE FROM signals_sealentry WHERE seal BETWEEN %s AND %s", seals)
+        cursor.execute(sql.REMOVE_ENTRIES, seals)
     return removed
 
 
-def _say(tenant: Tenant, record: Pruning, actor: Actor) -> None:
+def _emit(tenant: Tenant, record: Pruning, actor: Actor) -> None:
     payload = {
         "pruning": record.number,
         "last_seal": record.last_seal,
         "signals": record.signals,
-        "before": heads.moment(record.before),
+        "before": heads.timestamp(record.before),
     }
     key = f"{PRUNED}:{tenant.slug}:{record.number}"
     bus.record([bus.fact(PRUNED, payload, dedupe_key=key, actor=actor, source="audit")])
-
-
-def _transaction() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id()::text::bigint")
-        return int(cursor.fetchone()[0])

@@ -1,1 +1,1 @@
-"""What the subcommands of `manage.py audit` do."""
+"""Subcommands of `manage.py audit`."""

@@ -1,6 +1,7 @@
-"""Options that management commands about signals and directives share, and how their texts are read."""
+"""Options that management commands of signals and directives share, and parsers of their values."""
 
 import getpass
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from fleetprompt.cli.console import OperatorCommand, Row
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.primary_keys import primary_key, python_type
 from fleetprompt.tenants.models import Tenant
@@ -19,7 +21,7 @@ from signals.types import Actor, actor_of
 
 
 def add_tenant(parser: CommandParser) -> None:
-    """Give a subcommand the option `--tenant`."""
+    """Add the option `--tenant` to a subcommand."""
     parser.add_argument("--tenant", required=True, metavar="SLUG", help="the tenant it is about")
 
 
@@ -42,7 +44,7 @@ def tenants(options: dict[str, Any], **condition: Any) -> list[str]:
 
 
 def add_actor(parser: CommandParser) -> None:
-    """Give a subcommand the option `--actor`."""
+    """Add the option `--actor` to a subcommand."""
     parser.add_argument(
         "--actor",
         metavar="TYPE:ID[:LABEL]",
@@ -92,6 +94,14 @@ def _user(text: str) -> Any:
     if user is None or not user.is_active:
         raise CommandError(f"--actor: this tenant has no active user with the name or id {text!r}")
     return user
+
+
+def answer(command: OperatorCommand, options: Mapping[str, Any], row: Row, text: str) -> None:
+    """Print a result: `row` where the format is JSON, or else `text`."""
+    if options["format"] == "json":
+        command.print_json(row)
+    else:
+        command.stdout.write(text)
 
 
 def moment(option: str, text: str) -> datetime:

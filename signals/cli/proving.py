@@ -1,4 +1,4 @@
-"""The subcommands that hand evidence to others, `proof` and `export`, and those that check it anywhere."""
+"""Subcommands of `manage.py audit` that publish: `proof`, `export`, `check-proof`, `check-export`."""
 
 import os
 import sys
@@ -19,6 +19,7 @@ from signals.audit.publishing import exports, proofs
 from signals.audit.sealing import keys
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import verification
+from signals.cli.options import answer
 
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -34,15 +35,13 @@ def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
 def check_proof(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Check an inclusion proof with a public key alone."""
     with _opened(options["file"]) as file:
-        found = proofs.check(file.read(exports.LONGEST), _public_keys(options))
+        found = proofs.check(file.read(exports.MAX_LINE_BYTES), _public_keys(options))
     event, seal = found["event"], found["seal"]["head"]
-    if options["format"] == "json":
-        command.print_json({"event": event, "index": found["index"], "seal": seal})
-        return
-    command.stdout.write(
+    text = (
         f"The proof holds: {event['type']} {event['id']}, recorded {event['recordedtime']}, is at place "
         f"{found['index']} of seal {seal['number']} of tenant {seal['tenant']}, sealed {seal['sealed_at']}."
     )
+    answer(command, options, {"event": event, "index": found["index"], "seal": seal}, text)
 
 
 def export(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -55,27 +54,21 @@ def export(command: OperatorCommand, options: dict[str, Any]) -> None:
             sys.stdout.buffer.flush()
             return
         size = _write(Path(options["output"]), lines)
-    if options["format"] == "json":
-        command.print_json({"tenant": options["tenant"], "file": options["output"], "bytes": size})
-    else:
-        command.stdout.write(f"Wrote {options['output']}, {size:,} bytes.")
+    row = {"tenant": options["tenant"], "file": options["output"], "bytes": size}
+    answer(command, options, row, f"Wrote {options['output']}, {size:,} bytes.")
 
 
 def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Check an export with a public key alone."""
     with _opened(options["file"]) as file:
-        lines = iter(partial(file.readline, exports.LONGEST + 1), b"")
+        lines = iter(partial(file.readline, exports.MAX_LINE_BYTES + 1), b"")
         found = exports.check(lines, _public_keys(options))
-    if options["format"] == "json":
-        command.print_json(asdict(found))
-        return
-    pruned = (
-        f", seals 1–{found.pruned_seals} without events because of their age" if found.pruned_seals else ""
-    )
-    command.stdout.write(
+    pruned = f", seals 1–{found.pruned_seals} without events: pruned" if found.pruned_seals else ""
+    text = (
         f"The export holds: {found.signals:,} signals in {found.seals:,} seals of tenant {found.tenant}"
         f"{pruned}, exported {found.exported_at}."
     )
+    answer(command, options, asdict(found), text)
 
 
 def _public_keys(options: dict[str, Any]) -> PublicKeys:
@@ -83,7 +76,7 @@ def _public_keys(options: dict[str, Any]) -> PublicKeys:
 
 
 def _key_text(given: str) -> str:
-    """Return the key itself, where the name of a file with one was given."""
+    """Return the key in a file, or the text itself where it is no file."""
     path = Path(given)
     try:
         return path.read_text() if path.is_file() else given
@@ -105,7 +98,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> int:
-    """Write a file that appears under its name when it is whole; return its size in bytes."""
+    """Write a file that gets its name when it is complete; return its size in bytes."""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
             try:

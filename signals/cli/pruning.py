@@ -1,5 +1,6 @@
-"""The subcommand `prune`."""
+"""Subcommand `prune` of `manage.py audit`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fleetprompt.cli.console import OperatorCommand
@@ -15,28 +16,19 @@ def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
     with in_tenant(options["tenant"]) as tenant:
         actor = parse.actor(options["actor"])
         planned = pruning.plan(before)
-        is_something = planned.last_seal >= planned.first_seal
-        if is_something and not options["dry_run"]:
+        has_seals = planned.last_seal >= planned.first_seal
+        if has_seals and not options["dry_run"]:
             if not options["yes"]:
                 question = f"Remove {_words(planned)} of tenant {tenant.slug} for good? Type the slug: "
                 command.confirm(question, tenant.slug, "Not pruned")
             pruning.prune(planned, before, actor=actor)
-    if options["format"] == "json":
-        command.print_json(
-            {
-                "tenant": tenant.slug,
-                "pruned": is_something and not options["dry_run"],
-                "first_seal": planned.first_seal if is_something else None,
-                "last_seal": planned.last_seal if is_something else None,
-                "signals": planned.signals,
-            }
-        )
-    elif not is_something:
-        command.stdout.write("No seal has only signals that were recorded before that time.")
-    elif options["dry_run"]:
-        command.stdout.write(f"Would remove {_words(planned)}.")
-    else:
-        command.stdout.write(f"Removed {_words(planned)}; the seals are kept.")
+    is_pruned = has_seals and not options["dry_run"]
+    seals = asdict(planned) if has_seals else {"first_seal": None, "last_seal": None, "signals": 0}
+    text = "No seal has only signals that were recorded before that time."
+    if has_seals:
+        words = _words(planned)
+        text = f"Removed {words}; the seals are kept." if is_pruned else f"Would remove {words}."
+    parse.answer(command, options, {"tenant": tenant.slug, "pruned": is_pruned, **seals}, text)
 
 
 def _words(planned: Plan) -> str:

@@ -1,5 +1,9 @@
-"""The subcommands that seal and verify: `seal`, `verify` and `acknowledge`; and those about keys."""
+"""Subcommands of `manage.py audit` that seal and verify: `seal`, `verify`, `acknowledge`, and keys."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +14,22 @@ from fleetprompt.cli.console import OperatorCommand, Row, progress
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.format import heads
-from signals.audit.sealing import keys, sealer
+from signals.audit.sealing import heads, keys, sealer
 from signals.audit.sealing.sealer import Sealed
 from signals.audit.verifying import acknowledging, outcomes, verification
+from signals.audit.verifying.findings import MAX_SHOWN
 from signals.audit.verifying.outcomes import Outcome
 from signals.audit.verifying.verification import Report
 from signals.cli import options as parse
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Seal what is new."""
+    """Seal new signals."""
     rows, problems = [], []
     for slug in parse.tenants(options):
-        with in_tenant(slug):
-            done = _written(_seal)
-        rows.append(_sealed_row(slug, done))
+        with in_tenant(slug), _writing():
+            done = _seal()
+        rows.append({"tenant": slug, **asdict(done)})
         if done.problem:
             problems.append(f"{slug}: {done.problem}")
         if not done.agrees:
@@ -38,7 +42,7 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def _seal() -> Sealed:
-    """Seal the active tenant; what keeps it from that keeps no other tenant."""
+    """Seal the active tenant; a refusal stops no other tenant."""
     try:
         return sealer.seal()
     except keys.KeyUnusable:
@@ -48,14 +52,17 @@ def _seal() -> Sealed:
 
 
 def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Recompute everything; end with status 1 when something does not fit."""
+    """Recompute everything; end with status 1 when there are findings."""
     file = Path(options["checkpoints"]) if options["checkpoints"] else None
     if file and options["all_tenants"]:
         raise CommandError("--checkpoints: expected together with --tenant")
     reports = []
     for slug in parse.tenants(options):
         with in_tenant(slug) as tenant, progress(f"Verifying {slug}", verification.expected()) as advance:
-            reports.append(_readable(lambda: verification.verify(file=file, advance=advance)))
+            try:
+                reports.append(verification.verify(file=file, advance=advance))
+            except OSError as error:
+                raise CommandError(f"--checkpoints: {error.filename}: {error.strerror}") from None
             _keep(command, tenant, reports[-1])
         if options["format"] == "table":
             _print_report(command, reports[-1])
@@ -65,112 +72,90 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def _keep(command: OperatorCommand, tenant: Tenant, report: Report) -> None:
-    """Keep the outcome for the doctor, where this user may write beside the checkpoints."""
+    """Keep the outcome for the doctor, if this user can write beside the checkpoints."""
     found = report.findings
     first = found.first[0].text if found.first else ""
     try:
         outcomes.keep(tenant, Outcome(timezone.now(), report.seals, found.count, first))
     except OSError as error:
-        command.stderr.write(f"The doctor will not know of this: {error}")
+        command.stderr.write(f"The doctor will not know of this verification: {error}")
 
 
 def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Put checkpoints aside that know more than the database, after a question unless `--yes` was given.
+    """Put checkpoints aside that disagree with the database, after a question unless `--yes` was given.
 
-    With `--clock` take back what seals claim since a clock was wrong, and seal what that left out.
+    With `--clock` take back what seals claim since a clock was wrong, and seal the signals left out.
     """
-    if options["clock"]:
-        _acknowledge_clock(command, options)
-        return
+    run = _acknowledge_clock if options["clock"] else _acknowledge_loss
     with in_tenant(options["tenant"]) as tenant:
-        actor = parse.actor(options["actor"])
-        loss = acknowledging.look()
-        for finding in loss.findings[:20]:
-            command.stderr.write(finding.text)
-        if loss.files and not options["yes"]:
-            command.confirm("Accept this loss? Type the slug: ", tenant.slug, "Not acknowledged")
-        aside = _written(lambda: acknowledging.acknowledge(options["reason"], actor=actor))
-    if options["format"] == "json":
-        command.print_json({"tenant": tenant.slug, "put_aside": [str(file) for file in aside]})
-    else:
-        command.stdout.write(f"Acknowledged. Put aside: {', '.join(map(str, aside))}")
+        row, text = run(command, options)
+    parse.answer(command, options, {"tenant": tenant.slug, **row}, f"Acknowledged. {text}")
 
 
-def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> None:
-    with in_tenant(options["tenant"]) as tenant:
-        actor = parse.actor(options["actor"])
-        wrong = acknowledging.look_at_clock()
-        for sentence in wrong.sentences:
-            command.stderr.write(sentence)
-        if wrong.sentences and not options["yes"]:
-            command.confirm(
-                f"Seal {_count(wrong.signals, 'such signal')} as they are now? Type the slug: ",
-                tenant.slug,
-                "Not acknowledged",
-            )
-        taken_back = _written(lambda: acknowledging.acknowledge_clock(options["reason"], actor=actor))
-    since = heads.moment(taken_back.horizon)
-    if options["format"] == "json":
-        command.print_json({"tenant": tenant.slug, "taken_back": taken_back.number, "since": since})
-    else:
-        command.stdout.write(f"Acknowledged. Seal {taken_back.number} takes back claims since {since}.")
+def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
+    actor = parse.actor(options["actor"])
+    loss = acknowledging.look()
+    sentences = [finding.text for finding in loss.findings[:MAX_SHOWN]]
+    _confirm(command, options, sentences, "Accept this loss?" if loss.files else "")
+    with _writing():
+        aside = acknowledging.acknowledge(options["reason"], actor=actor)
+    files = [str(file) for file in aside]
+    return {"put_aside": files}, f"Put aside: {', '.join(files)}"
+
+
+def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
+    actor = parse.actor(options["actor"])
+    wrong = acknowledging.look_at_clock()
+    question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?" if wrong.sentences else ""
+    _confirm(command, options, wrong.sentences, question)
+    with _writing():
+        seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
+    since = heads.timestamp(seal.horizon)
+    text = f"Seal {seal.number} takes back claims since {since}."
+    return {"taken_back": seal.number, "since": since}, text
+
+
+def _confirm(
+    command: OperatorCommand, options: dict[str, Any], sentences: Iterable[str], question: str
+) -> None:
+    """Show what would be acknowledged; ask unless `--yes` was given or there is no question."""
+    for sentence in sentences:
+        command.stderr.write(sentence)
+    if question and not options["yes"]:
+        command.confirm(f"{question} Type the slug: ", options["tenant"], "Not acknowledged")
 
 
 def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print the public key of the key that signs."""
-    _print_key(command, options, keys.private_key().public)
+    key = keys.private_key().public
+    parse.answer(command, options, {"public_key": str(key), "id": key.id}, str(key))
 
 
 def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print a new private key; nothing is stored."""
     private = keys.generate()
     public = keys.PrivateKey(keys.from_base64(private)).public
-    if options["format"] == "json":
-        command.print_json({"private_key": private, "public_key": str(public), "id": public.id})
-    else:
-        command.stdout.write(f"AUDIT_KEY={private}")
+    row = {"private_key": private, "public_key": str(public), "id": public.id}
+    parse.answer(command, options, row, f"AUDIT_KEY={private}")
+    if options["format"] != "json":
         command.stderr.write(f"Its public key: {public}\nIts id: {public.id}")
 
 
-def _print_key(command: OperatorCommand, options: dict[str, Any], key: keys.PublicKey) -> None:
-    if options["format"] == "json":
-        command.print_json({"public_key": str(key), "id": key.id})
-    else:
-        command.stdout.write(str(key))
-
-
 def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Row]) -> None:
-    """Print what the sentences so far said as JSON, if that is wanted."""
+    """Print the rows if the format is JSON."""
     if options["format"] == "json":
         command.print_json(rows)
     elif not rows:
         command.stdout.write("There are no tenants yet.")
 
 
-def _written(function: Any) -> Any:
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turn an error of the checkpoints' files into the command's."""
     try:
-        return function()
+        yield
     except (OSError, ValueError) as error:
         raise CommandError(f"the checkpoints: {error}") from error
-
-
-def _readable(function: Any) -> Any:
-    try:
-        return function()
-    except OSError as error:
-        raise CommandError(f"--checkpoints: {error.filename}: {error.strerror}") from None
-
-
-def _sealed_row(slug: str, done: Sealed) -> Row:
-    return {
-        "tenant": slug,
-        "seals": done.seals,
-        "signals": done.signals,
-        "busy": done.busy,
-        "obstacle": done.obstacle,
-        "problem": done.problem,
-        "agrees": done.agrees,
-    }
 
 
 def _sealed_sentence(slug: str, done: Sealed) -> str:
@@ -180,27 +165,16 @@ def _sealed_sentence(slug: str, done: Sealed) -> str:
         )
         text = f"{slug}: {_count(done.signals, 'signal')} in {numbers}."
     else:
-        text = f"{slug}: {'somebody else is sealing' if done.busy else 'nothing is new'}."
+        text = f"{slug}: {'another process is sealing' if done.busy else 'nothing is new'}."
     return f"{text} Completeness could not be claimed: {done.obstacle}." if done.obstacle else text
 
 
 def _report_row(report: Report) -> Row:
-    return {
-        "tenant": report.tenant,
-        "intact": not report.findings.count,
-        "seals": report.seals,
-        "signals": report.signals,
-        "unsealed": report.unsealed,
-        "complete_until": report.horizon and report.horizon.isoformat().replace("+00:00", "Z"),
-        "taken_back": report.taken_back,
-        "pruned_seals": report.pruned_seals,
-        "pruned_signals": report.pruned_signals,
-        "pruned_before": report.pruned_before and report.pruned_before.isoformat().replace("+00:00", "Z"),
-        "checkpoints": report.checkpoints and str(report.checkpoints),
-        "checkpointed": report.checkpointed,
-        "finding_count": report.findings.count,
-        "findings": [finding.row for finding in report.findings.first],
-    }
+    row = asdict(report)
+    tenant, findings = row.pop("tenant"), row.pop("findings")
+    times = {name: row[name] and heads.timestamp(row[name]) for name in ("complete_until", "pruned_before")}
+    counts = {"finding_count": findings["count"], "findings": findings["first"]}
+    return {"tenant": tenant, "intact": not findings["count"], **row, **times, **counts}
 
 
 def _print_report(command: OperatorCommand, report: Report) -> None:
@@ -210,7 +184,7 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
             f"{report.tenant}: seals 1–{report.pruned_seals}, {report.pruned_signals:,} signals "
             f"recorded before {_time(report.pruned_before)}: pruned."
         )
-    complete = f", complete up to {_time(report.horizon)}" if report.horizon else ""
+    complete = f", complete up to {_time(report.complete_until)}" if report.complete_until else ""
     seals = report.seals - report.pruned_seals
     say(
         f"{report.tenant}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
@@ -241,5 +215,5 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _time(moment: Any) -> str:
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f %Z}"
+def _time(value: datetime | None) -> str:
+    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S.%f %Z}"

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class AppendOnlyError(TypeError):
-    """Something tried to change or delete a row that stands for good."""
+    """The program tried to change or delete an append-only row."""
 
 
 def _refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
@@ -17,7 +17,7 @@ ModelT = TypeVar("ModelT", bound=models.Model, covariant=True)
 
 
 class AppendOnlyQuerySet(models.QuerySet[ModelT]):
-    """Reads rows; a trigger in the database refuses what slips past these refusals."""
+    """Reads rows; a trigger in the database refuses other ways to change them."""
 
     update = _refuse
     bulk_update = _refuse

@@ -1,6 +1,6 @@
-"""Checks of what keeps signals as they are: triggers in every tenant, and the rights of the role."""
+"""Checks of the guards of append-only tables: triggers, tables, and the rights of the role."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from django.core import checks
 
@@ -16,25 +16,18 @@ _AS_OWNER = "As the tables' owner, in the tenant's schema (SET search_path = org
 @database("signals cannot be changed")
 def unchanging(tenants: Tenants) -> Findings:
     """Compare every tenant's triggers with those that the migrations make."""
-    for deviations, where in _deviating(triggers.deviations, tenants):
-        yield checks.Error(
-            f"what is append-only can be changed: {_texts(deviations)}",
-            hint=f"{_AS_OWNER}: {_mends(deviations)} Then find out who changed them.",
-            obj=where,
-            id="signals.E001",
-        )
+    text, advice = "what is append-only can be changed", "Then find out who changed them."
+    yield from _deviating(triggers.deviations, tenants, "signals.E001", text, advice)
 
 
 @database("append-only tables show and take every row")
 def shown(tenants: Tenants) -> Findings:
-    """Compare the tables with their models: what stands before one may hide rows, or swallow new ones."""
-    for deviations, where in _deviating(tables.deviations, tenants):
-        yield checks.Error(
-            f"what is append-only may be hidden or lost: {_texts(deviations)}",
-            hint=f"{_AS_OWNER}: {_mends(deviations)} Then find out who did it, and run `audit verify`.",
-            obj=where,
-            id="signals.E002",
-        )
+    """Compare the tables with their models: policies, rules and the like may hide rows or drop new ones."""
+    text, advice = (
+        "what is append-only may be hidden or lost",
+        "Then find out who did it, and run `audit verify`.",
+    )
+    yield from _deviating(tables.deviations, tenants, "signals.E002", text, advice)
 
 
 @database("the program's role cannot change signals")
@@ -53,16 +46,17 @@ def rights(tenants: Tenants) -> Findings:
 
 
 def _deviating(
-    look: Callable[[Collection[str]], Mapping[str, list[Deviation]]], tenants: Tenants
-) -> Iterator[tuple[tuple[Deviation, ...], Where]]:
+    look: Callable[[Collection[str]], Mapping[str, list[Deviation]]],
+    tenants: Tenants,
+    check_id: str,
+    text: str,
+    advice: str,
+) -> Findings:
     ready = complete(tenants)
     found = {ready[schema]: tuple(deviations) for schema, deviations in look(ready).items() if deviations}
-    return grouped(found)
-
-
-def _texts(deviations: Iterable[Deviation]) -> str:
-    return "; ".join(deviation.text for deviation in deviations)
-
-
-def _mends(deviations: Iterable[Deviation]) -> str:
-    return " ".join(deviation.mend for deviation in deviations)
+    for deviations, where in grouped(found):
+        texts = "; ".join(deviation.text for deviation in deviations)
+        remedies = " ".join(deviation.remedy for deviation in deviations)
+        yield checks.Error(
+            f"{text}: {texts}", hint=f"{_AS_OWNER}: {remedies} {advice}", obj=where, id=check_id
+        )

@@ -1,4 +1,4 @@
-"""Which triggers every tenant must have: those that the migrations of its apps make and do not drop."""
+"""Triggers that every tenant must have: those that migrations of its apps create and do not drop."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connection
 from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
+
+from signals import sql
 
 _STATEMENTS = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?TRIGGER\s+(?P<made>\w+)\s+(?P<when>BEFORE|AFTER)\s+"
@@ -19,35 +20,31 @@ _STATEMENTS = re.compile(
     r"AS\s+(?P<quote>\$\w*\$)(?P<body>.*?)(?P=quote)",
     re.IGNORECASE | re.DOTALL,
 )
-# How PostgreSQL writes it in pg_trigger.tgtype.
+# Bits of pg_trigger.tgtype.
 _ROW, _BEFORE = 1, 2
 _EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
-_TRIGGERS = """
-    SELECT nspname, relname, tgname, tgtype::int,
-        CASE WHEN lanname = 'plpgsql' AND proconfig IS NULL AND NOT prosecdef
-            THEN btrim(prosrc, E' \\n\\t') END,
-        tgqual IS NOT NULL OR tgattr::text <> '', tgenabled::text
-    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
-    JOIN pg_language ON pg_language.oid = prolang JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)
-"""
 _FIRING = ("O", "A")
-"""How `pg_trigger.tgenabled` says that it works in a normal session."""
+"""Values of `pg_trigger.tgenabled` with which a trigger fires in a normal session."""
 
 
 class Deviation(NamedTuple):
-    """What is not as it should be: a sentence, and what mends it, SQL as a rule."""
+    """A difference from the declaration: a sentence, and its remedy, usually SQL."""
 
     text: str
-    mend: str
+    remedy: str
 
 
 class Trigger(NamedTuple):
-    """A trigger: on which table, when, as `pg_trigger.tgtype` says it, and the body of its function.
+    """A trigger.
 
-    The body is None where the function has settings or rights of its own: the same text may do something
-    else then. Then whether it fires only for some rows (WHEN) or columns (OF). Those that migrations make
-    have the statement that makes one, also where there is another one.
+    Args:
+        table: its table.
+        name: its name.
+        when: `pg_trigger.tgtype`.
+        body: the body of its function; None where the function has settings or rights of its own, with
+            which the same text may do something else.
+        is_partial: it fires only for some rows (WHEN) or columns (OF).
+        sql: the statement that creates it or replaces another one; only of triggers from migrations.
     """
 
     table: str
@@ -60,44 +57,31 @@ class Trigger(NamedTuple):
 
 @cache
 def expected() -> frozenset[Trigger]:
-    """Return the triggers that are there after all migrations of the tenants' apps.
-
-    Only statements of `RunSQL` are seen.
-    """
-    made: dict[tuple[str, str], tuple[int, str, bool, str]] = {}
+    """Return the triggers that all migrations of the tenants' apps leave. Only `RunSQL` is read."""
+    made: dict[tuple[str, str], Trigger] = {}
     bodies: dict[str, str] = {}
-    for sql in _statements():
-        for found in _STATEMENTS.finditer(sql):
-            if found["made"]:
-                made[found["table"], found["made"]] = (
-                    _when(found),
-                    found["calls"],
-                    _is_partial(found),
-                    _sql(found),
-                )
-            elif found["dropped"]:
-                made.pop((found["there"], found["dropped"]), None)
-            else:
-                bodies[found["function"]] = found["body"].strip()
-    return frozenset(
-        Trigger(table, name, when, bodies.get(function, ""), is_partial, sql)
-        for (table, name), (when, function, is_partial, sql) in made.items()
-    )
+    for found in (match for statement in _statements() for match in _STATEMENTS.finditer(statement)):
+        if found["made"]:
+            made[found["table"], found["made"]] = _trigger(found)
+        elif found["dropped"]:
+            made.pop((found["there"], found["dropped"]), None)
+        else:
+            bodies[found["function"]] = found["body"].strip()
+    return frozenset(one._replace(body=bodies.get(str(one.body), "")) for one in made.values())
 
 
 def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
-    """Return, by schema, which of the expected triggers are not there as they should be; one statement.
+    """Return, by schema, the expected triggers that are missing or differ; one statement.
 
     Args:
         schemas: of tenants that have all migrations.
     """
     wanted = expected()
     found: dict[str, dict[tuple[str, str], tuple[Trigger, str]]] = {schema: {} for schema in schemas}
-    with connection.cursor() as cursor:
-        cursor.execute(_TRIGGERS, [list(schemas), [trigger.table for trigger in wanted]])
-        for schema, *columns, enabled in cursor.fetchall():
-            trigger = Trigger(*columns)
-            found[schema][trigger.table, trigger.name] = trigger, enabled
+    rows = sql.rows(sql.TRIGGERS, [list(schemas), [trigger.table for trigger in wanted]])
+    for schema, *columns, enabled in rows:
+        trigger = Trigger(*columns)
+        found[schema][trigger.table, trigger.name] = trigger, enabled
     return {schema: list(_wrong(wanted, known)) for schema, known in found.items()}
 
 
@@ -109,10 +93,10 @@ def _wrong(
         if known is None:
             yield Deviation(f"{trigger.name} is missing", trigger.sql)
         elif enabled not in _FIRING:
-            mend = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name};"
-            yield Deviation(f"{trigger.name} is disabled", mend)
+            remedy = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name};"
+            yield Deviation(f"{trigger.name} is disabled", remedy)
         elif (known.when, known.is_partial) != (trigger.when, trigger.is_partial):
-            yield Deviation(f"{trigger.name} is another one than the migrations make", trigger.sql)
+            yield Deviation(f"{trigger.name} differs from the one that the migrations make", trigger.sql)
         elif trigger.body and known.body != trigger.body:
             yield Deviation(
                 f"{trigger.name} calls another function than the migrations make",
@@ -131,20 +115,12 @@ def _statements() -> Iterator[str]:
                     yield from (part if isinstance(part, str) else part[0] for part in parts)
 
 
-def _when(found: "re.Match[str]") -> int:
-    events = sum(bit for event, bit in _EVENTS.items() if event in found["events"].upper())
-    row = _ROW if re.search(r"\bROW\b", found["scope"], re.IGNORECASE) else 0
-    return row + (_BEFORE if found["when"].upper() == "BEFORE" else 0) + events
-
-
-def _is_partial(found: "re.Match[str]") -> bool:
-    return bool(
-        re.search(r"\bOF\b", found["events"], re.IGNORECASE)
-        or re.search(r"\bWHEN\b", found["scope"], re.IGNORECASE)
-    )
-
-
-def _sql(found: "re.Match[str]") -> str:
-    # Where the trigger is missing, this does the same as CREATE TRIGGER.
-    made = " ".join(found[0].split())
-    return re.sub(r"^CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", made, flags=re.IGNORECASE) + "();"
+def _trigger(found: "re.Match[str]") -> Trigger:
+    """Return the trigger of a CREATE TRIGGER; its body is the name of the function so far."""
+    scope, events, when = found["scope"].upper(), found["events"].upper(), found["when"].upper()
+    bits = sum(bit for event, bit in _EVENTS.items() if event in events)
+    bits += _ROW * bool(re.search(r"\bROW\b", scope)) + _BEFORE * (when == "BEFORE")
+    is_partial = bool(re.search(r"\bOF\b", events) or re.search(r"\bWHEN\b", scope))
+    # Where the trigger is missing, OR REPLACE does the same as CREATE TRIGGER.
+    made = re.sub(r"^CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", " ".join(found[0].split()), flags=re.I)
+    return Trigger(found["table"], found["made"], bits, found["calls"], is_partial, f"{made}();")

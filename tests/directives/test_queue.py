@@ -2,7 +2,7 @@
 
 import threading
 
-from directives.queueing.adapter import _Queue
+from directives.queueing.compat import Queue
 from tests.support import wait_until
 
 
@@ -14,7 +14,7 @@ def put(queue, *tasks):
 
 
 def test_who_fetches_waits_until_a_worker_takes_what_is_there():
-    queue = _Queue(maxsize=2)
+    queue = Queue(maxsize=2)
     queue.put({"name": "first"})
     fetching = put(queue, {"name": "second"})
     wait_until(lambda: queue.qsize() == 2, "the second is there")
@@ -28,21 +28,21 @@ def test_who_fetches_waits_until_a_worker_takes_what_is_there():
 
 
 def test_what_stops_workers_waits_for_none():
-    queue = _Queue(maxsize=1)
+    queue = Queue(maxsize=1)
     for _ in range(5):
         queue.put("STOP")
     assert [queue.get() for _ in range(5)] == ["STOP"] * 5
 
 
 def test_results_do_not_wait():
-    queue = _Queue()
+    queue = Queue()
     for number in range(100):
         queue.put({"number": number})
     assert [queue.get()["number"] for _ in range(100)] == list(range(100))
 
 
 def test_tasks_that_killed_workers_did_not_count_off_hold_nobody_up():
-    queue = _Queue(maxsize=1)
+    queue = Queue(maxsize=1)
     queue.size.increment(3)
     fetching = put(queue, {"name": "first"}, {"name": "second"})
     assert [queue.get()["name"], queue.get()["name"]] == ["first", "second"]

@@ -1,4 +1,4 @@
-"""The pages of signals: a list that filters and searches by indexes, a page each, nothing to write."""
+"""Admin pages of signals: a read-only list that filters and searches by indexes, and a page each."""
 
 from datetime import timedelta
 from uuid import uuid4

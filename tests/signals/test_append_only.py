@@ -1,4 +1,4 @@
-"""What was said stays said: neither the ORM nor SQL changes or deletes a signal in any tenant."""
+"""Append-only rows: neither the ORM nor SQL changes or deletes a signal in any tenant."""
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection

@@ -1,4 +1,4 @@
-"""Emitting: one row a dedupe key, whoever asks and however often, and nothing half said."""
+"""Emitting: one row for each dedupe key, also when emitters compete, and all or nothing."""
 
 import threading
 from datetime import UTC, datetime, timedelta, timezone

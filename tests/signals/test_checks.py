@@ -1,4 +1,4 @@
-"""What the doctor says when signals could be changed: triggers, and the rights of the program's role."""
+"""Checks of the guards of signals: triggers, tables, and the rights of the program's role."""
 
 import re
 
@@ -57,7 +57,7 @@ def test_the_hint_about_a_trigger_that_is_gone_makes_it_again(database, name):
         (
             TRIGGER.replace("CREATE", "CREATE OR REPLACE").replace("UPDATE", "DELETE"),
             TRIGGER.replace("CREATE", "CREATE OR REPLACE"),
-            "signals_append_only is another one",
+            "signals_append_only differs",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Exports hold exactly what the list shows, whatever the texts are, and never more of it in memory."""
+"""Exports have exactly the signals of the list, with any texts, in bounded memory."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from model_bakery import baker
 
 from fleetprompt.tenants.context import TenantError, active_schema, in_tenant
 from signals import bus
-from signals.exporting import CHUNK, FIELDS, FORMATS, export
+from signals.exporting import CHUNK_SIGNALS, FIELDS, FORMATS, export
 from signals.models import Signal
 from tests.admin import client_of
 from tests.signals.test_admin import LIST, emit
@@ -177,7 +177,7 @@ def fill(count):
         cursor.execute("ANALYZE signals_signal")
 
 
-@pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize("count", [CHUNK_SIGNALS - 1, CHUNK_SIGNALS, CHUNK_SIGNALS + 1, 3 * CHUNK_SIGNALS])
 def test_none_is_missing_or_double_where_the_parts_meet(client, count):
     fill(count)
     keys = [row["dedupe_key"] for row in read(client, "jsonl")]
@@ -194,11 +194,11 @@ def test_ten_times_the_signals_take_no_more_memory(database, ending):
         used.append(process.memory_info().rss)
     assert written == 60_000
     # All of them would be 60 MB and more as text, and more than that as rows.
-    assert max(used) - max(used[: 6_000 // CHUNK]) < 20_000_000
+    assert max(used) - max(used[: 6_000 // CHUNK_SIGNALS]) < 20_000_000
 
 
 def test_between_its_parts_no_tenant_is_entered(database):
-    fill(2 * CHUNK)
+    fill(2 * CHUNK_SIGNALS)
     connection.set_schema_to_public()
     parts = export(Signal.objects.all(), FORMATS["jsonl"], tenant="alpha")
     for part in parts:
@@ -213,7 +213,7 @@ def test_between_its_parts_no_tenant_is_entered(database):
 
 
 def test_it_breaks_off_rather_than_read_another_tenant(database):
-    fill(CHUNK)
+    fill(CHUNK_SIGNALS)
     with in_tenant("beta"):
         bus.emit("test.secret", dedupe_key="secret", actor=TESTER)
     connection.set_schema_to_public()
@@ -224,7 +224,7 @@ def test_it_breaks_off_rather_than_read_another_tenant(database):
 
 
 def test_a_request_to_another_tenant_in_between_is_served_from_its_own(client):
-    fill(CHUNK)
+    fill(CHUNK_SIGNALS)
     answer = client.get(f"{LIST}export/csv/")
     content = iter(answer.streaming_content)
     assert next(content)

@@ -1,4 +1,4 @@
-"""Options that commands share: how times and actors at the command line are read."""
+"""Options that commands share: times and actors at the command line."""
 
 from types import SimpleNamespace
 

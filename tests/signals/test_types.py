@@ -1,4 +1,4 @@
-"""The small values: what an actor, a subject, a name and a payload may be."""
+"""Values: which actors, subjects, names and payloads are accepted."""
 
 import json
 import math

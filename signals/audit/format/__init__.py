@@ -1,1 +1,1 @@
-"""Format: the canonical bytes and the Merkle trees that seals are made of."""
+"""Format: the canonical bytes of signals, and the Merkle trees over them."""

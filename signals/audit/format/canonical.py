@@ -1,4 +1,4 @@
-"""The canonical form of JSON: RFC 8785, for every value that PostgreSQL's jsonb can hold."""
+"""Canonical form of JSON: RFC 8785, for every value that PostgreSQL's jsonb can hold."""
 
 import json
 import math
@@ -9,12 +9,12 @@ from typing import Any
 
 import rfc8785
 
-DEEPEST = 100
-"""Levels of nesting; what is deeper stands in the canonical form as the text that PostgreSQL prints."""
+MAX_DEPTH = 100
+"""Levels of nesting; a deeper value becomes the text that PostgreSQL prints."""
 
-_SAFE = 2**53 - 1
+_MAX_INTEGER = 2**53 - 1
 # Without these a text has no number but small integers, no key that sorts differently in UTF-16, and no
-# key that could be taken for one of the two escapes below.
+# key that looks like one of the two escapes below.
 _EXOTIC = re.compile(r'[0-9][.eE]|[0-9]{16}|[\U00010000-\U0010ffff]|\$(?:number|json)"')
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _ESCAPED = re.compile(r"\$+(?:number|json)")
@@ -40,14 +40,14 @@ def dumps(value: Any, *, is_plain: bool = False) -> bytes:
 def parse(text: str) -> tuple[Any, bool]:
     """Read a jsonb value as PostgreSQL prints it; two values that differ never become one.
 
-    A number that is not what a double is written as, such as one of 20 digits, becomes
-    `{"$number": "<digits>"}`. A value that nests deeper than 100 levels becomes `{"$json": "<text>"}`. A
-    stored key that looks like one of these gets another `$`.
+    A number that no double is written as, such as one of 20 digits, becomes `{"$number": "<digits>"}`. A
+    value that nests deeper than 100 levels becomes `{"$json": "<text>"}`. A stored key that looks like one
+    of these gets another `$`.
 
     Returns:
         the value, and whether it is plain (see `dumps`).
     """
-    if _depth(text) > DEEPEST:
+    if _depth(text) > MAX_DEPTH:
         return {"$json": text}, True
     if not _EXOTIC.search(text):
         return json.loads(text), True
@@ -62,16 +62,16 @@ def parse(text: str) -> tuple[Any, bool]:
 
 
 def reload(text: str | bytes) -> Any:
-    """Read what `dumps` wrote, so that writing it again gives the same bytes.
+    """Return the value of a canonical form, so that `dumps` gives the same bytes again.
 
     Raises:
-        ValueError: it is no JSON, or an object has a key twice, which readers take differently.
+        ValueError: it is no JSON, or an object has a key twice, which parsers read differently.
     """
     return json.loads(text, parse_int=_integer, object_pairs_hook=_once)
 
 
 def _number(digits: str, floats: list[float]) -> Any:
-    if len(digits) <= 16 and digits.lstrip("-").isdigit() and abs(int(digits)) <= _SAFE:
+    if len(digits) <= 16 and digits.lstrip("-").isdigit() and abs(int(digits)) <= _MAX_INTEGER:
         return int(digits)
     nearest = float(digits)
     if math.isinf(nearest) or Decimal(digits) != Decimal(repr(nearest)):
@@ -81,7 +81,7 @@ def _number(digits: str, floats: list[float]) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    if len(digits) <= 16 and abs(int(digits)) <= _SAFE:
+    if len(digits) <= 16 and abs(int(digits)) <= _MAX_INTEGER:
         return int(digits)
     return float(digits)
 
@@ -99,7 +99,7 @@ def _escaped(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _depth(text: str) -> int:
     opened = text.count("{") + text.count("[")
-    if opened <= DEEPEST:
+    if opened <= MAX_DEPTH:
         return opened
     depth = deepest = 0
     for sign in re.findall(r"[\[\]{}]", _STRING.sub("", text)):

@@ -1,74 +1,83 @@
-"""A signal as a CloudEvents 1.0 object of all its columns; its canonical form is what a seal covers."""
+"""Events: a signal as a CloudEvents 1.0 object of its columns; a seal covers its canonical form."""
 
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from signals.audit.format import canonical, merkle
+from django.db.models import CharField, DateTimeField, Field
 
-# PostgreSQL holds times that Python does not. These texts are the same whatever the session's settings.
-_TIME = """
-    CASE WHEN NOT isfinite({column}) THEN {column}::text
-    ELSE to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        || CASE WHEN {column} < '0001-01-01Z' THEN ' BC' ELSE '' END END
-"""
-RECORDED_TEXT = _TIME.format(column="s.recorded_at")
-"""SQL for `recorded_at` as events have it."""
-COLUMNS = ", ".join(
-    [
-        "s.id::text, s.name, s.dedupe_key, s.payload::text, s.metadata::text",
-        _TIME.format(column="s.occurred_at"),
-        RECORDED_TEXT,
-        "s.actor_type, s.actor_id, s.actor_label, s.subject_type, s.subject_id",
-        "s.source, s.correlation_id, s.causation_id",
-    ]
-)
-"""What a SELECT from `signals_signal AS s` must give, in this order, for `event`."""
-WIDTH = 15
+from signals import sql
+from signals.audit.format import canonical, merkle
+from signals.audit.format.columns import check_named
+from signals.models import Signal
+
+ATTRIBUTES = {
+    "id": "id",
+    "name": "type",
+    "dedupe_key": "dedupekey",
+    "payload": "data",
+    "metadata": "metadata",
+    "occurred_at": "time",
+    "recorded_at": "recordedtime",
+    "actor_type": "actortype",
+    "actor_id": "actorid",
+    "actor_label": "actorlabel",
+    "subject_type": "subjecttype",
+    "subject_id": "subjectid",
+    "source": "source",
+    "correlation_id": "correlationid",
+    "causation_id": "causationid",
+}
+"""The CloudEvents attribute of each column that a seal covers."""
+LEFT_OUT: frozenset[str] = frozenset()
+"""The columns that no seal covers."""
+_ALWAYS = frozenset({"id", "type", "time", "recordedtime", "dedupekey", "actortype"})
+"""Attributes that an event has even when their text is empty."""
+
+check_named(Signal, sealed=ATTRIBUTES, left_out=LEFT_OUT)
+_FIELDS = [field for field in Signal._meta.concrete_fields if field.column in ATTRIBUTES]
+_NAMES = [ATTRIBUTES[str(field.column)] for field in _FIELDS]
+
+
+def _as_text(field: "Field[Any, Any]") -> str:
+    column = f"s.{field.column}"
+    if isinstance(field, DateTimeField):
+        return sql.TIME_TEXT.format(column=column)
+    return column if isinstance(field, CharField) else f"{column}::text"
+
+
+COLUMNS = ", ".join(map(_as_text, _FIELDS))
+"""The columns that a SELECT from `signals_signal AS s` must give, in this order, for `event`."""
+WIDTH = len(_FIELDS)
 """The number of these columns."""
-ID, NAME, RECORDED = 0, 1, 6
+ID, NAME, RECORDED = (_NAMES.index(name) for name in ("id", "type", "recordedtime"))
 """The places of some of them."""
+_DATA, _METADATA, _SOURCE = (_NAMES.index(name) for name in ("data", "metadata", "source"))
 
 
 def event(row: Sequence[Any], tenant: str) -> bytes:
     """Return the canonical form of a signal: an RFC 8785 JSON object, a CloudEvents 1.0 event.
 
-    Texts that are empty, and metadata without anything in it, are left out.
+    Empty texts and empty metadata are left out.
 
     Args:
-        row: the values of `COLUMNS`.
+        row: the values of `COLUMNS`, and possibly more.
         tenant: the slug of the tenant whose signal it is.
     """
-    data, data_is_plain = canonical.parse(row[3])
-    metadata, metadata_is_plain = canonical.parse(row[4])
-    subject_type, subject_id = row[10], row[11]
-    optional = {
-        "actorid": row[8],
-        "actorlabel": row[9],
-        "subject": f"{subject_type}:{subject_id}" if subject_type or subject_id else "",
-        "subjecttype": subject_type,
-        "subjectid": subject_id,
-        "correlationid": row[13],
-        "causationid": row[14],
-        "metadata": canonical.dumps(metadata, is_plain=metadata_is_plain).decode()
-        if metadata != {}
-        else "",
-    }
-    found = {
-        "specversion": "1.0",
-        "id": row[0],
-        "type": row[1],
-        "source": _source(tenant, row[12]),
-        "time": row[5],
-        "recordedtime": row[6],
-        "dedupekey": row[2],
-        "actortype": row[7],
-        "datacontenttype": "application/json",
-        "data": data,
-        **{name: text for name, text in optional.items() if text},
-    }
-    return canonical.dumps(found, is_plain=data_is_plain)
+    found = {name: text for name, text in zip(_NAMES, row, strict=False) if text or name in _ALWAYS}
+    found["data"], is_plain = canonical.parse(row[_DATA])
+    metadata, metadata_is_plain = canonical.parse(row[_METADATA])
+    if metadata == {}:
+        del found["metadata"]
+    else:
+        found["metadata"] = canonical.dumps(metadata, is_plain=metadata_is_plain).decode()
+    found["source"] = _source(tenant, row[_SOURCE])
+    subject_type, subject_id = found.get("subjecttype", ""), found.get("subjectid", "")
+    if subject_type or subject_id:
+        found["subject"] = f"{subject_type}:{subject_id}"
+    found |= {"specversion": "1.0", "datacontenttype": "application/json"}
+    return canonical.dumps(found, is_plain=is_plain)
 
 
 def leaf(row: Sequence[Any], tenant: str) -> bytes:

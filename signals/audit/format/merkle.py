@@ -18,7 +18,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """A tree that grows leaf by leaf and remembers no more than one hash per level."""
+    """A tree that grows leaf by leaf and keeps one hash per level."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -57,42 +57,17 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
     Args:
         leaves: all leaf hashes of the tree.
-        index: which leaf, from 0.
+        index: the place of the leaf, from 0.
     """
-    siblings = []
-    for level in _levels(leaves):
+    siblings, level = [], list(leaves)
+    while len(level) > 1:
         if index ^ 1 < len(level):
             siblings.append(level[index ^ 1])
+        # A node without a sibling goes up unchanged.
+        pairs = [level[at : at + 2] for at in range(0, len(level), 2)]
+        level = [node_hash(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
         index >>= 1
     return siblings
-
-
-def odd_one_out(leaves: Sequence[bytes], wanted: bytes) -> int | None:
-    """Return the place of the leaf without which the others have the root `wanted`, if there is one."""
-    # Without a leaf, those before it stand where they stood and those after it one place to the left.
-    before, after = _levels(leaves[:-1]), _levels(leaves[1:])
-    for place in range(len(leaves) - 1):
-        index, node = place, after[0][place]
-        for left, right in zip(before, after, strict=True):
-            if index & 1:
-                node = node_hash(left[index - 1], node)
-            elif index + 1 < len(right):
-                node = node_hash(node, right[index + 1])
-            index >>= 1
-        if node == wanted:
-            return place
-    return len(leaves) - 1 if root(leaves[:-1]) == wanted else None
-
-
-def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
-    """Return the nodes of a tree, level by level from the leaves to the root."""
-    levels = [list(leaves)]
-    while len(levels[-1]) > 1:
-        level = levels[-1]
-        above = [node_hash(*level[at : at + 2]) for at in range(0, len(level) - 1, 2)]
-        # A node without a sibling goes up as it is.
-        levels.append(above + level[len(above) * 2 :])
-    return levels
 
 
 def root_from_path(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes | None:

@@ -1,1 +1,1 @@
-"""Publishing: checkpoints, exports and proofs that leave the database."""
+"""Publishing: exports and proofs that others check without the database."""

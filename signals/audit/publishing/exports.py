@@ -1,8 +1,8 @@
-"""The sealed log as a file: signed JSON Lines of CloudEvents with their seals, checked without a database.
+"""Exports: the sealed log as signed JSON Lines of CloudEvents, which can be checked without the database.
 
-For each seal stand its events, in their order, and then the seal itself; prunings follow the last seal they
-cover, and a signed trailer ends the file. A line that begins with `head` is a seal, a pruning or the
-trailer; every other one is an event, byte by byte as it was sealed.
+The file has the events of each seal in their order, then the seal itself. A pruning follows the last seal
+that it covers, and a signed trailer ends the file. A line that begins with `head` is a seal, a pruning or
+the trailer; every other line is an event, byte by byte as it was sealed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,32 +15,29 @@ from django.utils import timezone
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.format import canonical, events, heads, merkle
-from signals.audit.format.heads import Signed
-from signals.audit.models import Seal
-from signals.audit.publishing import checkpoints
+from signals.audit.format import canonical, events, merkle
 from signals.audit.publishing.proofs import Invalid
-from signals.audit.sealing import keys, locks
+from signals.audit.sealing import heads, keys, locks, stored
+from signals.audit.sealing.heads import Signed
 from signals.audit.sealing.keys import PublicKeys
-from signals.audit.verifying import chain
-from signals.audit.verifying.walk import parts
+from signals.models import Seal
 
-LONGEST = 64 * 1024 * 1024
+MAX_LINE_BYTES = 64 * 1024 * 1024
 """Bytes of a line that a check accepts."""
-_SIGNED = b'{"head":'
-"""How a line begins that is no event; in canonical form an event begins with its actor."""
+_HEAD_PREFIX = b'{"head":'
+"""The beginning of a line that is no event; in canonical form an event begins with its actor."""
 
 
 @dataclass
 class Contents:
-    """What an export holds.
+    """A summary of an export.
 
     Args:
-        tenant: the slug of the tenant whose signals they are.
-        seals: how many seals.
-        signals: how many events.
+        tenant: the slug of the tenant.
+        seals: the number of seals.
+        signals: the number of events.
         pruned_seals: the seals up to this number have no events any more.
-        exported_at: when it was written, RFC 3339.
+        exported_at: the time of the export, RFC 3339.
     """
 
     tenant: str
@@ -54,15 +51,15 @@ def export(*, advance: Callable[[int], None] = lambda step: None) -> Iterator[by
     """Yield the lines of the active tenant's sealed log.
 
     Args:
-        advance: is told how many signals were written since it was told last.
+        advance: is called with the number of signals that were written since the last call.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
-        Refused: what is stored does not fit its seals, or nothing is sealed.
+        Refused: stored signals do not fit their seals, or nothing is sealed.
     """
     tenant, key = active_tenant(), keys.private_key()
-    newest = Seal.objects.order_by("-number").first()
+    newest = stored.newest_seal()
     if newest is None:
         raise Refused("nothing is sealed yet: run audit seal")
     digest, lines = sha256(), 0
@@ -77,25 +74,25 @@ def export(*, advance: Callable[[int], None] = lambda step: None) -> Iterator[by
         "lines": lines,
         "sha256": digest.hexdigest(),
         "last_seal": newest.number,
-        "exported_at": heads.moment(timezone.now()),
+        "exported_at": heads.timestamp(timezone.now()),
     }
     yield heads.sign(trailer, key).line
 
 
 def _lines(tenant: Tenant, last: int, advance: Callable[[int], None]) -> Iterator[bytes]:
-    prunings = {pruning.head["last_seal"]: pruning for pruning in chain.stored_prunings(tenant)}
+    prunings = {pruning.head["last_seal"]: pruning for pruning in stored.prunings(tenant)}
     pruned = max(prunings, default=0)
-    for seal in Seal.objects.filter(number__lte=last).order_by("number").iterator(checkpoints.CHUNK):
+    for seal in stored.seals(last=last):
         if seal.number > pruned:
             yield from _events(tenant, seal, advance)
-        yield heads.of_seal(seal, tenant).line
+        yield heads.of(seal, tenant).line
         if seal.number in prunings:
             yield prunings[seal.number].line
 
 
 def _events(tenant: Tenant, seal: Seal, advance: Callable[[int], None]) -> Iterator[bytes]:
     tree = merkle.Tree()
-    for rows in parts(seal):
+    for rows in stored.parts(seal):
         for row in rows:
             if row[events.ID] is None:
                 raise Refused(f"signal {row[events.WIDTH]} is gone: run audit verify")
@@ -108,76 +105,77 @@ def _events(tenant: Tenant, seal: Seal, advance: Callable[[int], None]) -> Itera
 
 
 def check(lines: Iterable[bytes], public_keys: PublicKeys) -> Contents:
-    """Return what an export holds, if everything in it fits.
+    """Return a summary of an export, if everything in it fits.
 
     Args:
         lines: of the file, each with its line break.
 
     Raises:
-        Invalid: naming the line and what does not fit.
+        Invalid: naming the line and the fault.
     """
     found = _Check(public_keys)
     for number, line in enumerate(lines, start=1):
         try:
-            found.take(number, line)
+            problem = found.take(line)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Invalid(f"line {number}: this is no line of an export; {error}") from None
+            problem = f"this is no line of an export; {error}"
+        if problem:
+            raise Invalid(f"line {number}: {problem}")
     return found.end()
 
 
 class _Check:
-    """Goes through an export line by line, and remembers no more than the events of one seal."""
+    """Reads an export line by line, and keeps no more than the hashes of one seal's tree."""
 
     def __init__(self, public_keys: PublicKeys) -> None:
         self._keys = public_keys
         self._digest = sha256()
-        self._lines = 0
         self._tree = merkle.Tree()
-        self._last_empty = 0
-        self._events = 0
+        self._lines = self._events = self._last_empty = 0
         self._seal: Signed | None = None
         self._pruning: Signed | None = None
         self._trailer: Signed | None = None
 
-    def take(self, number: int, line: bytes) -> None:
-        """Take the next line."""
-        if self._trailer:
-            raise Invalid(f"line {number}: something follows the end of the export")
-        if len(line) > LONGEST:
-            raise Invalid(f"line {number} is longer than {LONGEST} bytes")
-        if not line.endswith(b"\n"):
-            raise Invalid(f"line {number} is cut off")
-        if not line.startswith(_SIGNED):
-            # Nothing else about it matters: the seal that follows knows its bytes.
-            self._tree.add(merkle.leaf_hash(line[:-1]))
-            self._events += 1
-        else:
-            signed = heads.read(canonical.reload(line))
-            if signed.line != line:
-                raise Invalid(f"line {number} is not in canonical form")
-            if problem := signed.problem(self._keys):
-                raise Invalid(f"line {number}: what it says {problem}")
-            self._take_signed(number, signed)
+    def take(self, line: bytes) -> str:
+        """Take the next line; return its fault, or ""."""
+        problem = self._fault(line)
         self._digest.update(line)
         self._lines += 1
+        return problem
 
-    def _take_signed(self, number: int, signed: Signed) -> None:
-        take: dict[object, Callable[[Signed], str]] = {
-            "seal": self._take_seal,
-            "pruning": self._take_pruning,
-            "export": self._take_trailer,
-        }
-        handle = take.get(signed.head["kind"])
-        if problem := handle(signed) if handle else "an unknown kind of line":
-            raise Invalid(f"line {number}: {problem}")
+    def _fault(self, line: bytes) -> str:
+        if self._trailer:
+            return "it follows the end of the export"
+        if len(line) > MAX_LINE_BYTES:
+            return f"it is longer than {MAX_LINE_BYTES} bytes"
+        if not line.endswith(b"\n"):
+            return "it is cut off"
+        if not line.startswith(_HEAD_PREFIX):
+            # The seal that follows covers all its bytes.
+            self._tree.add(merkle.leaf_hash(line[:-1]))
+            self._events += 1
+            return ""
+        signed = heads.read(canonical.reload(line))
+        if signed.line != line:
+            return "it is not in canonical form"
+        if problem := signed.problem(self._keys):
+            return f"its head {problem}"
+        match signed.head["kind"]:
+            case "seal":
+                return self._take_seal(signed)
+            case "pruning":
+                return self._take_pruning(signed)
+            case "export":
+                return self._take_trailer(signed)
+        return "it has an unknown kind"
 
     def _take_seal(self, seal: Signed) -> str:
         last, number = self._seal, seal.head["number"]
         if number != (last.head["number"] + 1 if last else 1):
             return f"seal {number} does not come next"
-        if seal.head["previous"] != (last.hash if last else heads.GENESIS):
+        if not seal.follows(last):
             return f"seal {number} does not follow on the seal before it"
-        if last and _whose(last) != _whose(seal):
+        if last and _tenant(last) != _tenant(seal):
             return f"seal {number} is another tenant's"
         if self._tree.size:
             if (self._tree.size, self._tree.root().hex()) != (seal.head["size"], seal.head["root"]):
@@ -188,18 +186,15 @@ class _Check:
         return ""
 
     def _take_pruning(self, pruning: Signed) -> str:
-        last = self._pruning
         if self._seal is None or self._tree.size or pruning.head["last_hash"] != self._seal.hash:
             return "a pruning ends with another seal"
-        if pruning.head["previous"] != (last.hash if last else heads.GENESIS) or _whose(pruning) != _whose(
-            self._seal
-        ):
+        if not pruning.follows(self._pruning) or _tenant(pruning) != _tenant(self._seal):
             return "a pruning does not follow on the one before it"
         self._pruning = pruning
         return ""
 
     def _take_trailer(self, trailer: Signed) -> str:
-        if self._seal is None or self._tree.size or _whose(trailer) != _whose(self._seal):
+        if self._seal is None or self._tree.size or _tenant(trailer) != _tenant(self._seal):
             return "the end of the export does not fit what it ends"
         if (trailer.head["lines"], trailer.head["sha256"]) != (self._lines, self._digest.hexdigest()):
             return "lines are missing, added or changed before the end of the export"
@@ -207,10 +202,10 @@ class _Check:
         return ""
 
     def end(self) -> Contents:
-        """Return what the export holds.
+        """Return the summary.
 
         Raises:
-            Invalid: it has no end, or events are missing that no pruning took.
+            Invalid: the export has no end, or events are missing that no pruning removed.
         """
         if self._trailer is None or self._seal is None:
             raise Invalid("the export is cut off: it has no signed end")
@@ -226,5 +221,5 @@ class _Check:
         )
 
 
-def _whose(signed: Signed) -> tuple[Any, Any]:
+def _tenant(signed: Signed) -> tuple[Any, Any]:
     return signed.head["tenant"], signed.head["created"]

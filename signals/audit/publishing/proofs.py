@@ -1,30 +1,30 @@
-"""Proofs that one signal is in the log, which anybody with the public key can check without a database."""
+"""Proofs that a signal is in the log; checking one needs the public key and no database."""
 
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import active_tenant
-from signals.audit.format import canonical, events, heads, merkle
-from signals.audit.models import Seal, SealEntry
-from signals.audit.sealing import locks
+from signals import sql
+from signals.audit.format import canonical, events, merkle
+from signals.audit.sealing import heads, locks
 from signals.audit.sealing.keys import PublicKeys
+from signals.models import Seal, SealEntry
 
 KIND = "fleetprompt.audit.proof"
 _FIELDS = {"kind", "event", "index", "path", "seal"}
+_SIGNAL = sql.SIGNAL.format(columns=events.COLUMNS)
 
 
 class Invalid(Refused):
-    """A proof, or an export, does not hold; the text says why."""
+    """A proof or an export is not valid; the text says why."""
 
 
 def prove(signal_id: UUID) -> dict[str, Any]:
     """Return an inclusion proof of a signal of the active tenant.
 
     Returns:
-        `kind`; `event`, the signal as CloudEvents has it; `index`, its place in the seal; `path`, the
+        `kind`; `event`, the signal as a CloudEvents object; `index`, its place in the seal; `path`, the
         siblings' hashes up to the root; `seal`, the seal's head and signature.
 
     Raises:
@@ -33,7 +33,12 @@ def prove(signal_id: UUID) -> dict[str, Any]:
     """
     tenant = active_tenant()
     with locks.reading():
-        form = _form(signal_id, tenant.slug)
+        rows = sql.rows(_SIGNAL, [signal_id])
+        if not rows:
+            raise Refused(
+                f"signal: tenant {tenant.slug} has no signal {signal_id}; it may have been pruned"
+            )
+        form = events.event(rows[0], tenant.slug)
         entry = SealEntry.objects.filter(signal_id=signal_id).first()
         if entry is None:
             raise Refused(f"signal {signal_id} is in no seal yet: run audit seal")
@@ -47,7 +52,7 @@ def prove(signal_id: UUID) -> dict[str, Any]:
         "event": canonical.reload(form),
         "index": entry.index,
         "path": [sibling.hex() for sibling in merkle.path(leaves, entry.index)],
-        "seal": heads.of_seal(seal, tenant).document,
+        "seal": heads.of(seal, tenant).document,
     }
     if _root(proof, seal.size) != seal.root:
         raise Refused(
@@ -60,7 +65,7 @@ def check(text: str | bytes, keys: PublicKeys) -> dict[str, Any]:
     """Return the proof in `text`, if it holds.
 
     Raises:
-        Invalid: saying what does not hold.
+        Invalid: naming the fault.
     """
     try:
         proof = canonical.reload(text)
@@ -91,12 +96,3 @@ def _root(proof: dict[str, Any], size: int) -> str | None:
         raise ValueError("index: expected an integer")
     root = merkle.root_from_path(leaf, index, size, siblings)
     return root.hex() if root else None
-
-
-def _form(signal_id: UUID, tenant: str) -> bytes:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {events.COLUMNS} FROM signals_signal AS s WHERE s.id = %s", [signal_id])  # noqa: S608
-        row = cursor.fetchone()
-    if row is None:
-        raise Refused(f"signal: tenant {tenant} has no signal {signal_id}; it may have been pruned")
-    return events.event(row, tenant)

@@ -1,1 +1,1 @@
-"""Sealing: signed seals over the signals up to a horizon."""
+"""Sealing: keys, signed heads, the sealer, and the checkpoints that it leaves outside the database."""

@@ -1,11 +1,11 @@
-"""The keys that sign seals: Ed25519 (RFC 8032), from the settings, or made on first use in development."""
+"""Keys that sign seals: Ed25519 (RFC 8032), from the settings, or made on first use in development."""
 
 import base64
-import binascii
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,18 +19,20 @@ from fleetprompt.errors import Refused
 PublicKeys = Mapping[str, "PublicKey"]
 """Public keys by their ids."""
 
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+
 
 class KeyUnusable(Refused):
-    """Signing was asked for, and what should be the private key is none."""
+    """The private key of the settings cannot sign."""
 
 
 class KeyMissing(KeyUnusable):
-    """Signing was asked for, and the settings have no private key."""
+    """The settings have no private key."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What verifies signatures.
+    """A key that verifies signatures.
 
     Args:
         raw: the key's 32 bytes.
@@ -40,7 +42,7 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """The name of the key in what it signed: the SHA-256 of its bytes, in hexadecimal digits."""
+        """The name of the key in signed heads: the SHA-256 of its bytes, in hexadecimal digits."""
         return sha256(self.raw).hexdigest()
 
     def __str__(self) -> str:
@@ -58,7 +60,7 @@ class PublicKey:
 
 
 class PrivateKey:
-    """What signs.
+    """A key that signs.
 
     Args:
         raw: the key's 32 bytes.
@@ -109,7 +111,7 @@ def public_keys(texts: Iterable[str], what: str) -> PublicKeys:
     """Return public keys, given as base64 of 32 bytes or as PEM, by their ids.
 
     Args:
-        what: what an error calls them.
+        what: the name of the keys in an error.
 
     Raises:
         Refused: one of them is no Ed25519 key.
@@ -129,10 +131,7 @@ def from_base64(text: str) -> bytes:
     Raises:
         ValueError: it is something else.
     """
-    try:
-        raw = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from None
+    raw = base64.b64decode(text.strip(), validate=True)
     if len(raw) != 32:
         raise ValueError("not 32 bytes")
     return raw
@@ -140,36 +139,37 @@ def from_base64(text: str) -> bytes:
 
 def _private(what: str, text: str) -> PrivateKey:
     try:
-        if "-----" in text:
-            key = load_pem_private_key(_pem(text), password=None)
-            if isinstance(key, Ed25519PrivateKey):
-                return PrivateKey(key.private_bytes_raw())
-        else:
-            return PrivateKey(from_base64(text))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        pass
-    raise KeyUnusable(
-        f"{what}: expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
-    )
+        return PrivateKey(_raw(text, partial(load_pem_private_key, password=None)))
+    except _UNREADABLE:
+        raise KeyUnusable(
+            f"{what}: expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
+        ) from None
 
 
 def _public(what: str, text: str) -> PublicKey:
     try:
-        if "-----" not in text:
-            return PublicKey(from_base64(text))
-        key = load_pem_public_key(_pem(text))
-        if isinstance(key, Ed25519PublicKey):
-            return PublicKey(key.public_bytes_raw())
-    except (ValueError, UnsupportedAlgorithm):
-        pass
-    raise Refused(
-        f"{what}: expected Ed25519 public keys, each base64 of 32 bytes or PEM; got {text[:80]!r}"
-    )
+        return PublicKey(_raw(text, load_pem_public_key))
+    except _UNREADABLE:
+        raise Refused(
+            f"{what}: expected Ed25519 public keys, each base64 of 32 bytes or PEM; got {text[:80]!r}"
+        ) from None
 
 
-def _pem(text: str) -> bytes:
+def _raw(text: str, load_pem: Callable[[bytes], object]) -> bytes:
+    """Return the 32 bytes of a key in base64 or PEM.
+
+    Raises:
+        one of _UNREADABLE: it is something else.
+    """
+    if "-----" not in text:
+        return from_base64(text)
     # A variable in one line has its line breaks escaped.
-    return text.replace("\\n", "\n").strip().encode()
+    key = load_pem(text.replace("\\n", "\n").strip().encode())
+    if isinstance(key, Ed25519PrivateKey):
+        return key.private_bytes_raw()
+    if isinstance(key, Ed25519PublicKey):
+        return key.public_bytes_raw()
+    raise ValueError("another kind of key")
 
 
 def _development_key(path: Path) -> str:
@@ -179,7 +179,7 @@ def _development_key(path: Path) -> str:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"{generate()}\n")
         try:
-            # Of two processes that make one at the same time, the first one's stays.
+            # Of two processes that make one at the same time, the first one's key stays.
             os.link(draft, path)
         except FileExistsError:
             pass

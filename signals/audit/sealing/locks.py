@@ -1,32 +1,31 @@
-"""Locks of the audit log, one per tenant. Nothing that emits signals ever takes one."""
+"""Advisory locks of the audit log, one set per tenant. Emitters of signals take none of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection
-
 from fleetprompt.postgres.outages import one_session
 from fleetprompt.tenants.context import active_schema
+from signals import sql
 
 
 def try_sealing() -> bool:
-    """Take the right to seal in the active tenant until the transaction ends; False if somebody has it."""
+    """Take the right to seal in the active tenant until the transaction ends; False if it is taken."""
     return _ask("pg_try_advisory_xact_lock", "seal")
 
 
 def wait_for_sealing() -> None:
-    """Take the right to seal in the active tenant until the transaction ends, after whoever has it."""
+    """Take the right to seal in the active tenant until the transaction ends, when it is free."""
     _ask("pg_advisory_xact_lock", "seal")
 
 
 def try_pruning() -> bool:
-    """Take the right to prune until the transaction ends; False while somebody reads sealed signals."""
+    """Take the right to prune until the transaction ends; False while `reading` is in use."""
     return _ask("pg_try_advisory_xact_lock", "prune")
 
 
 @contextmanager
 def sealing_all() -> Iterator[bool]:
-    """Give whether nobody else goes through the tenants to seal, and keep others from it for a block."""
+    """Take the right to seal all tenants for a block; yield whether it was free."""
     is_ours = _ask("pg_try_advisory_lock", "seal all")
     try:
         yield is_ours
@@ -40,7 +39,7 @@ def sealing_all() -> Iterator[bool]:
 def reading() -> Iterator[None]:
     """Keep sealed signals from being pruned during a block, which may have many transactions."""
     _ask("pg_advisory_lock_shared", "prune")
-    # On another session what is read might be pruned meanwhile, and look as if somebody had deleted it.
+    # On another session the signals might be pruned meanwhile, and look like deleted ones.
     with one_session():
         try:
             yield
@@ -48,8 +47,7 @@ def reading() -> Iterator[None]:
             _ask("pg_advisory_unlock_shared", "prune")
 
 
-def _ask(function: str, what: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(hashtext(%s))", [f"fleetprompt.audit.{what}.{active_schema()}"])
-        [answer] = cursor.fetchone()
+def _ask(function: str, right: str) -> bool:
+    name = f"fleetprompt.audit.{right}.{active_schema()}"
+    [[answer]] = sql.rows(sql.LOCK.format(function=function), [name])
     return answer is not False

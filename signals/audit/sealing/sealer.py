@@ -1,4 +1,4 @@
-"""Seals new signals: a signed Merkle root over each batch, without making emitters wait."""
+"""Sealer: signs a Merkle root over each batch of new signals, without making emitters wait."""
 
 import logging
 from dataclasses import dataclass, field
@@ -10,46 +10,35 @@ from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.format import events, heads, merkle
-from signals.audit.models import Seal
-from signals.audit.publishing import checkpoints
-from signals.audit.sealing import horizon, keys, locks
+from signals import sql
+from signals.audit.format import events, merkle
+from signals.audit.sealing import checkpoints, heads, horizon, keys, locks, stored
 from signals.audit.sealing.keys import PrivateKey, PublicKeys
+from signals.models import Seal
 
 logger = logging.getLogger(__name__)
 
-BATCH = 10_000
+MAX_SEALED = 10_000
 """Signals that one seal covers at most."""
-QUIET = timedelta(hours=1)
-"""After so long without signals an empty seal says that there were none."""
-SILENCE = 60.0
+EMPTY_SEAL_AFTER = timedelta(hours=1)
+"""Time without signals after which an empty seal says that there were none."""
+MAX_IDLE_SECONDS = 60.0
 """Seconds that a sealing or pruning session may be idle within its transaction."""
-START = datetime(1, 1, 2, tzinfo=UTC)
+FIRST_HORIZON = datetime(1, 1, 2, tzinfo=UTC)
 """The horizon of a first seal that cannot know a better one: it claims nothing."""
 
-# A time that Python cannot read is beyond every horizon anyway.
-_UNSEALED = f"""
-    SELECT {events.COLUMNS}, least(greatest(s.recorded_at, '0001-01-02Z'), '9999-12-30Z')
-    FROM signals_signal AS s
-    WHERE (%(since)s::timestamptz IS NULL OR s.recorded_at >= %(since)s)
-        AND NOT EXISTS (SELECT FROM signals_sealentry AS e WHERE e.signal_id = s.id)
-    ORDER BY s.recorded_at, s.id LIMIT %(limit)s
-"""  # noqa: S608 the module's own columns
-_ENTER = """
-    INSERT INTO signals_sealentry (signal_id, seal, index, leaf)
-    SELECT signal_id, %s, place - 1, leaf
-    FROM unnest(%s::uuid[], %s::bytea[]) WITH ORDINALITY AS given (signal_id, leaf, place)
-"""
+_NEXT = sql.NEXT_TO_SEAL.format(columns=events.COLUMNS)
+_FETCHED_ROWS = 500
 
 
 @dataclass
 class Sealed:
-    """What a call of `seal` did.
+    """The result of a call of `seal`.
 
     Args:
         seals: the numbers of the new seals.
-        signals: how many signals they cover.
-        busy: somebody else was sealing.
+        signals: the number of signals they cover.
+        busy: another process was sealing.
         obstacle: why the horizon did not advance, if it did not.
         problem: what is wrong with a seal that a new one follows on, if anything is.
         agrees: whether the checkpoints on this machine agree with the database.
@@ -64,7 +53,7 @@ class Sealed:
 
 
 class ClockAhead(Refused):
-    """The newest seal claims a time that has not come yet: no signal of today would be in a later seal."""
+    """The newest seal claims a time that has not come yet: a later seal could cover no signal of today."""
 
 
 @dataclass
@@ -72,21 +61,21 @@ class _Batch:
     ids: list[str] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     next_at: datetime | None = None
-    """When the first signal was recorded that did not fit any more."""
+    """The time of recording of the first signal beyond the batch."""
 
 
 def seal(*, batches: int | None = None) -> Sealed:
-    """Seal what is new in the active tenant, a transaction per batch, and write the checkpoints.
+    """Seal the new signals of the active tenant, a transaction per batch, and write the checkpoints.
 
     Args:
-        batches: how many seals to make at most; as many as it takes by default.
+        batches: the number of seals to make at most; as many as it takes by default.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         ClockAhead: the newest seal claims to be complete up to a time after the database's clock.
         Refused: entries of the next seal exist already, which only tampering explains.
-        OSError: the checkpoints cannot be written; the seals stand.
+        OSError: the checkpoints cannot be written; the seals stay.
     """
     tenant = active_tenant()
     key, trusted = keys.private_key(), keys.trusted_keys()
@@ -107,14 +96,14 @@ def seal(*, batches: int | None = None) -> Sealed:
 
 
 def take_back(last: Seal, since: datetime) -> Seal:
-    """Take back, under a signature, what seals claim about the time from `since` on.
+    """Store an empty seal that takes back what seals claim about the time from `since` on.
 
-    It is an empty seal with an earlier horizon than the one before: the next one covers every signal of
-    that time that no seal has. To be called in a transaction that has the right to seal.
+    Its horizon is earlier than that of the seal before: the next one covers every unsealed signal of that
+    time. To be called in a transaction that has the right to seal.
 
     Args:
         last: the active tenant's newest seal.
-        since: every signal recorded before it is in a seal, as far as anybody knows.
+        since: every signal recorded before it is in a seal, as far as is known.
     """
     new = _signed(active_tenant(), keys.private_key(), last, [], since)
     new.save()
@@ -124,30 +113,37 @@ def take_back(last: Seal, since: datetime) -> Seal:
 def ahead(seal: Seal) -> str:
     """Return the sentence about a seal whose horizon has not come yet."""
     return (
-        f"seal {seal.number} claims to be complete up to {heads.moment(seal.horizon)}, which is after the "
-        "database's clock: it was made while a clock was ahead"
+        f"seal {seal.number} claims to be complete up to {heads.timestamp(seal.horizon)}, which is after "
+        "the database's clock: it was made while a clock was ahead"
     )
 
 
+def begin() -> None:
+    """Begin a transaction that seals: each statement of it sees what was committed before."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.READ_COMMITTED)
+    limit_idle_in_transaction(MAX_IDLE_SECONDS)
+
+
 def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Sealed) -> bool:
-    """Make one seal; return whether nothing is left for another."""
+    """Make one seal; return whether no signal is left for another."""
     begin()
     if not locks.try_sealing():
         done.busy = True
         return True
-    last = Seal.objects.order_by("-number").first()
+    last = stored.newest_seal()
     complete = horizon.look()
     done.obstacle = complete.obstacle
     if last and last.horizon > complete.now:
         raise ClockAhead(f"{ahead(last)}; run audit acknowledge --clock")
-    if last and (problem := heads.of_seal(last, tenant).problem(trusted)):
+    if last and (problem := heads.of(last, tenant).problem(trusted)):
         done.problem = f"seal {last.number} {problem}"
     batch = _read(tenant, since=last.horizon if last else None)
-    if not batch.ids and not _is_quiet_for_long(last, complete.at):
+    if not batch.ids and not _needs_empty_seal(last, complete.at):
         return True
-    earlier = last.horizon if last else START
+    earlier = last.horizon if last else FIRST_HORIZON
     reached = min(complete.at or earlier, batch.next_at or datetime.max.replace(tzinfo=UTC))
-    # What an earlier seal promised still holds.
+    # What an earlier seal claims stays true.
     new = _signed(tenant, key, last, batch.leaves, max(earlier, reached))
     _store(new, batch)
     done.seals.append(new.number)
@@ -155,19 +151,19 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Seal
     return batch.next_at is None
 
 
-def _is_quiet_for_long(last: Seal | None, complete: datetime | None) -> bool:
-    # Otherwise a signal could be slipped in with any time since the last seal.
-    return last is not None and complete is not None and complete - last.horizon > QUIET
+def _needs_empty_seal(last: Seal | None, complete: datetime | None) -> bool:
+    # Otherwise a signal could be inserted unnoticed with any time since the last seal.
+    return last is not None and complete is not None and complete - last.horizon > EMPTY_SEAL_AFTER
 
 
 def _read(tenant: Tenant, since: datetime | None) -> _Batch:
-    """Read the first unsealed signals. What was recorded before `since` is sealed already."""
+    """Read the first unsealed signals. Signals recorded before `since` are sealed already."""
     batch = _Batch()
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_UNSEALED, {"since": since, "limit": BATCH + 1})
-        while rows := cursor.fetchmany(500):
+        cursor.execute(_NEXT, {"since": since, "limit": MAX_SEALED + 1})
+        while rows := cursor.fetchmany(_FETCHED_ROWS):
             for row in rows:
-                if len(batch.ids) == BATCH:
+                if len(batch.ids) == MAX_SEALED:
                     batch.next_at = row[events.WIDTH]
                     break
                 batch.ids.append(row[events.ID])
@@ -178,32 +174,16 @@ def _read(tenant: Tenant, since: datetime | None) -> _Batch:
 def _signed(
     tenant: Tenant, key: PrivateKey, last: Seal | None, leaves: list[bytes], until: datetime
 ) -> Seal:
-    new = Seal(
-        number=last.number + 1 if last else 1,
-        previous=heads.of_seal(last, tenant).hash if last else heads.GENESIS,
-        root=merkle.root(leaves).hex(),
-        size=len(leaves),
-        horizon=until,
-        sealed_at=datetime.now(UTC),
-        key=key.public.id,
-    )
-    new.signature = heads.sign(heads.of_seal(new, tenant).head, key).signature
-    return new
+    values = {"root": merkle.root(leaves).hex(), "size": len(leaves)}
+    return heads.following(last, Seal, tenant, key, **values, horizon=until, sealed_at=datetime.now(UTC))
 
 
 def _store(new: Seal, batch: _Batch) -> None:
     new.save()
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_ENTER, [new.number, batch.ids, batch.leaves])
+            cursor.execute(sql.ENTER, [new.number, batch.ids, batch.leaves])
     except IntegrityError as error:
         raise Refused(
             f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"
         ) from error
-
-
-def begin() -> None:
-    """Begin a transaction that seals: each statement of it sees what was committed before."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-    limit_idle_in_transaction(SILENCE)

@@ -1,1 +1,1 @@
-"""Verifying: recomputation of everything that seals promise."""
+"""Verifying: recomputation of everything that seals promise, and its outcome."""

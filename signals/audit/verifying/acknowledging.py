@@ -1,45 +1,36 @@
-"""Says on the record that seals were lost honestly, or that they claim too much since a clock was wrong."""
+"""Acknowledgements on the record: that seals were lost, or claim too much because a clock was wrong."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.audit.format import events, heads
-from signals.audit.models import Seal
-from signals.audit.publishing import checkpoints
-from signals.audit.sealing import horizon, locks, sealer
+from signals.audit.sealing import checkpoints, heads, horizon, locks, sealer, stored
 from signals.audit.verifying import chain
-from signals.audit.verifying.findings import SHOWN, Finding
-from signals.audit.verifying.walk import LOOSE
+from signals.audit.verifying.findings import MAX_SHOWN, Finding
+from signals.models import Seal
 from signals.types import Actor, check_text
 
 REASON_LENGTH = 1_000
 ACKNOWLEDGED = "audit.acknowledged"
-"""The signal that this leaves."""
-
-_LATE = f"""
-    SELECT s.id::text, s.name, {events.RECORDED_TEXT}, least(greatest(s.recorded_at, %s), '9999-12-30Z'),
-        count(*) OVER ()
-    {LOOSE} AND s.recorded_at < %s ORDER BY s.recorded_at, s.id LIMIT %s
-"""
+"""The name of the signal of an acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """What a clock that was ahead, or was set back, has left in the active tenant.
+    """The traces in the active tenant of a clock that was ahead, or was set back.
 
     Args:
         sentences: for people: the newest seal if it claims a time that has not come yet, and the first
             signals that are in no seal although seals claim to cover their times.
-        since: when the first of these signals was recorded, or else now.
-        signals: how many they are.
+        since: the time of recording of the first of these signals, or else now.
+        signals: the number of these signals.
     """
 
     sentences: list[str] = field(default_factory=list)
@@ -49,11 +40,11 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the checkpoints of this machine know and the database does not.
+    """Seals that the checkpoints of this machine have and the database lacks, or has otherwise.
 
     Args:
         findings: one for each seal, or file.
-        files: the files that say so.
+        files: the files with these checkpoints.
     """
 
     findings: list[Finding]
@@ -61,7 +52,7 @@ class Loss:
 
 
 def look() -> Loss:
-    """Return in what the checkpoints on this machine disagree with the active tenant's seals."""
+    """Return the differences between the checkpoints on this machine and the active tenant's seals."""
     tenant = active_tenant()
     if foreign := checkpoints.foreign():
         return Loss([Finding("checkpoints", foreign)], [checkpoints.mark()])
@@ -74,11 +65,11 @@ def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
     """Emit `audit.acknowledged`, put the checkpoints aside that disagree, and begin new ones.
 
     Args:
-        reason: why seals are missing, for the record.
-        actor: who says so.
+        reason: the reason why seals are missing, for the record.
+        actor: the actor of the signal.
 
     Returns:
-        the files that were put aside, under their new names.
+        the new names of the files that were put aside.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
@@ -94,7 +85,7 @@ def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
                 "there is nothing to acknowledge: the checkpoints agree with the database. For signals "
                 "that cannot be sealed since a clock was wrong, add --clock"
             )
-        now = heads.moment(timezone.now())
+        now = heads.timestamp(timezone.now())
         seals = sorted({finding.seal for finding in loss.findings if finding.seal})
         payload = {
             "reason": reason,
@@ -105,7 +96,7 @@ def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
             "last_checkpoints": [_last(file) for file in loss.files],
         }
         key = f"{ACKNOWLEDGED}:{tenant.slug}:{now}"
-        # First the record: without it the alarm stays.
+        # The signal first: without it the alarm stays.
         bus.emit(ACKNOWLEDGED, payload, dedupe_key=key, actor=actor, source="audit")
         aside = checkpoints.put_aside(loss.files, "acknowledged")
     checkpoints.append(tenant)
@@ -113,28 +104,29 @@ def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
 
 
 def look_at_clock() -> Wrong:
-    """Return what seals of the active tenant claim to cover and do not; a wrong clock may explain it."""
-    newest = Seal.objects.order_by("-number").first()
+    """Return the signals that seals of the active tenant claim to cover and do not.
+
+    A wrong clock may explain them.
+    """
+    newest = stored.newest_seal()
     if newest is None:
         return Wrong()
     now = horizon.clock()
-    with connection.cursor() as cursor:
-        cursor.execute(_LATE, [sealer.START, newest.horizon, SHOWN])
-        rows = cursor.fetchall()
+    late = stored.unsealed_before(newest.horizon, MAX_SHOWN)
     sentences = [sealer.ahead(newest)] if newest.horizon > now else []
-    sentences += [f"signal {pk} ({name}), recorded {time}, is in no seal" for pk, name, time, *_ in rows]
-    count = rows[0][4] if rows else 0
-    if count > len(rows):
-        sentences.append(f"and {count - len(rows)} more")
-    return Wrong(sentences, rows[0][3] if rows else now, count)
+    sentences += [f"signal {one.id} ({one.name}), recorded {one.recorded}, is in no seal" for one in late]
+    total = late[0].total if late else 0
+    if total > len(late):
+        sentences.append(f"and {total - len(late)} more")
+    return Wrong(sentences, late[0].recorded_at if late else now, total)
 
 
 def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
     """Emit `audit.acknowledged`, take back what seals claim since a clock was wrong, and seal what is left.
 
     Args:
-        reason: what happened, for the record.
-        actor: who says so.
+        reason: the account of what happened, for the record.
+        actor: the actor of the signal.
 
     Returns:
         the empty seal that takes the claim back.
@@ -142,8 +134,8 @@ def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
     Raises:
         NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
-        Refused: there is no reason, nothing to acknowledge, or nobody can know now what is in flight.
-        OSError: the checkpoints cannot be written; the seals stand.
+        Refused: there is no reason, nothing to acknowledge, or no horizon can be known now.
+        OSError: the checkpoints cannot be written; the seals stay.
     """
     tenant = active_tenant()
     reason = check_text("reason", reason, length=REASON_LENGTH, required=True)
@@ -151,7 +143,7 @@ def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
         sealer.begin()
         locks.wait_for_sealing()
         complete, wrong = horizon.look(), look_at_clock()
-        last = Seal.objects.order_by("-number").first()
+        last = stored.newest_seal()
         if last is None or not wrong.sentences or wrong.since is None:
             raise Refused("there is nothing to acknowledge: seals cover what they claim to cover")
         if complete.at is None:
@@ -159,8 +151,8 @@ def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
         since = min(wrong.since, complete.at)
         details = {
             "seal": last.number,
-            "claimed": heads.moment(last.horizon),
-            "since": heads.moment(since),
+            "claimed": heads.timestamp(last.horizon),
+            "since": heads.timestamp(since),
             "signals": wrong.signals,
         }
         key = f"{ACKNOWLEDGED}:{tenant.slug}:clock:{last.number}"
@@ -172,7 +164,7 @@ def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
 
 
 def _last(file: Path) -> dict[str, object] | None:
-    """Return the last checkpoint that can be read."""
+    """Return number and hash of the last checkpoint that can be read."""
     last = None
     with suppress(checkpoints.Damaged):
         for checkpoint in checkpoints.read(file):

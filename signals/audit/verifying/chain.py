@@ -1,64 +1,49 @@
-"""Checks what needs no signal: the chain of seals, their signatures, the prunings and the checkpoints."""
+"""Chain checks, which need no signal: seals and prunings, their signatures, and the checkpoints."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from fleetprompt.tenants.models import Tenant
-from signals.audit.format import heads
-from signals.audit.format.heads import Signed
-from signals.audit.models import Pruning, Seal
-from signals.audit.publishing import checkpoints
+from signals.audit.sealing import checkpoints, heads
+from signals.audit.sealing.heads import Signed
 from signals.audit.sealing.keys import PublicKeys
+from signals.audit.sealing.stored import CHUNK_SEALS
 from signals.audit.verifying.findings import Finding
+from signals.models import Seal
 
 
-def check_seals(seals: Iterable[Signed], keys: PublicKeys) -> Iterator[Finding]:
-    """Yield what is wrong with a chain of seals, from the first one on."""
-    yield from _check_chain(seals, keys, "seal", "seals")
+def check(links: Iterable[Signed], keys: PublicKeys, kind: str) -> Iterator[Finding]:
+    """Yield what is wrong with the numbers, links, signatures and horizons of a chain.
 
-
-def check_prunings(prunings: Iterable[Signed], keys: PublicKeys) -> Iterator[Finding]:
-    """Yield what is wrong with the records of prunings, from the first one on."""
-    yield from _check_chain(prunings, keys, "pruning", "prunings")
-
-
-def _check_chain(chain: Iterable[Signed], keys: PublicKeys, kind: str, what: str) -> Iterator[Finding]:
-    previous, number, horizon = heads.GENESIS, 0, ""
-    for link in chain:
-        found, number = number + 1, int(link.head["number"])
+    Args:
+        links: the heads from the first one on.
+        kind: `seal` or `pruning`.
+    """
+    what, last, horizon = f"{kind}s", None, ""
+    for link in links:
+        expected = last.head["number"] + 1 if last else 1
+        number = int(link.head["number"])
         seal = number if kind == "seal" else int(link.head["last_seal"])
-        if number != found:
-            lost = str(found) if number == found + 1 else f"{found} to {number - 1}"
-            yield Finding(what, f"{kind} {lost}: removed", seal=found if kind == "seal" else None)
-        elif link.head["previous"] != previous:
+        if number != expected:
+            lost = str(expected) if number == expected + 1 else f"{expected} to {number - 1}"
+            yield Finding(what, f"{kind} {lost}: removed", seal=expected if kind == "seal" else None)
+        elif not link.follows(last):
             yield Finding(what, f"{kind} {number} does not follow on the {kind} before it", seal=seal)
         if problem := link.problem(keys):
             yield Finding(what, f"{kind} {number} was rewritten: it {problem}", seal=seal)
         # An empty seal with an earlier horizon takes back what a wrong clock made others claim.
         if str(link.head.get("horizon", "")) < horizon and link.head.get("size"):
             yield Finding(what, f"{kind} {number} has an earlier horizon than the one before", seal=seal)
-        previous, horizon = link.hash, str(link.head.get("horizon", ""))
-
-
-def stored_seals(tenant: Tenant, last: int) -> Iterator[Signed]:
-    """Yield the heads of the active tenant's seals up to a number."""
-    for seal in Seal.objects.filter(number__lte=last).order_by("number").iterator(checkpoints.CHUNK):
-        yield heads.of_seal(seal, tenant)
-
-
-def stored_prunings(tenant: Tenant) -> Iterator[Signed]:
-    """Yield the heads of the active tenant's prunings."""
-    for pruning in Pruning.objects.order_by("number"):
-        yield heads.of_pruning(pruning, tenant)
+        last, horizon = link, str(link.head.get("horizon", ""))
 
 
 def check_pruned(prunings: Iterable[Signed], tenant: Tenant) -> Iterator[Finding]:
-    """Yield prunings that name another last seal than the database has."""
+    """Yield the prunings whose last seal is not the one in the database."""
     for pruning in prunings:
         number = pruning.head["last_seal"]
         seal = Seal.objects.filter(number=number).first()
-        if seal is None or heads.of_seal(seal, tenant).hash != pruning.head["last_hash"]:
+        if seal is None or heads.of(seal, tenant).hash != pruning.head["last_hash"]:
             text = f"pruning {pruning.head['number']} ends with another seal {number} than there is"
             yield Finding("prunings", text, seal=number)
 
@@ -66,16 +51,16 @@ def check_pruned(prunings: Iterable[Signed], tenant: Tenant) -> Iterator[Finding
 def check_checkpoints(
     tenant: Tenant, file: Path, advance: Callable[[int], None] = lambda number: None
 ) -> Iterator[Finding]:
-    """Yield the seals that a file of checkpoints knows and the active tenant lacks, or has otherwise.
+    """Yield the differences between a file of checkpoints and the active tenant's seals.
 
     Args:
-        advance: is told the number of each seal that was compared.
+        advance: is called with the number of each seal that was compared.
     """
     lines = checkpoints.read(file)
     expected = 1
     while True:
         try:
-            part = list(islice(lines, checkpoints.CHUNK))
+            part = list(islice(lines, CHUNK_SEALS))
         except checkpoints.Damaged as error:
             yield Finding("checkpoints", f"{error}: the file was changed")
             return
@@ -83,15 +68,15 @@ def check_checkpoints(
             return
         stored = Seal.objects.in_bulk([line.head["number"] for line in part])
         for line in part:
-            if problem := _strange(tenant, line, file):
+            if problem := _foreign(tenant, line, file):
                 yield problem
                 return
             number = line.head["number"]
             if number != expected:
-                yield Finding(
-                    "checkpoints", f"{file} lacks seal {expected}: the file was changed", seal=expected
-                )
-            yield from _compare(tenant, line, stored.get(number), file)
+                text = f"{file} lacks seal {expected}: the file was changed"
+                yield Finding("checkpoints", text, seal=expected)
+            if text := _difference(tenant, line, stored.get(number), file):
+                yield Finding("checkpoints", text, seal=number)
             advance(number)
             expected = number + 1
 
@@ -105,27 +90,26 @@ def earlier_tenant(file: Path) -> Finding:
     return Finding("checkpoints", text)
 
 
-def _strange(tenant: Tenant, checkpoint: Signed, file: Path) -> Finding | None:
+def _foreign(tenant: Tenant, checkpoint: Signed, file: Path) -> Finding | None:
     """Return the finding that a checkpoint is not of this tenant, if it is not."""
-    own = heads.identity(tenant)
-    if all(checkpoint.head.get(name) == value for name, value in own.items()):
+    if checkpoint.head.items() >= heads.identity(tenant).items():
         return None
     if checkpoint.head.get("tenant") == tenant.slug:
         return earlier_tenant(file)
     return Finding("checkpoints", f"{file} has checkpoints of another tenant than {tenant.slug}")
 
 
-def _compare(tenant: Tenant, checkpoint: Signed, seal: Seal | None, file: Path) -> Iterator[Finding]:
+def _difference(tenant: Tenant, checkpoint: Signed, seal: Seal | None, file: Path) -> str:
+    """Return the sentence about a seal that differs from its checkpoint, or ""."""
     number, size = checkpoint.head["number"], checkpoint.head.get("size")
     if seal is None:
-        text = (
+        return (
             f"seal {number} of {size} signals is known from {file} and is gone: "
             "it was removed, or an older backup was restored"
         )
-        yield Finding("checkpoints", text, seal=number)
-    elif heads.of_seal(seal, tenant).hash != checkpoint.hash:
-        text = (
-            f"seal {number} is another one than {file} knows: "
+    if heads.of(seal, tenant).hash != checkpoint.hash:
+        return (
+            f"seal {number} differs from the one in {file}: "
             "it was rewritten, or signals were sealed anew after an older backup was restored"
         )
-        yield Finding("checkpoints", text, seal=number)
+    return ""

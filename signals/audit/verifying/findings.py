@@ -1,16 +1,15 @@
-"""What a verification may find: one sentence each, and the row and seal it is about."""
+"""Findings of a verification: a sentence each, with the signal and the seal that it is about."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-SHOWN = 20
-"""How many findings are kept; the others are only counted."""
+MAX_SHOWN = 20
+"""Findings that are kept; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Evidence that somebody went past the guards.
+    """Evidence that the guards were evaded.
 
     Args:
         what: `changed`, `removed`, `inserted` or `reordered` for signals; `entries` where what a seal
@@ -18,9 +17,9 @@ class Finding:
             where a seal claims a time that has not come yet; `tables` where something may hide signals from
             the program, or keep new ones from being stored.
         text: the sentence for people.
-        signal: the id of the signal, where it can be told.
-        name: its name, where it is still there.
-        seal: the number of the seal by which it is known.
+        signal: the id of the signal, where it is known.
+        name: its name, where it is still stored.
+        seal: the number of the seal that shows it.
         index: its place in that seal, from 0.
     """
 
@@ -31,15 +30,10 @@ class Finding:
     seal: int | None = None
     index: int | None = None
 
-    @property
-    def row(self) -> dict[str, Any]:
-        """The finding as `--format json` prints it."""
-        return asdict(self)
-
 
 @dataclass
 class Findings:
-    """The first findings, and how many there are."""
+    """The first findings, and the number of all."""
 
     first: list[Finding] = field(default_factory=list)
     count: int = 0
@@ -48,5 +42,5 @@ class Findings:
         """Count findings as they come, and keep the first."""
         for finding in found:
             self.count += 1
-            if len(self.first) < SHOWN:
+            if len(self.first) < MAX_SHOWN:
                 self.first.append(finding)

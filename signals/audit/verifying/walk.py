@@ -1,68 +1,22 @@
-"""Compares one seal with the entries and signals that are there now."""
+"""Walk: compares one seal with its entries and signals as they are stored now."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from fleetprompt.tenants.models import Tenant
+from signals import sql
 from signals.audit.format import events, merkle
-from signals.audit.models import Seal
 from signals.audit.verifying.findings import Finding
-
-PART = 1_000
-"""How many signals with their payloads are in memory at a time."""
-
-LOOSE = """
-    FROM signals_signal AS s
-    WHERE NOT EXISTS (SELECT FROM signals_sealentry AS e WHERE e.signal_id = s.id)
-"""
-"""Signals that are in no seal."""
-_ENTRIES = f"""
-    SELECT {events.COLUMNS}, e.signal_id::text, e.index, e.leaf, s.recorded_at < %s
-    FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
-    WHERE e.seal = %s AND e.index >= %s ORDER BY e.index LIMIT %s
-"""  # noqa: S608 the module's own columns
-_AT = """
-    SELECT e.signal_id::text, s.name
-    FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
-    WHERE e.seal = %s AND e.index = %s
-"""
-_BETWEEN = f"""
-    SELECT s.id::text {LOOSE}
-        AND (s.recorded_at, s.id) > (%s, %s) AND (s.recorded_at, s.id) < (%s, %s) LIMIT 2
-"""
-
-
-def parts(seal: Seal, before: datetime | None = None) -> Iterator[list[Sequence[Any]]]:
-    """Yield the entries of a seal in order, a part at a time.
-
-    Args:
-        before: the horizon of the seal before it.
-
-    Returns:
-        rows of the columns of `events`, all None where the signal is gone, then the entry's signal, index
-        and leaf, and whether the signal has a time before `before`.
-    """
-    place = 0
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(_ENTRIES, [before, seal.number, place, PART])
-            rows = cursor.fetchall()
-        if not rows:
-            return
-        yield rows
-        place = rows[-1][events.WIDTH + 1] + 1
+from signals.models import Seal
 
 
 class Walk:
-    """Takes the entries of a seal in their order, and tells at the end what does not fit.
+    """Takes the entries of a seal in their order, and returns findings at the end.
 
     Args:
-        tenant: whose seal it is.
-        seal: the seal, whose signature somebody else checks.
+        tenant: the tenant of the seal.
+        seal: the seal; its signature is checked elsewhere.
     """
 
     def __init__(self, tenant: Tenant, seal: Seal) -> None:
@@ -74,7 +28,7 @@ class Walk:
         self._order: list[tuple[str, str, int, str]] = []
 
     def step(self, row: Sequence[Any]) -> None:
-        """Take the next entry, a row of `parts`."""
+        """Take the next entry, a row of `stored.parts`."""
         pk, index, leaf, is_early = row[events.WIDTH :]
         self._check_gap(index, row)
         self._expected = index + 1
@@ -92,7 +46,7 @@ class Walk:
             self._find("inserted", text, row)
 
     def end(self) -> list[Finding]:
-        """Return what does not fit, in the order of places."""
+        """Return the findings in the order of places."""
         self._check_gap(self._seal.size)
         self._check_extra()
         if self._found and self._fits(self._computed):
@@ -115,7 +69,7 @@ class Walk:
         self._found.append(Finding(what, text, pk, row[events.NAME], self._seal.number, index))
 
     def _check_gap(self, index: int, row: Sequence[Any] | None = None) -> None:
-        """Tell about the places before `index` that have no entry any more."""
+        """Report the places before `index` that have no entry any more."""
         first, count = self._expected, index - self._expected
         if count <= 0:
             return
@@ -131,27 +85,28 @@ class Walk:
             self._found.append(Finding("removed", text, seal=self._seal.number, index=first))
 
     def _check_extra(self) -> None:
-        """Tell which of the entries are too many: the one without which the root fits, or else the last."""
+        """Report the entry that is too many: the one without which the root fits, or else the last."""
         extra = len(self._stored) - self._seal.size
         if extra <= 0:
             return
-        first = merkle.odd_one_out(self._stored, bytes.fromhex(self._seal.root)) if extra == 1 else None
-        at = self._seal.size if first is None else first
+        at = self._seal.size
+        if extra == 1:
+            places = range(len(self._stored))
+            # Up to a minute for a full seal, but only where an entry was added.
+            at = next((i for i in places if self._fits(self._stored[:i] + self._stored[i + 1 :])), at)
         number = self._seal.number
-        pk, name = _signal_at(number, at)
+        [(pk, name)] = sql.rows(sql.ENTRY_AT, [number, at]) or [(None, None)]
         text = f"signal {pk} ({name}) was inserted, with an entry of its own; in seal {number}, place {at}"
         self._found = [finding for finding in self._found if finding.index != at]
         self._found.append(Finding("inserted", text, pk, name, number, at))
 
     def _without_entry(self, following: Sequence[Any] | None) -> str | None:
-        """Return the one signal without an entry that stands between its neighbours, if it is the one."""
+        """Return the signal without an entry between the neighbours, if there is exactly one."""
         last = self._order[-1][:2] if self._order else ("-infinity", "00000000-0000-0000-0000-000000000000")
         upto = ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
         if following and following[events.ID]:
             upto = (following[events.RECORDED], following[events.ID])
-        with connection.cursor() as cursor:
-            cursor.execute(_BETWEEN, [*last, *upto])
-            found = cursor.fetchall()
+        found = sql.rows(sql.UNSEALED_BETWEEN, [*last, *upto])
         return found[0][0] if len(found) == 1 else None
 
     def _check_order(self) -> None:
@@ -171,12 +126,6 @@ class Walk:
 
 def _named(row: Sequence[Any]) -> str:
     return f"signal {row[events.ID]} ({row[events.NAME]})"
-
-
-def _signal_at(seal: int, index: int) -> tuple[str | None, str | None]:
-    with connection.cursor() as cursor:
-        cursor.execute(_AT, [seal, index])
-        return cursor.fetchone() or (None, None)
 
 
 def _entry_only(finding: Finding) -> Finding:

@@ -1,8 +1,7 @@
-"""`manage.py audit`: seals signals, and proves that nobody touched them since."""
+"""Command `manage.py audit`: seals signals, and verifies that they are unchanged since."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from django.core.management.base import CommandParser
 
@@ -14,89 +13,68 @@ from signals.cli.options import add_actor, add_tenant, add_tenants
 class Command(OperatorCommand):
     """The subcommands of the audit log."""
 
-    help = "Seal signals, verify that nobody touched them, prove, export and prune them."
+    help = "Seal signals, verify that they are unchanged, prove, export and prune them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the subcommands and their options."""
         parsers = parser.add_subparsers(required=True, metavar="SUBCOMMAND")
-        self._add_sealing(parsers)
-        self._add_proving(parsers)
-        self._add_pruning(parsers)
-        self._add_keys(parsers)
 
-    def _add(self, parsers: Any, name: str, run: Callable[..., None], text: str) -> CommandParser:
-        parser = self.subcommand(parsers, name, partial(run, self), text)
-        add_format(parser)
-        return parser
+        def add(name: str, run: Callable[..., None], text: str) -> CommandParser:
+            added = self.subcommand(parsers, name, partial(run, self), text)
+            add_format(added)
+            return added
 
-    def _add_sealing(self, parsers: Any) -> None:
-        seal = self._add(parsers, "seal", sealing.seal, "Seal the signals that are in no seal yet.")
-        add_tenants(seal)
-        verify = self._add(
-            parsers, "verify", sealing.verify, "Recompute every seal; status 1 when something does not fit."
-        )
+        add_tenants(add("seal", sealing.seal, "Seal the signals that are in no seal yet."))
+        text = "Recompute every seal; status 1 when there are findings."
+        verify = add("verify", sealing.verify, text)
         add_tenants(verify)
-        verify.add_argument(
-            "--checkpoints", metavar="FILE", help="compare with this copy; this machine's file by default"
+        text = "compare with this copy; this machine's file by default"
+        verify.add_argument("--checkpoints", metavar="FILE", help=text)
+
+        text = (
+            "Put on record that seals were lost, such as by restoring an older backup, or that they claim "
+            "too much because a clock was wrong."
         )
-        acknowledge = self._add(
-            parsers,
-            "acknowledge",
-            sealing.acknowledge,
-            "Say on the record that seals were lost honestly, such as by restoring an older backup, or "
-            "that they claim too much since a clock was wrong.",
-        )
+        acknowledge = add("acknowledge", sealing.acknowledge, text)
         add_tenant(acknowledge)
         acknowledge.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
-        acknowledge.add_argument(
-            "--clock",
-            action="store_true",
-            help="a clock was ahead, or set back: seal the signals that seals claim to cover and do not",
-        )
-        add_actor(acknowledge)
-        acknowledge.add_argument("--yes", action="store_true", help="do not ask")
+        text = "a clock was ahead, or set back: seal the signals that seals claim to cover and do not"
+        acknowledge.add_argument("--clock", action="store_true", help=text)
+        _add_consent(acknowledge)
 
-    def _add_proving(self, parsers: Any) -> None:
-        proof = self._add(
-            parsers, "proof", proving.proof, "Print a proof that a signal is in the log, as JSON."
-        )
+        proof = add("proof", proving.proof, "Print a proof that a signal is in the log, as JSON.")
         proof.add_argument("signal", metavar="SIGNAL", help="the signal's id")
         add_tenant(proof)
         text = "Check a proof with a public key alone; no database is needed."
-        _add_checked(self._add(parsers, "check-proof", proving.check_proof, text))
+        _add_checked(add("check-proof", proving.check_proof, text))
         text = "Write the sealed signals as JSON Lines of CloudEvents, with their seals, signed."
-        export = self._add(parsers, "export", proving.export, text)
+        export = add("export", proving.export, text)
         add_tenant(export)
-        export.add_argument(
-            "--output", default="-", metavar="FILE", help="where to; standard output by default"
-        )
+        text = "where to; standard output by default"
+        export.add_argument("--output", default="-", metavar="FILE", help=text)
         text = "Check an export with a public key alone; no database is needed."
-        _add_checked(self._add(parsers, "check-export", proving.check_export, text))
+        _add_checked(add("check-export", proving.check_export, text))
 
-    def _add_pruning(self, parsers: Any) -> None:
-        text = "Remove old signals for good, whole seals at a time; the seals stay, and verify goes on."
-        parser = self._add(parsers, "prune", pruning.prune, text)
-        add_tenant(parser)
-        parser.add_argument(
-            "--before", required=True, metavar="ISO8601", help="only seals all of whose signals are older"
-        )
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
-        add_actor(parser)
+        text = "Remove old signals permanently, whole seals at a time; the seals stay and can be verified."
+        prune = add("prune", pruning.prune, text)
+        add_tenant(prune)
+        text = "only seals all of whose signals are older"
+        prune.add_argument("--before", required=True, metavar="ISO8601", help=text)
+        prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+        _add_consent(prune)
 
-    def _add_keys(self, parsers: Any) -> None:
-        text = "Print the public key of the key that signs: who has it can check what was signed."
-        self._add(parsers, "public-key", sealing.public_key, text)
-        text = "Print a new private key for the setting AUDIT_KEY; nothing is stored."
-        self._add(parsers, "generate-key", sealing.generate_key, text)
+        text = "Print the public key of the key that signs, with which others check what was signed."
+        add("public-key", sealing.public_key, text)
+        text = "Print a new private key for the setting AUDIT_KEY; it is not stored."
+        add("generate-key", sealing.generate_key, text)
+
+
+def _add_consent(parser: CommandParser) -> None:
+    add_actor(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_checked(parser: CommandParser) -> None:
     parser.add_argument("file", metavar="FILE", help="- is standard input")
-    parser.add_argument(
-        "--public-key",
-        action="append",
-        required=True,
-        metavar="KEY",
-        help="what `audit public-key` prints, or a file with it or with PEM; may be repeated",
-    )
+    text = "the output of `audit public-key`, or a file with it or with PEM; may be repeated"
+    parser.add_argument("--public-key", action="append", required=True, metavar="KEY", help=text)

@@ -19,7 +19,7 @@ from directives.models import Directive
 from directives.requests import request
 from directives.tasks import BROKEN
 from fleetprompt.tenants.context import in_tenant
-from signals.audit.models import Seal
+from signals.models import Seal
 from tests.chaos.harness import schedule, wishes
 from tests.chaos.harness.checks import check_town, leftovers
 from tests.chaos.harness.checks.promises import Promises

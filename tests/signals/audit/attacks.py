@@ -1,4 +1,4 @@
-"""What the database's owner may try, triggers off; `python -m tests.signals.audit.attacks` says it."""
+"""Attacks by the database's owner, triggers off; `python -m tests.signals.audit.attacks` prints them."""
 
 import io
 import os
@@ -16,11 +16,9 @@ if __name__ == "__main__":
 
 from fleetprompt.tenants.context import active_schema, active_tenant
 from signals import bus
-from signals.audit.format import heads, merkle
-from signals.audit.models import Seal
-from signals.audit.sealing import keys, sealer
-from signals.audit.verifying import walk
-from signals.models import Signal
+from signals.audit.format import events, merkle
+from signals.audit.sealing import heads, keys, sealer, stored
+from signals.models import Seal, Signal
 from signals.types import Subject
 from tests.support import TESTER, owner_cursor
 
@@ -197,9 +195,9 @@ def swap(column: str) -> Callable[[Any, list[str]], None]:
 
 def fit_entries(cursor: Any) -> None:
     """Make the entries of seal 1 fit the signals as they are now."""
-    rows = [row for part in walk.parts(Seal.objects.get(number=1)) for row in part]
+    rows = [row for part in stored.parts(Seal.objects.get(number=1)) for row in part]
     for row in rows:
-        leaf = walk.events.leaf(row, active_tenant().slug)
+        leaf = events.leaf(row, active_tenant().slug)
         cursor.execute("UPDATE signals_sealentry SET leaf = %s WHERE signal_id = %s", [leaf, row[0]])
 
 
@@ -217,7 +215,7 @@ def sign_all(cursor: Any, key: keys.PrivateKey) -> None:
     previous = heads.GENESIS
     for seal in Seal.objects.order_by("number"):
         seal.previous = previous
-        signed = heads.sign(heads.of_seal(seal, active_tenant()).head, key)
+        signed = heads.sign(heads.of(seal, active_tenant()).head, key)
         cursor.execute(
             "UPDATE signals_seal SET previous = %s, key = %s, signature = %s WHERE number = %s",
             [previous, key.public.id, signed.signature, seal.number],
@@ -311,7 +309,7 @@ def forge_pruning(cursor: Any, signals: list[str]) -> None:
     seal = Seal.objects.get(number=1)
     cursor.execute(
         "INSERT INTO signals_pruning VALUES (1, %s, %s, %s, 1, %s, 8, now(), now(), 1)",
-        [heads.GENESIS, seal.key, seal.signature, heads.of_seal(seal, active_tenant()).hash],
+        [heads.GENESIS, seal.key, seal.signature, heads.of(seal, active_tenant()).hash],
     )
 
 

@@ -1,4 +1,4 @@
-"""Emits in all kinds of transactions while others seal and verify; run it with `python -m` for longer."""
+"""Stress: emits in all kinds of transactions during sealing and verifying; `python -m` runs it longer."""
 
 import argparse
 import os
@@ -16,11 +16,10 @@ from django.db import connection, transaction
 
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
-from signals.audit.models import SealEntry
 from signals.audit.sealing import sealer
 from signals.audit.verifying import verification
 from signals.audit.verifying.verification import Report
-from signals.models import Signal
+from signals.models import SealEntry, Signal
 from tests.support import TESTER, in_threads
 
 _numbers = count()

@@ -1,4 +1,4 @@
-"""Every attack on the log is found and named; nothing is found where nothing was done."""
+"""Attacks on the log: each is found and named, and honest data has no finding."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from django.db import connection
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.publishing import checkpoints
+from signals.audit.sealing import checkpoints
 from signals.models import Signal
 from signals.storage.checks import shown, unchanging
 from tests.checks import found, other_migration_name

@@ -1,4 +1,4 @@
-"""The canonical form: RFC 8785, the fast way and the slow way alike, for all that PostgreSQL can hold."""
+"""Canonical form: RFC 8785, the same from both encoders, for every value of PostgreSQL's jsonb."""
 
 import json
 

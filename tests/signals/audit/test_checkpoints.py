@@ -1,4 +1,4 @@
-"""Checkpoint files that say nothing, whose folder it is, and what the doctor knows of verifications."""
+"""Checkpoints: empty files, the owner of the folder, and the doctor's report of verifications."""
 
 import io
 import json
@@ -12,13 +12,12 @@ from django.utils import timezone
 
 from fleetprompt.tenants.context import in_tenant
 from signals.audit import checks
-from signals.audit.publishing import checkpoints
-from signals.audit.sealing import sealer
+from signals.audit.sealing import checkpoints, sealer
 from signals.audit.verifying import outcomes, verification
 from signals.audit.verifying.outcomes import Outcome
 from tests.checks import found
 from tests.signals.audit.attacks import emit, make_log, unguarded
-from tests.signals.audit.test_checks import as_somebody_else
+from tests.signals.audit.test_checks import as_another_user
 from tests.support import owner_cursor
 
 
@@ -90,7 +89,7 @@ class TestCopies:
         )
         copy.chmod(0)
         copy.parent.chmod(0o755)
-        with as_somebody_else():
+        with as_another_user():
             try:
                 readable = os.access(copy, os.R_OK, effective_ids=True)
                 error = verify("--checkpoints", str(copy))[1]

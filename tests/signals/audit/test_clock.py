@@ -1,4 +1,4 @@
-"""A seal that was made while the clock was ahead: who says so, and how sealing goes on, on the record."""
+"""Clocks that were ahead: reports of such a seal, and acknowledgement on the record."""
 
 import io
 import json
@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 from directives import tasks
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
-from signals import bus
+from signals import bus, sql
 from signals.audit import checks, pruning
-from signals.audit.models import Seal, SealEntry
-from signals.audit.publishing import checkpoints, exports
-from signals.audit.sealing import horizon, keys, sealer
+from signals.audit.publishing import exports
+from signals.audit.sealing import checkpoints, keys, sealer
 from signals.audit.verifying import acknowledging, verification
-from signals.models import Signal
+from signals.models import Seal, SealEntry, Signal
 from tests.checks import found
 from tests.signals.audit.attacks import COPY, TABLES, copy, emit, foreign_key, ids, sign_all, unguarded
 from tests.support import TESTER
@@ -130,7 +129,7 @@ def test_it_may_be_acknowledged_and_sealing_goes_on(ahead):
     assert said.payload["clock"]["signals"] == 3
     report = verification.verify()
     assert report.taken_back == [3]
-    assert report.horizon == after.horizon
+    assert report.complete_until == after.horizon
     assert "seal 3 took back" in audit("verify", "--tenant", "alpha")
     emit(1)
     assert sealer.seal().signals == 1
@@ -182,7 +181,7 @@ def test_without_a_wrong_clock_there_is_nothing_to_acknowledge(alpha):
 
 
 def test_acknowledging_lost_seals_lets_nothing_in(alpha):
-    """A script that acknowledges a restored backup must not cover what somebody slipped in."""
+    """A script that acknowledges a restored backup must not cover inserted signals."""
     emit(2)
     sealer.seal()
     sealed = checkpoints.path(alpha).read_bytes()
@@ -214,7 +213,7 @@ def test_a_database_whose_clock_is_ahead_of_this_machine_claims_nothing(alpha, m
     emit(1)
     sealer.seal()
     first = Seal.objects.get()
-    monkeypatch.setattr(horizon, "_NOW", "SELECT clock_timestamp() + interval '1 hour'")
+    monkeypatch.setattr(sql, "CLOCK", "SELECT clock_timestamp() + interval '1 hour'")
     emit(1)
     done = sealer.seal()
     assert done.signals == 1
@@ -228,7 +227,7 @@ def test_a_database_whose_clock_is_ahead_of_this_machine_claims_nothing(alpha, m
 
 
 class TestUnknownKey:
-    """The newest seal is signed by a key that nobody here knows, or does not fit its signature."""
+    """The newest seal is signed by an unknown key, or does not fit its signature."""
 
     @pytest.fixture
     def forged(self, alpha):
@@ -311,7 +310,7 @@ def _do(tenant, step):
     elif step == "acknowledge":
         acknowledging.acknowledge_clock("a clock was ahead", actor=TESTER)
     else:
-        # Recorded under a clock that was set back, or by somebody: nobody can tell.
+        # Recorded under a clock that was set back, or inserted: the two cannot be told apart.
         back = "1 hour" if step == "set back" else "1 ms"
         with unguarded() as cursor:
             cursor.execute(

@@ -1,4 +1,4 @@
-"""`manage.py audit` and the schedule: what people and programs read, and the exit status."""
+"""Commands `manage.py audit` and the schedule: output for people and programs, and the exit status."""
 
 import io
 import json
@@ -13,9 +13,9 @@ from directives import tasks
 from directives.queueing import adapter
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.models import Seal
 from signals.audit.sealing import keys, locks, sealer
 from signals.audit.verifying import verification
+from signals.models import Seal
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.support import in_threads, owner_cursor
 

@@ -1,4 +1,4 @@
-"""Proofs and exports hold, without a database, until a single byte is another one."""
+"""Proofs and exports are valid without a database, until a single byte differs."""
 
 import io
 import json
@@ -14,10 +14,9 @@ from django.db import connection
 
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
-from signals.audit.models import Seal, SealEntry
 from signals.audit.publishing import exports, proofs
 from signals.audit.sealing import keys, sealer
-from signals.models import Signal
+from signals.models import Seal, SealEntry, Signal
 from tests.signals.audit.attacks import emit, make_log, unguarded
 from tests.support import empty_tenants
 
@@ -144,7 +143,7 @@ def test_checking_needs_no_database(evidence, tmp_path):
 
 
 def test_a_file_is_checked_with_a_key_from_a_file(evidence, tmp_path, capsys):
-    # No fixture opens the database for this test, so whoever asked it would fail.
+    # No fixture opens the database for this test, so a query would fail.
     export, key = tmp_path / "export.jsonl", tmp_path / "key"
     export.write_bytes(b"".join(evidence[1]))
     [public] = own_keys().values()

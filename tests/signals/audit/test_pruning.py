@@ -1,4 +1,4 @@
-"""Pruning removes whole seals of old signals, and no other deletion hides behind it."""
+"""Pruning removes whole seals of old signals, and hides no other deletion."""
 
 import io
 import json
@@ -12,12 +12,10 @@ from fleetprompt.errors import Refused
 from fleetprompt.postgres.owner import as_owner
 from signals import bus
 from signals.audit import pruning
-from signals.audit.format import heads
-from signals.audit.models import Pruning, Seal, SealEntry
 from signals.audit.publishing import exports
-from signals.audit.sealing import keys, locks, sealer
+from signals.audit.sealing import heads, keys, locks, sealer
 from signals.audit.verifying import verification
-from signals.models import Signal
+from signals.models import Pruning, Seal, SealEntry, Signal
 from tests.signals.audit.attacks import dump, emit, ids, load, unguarded
 from tests.support import TESTER, in_threads
 
@@ -32,7 +30,7 @@ def moments(alpha):
         emit(3)
         sealer.seal()
         found.append(
-            heads.moment(Signal.objects.latest("recorded_at").recorded_at + timedelta(microseconds=1))
+            heads.timestamp(Signal.objects.latest("recorded_at").recorded_at + timedelta(microseconds=1))
         )
     return found
 
@@ -51,7 +49,7 @@ def test_only_whole_seals_go_and_verification_says_what_was_pruned(moments, caps
     before = ids()
     assert prune("--before", moments[1], "--dry-run") == "Would remove the 6 signals of seals 1–2.\n"
     assert ids() == before
-    almost = heads.moment(Signal.objects.get(pk=before[8]).recorded_at)
+    almost = heads.timestamp(Signal.objects.get(pk=before[8]).recorded_at)
     assert prune("--before", almost, "--yes") == "Removed the 6 signals of seals 1–2; the seals are kept.\n"
     assert ids()[:6] == before[6:]
     assert Seal.objects.count() == 4
@@ -112,7 +110,7 @@ def test_nobody_answers_and_nothing_is_pruned(moments, monkeypatch):
 
 def test_nothing_is_pruned_while_somebody_reads(moments):
     def try_it():
-        with pytest.raises(CommandError, match="somebody verifies or exports"):
+        with pytest.raises(CommandError, match="another process verifies or exports"):
             prune("--before", moments[2], "--yes")
 
     with locks.reading():

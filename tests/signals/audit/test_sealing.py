@@ -1,4 +1,4 @@
-"""Sealing: batches, what a seal claims to be complete, who waits for whom, any row that there can be."""
+"""Sealing: batches, horizons, concurrent emitters and sealers, unusual rows, keys."""
 
 import io
 import json
@@ -16,11 +16,9 @@ from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
 from signals.audit.format import events
-from signals.audit.models import Seal, SealEntry
-from signals.audit.publishing import checkpoints
-from signals.audit.sealing import horizon, keys, locks, sealer
+from signals.audit.sealing import checkpoints, horizon, keys, locks, sealer, stored
 from signals.audit.verifying import verification
-from signals.models import Signal
+from signals.models import Seal, SealEntry, Signal
 from tests.signals.audit.attacks import copy, emit, ids, unguarded
 from tests.support import TESTER, in_threads, meanwhile, owner_cursor, thinned
 
@@ -35,7 +33,7 @@ def intact() -> bool:
 
 
 def test_signals_are_sealed_once_in_batches_in_their_order(alpha, monkeypatch):
-    monkeypatch.setattr(sealer, "BATCH", 4)
+    monkeypatch.setattr(sealer, "MAX_SEALED", 4)
     emit(10)
     done = sealer.seal()
     assert (done.seals, done.signals, done.obstacle) == ([1, 2, 3], 10, "")
@@ -64,7 +62,7 @@ def test_an_empty_seal_says_that_nothing_happened_for_long(alpha, monkeypatch):
     emit(2)
     sealer.seal()
     assert sealer.seal().seals == [], "it has not been quiet for long"
-    monkeypatch.setattr(sealer, "QUIET", timedelta(0))
+    monkeypatch.setattr(sealer, "EMPTY_SEAL_AFTER", timedelta(0))
     done = sealer.seal()
     assert (done.seals, done.signals) == ([2], 0)
     first, quiet = Seal.objects.order_by("number")
@@ -76,7 +74,7 @@ def test_an_empty_seal_says_that_nothing_happened_for_long(alpha, monkeypatch):
 
 
 def test_a_batch_may_hold_back_the_rest_for_the_next_minute(alpha, monkeypatch):
-    monkeypatch.setattr(sealer, "BATCH", 2)
+    monkeypatch.setattr(sealer, "MAX_SEALED", 2)
     emit(5)
     assert sealer.seal(batches=2).signals == 4
     assert intact()
@@ -376,8 +374,8 @@ def test_a_checkpoint_file_that_was_changed_is_found(alpha, spoil):
 
 
 def test_two_writers_of_checkpoints_write_each_seal_once(alpha, monkeypatch):
-    monkeypatch.setattr(sealer, "BATCH", 1)
-    monkeypatch.setattr(checkpoints, "CHUNK", 2)
+    monkeypatch.setattr(sealer, "MAX_SEALED", 1)
+    monkeypatch.setattr(stored, "CHUNK_SEALS", 2)
     emit(7)
     file = checkpoints.path(alpha)
     sealer.seal()
