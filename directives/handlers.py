@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from directives import subjects
 from directives.errors import DirectiveError, InvalidPayload
 from directives.executing.retry import RetryPolicy
 from directives.lifecycle import events
@@ -193,14 +192,6 @@ class Handler(Generic[PayloadT]):
             return None
         value = getattr(payload, self.subject_field)
         return None if value is None else subject_of(self.subject_type, str(value))
-
-    def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
-        """Return the current revision of each subject that exists, in one query.
-
-        A subject type has revisions if its model has a field `revision`. For others that is none, and
-        their keys are numbered instead.
-        """
-        return subjects.revisions(self.subject_type, subject_ids)
 
     def idempotency_key(self, payload: PayloadT, *, tenant: str, revision: int) -> str:
         """Return the key of a request that brings none of its own; at most 512 characters.

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from fleetprompt.telemetry.tracing import TRACEPARENT
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, stored_actor, stored_subject
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
 
 LOST_SIGNALS = "lost_signals"
 """The key in a directive's metadata under which the names of signals stand that could not be written."""
@@ -16,7 +16,7 @@ REASON_LENGTH = 1_000
 ERROR_LENGTH = 2_000
 
 
-class Directive(models.Model):
+class Directive(ActorAndSubject, models.Model):
     """What should happen: a command with its actor, its key and the state of its execution.
 
     `attempt` counts the tries at executing it and fences them: what attempt 2 writes, attempt 1 can
@@ -140,13 +140,3 @@ class Directive(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
-
-    @property
-    def actor(self) -> Actor:
-        """Who asked for it."""
-        return stored_actor(self.actor_type, self.actor_id, self.actor_label)
-
-    @property
-    def subject(self) -> Subject | None:
-        """What it is about, if about one thing."""
-        return stored_subject(self.subject_type, self.subject_id)

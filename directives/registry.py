@@ -1,20 +1,28 @@
-"""Which directive types there are: every handler in `directive_handlers` of an installed app."""
+"""Find handlers by directive names, and models by subject types; both come from the installed apps.
+
+A handler is a class in `<app>/directive_handlers/*.py`. A model with a `SUBJECT_TYPE`, such as
+`forum.post`, can be a subject: it has a text form that people recognise (`str`), a primary key of a kind
+that `fleetprompt.postgres.primary_keys` knows, and may have a `revision`, which counts its changes, and a
+`status`.
+"""
 
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, cast, get_args
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
 from django.utils.module_loading import module_has_submodule
 
-from directives import subjects
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
-from fleetprompt.postgres.primary_keys import python_type
-from signals.types import check_name
+from fleetprompt.postgres.primary_keys import field_values, primary_key, primary_keys, python_type
+from signals.types import Subject, check_name, stored_subject
 
 AnyHandler = Handler[Any]
 
@@ -81,6 +89,55 @@ def about(subject_type: str) -> list[AnyHandler]:
     return [handler for handler in handlers() if handler.subject_type == subject_type]
 
 
+@cache
+def subject_models() -> Mapping[str, type[Model]]:
+    """Return the models of all subject types, by type, such as `forum.post`."""
+    return {
+        found: model
+        for model in sorted(apps.get_models(), key=lambda model: model._meta.label)
+        if (found := getattr(model, "SUBJECT_TYPE", None))
+    }
+
+
+def subject_model(subject_type: str) -> type[Model] | None:
+    """Return the model of a subject type; None when no installed app has one."""
+    return subject_models().get(subject_type)
+
+
+def subject_key(subject_type: str, text: str) -> Any:
+    """Return the primary key that a text means among subjects of a type; None when it can mean none."""
+    model = subject_model(subject_type)
+    return primary_key(model, text) if model else None
+
+
+def subject_of(record: Any) -> Subject:
+    """Return a record of such a model as a subject; its id may be one that nobody could request."""
+    return cast(Subject, stored_subject(record.SUBJECT_TYPE, str(record.pk)))
+
+
+def subject_records(subjects: Iterable[Subject]) -> dict[Subject, Model]:
+    """Return the records of those subjects that exist in the active tenant, in one query per type."""
+    ids = defaultdict(set)
+    for subject in subjects:
+        ids[subject.type].add(subject.id)
+    return {
+        subject_of(record): record
+        for subject_type, texts in ids.items()
+        if (model := subject_model(subject_type))
+        for record in model._default_manager.filter(pk__in=primary_keys(model, texts))
+    }
+
+
+def subject_values(subject_type: str, ids: Iterable[str], field: str) -> Mapping[str, Any]:
+    """Return a field of each subject that exists, by id; nothing for types without that field.
+
+    Args:
+        field: `revision` or `status`.
+    """
+    model = subject_model(subject_type)
+    return field_values(model, field, ids) if model else {}
+
+
 def _modules() -> Iterator[Any]:
     for app in apps.get_app_configs():
         if not module_has_submodule(app.module, "directive_handlers"):
@@ -123,7 +180,7 @@ def _check_references(handler_class: type[AnyHandler]) -> None:
     """Check that what a payload names can be the primary key of the record that it is about."""
     handler = handler_class()
     for field, subject_type in handler.references().items():
-        model = subjects.model(subject_type)
+        model = subject_model(subject_type)
         if model is None:
             continue
         where, wanted = f"{_path(handler_class)}: Payload.{field}", python_type(model)

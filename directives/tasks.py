@@ -10,7 +10,7 @@ from django.db import Error
 
 from directives import runner
 from directives.lifecycle import transitions
-from directives.queueing import adapter
+from directives.queueing import adapter, clusters
 from fleetprompt.errors import Refused
 from fleetprompt.postgres import outages
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
@@ -118,7 +118,7 @@ def _sweep() -> list[str]:
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
             _wait_if_lost(error)
-    if removed := adapter.remove_abandoned():
+    if removed := clusters.remove_abandoned():
         logger.info("%d messages for clusters of another name were removed", removed)
     return woken
 

@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 from fleetprompt.postgres.queries import ClockTimestamp
 from signals.audit.models import Pruning, Seal, SealEntry
 from signals.storage.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, Subject, stored_actor, stored_subject
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
 
 __all__ = ["AppendOnlyError", "Pruning", "Seal", "SealEntry", "Signal"]
 
@@ -15,7 +15,7 @@ class SignalQuerySet(AppendOnlyQuerySet["Signal"]):
     """Reads signals."""
 
 
-class Signal(AppendOnlyModel):
+class Signal(ActorAndSubject, AppendOnlyModel):
     """What did happen: name, payload, actor, subject, when it occurred and when it was recorded."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -63,13 +63,3 @@ class Signal(AppendOnlyModel):
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject_type}:{self.subject_id}"
-
-    @property
-    def actor(self) -> Actor:
-        """Who is behind the fact."""
-        return stored_actor(self.actor_type, self.actor_id, self.actor_label)
-
-    @property
-    def subject(self) -> Subject | None:
-        """What the fact is about, if about anything."""
-        return stored_subject(self.subject_type, self.subject_id)

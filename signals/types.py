@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -264,6 +264,28 @@ def stored_subject(subject_type: str, subject_id: str) -> Subject | None:
 def subject_of(subject_type: str, subject_id: str) -> Subject | None:
     """Return a subject, checked, or None when its type is empty; those of late are kept."""
     return Subject(subject_type, subject_id) if subject_type else None
+
+
+class _Columns(Protocol):
+    actor_type: Any
+    actor_id: Any
+    actor_label: Any
+    subject_type: Any
+    subject_id: Any
+
+
+class ActorAndSubject:
+    """A row's columns of an actor and of a subject, as one value each."""
+
+    @property
+    def actor(self: _Columns) -> Actor:
+        """Who is behind it."""
+        return stored_actor(self.actor_type, self.actor_id, self.actor_label)
+
+    @property
+    def subject(self: _Columns) -> Subject | None:
+        """What it is about, if about one thing."""
+        return stored_subject(self.subject_type, self.subject_id)
 
 
 def check_stored(actor: Actor, subject: Subject | None) -> None:

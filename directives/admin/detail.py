@@ -17,6 +17,7 @@ from directives.authority import permissions
 from directives.display import history, labels
 from directives.lifecycle import events
 from directives.models import LOST_SIGNALS, Directive
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
@@ -169,8 +170,7 @@ def _related(found: QuerySet[Directive], *order: str) -> Related:
 def _cause(directive: Directive) -> Model | str:
     """Return the directive or the signal that led to this one, or the text that says what did."""
     text = directive.causation_id
-    try:
-        pk = UUID(text)
-    except ValueError:
+    pk = parse_uuid(text)
+    if pk is None:
         return text
     return Directive.objects.filter(pk=pk).first() or Signal.objects.filter(pk=pk).first() or text

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
 
-from directives import subjects
+from directives import registry
 from directives.display import labels
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
@@ -131,7 +131,7 @@ class SubjectField(forms.CharField):
         if not text:
             return None
         found, chosen = self._chosen(text)
-        if not subjects.find(chosen):
+        if not registry.subject_records(chosen):
             raise ValidationError("There is none with this id here.")
         return found
 
@@ -144,7 +144,7 @@ class SubjectField(forms.CharField):
 
     def _chosen(self, text: str) -> tuple[Any, list[Subject]]:
         """Return the primary key that a text means, and the subject that has it, if it means one."""
-        found = subjects.key(self.subject_type, text)
+        found = registry.subject_key(self.subject_type, text)
         subject = None if found is None else stored_subject(self.subject_type, str(found))
         return found, [subject] if subject else []
 

@@ -6,15 +6,15 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import registry, subjects
-from directives.admin import access, kept_forms, undoing
+from directives import registry, requests
+from directives.admin import undoing
 from directives.admin.forms import RequestForm, payload_form
 from directives.admin.selection import Selection
 from directives.authority import permissions
@@ -22,14 +22,15 @@ from directives.display import labels
 from directives.errors import Refused
 from directives.models import Directive
 from directives.registry import AnyHandler
-from directives.requesting import batches
 from directives.requesting.dry_run import DryRun, dry_run
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
+from fleetprompt.web import kept_forms
 from fleetprompt.web.visible import visible
 
-SHOWN = 10
+MAX_REFUSALS_SHOWN = 10
 """How many refusals are told one by one."""
-TRIED = 5
+MAX_TRIED = 5
 """How many of a selection are tried out."""
 
 
@@ -38,7 +39,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     """Show the directive types that the user may request."""
     allowed = _requestable(request.user)
     if not allowed:
-        access.refuse(request, "request directives", "to request a directive of some name")
+        permissions.refuse(request.user, "request directives", "to request a directive of some name")
     context = {"title": "Request directive", "handlers": allowed}
     return _page(request, "admin/directives/choose.html", context)
 
@@ -58,7 +59,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     handler = registry.find(name)
     if handler is None:
         raise Http404(f"There is no directive {name}")
-    access.require(request, "request", name)
+    permissions.require(request.user, "request", name)
     kept = kept_forms.restore(request)
     given = kept or request.POST or request.GET
     ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
@@ -75,7 +76,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     if not form.is_valid():
         return _form(request, form, selection)
     # A second submit finds what the first one has changed, and is answered as that one was.
-    if problem and not batches.find(str(form.cleaned_data["batch"])):
+    if problem and not requests.find_batch(str(form.cleaned_data["batch"])):
         form.add_refusal(problem)
         return _form(request, form, selection)
     payloads = [form.payload(**_named(handler, pk)) for pk in ids] if ids else [form.payload()]
@@ -90,7 +91,7 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
 def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> HttpResponse:
     """Ask for confirmation of a directive for each of a list's selected records."""
     handler = registry.get(name)
-    access.require(request, "request", name)
+    permissions.require(request.user, "request", name)
     return _form(
         request,
         payload_form(handler, leave_out=_known_of(handler))(user=request.user),
@@ -106,19 +107,21 @@ def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     inverse = undoing.inverse_of(directive)
     if inverse is None:
         raise Http404("Nothing undoes this directive")
-    access.require(request, "request", inverse)
+    permissions.require(request.user, "request", inverse)
     return redirect(request_url(inverse, [directive.subject_id], cause=str(directive.pk)))
 
 
 @require_GET
 def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
     """Return the subjects of a type that match a term, for a picker: their ids and titles."""
-    model = subjects.model(subject_type)
+    model = registry.subject_model(subject_type)
     model_admin: Any = tenant_site._registry.get(model) if model else None
     if model_admin is None:
         raise Http404(f"There is nothing to pick of type {subject_type}")
     if not model_admin.has_view_permission(request):
-        access.refuse(request, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}")
+        permissions.refuse(
+            request.user, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}"
+        )
     term = request.GET.get("term", "").replace("\x00", "")
     found, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
     results = [{"id": str(record.pk), "text": visible(str(record))} for record in found[:20]]
@@ -141,7 +144,7 @@ def _request(
 ) -> HttpResponse:
     batch_id = str(form.cleaned_data["batch"])
     try:
-        refused = batches.request_batch(
+        refused = requests.request_batch(
             batch_id,
             form.handler.name,
             payloads,
@@ -154,9 +157,9 @@ def _request(
         form.add_refusal(refusal)
         form.renew()
         return _form(request, form, selection)
-    for one in (refused or [])[:SHOWN]:
+    for one in (refused or [])[:MAX_REFUSALS_SHOWN]:
         messages.error(request, str(one))
-    return HttpResponseRedirect(labels.batch_url(batch_id))
+    return redirect("admin:directives_directive_batch", batch_id)
 
 
 def _try_out(
@@ -169,7 +172,7 @@ def _try_out(
     actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
     runs: list[DryRun] = []
     try:
-        for payload in payloads[:TRIED]:
+        for payload in payloads[:MAX_TRIED]:
             runs.append(
                 dry_run(form.handler.name, payload, actor=actor, reason=form.cleaned_data["reason"])
             )
@@ -182,10 +185,10 @@ def _try_out(
 def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
     """Refuse to try out what would show something of records that the user may not view."""
     for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
-        model = subjects.model(subject_type)
+        model = registry.subject_model(subject_type)
         if model and not permissions.may_view(request.user, model):
             what = f"see {model._meta.verbose_name_plural}"
-            access.refuse(request, what, permissions.view_permission(model))
+            permissions.refuse(request.user, what, permissions.view_permission(model))
 
 
 def _form(
@@ -230,7 +233,7 @@ def _requestable(user: Any) -> list[AnyHandler]:
 
 
 def _list_url(handler: AnyHandler) -> str:
-    model: Any = subjects.model(handler.subject_type)
+    model: Any = registry.subject_model(handler.subject_type)
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
 
 
@@ -245,7 +248,7 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
     Raises:
         PermissionRefused: the user may not view directives, and would learn of one.
     """
-    pk = subjects.uuid(given.get("cause", ""))
+    pk = parse_uuid(given.get("cause", ""))
     if pk:
         _require_view_of_directives(request)
     return Directive.objects.filter(pk=pk).first() if pk else None
@@ -253,7 +256,7 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
 
 def _require_view_of_directives(request: HttpRequest) -> None:
     if not permissions.may_view(request.user, Directive):
-        access.refuse(request, "see directives", permissions.view_permission(Directive))
+        permissions.refuse(request.user, "see directives", permissions.view_permission(Directive))
 
 
 def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:
@@ -269,7 +272,7 @@ def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence
 
 def _named(handler: AnyHandler, pk: str) -> dict[str, Any]:
     """Return the field of the payload that names a subject, as JSON has it."""
-    found = subjects.key(handler.subject_type, pk)
+    found = registry.subject_key(handler.subject_type, pk)
     return {handler.subject_field: found if isinstance(found, int) else pk}
 
 
@@ -280,5 +283,5 @@ def _joined(ids: Iterable[str]) -> str:
 
 def _ids(subject_type: str, text: str) -> list[str]:
     """Return the ids that `_joined` made a text of, each once and in its one form, without what is none."""
-    found = [subjects.key(subject_type, unquote(part)) for part in text.split(",")]
+    found = [registry.subject_key(subject_type, unquote(part)) for part in text.split(",")]
     return list(dict.fromkeys(str(pk) for pk in found if pk not in (None, "")))

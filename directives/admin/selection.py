@@ -2,24 +2,25 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from directives import subjects
+from directives import registry
 from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.types import stored_subject
 
-EXAMPLES = 10
+MAX_EXAMPLES = 10
 """How many of a selection are named on the page."""
-LOOKED_AT = 500
+MAX_LOOKED_AT = 500
 """For how many of a selection it is looked up whether they wait for the same already."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Selection:
-    """The subjects that somebody chose, and the states they are in.
+    """The subjects that somebody chose.
 
     Args:
         handler: what is to be requested for each.
@@ -30,16 +31,16 @@ class Selection:
     handler: AnyHandler
     ids: Sequence[str]
     user: Any
-    states: Counter[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        found = subjects.states(self.handler.subject_type, self.ids)
-        object.__setattr__(self, "states", Counter(found.values()))
+    @cached_property
+    def states(self) -> Counter[str]:
+        """How many of them are in each state."""
+        return Counter(registry.subject_values(self.handler.subject_type, self.ids, "status").values())
 
     @property
     def noun(self) -> str:
         """What one of them is called, or several."""
-        model: Any = subjects.model(self.handler.subject_type)
+        model: Any = registry.subject_model(self.handler.subject_type)
         return str(model._meta.verbose_name if len(self.ids) == 1 else model._meta.verbose_name_plural)
 
     @property
@@ -55,7 +56,7 @@ class Selection:
     @property
     def unfinished(self) -> int:
         """For how many of the first few hundred the same directive waits or runs already."""
-        lines = [f"{self.handler.subject_type}:{pk}" for pk in self.ids[:LOOKED_AT]]
+        lines = [f"{self.handler.subject_type}:{pk}" for pk in self.ids[:MAX_LOOKED_AT]]
         waiting = Directive.objects.filter(
             ordering_key__in=lines,
             status__in=[Directive.Status.REQUESTED, Directive.Status.RUNNING],
@@ -68,7 +69,7 @@ class Selection:
         """Links to the first few."""
         chosen = [
             subject
-            for pk in self.ids[:EXAMPLES]
+            for pk in self.ids[:MAX_EXAMPLES]
             if (subject := stored_subject(self.handler.subject_type, pk))
         ]
         records = labels.records(self.user, chosen)
@@ -77,4 +78,4 @@ class Selection:
     @property
     def others(self) -> int:
         """How many are not among the examples."""
-        return max(len(self.ids) - EXAMPLES, 0)
+        return max(len(self.ids) - MAX_EXAMPLES, 0)

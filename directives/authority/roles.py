@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q, QuerySet
 
-from directives import registry, subjects
+from directives import registry
 from directives.authority import permissions
 from directives.models import Directive
 from fleetprompt.tenants.context import is_public
@@ -84,7 +84,7 @@ def create_groups(sender: AppConfig, using: str = "default", **kwargs: Any) -> N
     if is_new:
         group.permissions.add(
             *_of_directives(using, _moderating()),
-            *_views(using, [Directive, Signal, *subjects.types().values()]),
+            *_views(using, [Directive, Signal, *registry.subject_models().values()]),
         )
     group, _ = Group.objects.using(using).get_or_create(name=AUDITOR)
     exporting = Permission.objects.using(using).filter(codename="export_signal")
@@ -95,7 +95,7 @@ def wanted() -> list[str]:
     """Return a text for each permission and group of a new tenant, and for each permission of a group."""
     moderators = {f"{MODERATOR}.{name}" for name in _moderating()}
     labels = [f"{handler.name}: {handler.label}" for handler in registry.handlers()]
-    views = [f"{MODERATOR}.view.{model._meta.label}" for model in subjects.types().values()]
+    views = [f"{MODERATOR}.view.{model._meta.label}" for model in registry.subject_models().values()]
     return [*_kept(), *moderators, *labels, *views]
 
 

@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from directives.monitoring import stalled, statistics
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.postgres.bounded import Question
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
@@ -94,7 +94,7 @@ def _read() -> dict[str, Any]:
     due, later, running = (sum(count[n] for count in counts.values()) for n in range(3))
     oldest = _oldest({slug: count[3] for slug, count in counts.items() if count[3] and count[3] <= now})
     stuck = stalled.stuck_tenants()
-    state = adapter.state()
+    state = clusters.state()
     messages = {"waiting": state.waiting, "later": state.later}
     answers = not state.error
     return {

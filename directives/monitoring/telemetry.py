@@ -1,4 +1,4 @@
-"""What requests and attempts tell the metrics, the traces and the logs; never anything of a payload."""
+"""Metrics, traces and logs of claims and attempts; never anything of a payload."""
 
 import logging
 import time
@@ -16,33 +16,6 @@ from directives.outcomes import Kind, Outcome
 from fleetprompt.telemetry import context, metrics, tracing
 
 logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def requesting(tenant: str, correlation_id: str) -> Iterator[None]:
-    """Trace the request of one or many directives; `about_to_store` completes it."""
-    fields = {"tenant": tenant, "correlation": correlation_id}
-    with tracing.span("request", fields, kind="PRODUCER"):
-        yield
-
-
-def about_to_store(names: Sequence[str]) -> dict[str, str]:
-    """Name the request after what is asked, and return what has to travel in the directives' metadata."""
-    tracing.note(f"request {_together(names)}", count=len(names))
-    return tracing.carrier()
-
-
-def stored(created: Sequence[Directive], tenant: str) -> None:
-    """Count and log the directives of one request when the caller's transaction commits, or never."""
-    names = Counter(directive.name for directive in created)
-    fields: dict[str, str] = {
-        "tenant": tenant,
-        "correlation": created[0].correlation_id,
-        "trace": tracing.trace_id(),
-    }
-    if len(created) == 1:
-        fields |= {"directive": str(created[0].id), "name": created[0].name}
-    transaction.on_commit(partial(_committed, names, fields), robust=True)
 
 
 def claimed(directives: Sequence[Directive]) -> None:
@@ -121,13 +94,6 @@ def attempting(directive: Directive, tenant: str, *, began: float | None = None)
             yield Attempt(f"{directive}, attempt {directive.attempt}", fields, began)
 
 
-def _committed(names: Mapping[str, int], fields: Mapping[str, str]) -> None:
-    for name, number in names.items():
-        metrics.REQUESTED.add(name, amount=number)
-    with context.bound(**fields):
-        logger.info("requested %d: %s", sum(names.values()), _together(names))
-
-
 def _waited(waited: Iterable[tuple[str, float]]) -> None:
     for name, seconds in waited:
         metrics.WAITING.add(name, amount=seconds)
@@ -138,8 +104,3 @@ def _lost(silent: Iterable[str], ended: Iterable[str]) -> None:
         metrics.LOST_LEASES.add(name)
     for name in ended:
         metrics.OUTCOMES.add(name, Kind.FAILED)
-
-
-def _together(names: Iterable[str]) -> str:
-    distinct = set(names)
-    return distinct.pop() if len(distinct) == 1 else f"{len(distinct)} names"

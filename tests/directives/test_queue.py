@@ -2,7 +2,7 @@
 
 import threading
 
-from directives.queueing.adapter import _Queue
+from directives.queueing.clusters import _Queue
 from tests.support import wait_until
 
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core import checks
 
 from directives import registry
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.health.checkup import Findings, setting
 
 SHORT_LEASE, LONG_LEASE = 10, 3600
@@ -23,10 +23,10 @@ def broker() -> Findings:
             hint="Set it to 'default'.",
             id="directives.E001",
         )
-    elif database and _cluster("broker_class") != adapter.BROKER:
+    elif database and _cluster("broker_class") != clusters.BROKER:
         yield checks.Error(
             f"Q_CLUSTER['broker_class'] is {_cluster('broker_class')!r}: nobody takes a tenant's wake-ups",
-            hint=f"Set it to {adapter.BROKER!r}, or set BROKER_URL.",
+            hint=f"Set it to {clusters.BROKER!r}, or set BROKER_URL.",
             id="directives.E005",
         )
     if not database and not _cluster("redis"):
