@@ -26,7 +26,7 @@ from signals.types import Subject, check_name, stored_subject
 
 AnyHandler = Handler[Any]
 
-LONGEST_TIMEOUT_SECONDS = 7 * 24 * 3600
+MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
 """PostgreSQL counts time-outs in milliseconds, up to 2^31; with an endless one no wake-up could be made."""
 
 _handlers: dict[str, AnyHandler] = {}
@@ -111,7 +111,7 @@ def subject_key(subject_type: str, text: str) -> Any:
 
 
 def subject_of(record: Any) -> Subject:
-    """Return a record of such a model as a subject; its id may be one that nobody could request."""
+    """Return a record of such a model as a subject; its id is not checked."""
     return cast(Subject, stored_subject(record.SUBJECT_TYPE, str(record.pk)))
 
 
@@ -152,48 +152,45 @@ def _is_handler_of(value: object, module: str) -> bool:
 
 
 def _check(handler_class: type[AnyHandler]) -> None:
-    where = _path(handler_class)
     try:
         check_name(getattr(handler_class, "name", None))
     except Refused as error:
-        raise ImproperlyConfigured(f"{where}: {error.message}") from None
+        raise _wrong(handler_class, str(error.message)) from None
     payload = getattr(handler_class, "Payload", None)
     if not (isinstance(payload, type) and issubclass(payload, DirectivePayload)):
-        raise ImproperlyConfigured(f"{where}: Payload: expected a subclass of DirectivePayload")
+        raise _wrong(handler_class, "Payload: expected a subclass of DirectivePayload")
     if not getattr(handler_class, "label", ""):
-        raise ImproperlyConfigured(f"{where}: label: expected what people call the directive")
+        raise _wrong(handler_class, "label: expected what people call the directive")
     if handler_class.execute is Handler.execute:
-        raise ImproperlyConfigured(f"{where}: execute: expected a method that makes the change")
-    if handler_class.subject_field and not handler_class().subject_type:
-        raise ImproperlyConfigured(
-            f"{where}: subject_field: expected a field of the payload that is a Reference; "
-            f"got {handler_class.subject_field!r}"
-        )
+        raise _wrong(handler_class, "execute: expected a method that makes the change")
+    if (field := handler_class.subject_field) and not handler_class().subject_type:
+        expected = "a field of the payload that is a Reference"
+        raise _wrong(handler_class, f"subject_field: expected {expected}; got {field!r}")
+    if not 0 < handler_class.timeout <= MAX_TIMEOUT_SECONDS:
+        expected = f"seconds, more than 0 and at most {MAX_TIMEOUT_SECONDS}"
+        raise _wrong(handler_class, f"timeout: expected {expected}")
     _check_references(handler_class)
-    if not 0 < handler_class.timeout <= LONGEST_TIMEOUT_SECONDS:
-        raise ImproperlyConfigured(
-            f"{where}: timeout: expected seconds, more than 0 and at most {LONGEST_TIMEOUT_SECONDS}"
-        )
+
+
+def _wrong(handler_class: type[AnyHandler], problem: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{_path(handler_class)}: {problem}")
 
 
 def _check_references(handler_class: type[AnyHandler]) -> None:
     """Check that what a payload names can be the primary key of the record that it is about."""
-    handler = handler_class()
-    for field, subject_type in handler.references().items():
+    for field, subject_type in handler_class().references().items():
         model = subject_model(subject_type)
         if model is None:
             continue
-        where, wanted = f"{_path(handler_class)}: Payload.{field}", python_type(model)
+        wanted, given = python_type(model), _plain(handler_class.Payload.model_fields[field].annotation)
         if wanted is None:
-            kind = type(model._meta.pk).__name__
-            raise ImproperlyConfigured(
-                f"{where}: expected a subject whose primary key is an integer, a UUID, a date or a text; "
-                f"that of {subject_type} is a {kind}"
-            )
-        if (given := _plain(handler.Payload.model_fields[field].annotation)) is not wanted:
-            raise ImproperlyConfigured(
-                f"{where}: expected {wanted.__name__}, as the primary key of {subject_type} is; got {given}"
-            )
+            expected = "a subject whose primary key is an integer, a UUID, a date or a text"
+            found = f"that of {subject_type} is a {type(model._meta.pk).__name__}"
+        elif given is not wanted:
+            expected, found = f"{wanted.__name__}, as the primary key of {subject_type} is", f"got {given}"
+        else:
+            continue
+        raise _wrong(handler_class, f"Payload.{field}: expected {expected}; {found}")
 
 
 def _plain(annotation: Any) -> Any:
@@ -207,9 +204,7 @@ def _plain(annotation: Any) -> Any:
 def _check_inverses() -> None:
     for handler in _handlers.values():
         if handler.inverse and handler.inverse not in _handlers:
-            raise ImproperlyConfigured(
-                f"{_path(type(handler))}: inverse: there is no directive {handler.inverse!r}"
-            )
+            raise _wrong(type(handler), f"inverse: there is no directive {handler.inverse!r}")
 
 
 def _path(handler_class: type[AnyHandler]) -> str:

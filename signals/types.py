@@ -187,7 +187,7 @@ def _identifier(field: str, value: object) -> str:
 
 
 def _check_one_form(actor_type: str, text: str) -> None:
-    """Refuse another spelling of an id: it would pass as the actor and be somebody else on record."""
+    """Refuse another spelling of an id: it would pass as the actor and be another one on record."""
     form = unicodedata.normalize("NFC", text.strip())
     if actor_type == "user" and (key := primary_key(get_user_model(), text)) is not None:
         form = str(key)
@@ -267,11 +267,11 @@ def subject_of(subject_type: str, subject_id: str) -> Subject | None:
 
 
 class _Columns(Protocol):
-    actor_type: Any
-    actor_id: Any
-    actor_label: Any
-    subject_type: Any
-    subject_id: Any
+    actor_type: str
+    actor_id: str
+    actor_label: str
+    subject_type: str
+    subject_id: str
 
 
 class ActorAndSubject:

@@ -148,7 +148,7 @@ def _request(
             batch_id,
             form.handler.name,
             payloads,
-            actor=permissions.actor_of(request.user),  # type: ignore[arg-type]
+            actor=permissions.actor_of(request.user),
             reason=form.cleaned_data["reason"],
             scheduled_at=form.scheduled_at,
             causation_id=str(cause.pk) if cause else None,
@@ -169,7 +169,7 @@ def _try_out(
     payloads: list[dict[str, Any]],
 ) -> HttpResponse:
     _require_view(request, form.handler)
-    actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
+    actor = permissions.actor_of(request.user)
     runs: list[DryRun] = []
     try:
         for payload in payloads[:MAX_TRIED]:

@@ -1,4 +1,4 @@
-"""The records that somebody chose to request a directive for."""
+"""A selection of records to request a directive for, as its page shows it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ MAX_LOOKED_AT = 500
 
 @dataclass
 class Selection:
-    """The subjects that somebody chose.
+    """The subjects that a user chose.
 
     Args:
         handler: what is to be requested for each.
         ids: the subjects' ids.
-        user: who chose them, and sees their titles with the permission to view them.
+        user: chose them, and sees their titles with the permission to view them.
     """
 
     handler: AnyHandler

@@ -8,7 +8,7 @@ import logging
 from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Model
 
 from directives.errors import PermissionRefused
@@ -58,7 +58,7 @@ def view_permission(model: type[Model]) -> str:
     return f"{model._meta.app_label}.view_{model._meta.model_name}"
 
 
-def actor_of(user: AbstractBaseUser) -> Actor:
+def actor_of(user: AbstractBaseUser | AnonymousUser) -> Actor:
     """Return a user as an actor: the primary key, and the full name or else the login name."""
     label = getattr(user, "get_full_name", str)() or user.get_username()
     return Actor("user", str(user.pk), label[:ID_LENGTH])

@@ -1,4 +1,4 @@
-"""What every tenant has from the start: a permission per directive type and action, and two groups."""
+"""Permissions and groups that every tenant has: one per directive type and action, and two groups."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ from signals.models import Signal
 MODERATOR = "Moderator"
 """Requests and snoozes the directives whose handlers say `for_moderators`; reruns and cancels none."""
 AUDITOR = "Auditor"
-"""Sees everything in its tenant, may export signals, and changes nothing."""
+"""Views everything in its tenant, may export signals, and changes nothing."""
 
 _MODERATING = ("request", "snooze")
 
@@ -102,7 +102,7 @@ def wanted() -> list[str]:
 def lacking(schemas: Collection[str]) -> set[str]:
     """Return those of the schemas that lack a permission, a group or one of the auditors' permissions.
 
-    It takes two statements per 25, and a few more: of those that have the same, one is looked at.
+    It takes two statements per 25 schemas, and a few more: of equal schemas it compares one.
     """
     groups: dict[Any, list[str]] = {}
     alike = (

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-from django_q.brokers import Broker, get_broker
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.tasks import async_task
 
@@ -24,14 +24,6 @@ from fleetprompt.tenants.models import Tenant
 WORK = "directives.tasks.work"
 """The task that a wake-up calls."""
 
-_INSERT = """
-    INSERT INTO public.django_q_ormq (key, payload, lock)
-    SELECT %(wake_key)s, %(wake_payload)s, due FROM unnest(%(times)s::timestamptz[]) AS given (at),
-        coalesce(at, statement_timestamp()) AS due
-"""
-# The disk is not waited for: the sweep makes up for a lost wake-up.
-_WITHOUT_FLUSH = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
-
 INSERTION = """
     INSERT INTO public.django_q_ormq (key, payload, lock)
     SELECT %(wake_key)s::text, %(wake_payload)s::text, at FROM due WHERE %(wake_key)s::text IS NOT NULL
@@ -40,6 +32,9 @@ INSERTION = """
 
 Its parameters are those of `message_for`; without PostgreSQL's broker it inserts nothing.
 """
+_TIMES = "SELECT coalesce(at, statement_timestamp()) FROM unnest(%(times)s::timestamptz[]) AS given (at)"
+# The disk is not waited for: the sweep makes up for a lost wake-up.
+_NO_FLUSH = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
 
 
 def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = None) -> None:
@@ -99,10 +94,10 @@ def store(name: str, message: str, times: Collection[datetime | None], *, tenant
         times: when it may be taken; None is now, by the database's clock.
         tenant: the slug of the tenant whose messages are taken together.
     """
-    flush = _WITHOUT_FLUSH if connection.get_autocommit() else ""
+    times_sql = _TIMES + (_NO_FLUSH if connection.get_autocommit() else "")
     values: dict[str, Any] = {"wake_key": _key(name, tenant), "wake_payload": message, "times": list(times)}
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT + flush, values)
+        cursor.execute(f"WITH due (at) AS ({times_sql}) {INSERTION}", values)
     if None in times:
         notify_on_commit(channel(name))
 
@@ -111,10 +106,10 @@ def _key(name: str, tenant: str) -> str:
     return f"{name}:{tenant}" if tenant else name
 
 
-class _Draft(Broker):  # type: ignore[misc]
-    """Keeps the message that django-q2 makes of a task, instead of sending it."""
+class _Draft:
+    """Takes the place of a broker, and keeps the message that django-q2 makes of a task."""
 
-    payload = ""
+    list_key = payload = ""
 
     def enqueue(self, task: str) -> int:
         """Keep the message."""

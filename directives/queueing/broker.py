@@ -33,8 +33,8 @@ LOST_RACE_SECONDS = 0.01
 """Seconds after which to look again when another cluster was faster."""
 
 _MINE = "(key = %(name)s OR starts_with(key, %(name)s || ':'))"
-# A key with a tenant stands for all its messages, one without for each of them. Who gets the first of them
-# has them all; of clusters that ask at once, the others skip them instead of having a share.
+# A key with a tenant stands for all its messages, one without for each of them. The cluster that gets the
+# first of them has them all; other clusters that ask at once skip them.
 _TAKE = f"""
     WITH oldest AS MATERIALIZED (
       SELECT id, key, lock FROM public.django_q_ormq

@@ -42,8 +42,8 @@ _FULL_POLL_SECONDS = 0.001
 class _Queue(Queue):  # type: ignore[misc]
     """The queue between the processes of a cluster, of which any may be killed at any time.
 
-    An idle worker waits for its next task with the lock in hand. With the locks of `multiprocessing`
-    one that is killed then leaves a cluster that looks well and never takes another task.
+    An idle worker holds the lock while it waits for its next task. With the locks of `multiprocessing`, a
+    worker that is killed then leaves a cluster that looks healthy and never takes another task.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -134,7 +134,7 @@ def remove_abandoned() -> int:
     """Remove what has waited for `ABANDONED_AGE` for clusters of another name; return how many messages.
 
     A wake-up carries no truth, and sweeps come each minute. What is not signed with this SECRET_KEY, or
-    calls something else, may be somebody's work, and stays.
+    calls something else, may be other people's work, and stays.
     """
     ours = {adapter.WORK, *SCHEDULED.values()}
     found = [message.pk for message in for_others(ABANDONED_AGE)[:_MAX_REMOVED] if message.func() in ours]
@@ -174,7 +174,7 @@ def has_cluster() -> bool:
 
 @dataclass
 class State:
-    """How the queue and its clusters fare. A count above `COUNTED` means "more than that"."""
+    """State of the queue and its clusters. A count above `COUNTED` means "more than that"."""
 
     clusters: list[Any] = field(default_factory=list)
     """django-q2's own reports: host, pid, status, workers, tob (when it started)."""
@@ -189,7 +189,7 @@ class State:
 
 
 def state() -> State:
-    """Return what can be told about the queue without touching it."""
+    """Return the state of the queue, without changing it."""
     found = State(
         failures=list(Failure.objects.order_by("-stopped")[:10]),
         next_sweep=Schedule.objects.filter(name=SWEEP).values_list("next_run", flat=True).first(),

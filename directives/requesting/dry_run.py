@@ -48,7 +48,7 @@ class DryRun:
 
 
 def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str = "") -> DryRun:
-    """Execute a directive that nobody requested, in the active tenant, and roll it back.
+    """Execute a directive without a request, in the active tenant, and roll it back.
 
     Everything is as in a real run, the handler, its time limit and the database, except that nothing
     is kept. Arguments are those of `requests.request`.

@@ -95,7 +95,7 @@ def same_payload(one: Any, other: Any) -> bool:
 
 
 def _without(payload: Any, *aside: str) -> Any:
-    # A row that somebody has written by hand may hold any JSON.
+    # A row that was written by hand may hold any JSON.
     if not isinstance(payload, Mapping):
         return payload
     return {field: value for field, value in payload.items() if field not in aside}

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -36,20 +36,6 @@ _SERIALIZATION_FAILURES = ("40001", "40P01")
 """SQLSTATEs after which the same transaction may work when it is begun again."""
 
 _NEW = {field.attname: field.get_default() for field in Directive._meta.concrete_fields}
-_PER_ROW = (
-    "id",
-    "name",
-    "payload",
-    "reason",
-    "idempotency_key",
-    "subject_type",
-    "subject_id",
-    "ordering_key",
-    "max_attempts",
-    "scheduled_at",
-)
-_SHARED = ("actor_type", "actor_id", "actor_label", "correlation_id", "causation_id")
-
 _MADE = {str(field.column): f"made.{field.column}" for field in Directive._meta.concrete_fields}
 _SIGNAL = events.fact_sql(
     "directive.requested",
@@ -157,15 +143,24 @@ def _insert_once(
 ) -> list[Requested | Refused]:
     valid = [item for item in items if not isinstance(item, Refused)]
     keys = _keys(valid, tenant.slug, look=look)
-    rows = [_row(item, key, options) for item, key in zip(valid, keys, strict=True)]
-    created = insert_rows(rows, tenant.slug)
-    stored = {row.idempotency_key: row for row in rows if row.id in created}
+    rows = [_row(item, key) for item, key in zip(valid, keys, strict=True)]
+    shared = {
+        "metadata": options.metadata,
+        "actor_type": options.actor.type,
+        "actor_id": options.actor.id,
+        "actor_label": options.actor.label,
+        "correlation_id": options.correlation_id,
+        "causation_id": options.causation_id,
+    }
+    moment, created = _insert_rows(rows, shared, tenant.slug)
+    made = [_directive(_NEW | shared | row, moment) for row in rows]
+    stored = {row.idempotency_key: row for row in made if row.id in created}
     if known := {*keys} - stored.keys():
         earlier = Directive.objects.filter(idempotency_key__in=known)
         stored |= {directive.idempotency_key: directive for directive in earlier}
     results = iter(
         _result(item, row, stored.get(row.idempotency_key), tenant.slug, looked=look)
-        for item, row in zip(valid, rows, strict=True)
+        for item, row in zip(valid, made, strict=True)
     )
     answers = [item if isinstance(item, Refused) else next(results) for item in items]
     if whole and (refused := next((one for one in answers if isinstance(one, Refused)), None)):
@@ -213,64 +208,54 @@ def _known(keys: Sequence[str]) -> set[str]:
         return {key for (key,) in cursor.fetchall()}
 
 
-def _row(item: ValidatedRequest, key: str, options: BatchOptions) -> Directive:
-    values = _NEW | {
+def _row(item: ValidatedRequest, key: str) -> dict[str, Any]:
+    return {
         "id": uuid7(),
         "name": item.handler.name,
         "payload": item.payload,
-        "metadata": options.metadata,
         "reason": item.reason,
         "idempotency_key": key,
-        "actor_type": options.actor.type,
-        "actor_id": options.actor.id,
-        "actor_label": options.actor.label,
         "subject_type": item.subject.type if item.subject else "",
         "subject_id": item.subject.id if item.subject else "",
         "ordering_key": item.ordering_key,
-        "correlation_id": options.correlation_id,
-        "causation_id": options.causation_id,
         "max_attempts": item.handler.retry.max_attempts,
-        # None becomes the time of the insert.
         "scheduled_at": item.scheduled_at,
-        "queued_at": item.scheduled_at,
-        "created_at": None,
     }
+
+
+def _directive(values: dict[str, Any], moment: datetime | None) -> Directive:
+    at = values["scheduled_at"] or moment
+    values |= {"scheduled_at": at, "queued_at": at, "created_at": moment}
     # By name, Django takes several times as long.
     return Directive.from_db(connection.alias, list(values), list(values.values()))
 
 
-def insert_rows(rows: Sequence[Directive], tenant: str) -> set[UUID]:
-    """Insert new directives, their signals and wake-ups, but none whose key is taken; return their ids.
+def _insert_rows(
+    rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], tenant: str
+) -> tuple[datetime | None, set[UUID]]:
+    """Insert directives, their signals and wake-ups, but none whose key is taken.
 
-    A concurrent insert of a key makes this one wait and then lose. All times that are None become the
-    database's time, one for all, also in the rows that were given.
+    A concurrent insert of a key makes this one wait and then lose.
+
+    Args:
+        shared: columns that all rows have in common.
+
+    Returns:
+        the database's time, one for all rows, and the ids of those that were inserted.
     """
-    stored: set[UUID] = set()
-    moment: datetime | None = None
+    created: set[UUID] = set()
+    values = {**shared, **adapter.message_for(tenant), "tenant": tenant, "moment": None}
+    values["metadata"] = as_json(shared["metadata"])
     # Python's order of texts is that of `COLLATE "C"`.
-    ordered = sorted(rows, key=attrgetter("idempotency_key"))
+    ordered = sorted(rows, key=itemgetter("idempotency_key"))
     for start in range(0, len(ordered), MAX_ROWS):
-        moment, ids = _execute(ordered[start : start + MAX_ROWS], moment, tenant)
-        stored.update(ids)
-    for row in rows:
-        vars(row)["created_at"] = moment
-        if row.scheduled_at is None:
-            vars(row).update(scheduled_at=moment, queued_at=moment)
-    return stored
+        some = [{**row, "signal_id": uuid7()} for row in ordered[start : start + MAX_ROWS]]
+        values["moment"], ids = _execute({**values, "rows": as_json(some)})
+        created.update(ids)
+    return values["moment"], created
 
 
-def _execute(
-    rows: Sequence[Directive], moment: datetime | None, tenant: str
-) -> tuple[datetime, Sequence[UUID]]:
-    shared = {name: getattr(rows[0], name) for name in _SHARED}
-    values = {
-        **shared,
-        **adapter.message_for(tenant),
-        "metadata": as_json(rows[0].metadata),
-        "moment": moment,
-        "tenant": tenant,
-        "rows": as_json([_asked(vars(row)) for row in rows]),
-    }
+def _execute(values: Mapping[str, Any]) -> tuple[datetime, Sequence[UUID]]:
     with prepared_cursor() as cursor:
         try:
             cursor.execute(_INSERT, values)
@@ -282,12 +267,8 @@ def _execute(
             raise bus.NotStored(f"signal: the database did not store {key}") from error
         [(now, ids, _, status)] = cursor.fetchall()
     if status != Tenant.Status.ACTIVE:
-        raise Refused(f"tenant: {tenant} is {status or 'deleted'} and takes no directives")
+        raise Refused(f"tenant: {values['tenant']} is {status or 'deleted'} and takes no directives")
     return now, ids or ()
-
-
-def _asked(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"signal_id": uuid7(), **{name: values[name] for name in _PER_ROW}}
 
 
 def _result(

@@ -1,7 +1,7 @@
-"""Keeps a form that came after the end of its session, and shows it again after the log-in.
+"""Keep a form that was posted after the end of its session, and show it again after the log-in.
 
-It stays in the browser's new session for an hour, and only the user who was shown the form gets it
-back: the form says who that was, signed. Nothing of it is done before it is sent once more.
+It stays in the browser's new session for an hour. A signed field names the user who was shown the form;
+only that user gets it back. Nothing is done before the form is sent once more.
 """
 
 import secrets
@@ -20,24 +20,24 @@ from django.urls import reverse
 from fleetprompt.tenants.context import active_schema
 
 OWNER = "form_owner"
-"""The field that says to whom a form was shown."""
+"""The field with the user to whom a form was shown."""
 PARAMETER = "kept"
 """The parameter that names a kept form."""
 KEPT_SECONDS = 3600
-LIMIT = 5
-"""How many forms a browser may have waiting."""
+MAX_KEPT = 5
+"""How many forms are kept in a session."""
 
 _SESSION_KEY = "kept_forms"
-_SALT = "directives.kept_forms"
+_SALT = "fleetprompt.kept_forms"
 
 
 def owner(user: Any) -> str:
-    """Return a text that says to whom a form is shown, for its hidden field `OWNER`."""
+    """Return the signed value of the hidden field `OWNER`, for a user."""
     return signing.dumps([active_schema(), str(user.pk)], salt=_SALT)
 
 
 def keeping(site: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Return a site's view for staff that keeps what was posted to it after the session's end."""
+    """Return a view for a site's staff that keeps what is posted to it after the session's end."""
     inner = site.admin_view(view)
 
     @wraps(view)
@@ -55,7 +55,7 @@ def restore(request: HttpRequest) -> QueryDict | None:
     """Return the form that the address of a GET names; None when it names none.
 
     Raises:
-        Http404: there is no such form any more, or it was shown to somebody else.
+        Http404: there is no such form any more, or it was shown to another user.
     """
     if request.method != "GET" or PARAMETER not in request.GET:
         return None
@@ -74,7 +74,7 @@ def tell(request: HttpRequest) -> None:
 
 
 def _owner(request: HttpRequest) -> list[str] | None:
-    """Return to whom the posted form was shown; None when it is not one of ours."""
+    """Return the schema and user whom the posted form was shown to; None when it is not one of ours."""
     try:
         found: list[str] = signing.loads(request.POST.get(OWNER, ""), salt=_SALT)
     except signing.BadSignature:
@@ -91,7 +91,7 @@ def _keep(request: HttpRequest, to: list[str]) -> str:
     waiting = {
         key: known for key, known in request.session.get(_SESSION_KEY, {}).items() if not _is_old(known)
     }
-    request.session[_SESSION_KEY] = {**dict([*waiting.items()][1 - LIMIT :]), token: form}
+    request.session[_SESSION_KEY] = {**dict([*waiting.items()][1 - MAX_KEPT :]), token: form}
     return token
 
 

@@ -116,10 +116,11 @@ def test_a_directive_that_kills_its_worker_once_succeeds_in_the_end(database, lo
 TOGETHER = """
 import django
 django.setup()
-from directives import pace, registry, runner
+from directives import registry, runner
+from directives.executing import batch_size
 from fleetprompt.tenants.context import in_tenant
 for handler in registry.handlers():
-    with pace.timing(handler.name):
+    with batch_size.timing(handler.name):
         pass
 with in_tenant("alpha"):
     runner.run_due()
