@@ -18,7 +18,7 @@ from directives.handlers import DirectivePayload, Handler, Reference
 from directives.models import Directive
 from directives.registry import _check
 from directives.requesting.dry_run import dry_run
-from fleetprompt.postgres.primary_keys import primary_key, python_type
+from fleetprompt.postgres.primary_keys import parse_uuid, primary_key, python_type
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.types import Subject, stored_subject
@@ -208,3 +208,11 @@ def test_a_handler_whose_subject_is_left_out_is_about_nothing():
     handler.Payload.model_fields["about"].default = None
     handler.Payload.model_rebuild(force=True)
     assert handler().subject(handler().parse({})) is None
+
+
+def test_a_uuid_is_parsed_in_its_forms_and_nothing_else_is():
+    pk = uuid4()
+    assert {parse_uuid(form) for form in (pk, str(pk), pk.hex, str(pk).upper(), pk.urn)} == {pk}
+    assert {parse_uuid(other) for other in ("", "7", None, 7, [str(pk)], f"{pk}0", "\x00", "\ud800")} == {
+        None
+    }
