@@ -51,6 +51,7 @@ _SIGNAL = events.fact_sql(
     signal_id="asked.signal_id",
     tenant="%(tenant)s::text",
 )
+_KNOWN = "SELECT idempotency_key FROM directives_directive WHERE idempotency_key = ANY(%s::text[])"
 # In the order of the keys, so that two batches that overlap wait for each other instead of deadlocking.
 _INSERT = f"""
 WITH moment AS MATERIALIZED (
@@ -201,10 +202,7 @@ def _revisions(items: Sequence[ValidatedRequest]) -> list[int | None]:
 
 def _known(keys: Sequence[str]) -> set[str]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT idempotency_key FROM directives_directive WHERE idempotency_key = ANY(%s::text[])",
-            [array({*keys})],
-        )
+        cursor.execute(_KNOWN, [array({*keys})])
         return {key for (key,) in cursor.fetchall()}
 
 
