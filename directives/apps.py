@@ -14,15 +14,15 @@ class DirectivesConfig(AppConfig):
         from directives import registry
         from directives.authority import roles
         from directives.monitoring import checks, gauges  # noqa: F401
-        from directives.queueing import adapter
+        from directives.queueing import clusters
         from fleetprompt.apps import last_app
         from fleetprompt.telemetry import exposition
         from fleetprompt.tenants import seeds
 
         registry.discover()
-        adapter.survive_kills()
+        clusters.survive_kills()
         exposition.add_source(gauges.collect)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())
         seeds.register(seeds.Seed(roles.wanted, roles.lacking))
-        post_migrate.connect(adapter.schedule)
+        post_migrate.connect(clusters.schedule)

@@ -1,15 +1,14 @@
-"""What a directive type is made of: subclass `Handler` in `<app>/directive_handlers/<name>.py`."""
+"""Base classes of directive types: subclass `Handler` in `<app>/directive_handlers/<name>.py`."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from directives import subjects
 from directives.errors import DirectiveError, InvalidPayload
 from directives.executing.retry import RetryPolicy
 from directives.models import REASON_LENGTH, Directive
@@ -31,7 +30,7 @@ Identifier = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterVali
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Says of a payload's field that it holds the id of a subject: `Annotated[UUID, Reference(…)]`.
+    """Marks a payload's field as the id of a subject: `Annotated[UUID, Reference(…)]`.
 
     The field has the type of the subject's primary key: `UUID`, `int`, `date` or `str`.
 
@@ -43,7 +42,7 @@ class Reference:
 
 
 class SubjectReference(BaseModel):
-    """A subject named in a payload by somebody who wants it checked against the ids there."""
+    """A subject named in a payload, to be checked against the ids there."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -87,7 +86,7 @@ class Context:
     repetition: DirectiveError | None = None
     """What `emit` raised; with it the attempt fails, whatever the handler made of it."""
     has_ended: bool = False
-    """Whether the handler has given its result: what is emitted later would be stored by nobody."""
+    """Whether the handler has given its result: what is emitted later is not stored."""
     _keys: set[str] = field(default_factory=set)
 
     @property
@@ -194,18 +193,10 @@ class Handler(Generic[PayloadT]):
         value = getattr(payload, self.subject_field)
         return None if value is None else subject_of(self.subject_type, str(value))
 
-    def revisions(self, subject_ids: Iterable[str]) -> Mapping[str, int]:
-        """Return the current revision of each subject that exists, in one query.
-
-        A subject type has revisions if its model has a field `revision`. For others that is none, and
-        their keys are numbered instead.
-        """
-        return subjects.revisions(self.subject_type, subject_ids)
-
     def idempotency_key(self, payload: PayloadT, *, tenant: str, revision: int) -> str:
         """Return the key of a request that brings none of its own; at most 512 characters.
 
-        A key without `revision` in it is the client's: it stands for one wish, whatever becomes of it.
+        A key without `revision` in it is the client's: it stands for one request, whatever becomes of it.
 
         Args:
             tenant: the active tenant's slug.

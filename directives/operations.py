@@ -16,6 +16,7 @@ from directives.lifecycle.transitions import lifecycle_signal
 from directives.models import Directive
 from directives.queueing import adapter
 from directives.requesting.validation import check_reason
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
 from signals.types import Actor, check_moment
@@ -94,10 +95,9 @@ def parse_id(value: UUID | str) -> UUID:
     Raises:
         Refused: it is none.
     """
-    try:
-        return value if isinstance(value, UUID) else UUID(value)
-    except (ValueError, AttributeError, TypeError):
-        raise Refused(f"id: expected a UUID; got {str(value)[:80]!r}") from None
+    if pk := parse_uuid(value):
+        return pk
+    raise Refused(f"id: expected a UUID; got {str(value)[:80]!r}")
 
 
 def _operate(

@@ -1,27 +1,35 @@
-"""Which directive types there are: every handler in `directive_handlers` of an installed app."""
+"""Find handlers by directive names, and models by subject types; both come from the installed apps.
+
+A handler is a class in `<app>/directive_handlers/*.py`. A model with a `SUBJECT_TYPE`, such as
+`forum.post`, can be a subject: it has a text form that people recognise (`str`), a primary key of a kind
+that `fleetprompt.postgres.primary_keys` knows, and may have a `revision`, which counts its changes, and a
+`status`.
+"""
 
 import importlib.util
 import pkgutil
 import traceback
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
 from django.utils.module_loading import module_has_submodule
 
-from directives import subjects
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from fleetprompt.errors import near
-from fleetprompt.postgres.primary_keys import python_type
-from signals.types import check_name
+from fleetprompt.postgres.primary_keys import field_values, primary_key, primary_keys, python_type
+from signals.types import Subject, check_name, stored_subject
 
 AnyHandler = Handler[Any]
 
-LONGEST_TIMEOUT_SECONDS = 7 * 24 * 3600
+MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
 """PostgreSQL counts time-outs in milliseconds, up to 2^31; with an endless one no wake-up could be made."""
 
 _handlers: dict[str, AnyHandler] = {}
@@ -84,6 +92,55 @@ def about(subject_type: str) -> list[AnyHandler]:
     return [handler for handler in handlers() if handler.subject_type == subject_type]
 
 
+@cache
+def subject_models() -> Mapping[str, type[Model]]:
+    """Return the models of all subject types, by type, such as `forum.post`."""
+    return {
+        found: model
+        for model in sorted(apps.get_models(), key=lambda model: model._meta.label)
+        if (found := getattr(model, "SUBJECT_TYPE", None))
+    }
+
+
+def subject_model(subject_type: str) -> type[Model] | None:
+    """Return the model of a subject type; None when no installed app has one."""
+    return subject_models().get(subject_type)
+
+
+def subject_key(subject_type: str, text: str) -> Any:
+    """Return the primary key that a text means among subjects of a type; None when it can mean none."""
+    model = subject_model(subject_type)
+    return primary_key(model, text) if model else None
+
+
+def subject_of(record: Any) -> Subject:
+    """Return a record of such a model as a subject; its id is not checked."""
+    return cast(Subject, stored_subject(record.SUBJECT_TYPE, str(record.pk)))
+
+
+def subject_records(subjects: Iterable[Subject]) -> dict[Subject, Model]:
+    """Return the records of those subjects that exist in the active tenant, in one query per type."""
+    ids = defaultdict(set)
+    for subject in subjects:
+        ids[subject.type].add(subject.id)
+    return {
+        subject_of(record): record
+        for subject_type, texts in ids.items()
+        if (model := subject_model(subject_type))
+        for record in model._default_manager.filter(pk__in=primary_keys(model, texts))
+    }
+
+
+def subject_values(subject_type: str, ids: Iterable[str], field: str) -> Mapping[str, Any]:
+    """Return a field of each subject that exists, by id; nothing for types without that field.
+
+    Args:
+        field: `revision` or `status`.
+    """
+    model = subject_model(subject_type)
+    return field_values(model, field, ids) if model else {}
+
+
 def _modules() -> Iterator[Any]:
     for app in apps.get_app_configs():
         if not module_has_submodule(app.module, "directive_handlers"):
@@ -127,48 +184,45 @@ def _is_handler_of(value: object, module: str) -> bool:
 
 
 def _check(handler_class: type[AnyHandler]) -> None:
-    where = _path(handler_class)
     try:
         check_name(getattr(handler_class, "name", None))
     except Refused as error:
-        raise ImproperlyConfigured(f"{where}: {error.message}") from None
+        raise _wrong(handler_class, str(error.message)) from None
     payload = getattr(handler_class, "Payload", None)
     if not (isinstance(payload, type) and issubclass(payload, DirectivePayload)):
-        raise ImproperlyConfigured(f"{where}: Payload: expected a subclass of DirectivePayload")
+        raise _wrong(handler_class, "Payload: expected a subclass of DirectivePayload")
     if not getattr(handler_class, "label", ""):
-        raise ImproperlyConfigured(f"{where}: label: expected what people call the directive")
+        raise _wrong(handler_class, "label: expected what people call the directive")
     if handler_class.execute is Handler.execute:
-        raise ImproperlyConfigured(f"{where}: execute: expected a method that makes the change")
-    if handler_class.subject_field and not handler_class().subject_type:
-        raise ImproperlyConfigured(
-            f"{where}: subject_field: expected a field of the payload that is a Reference; "
-            f"got {handler_class.subject_field!r}"
-        )
+        raise _wrong(handler_class, "execute: expected a method that makes the change")
+    if (field := handler_class.subject_field) and not handler_class().subject_type:
+        expected = "a field of the payload that is a Reference"
+        raise _wrong(handler_class, f"subject_field: expected {expected}; got {field!r}")
+    if not 0 < handler_class.timeout <= MAX_TIMEOUT_SECONDS:
+        expected = f"seconds, more than 0 and at most {MAX_TIMEOUT_SECONDS}"
+        raise _wrong(handler_class, f"timeout: expected {expected}")
     _check_references(handler_class)
-    if not 0 < handler_class.timeout <= LONGEST_TIMEOUT_SECONDS:
-        raise ImproperlyConfigured(
-            f"{where}: timeout: expected seconds, more than 0 and at most {LONGEST_TIMEOUT_SECONDS}"
-        )
+
+
+def _wrong(handler_class: type[AnyHandler], problem: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{_path(handler_class)}: {problem}")
 
 
 def _check_references(handler_class: type[AnyHandler]) -> None:
     """Check that what a payload names can be the primary key of the record that it is about."""
-    handler = handler_class()
-    for field, subject_type in handler.references().items():
-        model = subjects.model(subject_type)
+    for field, subject_type in handler_class().references().items():
+        model = subject_model(subject_type)
         if model is None:
             continue
-        where, wanted = f"{_path(handler_class)}: Payload.{field}", python_type(model)
+        wanted, given = python_type(model), _plain(handler_class.Payload.model_fields[field].annotation)
         if wanted is None:
-            kind = type(model._meta.pk).__name__
-            raise ImproperlyConfigured(
-                f"{where}: expected a subject whose primary key is an integer, a UUID, a date or a text; "
-                f"that of {subject_type} is a {kind}"
-            )
-        if (given := _plain(handler.Payload.model_fields[field].annotation)) is not wanted:
-            raise ImproperlyConfigured(
-                f"{where}: expected {wanted.__name__}, as the primary key of {subject_type} is; got {given}"
-            )
+            expected = "a subject whose primary key is an integer, a UUID, a date or a text"
+            found = f"that of {subject_type} is a {type(model._meta.pk).__name__}"
+        elif given is not wanted:
+            expected, found = f"{wanted.__name__}, as the primary key of {subject_type} is", f"got {given}"
+        else:
+            continue
+        raise _wrong(handler_class, f"Payload.{field}: expected {expected}; {found}")
 
 
 def _plain(annotation: Any) -> Any:
@@ -182,9 +236,7 @@ def _plain(annotation: Any) -> Any:
 def _check_inverses() -> None:
     for handler in _handlers.values():
         if handler.inverse and handler.inverse not in _handlers:
-            raise ImproperlyConfigured(
-                f"{_path(type(handler))}: inverse: there is no directive {handler.inverse!r}"
-            )
+            raise _wrong(type(handler), f"inverse: there is no directive {handler.inverse!r}")
 
 
 def _path(handler_class: type[AnyHandler]) -> str:

@@ -1,52 +1,52 @@
-"""Requesting directives: check, store, say so and wake a worker, in the caller's transaction."""
+"""Request directives in the active tenant, in the caller's transaction: validate, insert, wake a worker."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID
+from functools import partial
+from typing import Any, Unpack
 
-from django.db import OperationalError, connection, transaction
-from uuid_utils.compat import uuid7
+from django.db import transaction
 
-from directives.errors import KeyConflict, Refused
+from directives.authority import permissions
+from directives.errors import Refused
 from directives.models import Directive
 from directives.queueing import adapter
-from directives.requesting import idempotency, insertion
-from directives.requesting.validation import Checked, Common, DirectiveRequest, check_common, check_item
+from directives.requesting import insertion
+from directives.requesting.insertion import Requested
+from directives.requesting.validation import (
+    BatchArguments,
+    BatchOptions,
+    DirectiveRequest,
+    RequestLike,
+    validate,
+    validate_options,
+)
 from fleetprompt.collecting import no_collecting
-from fleetprompt.errors import sqlstate
-from fleetprompt.telemetry import work
+from fleetprompt.telemetry import context, metrics, tracing
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
+from signals import bus
+from signals.models import Signal
 from signals.types import Actor
 
-__all__ = ["DirectiveRequest", "Requested", "request", "request_each", "request_many"]
+__all__ = ["DirectiveRequest", "Requested", "request", "request_batch", "request_each", "request_many"]
 
+logger = logging.getLogger(__name__)
 
-MANY = 500
-"""From this size on, a batch is worth keeping the garbage collector away."""
-ROUNDS = 100
-"""How often keys are chosen anew: each time, another request has taken one of them in the same moment."""
-_OUT_OF_STEP = ("40001", "40P01")
-"""What PostgreSQL answers where the same transaction may work when it is begun again."""
-_NEW = {field.attname: field.get_default() for field in Directive._meta.concrete_fields}
-
-
-class _Overtaken(Exception):
-    """Another request has taken a default key for another wish, after it was found to be free."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-class Requested(NamedTuple):
-    """The stored directive, and whether this request created it (False: the key was known)."""
-
-    directive: Directive
-    created: bool
+BATCH_REQUESTED = "directive.batch_requested"
+"""The signal that a batch leaves, besides those of its directives."""
+MAX_BATCH = 10_000
+"""How many directives one batch may ask for."""
+MIN_WITHOUT_COLLECTING = 500
+"""Requests from which on Python's collector pauses: of 5,000, it would take a quarter of Python's time."""
+MAX_KNOWN_NAMED = 20
+"""How many of the directives that had been requested before the batch's signal names."""
 
 
 def request(
@@ -69,7 +69,7 @@ def request(
         actor: who asks; a user needs the directive's permission.
         reason: why, at most 1,000 characters; the payload's `reason` when empty.
         idempotency_key: asking twice with one key is one directive; at most 512 characters. By
-            default the handler's own key, which a double click shares and a later wish does not.
+            default the handler's own key, which a double click shares and a later request does not.
         scheduled_at: not to run before this time (with a time zone); now by default.
         correlation_id: groups all work of one request; a new one by default.
         causation_id: the id of what led to it.
@@ -94,21 +94,14 @@ def request(
 
 
 def request_many(
-    items: Iterable[DirectiveRequest | Mapping[str, Any] | Sequence[Any]],
-    *,
-    actor: Actor,
-    reason: str = "",
-    correlation_id: str | None = None,
-    causation_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    items: Iterable[RequestLike], *, actor: Actor, **options: Unpack[BatchArguments]
 ) -> list[Requested]:
     """Request many directives at once: all of them, in a handful of statements, or none.
 
     Args:
         items: `DirectiveRequest`s, or mappings or sequences of their fields.
-        reason: for the items that have none of their own.
-
-    The other arguments are those of `request` and apply to every item; all share one correlation id.
+        options: of `request`, for all items: `reason`, for those that have none of their own,
+            `correlation_id`, `causation_id` and `metadata`. All items share one correlation id.
 
     Returns:
         one `Requested` per item, in order.
@@ -116,18 +109,12 @@ def request_many(
     Raises:
         Refused: what `request` raises, for the first item that is refused; nothing was stored.
     """
-    results = _request(list(items), actor, reason, correlation_id, causation_id, metadata, whole=True)
+    results = _request(list(items), validate_options(actor, **options), whole=True)
     return [result for result in results if isinstance(result, Requested)]
 
 
 def request_each(
-    items: Iterable[DirectiveRequest | Mapping[str, Any] | Sequence[Any]],
-    *,
-    actor: Actor,
-    reason: str = "",
-    correlation_id: str | None = None,
-    causation_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    items: Iterable[RequestLike], *, actor: Actor, **options: Unpack[BatchArguments]
 ) -> list[Requested | Refused]:
     """Request the items that can be, and give back for each what was stored or why it was refused.
 
@@ -137,151 +124,153 @@ def request_each(
         NoActiveTenant: called outside `in_tenant`.
         Refused: an argument that applies to all items is wrong.
     """
-    return _request(list(items), actor, reason, correlation_id, causation_id, metadata, whole=False)
+    return _request(list(items), validate_options(actor, **options), whole=False)
+
+
+def request_batch(
+    batch_id: str,
+    name: str,
+    payloads: Sequence[Mapping[str, Any]],
+    *,
+    actor: Actor,
+    reason: str,
+    scheduled_at: datetime | None = None,
+    causation_id: str | None = None,
+) -> list[Refused] | None:
+    """Request one directive per payload, all under one correlation id, once for each `batch_id`.
+
+    Args:
+        batch_id: the correlation id; asking twice with one id is one batch, as a double click is.
+        payloads: at most `MAX_BATCH`.
+        reason: why; the same for all.
+
+    The other arguments are those of `request`.
+
+    Returns:
+        why single ones were refused (the others are requested); None when the batch was known and
+        nothing was done.
+
+    Raises:
+        NoActiveTenant: called outside `in_tenant`.
+        PermissionRefused: the actor may not request this directive.
+        Refused: there are too many payloads, every one was refused for the reason given, or something
+            else has that id.
+    """
+    permissions.check(actor, "request", name)
+    if len(payloads) > MAX_BATCH:
+        raise Refused(f"batch: expected at most {MAX_BATCH} directives; got {len(payloads)}")
+    # Tells one batch from another: who asks for what, why and when.
+    asked = [actor.type, actor.id, name, reason, scheduled_at and scheduled_at.isoformat(), list(payloads)]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    with transaction.atomic():
+        # In this order: the same form, submitted at this moment, leaves directives and signal together.
+        is_used = any(one.objects.filter(correlation_id=batch_id).exists() for one in (Directive, Signal))
+        if known := find_batch(batch_id):
+            _check_same(known, digest)
+            return None
+        if is_used:
+            raise Refused(
+                f"batch: the number {batch_id} is in use by other requests; submit the form again"
+            )
+        items = [DirectiveRequest(name, payload, scheduled_at=scheduled_at) for payload in payloads]
+        answers = request_each(
+            items, actor=actor, reason=reason, correlation_id=batch_id, causation_id=causation_id
+        )
+        refused = [answer for answer in answers if isinstance(answer, Refused)]
+        if len(refused) == len(answers):
+            raise refused[0] if refused else Refused("batch: expected at least one directive")
+        repeated = [
+            str(answer.directive.pk)
+            for answer in answers
+            if isinstance(answer, Requested) and not answer.created
+        ]
+        signal, is_first = bus.emit(
+            BATCH_REQUESTED,
+            {
+                "name": name,
+                "reason": reason,
+                "scheduled_at": scheduled_at.isoformat() if scheduled_at else None,
+                "asked": len(answers),
+                "created": len(answers) - len(refused) - len(repeated),
+                "known": len(repeated),
+                "known_directives": repeated[:MAX_KNOWN_NAMED],
+                "refused": len(refused),
+                "digest": digest,
+            },
+            dedupe_key=_batch_key(batch_id),
+            actor=actor,
+            source="directives",
+            correlation_id=batch_id,
+            causation_id=causation_id,
+        )
+        if not is_first:
+            # The same form was submitted at the same moment, and the other one was first.
+            transaction.set_rollback(True)
+            _check_same(signal, digest)
+            return None
+    return refused
+
+
+def find_batch(batch_id: str) -> Signal | None:
+    """Return the signal that tells of a batch; None when there was no such batch."""
+    return Signal.objects.filter(dedupe_key=_batch_key(batch_id)).first()
+
+
+def _batch_key(batch_id: str) -> str:
+    return f"{BATCH_REQUESTED}:{active_tenant().slug}:{batch_id}"
+
+
+def _check_same(known: Signal, digest: str) -> None:
+    if not isinstance(known.payload, dict) or known.payload.get("digest") != digest:
+        raise Refused("batch: this form was submitted before, with other contents; submit it again")
 
 
 def _request(
-    wishes: Sequence[DirectiveRequest | Mapping[str, Any] | Sequence[Any]],
-    actor: Actor,
-    reason: str,
-    correlation_id: str | None,
-    causation_id: str | None,
-    metadata: Mapping[str, Any] | None,
-    *,
-    whole: bool,
+    items: Sequence[RequestLike], options: BatchOptions, *, whole: bool
 ) -> list[Requested | Refused]:
     """Request what can be; with `whole`, all or nothing."""
     tenant = active_tenant()
     if tenant.status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {tenant.slug} is {tenant.status} and takes no directives")
-    common = check_common(actor, reason, correlation_id, causation_id, metadata)
+    fields = {"tenant": tenant.slug, "correlation": options.correlation_id}
     with (
-        no_collecting() if len(wishes) >= MANY else nullcontext(),
-        work.requesting(tenant.slug, common.correlation_id),
+        no_collecting() if len(items) >= MIN_WITHOUT_COLLECTING else nullcontext(),
+        tracing.span("request", fields, kind="PRODUCER"),
     ):
-        checked = [check_item(item, common) for item in wishes]
-        names = [item.handler.name for item in checked if isinstance(item, Checked)]
-        carried = common.metadata | work.about_to_store(names)
-        return _store_at_last(checked, replace(common, metadata=carried), tenant, whole=whole)
-
-
-def _store_at_last(
-    checked: Sequence[Checked | Refused], common: Common, tenant: Tenant, *, whole: bool
-) -> list[Requested | Refused]:
-    """Store, beginning again when another request was faster: what it has stored counts then."""
-    ours = connection.get_autocommit() and not connection.in_atomic_block
-    # One is stored by a statement of its own, which is its transaction unless the caller has begun one.
-    alone = ours and len(checked) == 1
-    again = ours
-    for _ in range(ROUNDS):
-        try:
-            with nullcontext() if alone else transaction.atomic():
-                return _store(checked, common, tenant, whole=whole)
-        except _Overtaken as overtaken:
-            # Nothing is kept: keys stored out of their order could lock out a batch that waits for others.
-            taken = overtaken.key
-        except OperationalError as error:
-            if not again or sqlstate(error) not in _OUT_OF_STEP:
-                raise
-            again = False
-    raise KeyConflict(f"idempotency_key: others have taken {taken!r} and those before it; ask again")
-
-
-def _store(
-    checked: Sequence[Checked | Refused], common: Common, tenant: Tenant, *, whole: bool
-) -> list[Requested | Refused]:
-    good = [item for item in checked if isinstance(item, Checked)]
-    rows, created = _insert(good, common, tenant.slug)
-    # The constraint decides who was first, not a look before the insert.
-    stored = {row.idempotency_key: row for row in rows if row.id in created}
-    if known := {row.idempotency_key for row in rows} - stored.keys():
-        earlier = Directive.objects.filter(idempotency_key__in=known)
-        stored |= {directive.idempotency_key: directive for directive in earlier}
-    results = iter(
-        [
-            _result(item, row, stored.get(row.idempotency_key), tenant.slug)
-            for item, row in zip(good, rows, strict=True)
-        ]
-    )
-    answers = [item if isinstance(item, Refused) else next(results) for item in checked]
-    if whole and (refused := next((one for one in answers if isinstance(one, Refused)), None)):
-        raise refused
-    _announce([row for row in rows if row.id in created], tenant)
-    return answers
-
-
-def _insert(
-    wishes: Sequence[Checked], common: Common, tenant: str
-) -> tuple[list[Directive], Collection[UUID]]:
-    """Return a directive for each wish, and the ids of those that are stored by now."""
-    if not wishes:
-        return [], ()
-    if len(wishes) == 1:
-        # Its key is new as a rule, and then nobody has to look at what there is.
-        row = _row(wishes[0], idempotency.first(wishes[0], tenant), common)
-        if created := insertion.store([row], tenant):
-            return [row], created
-    rows = [_row(*pair, common) for pair in zip(wishes, idempotency.keys(wishes, tenant), strict=True)]
-    return rows, insertion.store(rows, tenant)
-
-
-def _row(item: Checked, key: str, common: Common) -> Directive:
-    subject = item.subject
-    values = _NEW | {
-        "id": uuid7(),
-        "name": item.handler.name,
-        "payload": item.payload,
-        "metadata": common.metadata,
-        "reason": item.reason,
-        "idempotency_key": key,
-        "actor_type": common.actor.type,
-        "actor_id": common.actor.id,
-        "actor_label": common.actor.label,
-        "subject_type": subject.type if subject else "",
-        "subject_id": subject.id if subject else "",
-        "ordering_key": item.line,
-        "correlation_id": common.correlation_id,
-        "causation_id": common.causation_id,
-        "max_attempts": item.handler.retry.max_attempts,
-        # None becomes the time of the insert.
-        "scheduled_at": item.scheduled_at,
-        "queued_at": item.scheduled_at,
-        "created_at": None,
-    }
-    # By name, Django takes several times as long.
-    return Directive.from_db(connection.alias, list(values), list(values.values()))
-
-
-def _result(
-    wish: Checked, row: Directive, stored: Directive | None, tenant: str
-) -> Requested | KeyConflict:
-    """Compare what was asked with what is stored under its key.
-
-    Raises:
-        _Overtaken: it is another wish, and the key was nobody's choice.
-    """
-    if stored is None:
-        # It was deleted in this moment.
-        raise _Overtaken(row.idempotency_key)
-    if stored.pk == row.pk:
-        return Requested(stored, created=True)
-    if wish.key is None and idempotency.fits(wish, stored, row.created_at):
-        return Requested(stored, created=False)
-    if not idempotency.is_pinned(wish, tenant):
-        raise _Overtaken(row.idempotency_key)
-    if stored.name == row.name and idempotency.same_payload(stored.payload, row.payload):
-        return Requested(stored, created=False)
-    return KeyConflict(
-        f"idempotency_key: {row.idempotency_key!r} belongs to the directive {stored.id} "
-        f"({stored.name}, {stored.status}), which has another "
-        f"{'payload' if stored.name == row.name else 'name'}"
-    )
+        validated = [validate(item, options) for item in items]
+        names = Counter(item.handler.name for item in validated if not isinstance(item, Refused))
+        tracing.note(f"request {_summary(names)}", count=names.total())
+        # The attempt continues this trace.
+        options = replace(options, metadata=options.metadata | tracing.carrier())
+        answers = insertion.insert(validated, options, tenant, whole=whole)
+        created = [one.directive for one in answers if isinstance(one, Requested) and one.created]
+        if created:
+            _announce(created, tenant)
+        return answers
 
 
 def _announce(created: Sequence[Directive], tenant: Tenant) -> None:
-    if not created:
-        return
+    """On commit, notify clusters of what is due now, and count and log what was requested."""
     # By the database's clock alone: it is what decides when they are due.
     if any(directive.scheduled_at <= directive.created_at for directive in created):
         adapter.announce(tenant)
-    work.stored(created, tenant.slug)
+    fields = {
+        "tenant": tenant.slug,
+        "correlation": created[0].correlation_id,
+        "trace": tracing.trace_id(),
+    }
+    if len(created) == 1:
+        fields |= {"directive": str(created[0].id), "name": created[0].name}
+    names = Counter(directive.name for directive in created)
+    transaction.on_commit(partial(_committed, names, fields), robust=True)
+
+
+def _committed(names: Counter[str], fields: Mapping[str, str]) -> None:
+    for name, number in names.items():
+        metrics.REQUESTED.add(name, amount=number)
+    with context.bound(**fields):
+        logger.info("requested %d: %s", names.total(), _summary(names))
+
+
+def _summary(names: Counter[str]) -> str:
+    return next(iter(names)) if len(names) == 1 else f"{len(names)} names"

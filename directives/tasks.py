@@ -14,7 +14,7 @@ from django.db import Error, connection
 from directives import sql
 from directives.executing import attempts
 from directives.lifecycle import claims, queries
-from directives.queueing import adapter
+from directives.queueing import adapter, clusters
 from fleetprompt.errors import Refused
 from fleetprompt.postgres import outages
 from fleetprompt.tenants.context import UnknownTenant, active_tenant, in_tenant
@@ -204,7 +204,7 @@ def _sweep() -> list[str]:
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
             _wait_if_lost(error)
-    if removed := adapter.remove_abandoned():
+    if removed := clusters.remove_abandoned():
         logger.info("%d messages for clusters of another name were removed", removed)
     return woken
 

@@ -1,11 +1,11 @@
-"""The single way in for signals: build one with `fact`, write it with `record`, or do both with `emit`.
+"""Insert signals: build one with `fact`, insert it with `record`, or do both with `emit`.
 
-None is lost without a word: what was not stored is given back by `store`, and an error everywhere else.
+No signal is lost silently: `store` returns what was not stored, everything else raises an error.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.rows import insert
@@ -40,18 +40,24 @@ class Emitted(NamedTuple):
     created: bool
 
 
+class Details(TypedDict, total=False):
+    """What a signal may say besides its name, payload, key and actor; see `emit`."""
+
+    subject: Subject | None
+    occurred_at: datetime | None
+    source: str
+    correlation_id: str | None
+    causation_id: str | None
+    metadata: Mapping[str, Any] | None
+
+
 def emit(
     name: str,
     payload: Mapping[str, Any] | None = None,
     *,
     dedupe_key: str,
     actor: Actor,
-    subject: Subject | None = None,
-    occurred_at: datetime | None = None,
-    source: str = "",
-    correlation_id: str | None = None,
-    causation_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    **details: Unpack[Details],
 ) -> Emitted:
     """Record that something happened in the active tenant, in the caller's transaction.
 
@@ -75,21 +81,10 @@ def emit(
             database stored nothing.
     """
     check_identifier("dedupe_key", dedupe_key, length=KEY_LENGTH)
-    check_identifier("source", source, length=NAME_LENGTH)
-    check_identifier("correlation_id", correlation_id or "", length=ID_LENGTH)
-    check_identifier("causation_id", causation_id or "", length=ID_LENGTH)
-    signal = fact(
-        name,
-        payload,
-        dedupe_key=dedupe_key,
-        actor=actor,
-        subject=subject,
-        occurred_at=occurred_at,
-        source=source,
-        correlation_id=correlation_id,
-        causation_id=causation_id,
-        metadata=metadata,
-    )
+    check_identifier("source", details.get("source", ""), length=NAME_LENGTH)
+    check_identifier("correlation_id", details.get("correlation_id") or "", length=ID_LENGTH)
+    check_identifier("causation_id", details.get("causation_id") or "", length=ID_LENGTH)
+    signal = fact(name, payload, dedupe_key=dedupe_key, actor=actor, **details)
     store([signal])
     try:
         stored = Signal.objects.get(dedupe_key=signal.dedupe_key)
@@ -144,8 +139,8 @@ def insertion(source: str, values: Mapping[str, str]) -> str:
     """Return SQL that stores one signal for each row of a statement's own rows, all at one moment.
 
     It is for signals that follow from rows whose values were checked, and is refused when a dedupe key
-    is taken. What it needs, and whether a tenant is active, is the caller's to see to. Its rows are the
-    dedupe keys that were stored; that they are all is for `all_stored` to say, in the same statement.
+    is taken. The caller provides the rows, and checks that a tenant is active. Its rows are the dedupe
+    keys that were stored; `all_stored`, in the same statement, checks that these are all.
 
     Args:
         source: what stands after FROM, within the statement.
@@ -206,8 +201,7 @@ def store(signals: Sequence[Signal]) -> list[Signal]:
         NoActiveTenant: called outside `in_tenant`.
     """
     active_tenant()
-    # The constraint decides who was first, not a look before the insert; a concurrent insert of the
-    # same key makes this one wait and then lose.
+    # The constraint decides which came first; a concurrent insert of the same key makes this one wait.
     stored = insert(signals)
     if len(stored) == len(signals):
         return []

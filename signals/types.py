@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 
 from fleetprompt.errors import Refused, kind
 from fleetprompt.postgres.primary_keys import primary_key
@@ -194,7 +195,7 @@ def _identifier(field: str, value: object) -> str:
 
 
 def _check_one_form(actor_type: str, text: str) -> None:
-    """Refuse another spelling of an id: it would pass as the actor and be somebody else on record."""
+    """Refuse another spelling of an id: it would pass as the actor and be another one on record."""
     form = unicodedata.normalize("NFC", text.strip())
     if actor_type == "user" and (key := primary_key(get_user_model(), text)) is not None:
         form = str(key)
@@ -255,7 +256,7 @@ class Subject:
         return f"{self.type}:{self.id}"
 
 
-def actor_of(user: AbstractBaseUser) -> Actor:
+def actor_of(user: AbstractBaseUser | AnonymousUser) -> Actor:
     """Return a user as an actor: the primary key, and the full name or else the login name."""
     label = getattr(user, "get_full_name", str)() or user.get_username()
     return Actor("user", str(user.pk), label[:ID_LENGTH])
@@ -280,11 +281,11 @@ def subject_of(subject_type: str, subject_id: str) -> Subject | None:
 
 
 class _Columns(Protocol):
-    actor_type: Any
-    actor_id: Any
-    actor_label: Any
-    subject_type: Any
-    subject_id: Any
+    actor_type: str
+    actor_id: str
+    actor_label: str
+    subject_type: str
+    subject_id: str
 
 
 class ActorAndSubject:

@@ -10,14 +10,16 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import registry, subjects
-from directives.admin import access, coming_back
+from directives import registry, requests
 from directives.admin.following import follow
+from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
 from directives.requesting import batches
 from directives.requesting.batches import Progress
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
+from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
@@ -31,10 +33,10 @@ _SEGMENTS = ("succeeded", "failed", "canceled", "running", "requested", "snoozed
 def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """Show the directives with one correlation id; to htmx, only what changes while they run."""
     if not request.user.has_perm("directives.view_directive"):
-        access.refuse(request, "see directives", "directives.view_directive")
+        permissions.refuse(request.user, "see directives", "directives.view_directive")
     if "\x00" in correlation_id:
         raise Http404("There is no such batch")
-    announced = batches.find(correlation_id)
+    announced = requests.find_batch(correlation_id)
     progress = batches.progress(correlation_id)
     if announced is None and not progress.total:
         raise Http404("There is no such batch")
@@ -75,7 +77,7 @@ def _known(announced: Signal | None) -> list[Directive]:
     """Return the first of those that had been requested before, as far as the batch's signal names them."""
     ids = _facts(announced).get("known_directives")
     texts = ids if isinstance(ids, list) else []
-    return list(Directive.objects.filter(pk__in=[pk for text in texts if (pk := subjects.uuid(str(text)))]))
+    return list(Directive.objects.filter(pk__in=[pk for text in texts if (pk := parse_uuid(text))]))
 
 
 def _facts(announced: Signal | None) -> Mapping[str, Any]:
@@ -111,5 +113,5 @@ def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], progr
 def _list_url(announced: Signal | None) -> str:
     """Return the address of the list of what a batch is about; empty when that is not known."""
     handler = registry.find(str(_facts(announced).get("name")))
-    model = subjects.model(handler.subject_type) if handler else None
+    model = registry.subject_model(handler.subject_type) if handler else None
     return labels.list_url(model) if model else ""

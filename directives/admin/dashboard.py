@@ -6,12 +6,12 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils import timezone
 
-from directives import registry, subjects
+from directives import registry
 from directives.admin import tenants
 from directives.display import labels
 from directives.models import Directive
 from directives.monitoring import statistics
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 
@@ -55,7 +55,7 @@ def of_operators(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
             "failures": tenants.failures(rows, request),
         }
     if request.user.has_perm("django_q.view_ormq"):
-        context["queue"] = adapter.state()
+        context["queue"] = clusters.state()
     return context
 
 
@@ -67,7 +67,8 @@ def _base(request: HttpRequest) -> str:
 def _subject_lists() -> list[tuple[str, str]]:
     """Return the names and addresses of the lists of what directives can be about."""
     acted_on = {handler.subject_type for handler in registry.handlers()}
-    models = [model for subject_type, model in subjects.types().items() if subject_type in acted_on]
+    found = registry.subject_models()
+    models = [model for subject_type, model in found.items() if subject_type in acted_on]
     return [
         (str(model._meta.verbose_name_plural), url) for model in models if (url := labels.list_url(model))
     ]

@@ -12,12 +12,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from directives.admin import coming_back, operating, undoing
+from directives.admin import operating, undoing
 from directives.admin.following import follow_each
 from directives.authority import permissions
 from directives.display import history, labels
 from directives.lifecycle import events
 from directives.models import LOST_SIGNALS, Directive
+from fleetprompt.postgres.primary_keys import parse_uuid
+from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
@@ -180,8 +182,7 @@ def _related(found: QuerySet[Directive], *order: str) -> Related:
 def _cause(directive: Directive) -> Model | str:
     """Return the directive or the signal that led to this one, or the text that says what did."""
     text = directive.causation_id
-    try:
-        pk = UUID(text)
-    except ValueError:
+    pk = parse_uuid(text)
+    if pk is None:
         return text
     return Directive.objects.filter(pk=pk).first() or Signal.objects.filter(pk=pk).first() or text

@@ -5,10 +5,8 @@ Whatever stands in the URL is answered: a value that nothing can have finds noth
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -19,7 +17,8 @@ from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 from unfold.contrib.filters.forms import RangeDateTimeForm
 from unfold.utils import parse_datetime_str
 
-from directives import subjects
+from directives import registry
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.postgres.queries import distinct
 from fleetprompt.web import timezone
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
@@ -166,7 +165,7 @@ def parameters(filters: Iterable[Any]) -> set[str]:
 def subject_types(model: type[Model]) -> list[str]:
     """Return the types that subjects have, by name: of installed apps, and found in the table."""
     found = {kind for (kind,) in distinct(model, "subject_type")}
-    return sorted((found | set(subjects.types())) - {""})
+    return sorted((found | set(registry.subject_models())) - {""})
 
 
 def search(queryset: QuerySet[Any], term: str, *, key: str, ids: Sequence[str]) -> QuerySet[Any]:
@@ -192,6 +191,6 @@ def search(queryset: QuerySet[Any], term: str, *, key: str, ids: Sequence[str]) 
             found |= Q(**{field: text})
         if match := _SUBJECT.fullmatch(text):
             found |= Q(subject_type=match["type"], subject_id=match["id"])
-    with suppress(ValueError):
-        found |= Q(pk=UUID(term))
+    if pk := parse_uuid(term):
+        found |= Q(pk=pk)
     return queryset.filter(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 from directives.display import labels
 from directives.models import Directive
-from directives.queueing import adapter
+from directives.queueing import clusters
 from directives.requesting.batches import Progress
 
 
@@ -18,7 +18,7 @@ def follow(progress: Progress) -> dict[str, Any]:
     return {
         # Nothing to see every second in what waits for its time.
         "seconds": 0 if progress.is_over else 10 if progress.is_waiting else 1,
-        "no_cluster": not progress.is_over and not adapter.has_cluster(),
+        "no_cluster": not progress.is_over and not clusters.has_cluster(),
     }
 
 

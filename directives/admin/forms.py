@@ -1,7 +1,7 @@
 """Forms made from payload models: a typed field for each of the payload's, by its JSON Schema."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold import widgets
 
-from directives import subjects
+from directives import registry
 from directives.display import labels
 from directives.models import REASON_LENGTH
 from directives.registry import AnyHandler
@@ -23,7 +23,7 @@ from fleetprompt.errors import Refused
 from fleetprompt.web.timezone import ZonedForm
 from signals.types import LATEST, Subject, is_storable, json_object, stored_subject
 
-LONG_TEXT = 255
+MAX_ONE_LINE = 255
 """Texts that may be longer get a field of several lines."""
 OF_EVERY_PAYLOAD = ("reason", "subject")
 """Fields of every payload that the form asks for in another way, or not at all."""
@@ -39,7 +39,7 @@ class RequestForm(ZonedForm):
     `payload_form` adds the fields of one directive's payload.
 
     Args:
-        user: who fills it in, and sees the titles of what they may view; nobody by default.
+        user: fills it in, and sees the titles of what they may view; an anonymous one by default.
     """
 
     handler: AnyHandler
@@ -134,7 +134,7 @@ class SubjectField(forms.CharField):
     """
 
     user: Any
-    """Who looks; the form says it."""
+    """The reader, set by the form."""
 
     def __init__(self, subject_type: str, **options: Any) -> None:
         self.subject_type = subject_type
@@ -147,7 +147,7 @@ class SubjectField(forms.CharField):
         if not text:
             return None
         found, chosen = self._chosen(text)
-        if not subjects.find(chosen):
+        if not registry.subject_records(chosen):
             raise ValidationError("There is none with this id here.")
         return found
 
@@ -160,7 +160,7 @@ class SubjectField(forms.CharField):
 
     def _chosen(self, text: str) -> tuple[Any, list[Subject]]:
         """Return the primary key that a text means, and the subject that has it, if it means one."""
-        found = subjects.key(self.subject_type, text)
+        found = registry.subject_key(self.subject_type, text)
         subject = None if found is None else stored_subject(self.subject_type, str(found))
         return found, [subject] if subject else []
 
@@ -249,7 +249,7 @@ def _resolved(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[st
 
 def _text(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
     longest = schema.get("maxLength")
-    one_line = longest is not None and longest <= LONG_TEXT
+    one_line = longest is not None and longest <= MAX_ONE_LINE
     widget = (
         widgets.UnfoldAdminTextInputWidget() if one_line else widgets.UnfoldAdminTextareaWidget({"rows": 5})
     )
@@ -258,38 +258,24 @@ def _text(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
     )
 
 
-def _integer(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
-    return forms.IntegerField(
-        min_value=schema.get("minimum"),
-        max_value=schema.get("maximum"),
-        widget=widgets.UnfoldAdminIntegerFieldWidget(),
-        **common,
-    )
-
-
-def _number(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
-    widget = widgets.UnfoldAdminDecimalFieldWidget({"step": "any"})
-    return forms.FloatField(
-        min_value=schema.get("minimum"), max_value=schema.get("maximum"), widget=widget, **common
-    )
-
-
 def _boolean(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
     # A box that must be ticked could never say no.
     return forms.BooleanField(widget=widgets.UnfoldBooleanWidget(), **{**common, "required": False})
 
 
-def _uuid(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
-    return forms.UUIDField(widget=widgets.UnfoldAdminUUIDInputWidget(), **common)
+_LIMITS = {"minimum": "min_value", "maximum": "max_value"}
 
 
-def _moment(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
-    widget = widgets.UnfoldAdminTextInputWidget({"type": "datetime-local"})
-    return forms.DateTimeField(widget=widget, **common)
+def _simple(
+    field: type[forms.Field], widget: type[forms.Widget], attributes: dict[str, str] | None = None
+) -> Callable[[Mapping[str, Any], dict[str, Any]], forms.Field]:
+    """Return what makes a field of a class, with a widget that has these attributes."""
 
+    def make(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
+        limits = {_LIMITS[key]: value for key, value in schema.items() if key in _LIMITS}
+        return field(widget=widget(attributes), **limits, **common)
 
-def _date(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
-    return forms.DateField(widget=widgets.UnfoldAdminTextInputWidget({"type": "date"}), **common)
+    return make
 
 
 def _json(schema: Mapping[str, Any], common: dict[str, Any]) -> forms.Field:
@@ -307,14 +293,15 @@ def _choice(values: Iterable[Any], common: dict[str, Any]) -> forms.Field:
     )
 
 
+_TEXT_INPUT = widgets.UnfoldAdminTextInputWidget
 _BY_TYPE = {
     "string": _text,
-    "integer": _integer,
-    "number": _number,
+    "integer": _simple(forms.IntegerField, widgets.UnfoldAdminIntegerFieldWidget),
+    "number": _simple(forms.FloatField, widgets.UnfoldAdminDecimalFieldWidget, {"step": "any"}),
     "boolean": _boolean,
-    "uuid": _uuid,
-    "date-time": _moment,
-    "date": _date,
+    "uuid": _simple(forms.UUIDField, widgets.UnfoldAdminUUIDInputWidget),
+    "date-time": _simple(forms.DateTimeField, _TEXT_INPUT, {"type": "datetime-local"}),
+    "date": _simple(forms.DateField, _TEXT_INPUT, {"type": "date"}),
 }
 
 

@@ -7,7 +7,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from directives import subjects
+from directives import registry
 from directives.display import labels
 from directives.display.history import PAGE, Page, Place, Scope
 from fleetprompt.errors import Refused
@@ -48,7 +48,7 @@ class HistoryAdmin(DetailModelAdmin):
         self, request: HttpRequest, record: Any, before: Place | None = None, limit: int = PAGE
     ) -> dict[str, Any]:
         """Return what the template of a history needs: the page, and the records it tells of."""
-        subject = subjects.subject_of(record)
+        subject = registry.subject_of(record)
         page = Scope(subject, self.history_parts(record)).page(before, limit)
         return {"page": page, "subject": subject, "records": _records(request, page, subject, record)}
 

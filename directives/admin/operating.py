@@ -16,9 +16,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from directives import registry
-from directives.admin import access, coming_back, kept_forms, submissions
+from directives.admin import submissions
 from directives.admin.following import follow_each
-from directives.admin.kept_forms import Kept, Why
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import LIMIT as LIMIT
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
@@ -27,6 +26,9 @@ from directives.admin.submissions import Submission
 from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
+from fleetprompt.postgres.primary_keys import parse_uuid
+from fleetprompt.web import coming_back, kept_forms
+from fleetprompt.web.kept_forms import Kept, Why
 from signals.types import Actor
 
 SHOWN = 50
@@ -207,10 +209,9 @@ def _operation(admin: Any, request: HttpRequest, slug: str) -> Operation:
 
 
 def _ids(texts: Sequence[str]) -> list[UUID]:
-    try:
-        ids = list(dict.fromkeys(UUID(text) for text in texts))
-    except ValueError:
-        raise BadRequest("id: expected UUIDs") from None
+    ids = list(dict.fromkeys(pk for text in texts if (pk := parse_uuid(text))))
+    if not all(map(parse_uuid, texts)):
+        raise BadRequest("id: expected UUIDs")
     if not 0 < len(ids) <= LIMIT:
         raise BadRequest(f"id: expected 1 to {LIMIT} directives; got {len(ids)}")
     return ids
@@ -237,7 +238,7 @@ def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) ->
     needed = [permissions.permission(operation.permission, name) for name in names]
     about = ", ".join(names) or "any directive"
     what = f"{operation.label.lower()} {about}"
-    access.refuse(request, what, ", ".join(needed) or f"to {operation.permission} some type")
+    permissions.refuse(request.user, what, ", ".join(needed) or f"to {operation.permission} some type")
 
 
 def _page(

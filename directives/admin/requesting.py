@@ -7,31 +7,32 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from directives import registry, subjects
-from directives.admin import access, coming_back, kept_forms, undoing
+from directives import registry, requests
+from directives.admin import undoing
 from directives.admin.forms import RequestForm, payload_form
-from directives.admin.kept_forms import Kept, Why
 from directives.admin.selection import Selection
 from directives.authority import permissions
 from directives.display import labels
 from directives.errors import Refused
 from directives.models import Directive
 from directives.registry import AnyHandler
-from directives.requesting import batches
 from directives.requesting.dry_run import DryRun, dry_run
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
+from fleetprompt.web import coming_back, kept_forms
+from fleetprompt.web.kept_forms import Kept, Why
 from fleetprompt.web.visible import visible
 
-SHOWN = 10
+MAX_REFUSALS_SHOWN = 10
 """How many refusals are told one by one."""
-TRIED = 5
+MAX_TRIED = 5
 """How many of a selection are tried out."""
 
 
@@ -40,7 +41,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     """Show the directive types that the user may request."""
     allowed = _requestable(request.user)
     if not allowed:
-        access.refuse(request, "request directives", "to request a directive of some name")
+        permissions.refuse(request.user, "request directives", "to request a directive of some name")
     context = {"title": "Request directive", "handlers": allowed}
     return _page(request, "admin/directives/choose.html", context)
 
@@ -62,13 +63,13 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     handler = registry.find(name)
     if handler is None:
         raise Http404(f"There is no directive {name}")
-    access.require(request, "request", name)
+    permissions.require(request.user, "request", name)
     if request.method == "POST":
         return _answer(request, _Asked.of(request, handler, request.POST))
     try:
         kept = kept_forms.restore(request)
     except kept_forms.Gone:
-        model = subjects.model(handler.subject_type)
+        model = registry.subject_model(handler.subject_type)
         url = (model and labels.list_url(model)) or request.path
         return kept_forms.start_again(request, url)
     return _show(request, _Asked.of(request, handler, kept.fields if kept else request.GET), kept)
@@ -143,14 +144,14 @@ def _show(request: HttpRequest, asked: _Asked, kept: Kept | None) -> HttpRespons
 
 def _problem_of(asked: _Asked, form: RequestForm) -> Refused | None:
     # A second submit finds what the first one has changed, and is answered as that one was.
-    is_known = asked.problem and form.is_valid() and batches.find(str(form.cleaned_data["batch"]))
+    is_known = asked.problem and form.is_valid() and requests.find_batch(str(form.cleaned_data["batch"]))
     return None if is_known else asked.problem
 
 
 def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> HttpResponse:
     """Lead to the confirmation of a directive for each of a list's selected records."""
     handler = registry.get(name)
-    access.require(request, "request", name)
+    permissions.require(request.user, "request", name)
     chosen = QueryDict(mutable=True)
     chosen.update({"subjects": _joined(ids), coming_back.PARAMETER: request.get_full_path()})
     return kept_forms.lead_to(request_url(handler.name), request, chosen, Why.CHOSEN)
@@ -164,7 +165,7 @@ def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     inverse = undoing.inverse_of(directive)
     if inverse is None:
         raise Http404("Nothing undoes this directive")
-    access.require(request, "request", inverse)
+    permissions.require(request.user, "request", inverse)
     back = coming_back.url_of(request.GET)
     url = request_url(inverse, [directive.subject_id], cause=str(directive.pk))
     return redirect(coming_back.with_back(url, back))
@@ -173,12 +174,14 @@ def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_GET
 def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
     """Return the subjects of a type that match a term, for a picker: their ids and titles."""
-    model = subjects.model(subject_type)
+    model = registry.subject_model(subject_type)
     if model is None or not tenant_site.is_registered(model):
         raise Http404(f"There is nothing to pick of type {subject_type}")
     model_admin: Any = tenant_site.get_model_admin(model)
     if not model_admin.has_view_permission(request):
-        access.refuse(request, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}")
+        permissions.refuse(
+            request.user, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}"
+        )
     term = request.GET.get("term", "").replace("\x00", "")
     found, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
     results = [{"id": str(record.pk), "text": visible(str(record))} for record in found[:20]]
@@ -195,30 +198,32 @@ def request_url(name: str, ids: Iterable[str] = (), **extra: str) -> str:
 def _request(request: HttpRequest, form: RequestForm, asked: _Asked) -> HttpResponse:
     batch_id = str(form.cleaned_data["batch"])
     try:
-        refused = batches.request_batch(
+        refused = requests.request_batch(
             batch_id,
             form.handler.name,
             asked.payloads(form),
-            actor=permissions.actor_of(request.user),  # type: ignore[arg-type]
+            actor=permissions.actor_of(request.user),
             reason=form.cleaned_data["reason"],
             scheduled_at=form.scheduled_at,
             causation_id=str(asked.cause.pk) if asked.cause else None,
         )
     except Refused as refusal:
         return kept_forms.lead_to(request.path, request, form.renewed(), Why.SENT, refusal.messages)
-    for one in (refused or [])[:SHOWN]:
+    for one in (refused or [])[:MAX_REFUSALS_SHOWN]:
         messages.error(request, str(one))
     back = coming_back.url_of(request.POST)
-    return HttpResponseRedirect(coming_back.with_back(labels.batch_url(batch_id), back))
+    return redirect(
+        coming_back.with_back(reverse("admin:directives_directive_batch", args=[batch_id]), back)
+    )
 
 
 def _try_out(request: HttpRequest, form: RequestForm, payloads: list[dict[str, Any]]) -> dict[str, Any]:
     """Execute the first few and roll them back; return what the page shows of that."""
     _require_view(request, form.handler)
-    actor = permissions.actor_of(request.user)  # type: ignore[arg-type]
+    actor = permissions.actor_of(request.user)
     runs: list[DryRun] = []
     try:
-        for payload in payloads[:TRIED]:
+        for payload in payloads[:MAX_TRIED]:
             runs.append(
                 dry_run(form.handler.name, payload, actor=actor, reason=form.cleaned_data["reason"])
             )
@@ -231,16 +236,16 @@ def _try_out(request: HttpRequest, form: RequestForm, payloads: list[dict[str, A
 def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
     """Refuse to try out what would show something of records that the user may not view."""
     for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
-        model = subjects.model(subject_type)
+        model = registry.subject_model(subject_type)
         if model and not permissions.may_view(request.user, model):
             what = f"see {model._meta.verbose_name_plural}"
-            access.refuse(request, what, permissions.view_permission(model))
+            permissions.refuse(request.user, what, permissions.view_permission(model))
 
 
 def _form(request: HttpRequest, form: RequestForm, asked: _Asked, **context: Any) -> HttpResponse:
     handler, cause = asked.handler, asked.cause
     selection = Selection(handler, asked.ids, request.user) if asked.ids else None
-    model = subjects.model(handler.subject_type)
+    model = registry.subject_model(handler.subject_type)
     return _page(
         request,
         "admin/directives/request.html",
@@ -285,7 +290,7 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
     Raises:
         PermissionRefused: the user may not view directives, and would learn of one.
     """
-    pk = subjects.uuid(given.get("cause", ""))
+    pk = parse_uuid(given.get("cause", ""))
     if pk:
         _require_view_of_directives(request)
     return Directive.objects.filter(pk=pk).first() if pk else None
@@ -293,7 +298,7 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
 
 def _require_view_of_directives(request: HttpRequest) -> None:
     if not permissions.may_view(request.user, Directive):
-        access.refuse(request, "see directives", permissions.view_permission(Directive))
+        permissions.refuse(request.user, "see directives", permissions.view_permission(Directive))
 
 
 def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:
@@ -309,7 +314,7 @@ def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence
 
 def _named(handler: AnyHandler, pk: str) -> dict[str, Any]:
     """Return the field of the payload that names a subject, as JSON has it."""
-    found = subjects.key(handler.subject_type, pk)
+    found = registry.subject_key(handler.subject_type, pk)
     return {handler.subject_field: found if isinstance(found, int) else pk}
 
 
@@ -320,5 +325,5 @@ def _joined(ids: Iterable[str]) -> str:
 
 def _ids(subject_type: str, text: str) -> list[str]:
     """Return the ids that `_joined` made a text of, each once and in its one form, without what is none."""
-    found = [subjects.key(subject_type, unquote(part)) for part in text.split(",")]
+    found = [registry.subject_key(subject_type, unquote(part)) for part in text.split(",")]
     return list(dict.fromkeys(str(pk) for pk in found if pk not in (None, "")))

@@ -1,40 +1,41 @@
-"""The records that somebody chose to request a directive for."""
+"""A selection of records to request a directive for, as its page shows it."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from directives import subjects
+from directives import registry
 from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.types import stored_subject
 
-EXAMPLES = 10
+MAX_EXAMPLES = 10
 """How many of a selection are named on the page."""
-LOOKED_AT = 500
+MAX_LOOKED_AT = 500
 """For how many of a selection it is looked up whether they wait for the same already."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Selection:
-    """The subjects that somebody chose, and the states they are in.
+    """The subjects that a user chose.
 
     Args:
         handler: what is to be requested for each.
         ids: the subjects' ids.
-        user: who chose them, and sees their titles with the permission to view them.
+        user: chose them, and sees their titles with the permission to view them.
     """
 
     handler: AnyHandler
     ids: Sequence[str]
     user: Any
-    states: Counter[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        found = subjects.states(self.handler.subject_type, self.ids)
-        object.__setattr__(self, "states", Counter(found.values()))
+    @cached_property
+    def states(self) -> Counter[str]:
+        """How many of them are in each state."""
+        return Counter(registry.subject_values(self.handler.subject_type, self.ids, "status").values())
 
     @property
     def title(self) -> str:
@@ -54,7 +55,7 @@ class Selection:
     @property
     def unfinished(self) -> int:
         """For how many of the first few hundred the same directive waits or runs already."""
-        lines = [f"{self.handler.subject_type}:{pk}" for pk in self.ids[:LOOKED_AT]]
+        lines = [f"{self.handler.subject_type}:{pk}" for pk in self.ids[:MAX_LOOKED_AT]]
         waiting = Directive.objects.filter(
             ordering_key__in=lines,
             status__in=[Directive.Status.REQUESTED, Directive.Status.RUNNING],
@@ -67,7 +68,7 @@ class Selection:
         """Links to the first few."""
         chosen = [
             subject
-            for pk in self.ids[:EXAMPLES]
+            for pk in self.ids[:MAX_EXAMPLES]
             if (subject := stored_subject(self.handler.subject_type, pk))
         ]
         records = labels.records(self.user, chosen)
@@ -76,4 +77,4 @@ class Selection:
     @property
     def others(self) -> int:
         """How many are not among the examples."""
-        return max(len(self.ids) - EXAMPLES, 0)
+        return max(len(self.ids) - MAX_EXAMPLES, 0)

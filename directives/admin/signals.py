@@ -15,8 +15,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from directives.admin import access, filters
+from directives.admin import filters
 from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
+from directives.authority import permissions
 from directives.display import labels
 from fleetprompt.postgres.queries import distinct
 from fleetprompt.sites import tenant_site
@@ -154,7 +155,7 @@ class SignalAdmin(DetailModelAdmin):
             BadRequest: a parameter that the list does not know.
         """
         if not (self.has_view_permission(request) and request.user.has_perm(EXPORT)):
-            access.refuse(request, "export signals", EXPORT)
+            permissions.refuse(request.user, "export signals", EXPORT)
         if ending not in FORMATS:
             raise Http404
         try:

@@ -11,13 +11,12 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from directives import registry, subjects
-from directives.admin import access, requesting
+from directives import registry, requests
+from directives.admin import requesting
 from directives.admin.history import HistoryAdmin
 from directives.authority import permissions
 from directives.display import history, labels
 from directives.registry import AnyHandler
-from directives.requesting import batches
 
 LAST = 10
 """How many happenings of its history a subject's page shows."""
@@ -94,7 +93,7 @@ class SubjectAdmin(HistoryAdmin):
             name = asked.removeprefix(_ACTION)
             if registry.find(name) is None:
                 raise Http404(f"There is no directive {name}")
-            access.require(request, "request", name)
+            permissions.require(request.user, "request", name)
         response: HttpResponse = super().changelist_view(request, extra_context)
         return response
 
@@ -158,9 +157,9 @@ def _list_action(name: str) -> Callable[..., HttpResponse | None]:
 def _confirm(
     model_admin: SubjectAdmin, request: HttpRequest, queryset: QuerySet[Any], *, name: str
 ) -> HttpResponse | None:
-    ids = [str(pk) for pk in queryset.values_list("pk", flat=True)[: batches.LARGEST + 1]]
-    if len(ids) > batches.LARGEST:
-        text = f"Expected at most {batches.LARGEST:,} at once. Narrow the list by filters or a search."
+    ids = [str(pk) for pk in queryset.values_list("pk", flat=True)[: requests.MAX_BATCH + 1]]
+    if len(ids) > requests.MAX_BATCH:
+        text = f"Expected at most {requests.MAX_BATCH:,} at once. Narrow the list by filters or a search."
         messages.error(request, text)
         return None
     return requesting.confirm_selection(request, name, ids)
@@ -168,7 +167,7 @@ def _confirm(
 
 def _change(record: Any) -> dict[str, Any]:
     status = getattr(record, "status", None)
-    signal = history.latest_change(subjects.subject_of(record), status) if status else None
+    signal = history.latest_change(registry.subject_of(record), status) if status else None
     return {
         "change": signal,
         "cause": labels.causes([signal]).get(signal.causation_id) if signal else None,

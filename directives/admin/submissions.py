@@ -13,20 +13,20 @@ from directives.admin.results import Result
 
 KEPT_SECONDS = 3600
 LEASE_SECONDS = 10
-"""For how long a web process may save nothing before its operation counts as stopped."""
+"""How long a web process may save nothing before its operation counts as stopped."""
 SAVE_SECONDS = 0.5
 """How often the results so far are saved, which renews the lease."""
 
 
 @dataclass
 class Submission:
-    """An operation that somebody submitted, and what has come of it so far.
+    """An operation that a user submitted, and its results so far.
 
     Args:
         key: where it is kept.
         ids: the directives that it is to be done to.
         reason: why.
-        lease_seconds: for how long it may save nothing.
+        lease_seconds: how long it may save nothing.
         began_at: when it was submitted, by the database's clock.
         leased_until: when it counts as stopped, by the same clock.
         results: by the directives' ids, the latest for each.
@@ -45,22 +45,22 @@ class Submission:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether its web process goes on with it, as far as anybody can know."""
+        """Whether its lease says that its web process is still working on it."""
         return not self.is_over and _database_time() < self.leased_until
 
     @property
     def settled(self) -> int:
-        """For how many directives it is known what came of them."""
+        """The number of directives with a final result."""
         return sum(not result.is_open for result in self.results.values())
 
     def note(self, result: Result) -> None:
-        """Add what has come of one directive."""
+        """Add the result of one directive."""
         self.results[result.directive_id] = result
         if time.monotonic() - self._saved >= SAVE_SECONDS:
             self._save()
 
     def finish(self) -> None:
-        """Say that all of it is done."""
+        """Mark it as done."""
         self.is_over = True
         self._save()
 
@@ -88,7 +88,7 @@ def find(key: str) -> Submission | None:
 
 
 def _database_time() -> datetime:
-    # Of several web servers, each has a clock of its own.
+    # The clocks of several web servers differ.
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from directives import registry, subjects
+from directives import registry
 from directives.errors import Refused
 from directives.models import Directive
 
@@ -55,7 +55,7 @@ def expectation(directive: Directive) -> dict[str, Any]:
 def is_outdated(directive: Directive) -> bool:
     """Return whether the subject has changed since, so that undoing would undo something else too."""
     wanted = expectation(directive).get("expected_revision")
-    found = subjects.revisions(directive.subject_type, [directive.subject_id])
+    found = registry.subject_values(directive.subject_type, [directive.subject_id], "revision")
     return wanted is not None and found.get(directive.subject_id) != wanted
 
 

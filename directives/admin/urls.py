@@ -4,7 +4,8 @@ from typing import Any
 
 from django.urls import URLPattern, path, register_converter
 
-from directives.admin import batch, kept_forms, requesting
+from directives.admin import batch, requesting
+from fleetprompt.web import kept_forms
 
 
 class _AnyText:

@@ -1,1 +1,1 @@
-"""Authority: who may request, view and operate."""
+"""Authority: permissions to request, view and operate, and the roles that have them."""

@@ -1,7 +1,11 @@
-"""Who may do what: for each directive type one permission per action; `roles` makes them on migrate."""
+"""Permissions to request, snooze, cancel and rerun directives of a name, and to view records.
+
+Each directive type has one permission per action; `roles` makes them on migrate.
+"""
 
 import hashlib
-from typing import Any
+import logging
+from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
 from django.db.models import Model
@@ -9,13 +13,16 @@ from django.db.models import Model
 from directives.errors import PermissionRefused
 from directives.models import Directive
 from fleetprompt.postgres.primary_keys import primary_key
+from fleetprompt.tenants.context import active_tenant
 from signals.types import Actor
 from signals.types import actor_of as actor_of
+
+logger = logging.getLogger(__name__)
 
 ACTIONS = ("request", "snooze", "cancel", "rerun")
 """What a permission can allow; running one now needs `snooze`, since both move its time."""
 
-_CODENAME_LENGTH = 100
+_CODENAME_LENGTH = 100  # characters, of Django's column
 
 
 def codename(action: str, name: str) -> str:
@@ -70,3 +77,28 @@ def check(actor: Actor, action: str, name: str) -> None:
     if not allows(user, action, name):
         needed = permission(action, name)
         raise PermissionRefused(f"actor: {actor} may not {action} {name}; it needs {needed}")
+
+
+def require(user: Any, action: str, name: str) -> None:
+    """Check that a logged-in user may do an action on directives of a name.
+
+    Raises:
+        PermissionRefused: the user may not; it is logged, and answered with 403.
+    """
+    if not allows(user, action, name):
+        refuse(user, f"{action} {name}", permission(action, name))
+
+
+def refuse(user: Any, what: str, needed: str) -> NoReturn:
+    """Refuse what a logged-in user wanted to do, and log it; no signal is left.
+
+    Args:
+        what: what they may not do.
+        needed: the permission that it needs.
+
+    Raises:
+        PermissionRefused: always.
+    """
+    tenant = active_tenant().slug
+    logger.warning("refused in tenant %s: user %s (%s) may not %s", tenant, user.pk, user, what)
+    raise PermissionRefused(f"You may not {what}: it needs the permission {needed}.")

@@ -1,4 +1,4 @@
-"""What every tenant has from the start: a permission per directive type and action, and two groups."""
+"""Permissions and groups that every tenant has: one per directive type and action, and two groups."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q, QuerySet
 
-from directives import registry, subjects
+from directives import registry
 from directives.authority import permissions
 from directives.models import Directive
 from fleetprompt.tenants.context import is_public
@@ -20,7 +20,7 @@ from signals.models import Signal
 MODERATOR = "Moderator"
 """Requests and snoozes the directives whose handlers say `for_moderators`; reruns and cancels none."""
 AUDITOR = "Auditor"
-"""Sees everything in its tenant, may export signals, and changes nothing."""
+"""Views everything in its tenant, may export signals, and changes nothing."""
 
 _MODERATING = ("request", "snooze")
 
@@ -84,7 +84,7 @@ def create_groups(sender: AppConfig, using: str = "default", **kwargs: Any) -> N
     if is_new:
         group.permissions.add(
             *_of_directives(using, _moderating()),
-            *_views(using, [Directive, Signal, *subjects.types().values()]),
+            *_views(using, [Directive, Signal, *registry.subject_models().values()]),
         )
     group, _ = Group.objects.using(using).get_or_create(name=AUDITOR)
     exporting = Permission.objects.using(using).filter(codename="export_signal")
@@ -95,14 +95,14 @@ def wanted() -> list[str]:
     """Return a text for each permission and group of a new tenant, and for each permission of a group."""
     moderators = {f"{MODERATOR}.{name}" for name in _moderating()}
     labels = [f"{handler.name}: {handler.label}" for handler in registry.handlers()]
-    views = [f"{MODERATOR}.view.{model._meta.label}" for model in subjects.types().values()]
+    views = [f"{MODERATOR}.view.{model._meta.label}" for model in registry.subject_models().values()]
     return [*_kept(), *moderators, *labels, *views]
 
 
 def lacking(schemas: Collection[str]) -> set[str]:
     """Return those of the schemas that lack a permission, a group or one of the auditors' permissions.
 
-    It takes two statements per 25, and a few more: of those that have the same, one is looked at.
+    It takes two statements per 25 schemas, and a few more: of equal schemas it compares one.
     """
     groups: dict[Any, list[str]] = {}
     alike = (

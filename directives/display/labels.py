@@ -13,9 +13,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from directives import registry, subjects
+from directives import registry
 from directives.authority import permissions
 from directives.models import SNOOZED, Directive
+from fleetprompt.postgres.primary_keys import parse_uuid
 from signals.models import Signal
 from signals.types import Subject
 
@@ -95,7 +96,7 @@ def counted_label(name: str, count: int) -> str:
     subject is followed by it: `Create post for 2 threads`.
     """
     handler, text = registry.find(name), label(name)
-    model = subjects.model(handler.subject_type) if handler else None
+    model = registry.subject_model(handler.subject_type) if handler else None
     if model is None:
         return text if count == 1 else f"{text}, {count:,} times"
     counted = counted_noun(model, count)
@@ -129,9 +130,9 @@ def records(user: Any, about: Iterable[Subject]) -> Records:
     hidden = {
         kind
         for kind in {subject.type for subject in wanted}
-        if (model := subjects.model(kind)) and not permissions.may_view(user, model)
+        if (model := registry.subject_model(kind)) and not permissions.may_view(user, model)
     }
-    found = subjects.find(subject for subject in wanted if subject.type not in hidden)
+    found = registry.subject_records(subject for subject in wanted if subject.type not in hidden)
     return {**found, **{subject: None for subject in wanted if subject.type in hidden}}
 
 
@@ -199,7 +200,7 @@ def signal_url(pk: object) -> str:
 def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
     """Return the directives that the signals belong to, by causation id, in one query."""
     texts = {signal.causation_id for signal in signals}
-    ids = {pk for text in texts if (pk := subjects.uuid(text)) and str(pk) == text}
+    ids = {pk for text in texts if (pk := parse_uuid(text)) and str(pk) == text}
     return {str(pk): directive for pk, directive in Directive.objects.in_bulk(ids).items()}
 
 

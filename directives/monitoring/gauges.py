@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from directives.monitoring import counts, stalled, statistics
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.postgres.bounded import Question
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
@@ -73,7 +73,7 @@ def _read() -> dict[str, Any]:
     earliest = {slug: time for slug, one in found.items() if (time := one.earliest()) and time <= now}
     oldest = _oldest(earliest)
     stuck = stalled.stuck_tenants()
-    state = adapter.state()
+    state = clusters.state()
     messages = {"waiting": state.waiting, "later": state.later}
     answers = not state.error
     return {

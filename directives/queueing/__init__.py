@@ -1,1 +1,1 @@
-"""The queue: django-q2 behind an adapter, and the broker, notifier and locks of its processes."""
+"""The queue: wake-ups through django-q2, PostgreSQL as its broker, and its clusters."""

@@ -1,65 +1,46 @@
-"""The queue adapter: it, `broker` and `compat` alone know django-q2. Wake-ups carry no truth."""
+"""Send wake-ups, the messages "this tenant has due directives", through django-q2; they carry no truth.
 
-import math
+With PostgreSQL as the broker a wake-up is a row that commits with what it is sent for, and clusters are
+notified on commit. Any other broker gets it on commit.
+"""
+
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from math import ceil
 from typing import Any
-from uuid import uuid4
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Min, QuerySet
-from django.db.models.functions import Now
+from django.db import connection, transaction
 from django.utils import timezone
-from django_q.brokers import Broker, get_broker
+from django_q.brokers import get_broker
 from django_q.conf import Conf
-from django_q.models import Failure, OrmQ, Schedule
-from django_q.signals import pre_execute
-from django_q.status import Stat
 from django_q.tasks import async_task
-from redis import RedisError
 
 from directives import registry
-from directives.queueing import broker, compat, notifier
-from fleetprompt.tenants.context import active_tenant, is_public, return_to, return_to_public
+from fleetprompt.postgres.notifications import notify_on_commit
 from fleetprompt.tenants.models import Tenant
-from fleetprompt.web.limits import COUNTED
 
-SWEEP = "directives: sweep"
-SEAL = "signals: seal"
-SCHEDULED = {SWEEP: broker.SWEEP, SEAL: "directives.tasks.seal"}
-"""What django-q2 calls every minute, by the names of the schedules."""
-_WORK = "directives.tasks.work"
-ABANDONED = timedelta(hours=1)
-"""For how long one of our messages may wait for clusters of another name before it is removed."""
-_PORTION = 1_000
-"""How many of them are removed at once."""
+WORK = "directives.tasks.work"
+"""The task that a wake-up calls."""
 
+INSERTION = """
+    INSERT INTO public.django_q_ormq (key, payload, lock)
+    SELECT %(wake_key)s::text, %(wake_payload)s::text, at FROM due WHERE %(wake_key)s::text IS NOT NULL
+"""
+"""SQL for a larger statement: a wake-up for each row of its query `due`, at the time `at`.
 
-def survive_kills() -> None:
-    """Have the clusters that this process starts go on working when any of their processes is killed."""
-    compat.replace_shared_state()
-    pre_execute.connect(_tell_apart)
-
-
-class _Draft(Broker):  # type: ignore[misc]
-    """Keeps the message that django-q2 makes of a task, instead of sending it."""
-
-    payload = ""
-
-    def enqueue(self, task: str) -> int:
-        """Keep the message."""
-        self.payload = task
-        return 0
+Its parameters are those of `message_for`; without PostgreSQL's broker it inserts nothing.
+"""
+_TIMES = "SELECT coalesce(at, statement_timestamp()) FROM unnest(%(times)s::timestamptz[]) AS given (at)"
+# The disk is not waited for: the sweep makes up for a lost wake-up.
+_NO_FLUSH = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
 
 
 def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = None) -> None:
-    """Send "this tenant has due directives", with the caller's transaction.
+    """Send a wake-up in the caller's transaction.
 
-    PostgreSQL's broker stores the message in that transaction, and shows it to workers at its time.
-    Another broker gets it on commit and cannot wait, so what is due later is left to the sweep.
+    A broker other than PostgreSQL's cannot hold a message back, so what is due later is left to the sweep.
 
     Args:
         at: when workers should see it; now by default.
@@ -72,186 +53,82 @@ def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = No
 def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
     """Send a wake-up for each of `times`, in a constant number of statements; see `wake`."""
     now = timezone.now()
-    moments = [at if at > now else None for at in times]
+    due = [at if at > now else None for at in times]
     if Conf.ORM:
-        broker.store(Conf.CLUSTER_NAME, _message(tenant.slug), moments, tenant=tenant.slug)
-    elif None in moments:
-        _send_on_commit(tenant)
+        store(Conf.CLUSTER_NAME, _message(tenant.slug), due, tenant=tenant.slug)
+    elif None in due:
+        announce(tenant)
 
 
-def _send_on_commit(tenant: Tenant) -> None:
-    message = _message(tenant.slug)
-    transaction.on_commit(lambda: get_broker().enqueue(message), robust=True)
-
-
-def message_for(tenant: str) -> dict[str, str]:
-    """Return the parameters of `broker.insertion` for a wake-up; nothing with another broker.
+def message_for(tenant: str) -> dict[str, str | None]:
+    """Return the parameters of `INSERTION` for a tenant.
 
     Args:
         tenant: its slug.
     """
     if not Conf.ORM:
-        return {}
-    return {"wake_key": broker.key(Conf.CLUSTER_NAME, tenant), "wake_payload": _message(tenant)}
+        return {"wake_key": None, "wake_payload": None}
+    return {"wake_key": _key(Conf.CLUSTER_NAME, tenant), "wake_payload": _message(tenant)}
 
 
 def announce(tenant: Tenant) -> None:
-    """Wake workers on commit for what is due now and was stored with `message_for`."""
+    """Notify clusters on commit of a wake-up that is stored, or send it to another broker."""
     if Conf.ORM:
-        notifier.notify_on_commit(Conf.CLUSTER_NAME)
+        notify_on_commit(channel(Conf.CLUSTER_NAME))
     else:
-        _send_on_commit(tenant)
+        message = _message(tenant.slug)
+        transaction.on_commit(lambda: get_broker().enqueue(message), robust=True)
+
+
+def channel(name: str) -> str:
+    """Return the channel on which PostgreSQL notifies the clusters of a name."""
+    return f"directives.{name}"
+
+
+def store(name: str, message: str, times: Collection[datetime | None], *, tenant: str = "") -> None:
+    """Store a message for each of `times` in the caller's transaction, and notify clusters on commit.
+
+    Args:
+        name: of the clusters that may take it.
+        message: what django-q2 makes of a task.
+        times: when it may be taken; None is now, by the database's clock.
+        tenant: the slug of the tenant whose messages are taken together.
+    """
+    times_sql = _TIMES + (_NO_FLUSH if connection.get_autocommit() else "")
+    values: dict[str, Any] = {"wake_key": _key(name, tenant), "wake_payload": message, "times": list(times)}
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH due (at) AS ({times_sql}) {INSERTION}", values)
+    if None in times:
+        notify_on_commit(channel(name))
+
+
+def _key(name: str, tenant: str) -> str:
+    return f"{name}:{tenant}" if tenant else name
+
+
+class _Draft:
+    """Takes the place of a broker, and keeps the message that django-q2 makes of a task."""
+
+    list_key = payload = ""
+
+    def enqueue(self, task: str) -> int:
+        """Keep the message."""
+        self.payload = task
+        return 0
 
 
 @lru_cache(maxsize=1024)
-def _message(slug: str) -> str:
+def _message(tenant: str) -> str:
     """Return a tenant's wake-up, made and signed by django-q2."""
     draft = _Draft()
-    async_task(
-        _WORK,
-        slug,
-        q_options={
-            "task_name": f"wake {slug}",
-            "group": "directives",
-            "timeout": longest_time_slice(),
-            "broker": draft,
-        },
-    )
+    options: dict[str, Any] = {"task_name": f"wake {tenant}", "group": "directives", "broker": draft}
+    async_task(WORK, tenant, q_options={**options, "timeout": longest_time_slice()})
     return draft.payload
-
-
-def _tell_apart(task: dict[str, Any], **kwargs: Any) -> None:
-    """Give a turn that begins an id and a start of its own: many come from one message."""
-    if task["func"] == _WORK:
-        task["id"], task["started"] = uuid4().hex, timezone.now()
-
-
-def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:
-    """Have django-q2 sweep and seal every minute (on `post_migrate` of the public schema)."""
-    if sender.label == "django_q" and is_public():
-        for name, function in SCHEDULED.items():
-            Schedule.objects.using(using).get_or_create(
-                name=name,
-                defaults={
-                    "func": function,
-                    "schedule_type": Schedule.MINUTES,
-                    "minutes": 1,
-                    "repeats": -1,
-                },
-            )
-
-
-def scheduled(name: str) -> dict[str, Any] | None:
-    """Return a schedule's `func`, `next_run`, `repeats` and `cluster`; None when there is none.
-
-    Args:
-        name: `SWEEP` or `SEAL`.
-    """
-    fields = ("func", "next_run", "repeats", "cluster")
-    found: dict[str, Any] | None = Schedule.objects.filter(name=name).values(*fields).first()
-    return found
-
-
-def waiting_since() -> datetime | None:
-    """Return since when the longest waiting wake-up of PostgreSQL's broker could be taken."""
-    if not Conf.ORM:
-        return None
-    waiting = broker.messages(Conf.CLUSTER_NAME).filter(lock__lte=Now())
-    since: datetime | None = waiting.aggregate(since=Min("lock"))["since"]
-    return since
-
-
-def for_others(waiting: timedelta) -> QuerySet[Any]:
-    """Return PostgreSQL's messages that no cluster of this name takes, and could be taken for so long.
-
-    That is what is left after a change of CLUSTER_NAME, or when Redis became the broker.
-    """
-    found: QuerySet[Any] = OrmQ.objects.filter(lock__lte=Now() - waiting)
-    return found.exclude(pk__in=broker.messages(Conf.CLUSTER_NAME).values("pk")) if Conf.ORM else found
-
-
-def remove_abandoned() -> int:
-    """Remove what has waited for `ABANDONED` for clusters of another name; return how many messages.
-
-    A wake-up carries no truth, and sweeps come each minute. What is not signed with this SECRET_KEY, or
-    calls something else, may be somebody's work, and stays.
-    """
-    ours = {_WORK, *SCHEDULED.values()}
-    found = [message.pk for message in for_others(ABANDONED)[:_PORTION] if message.func() in ours]
-    if found:
-        OrmQ.objects.filter(pk__in=found).delete()
-    return len(found)
-
-
-def ping() -> None:
-    """Ask the broker whether it is there.
-
-    Raises:
-        RedisError: it does not answer.
-        DatabaseError: PostgreSQL is the broker, and does not answer.
-    """
-    get_broker().ping()
-
-
-def clusters() -> list[Any]:
-    """Return django-q2's own reports of the clusters that were alive within the last seconds."""
-    return sorted(Stat.get_all(get_broker()), key=lambda cluster: (cluster.host, cluster.pid))
-
-
-def has_cluster() -> bool:
-    """Return whether a cluster was alive within the last seconds, or the broker cannot tell."""
-    # Their reports stand in the cache, whose keys carry the schema.
-    tenant = None if is_public() else active_tenant()
-    return_to_public()
-    try:
-        return bool(clusters())
-    except RedisError:
-        return True
-    finally:
-        if tenant:
-            return_to(tenant)
-
-
-@dataclass
-class State:
-    """How the queue and its clusters fare. A count above `COUNTED` means "more than that"."""
-
-    clusters: list[Any] = field(default_factory=list)
-    """django-q2's own reports: host, pid, status, workers, tob (when it started)."""
-    waiting: int | None = None
-    later: int | None = None
-    """Messages for a later time; None where the broker has none."""
-    next_sweep: datetime | None = None
-    failures: list[Any] = field(default_factory=list)
-    """The ten messages that failed last, the newest first."""
-    error: str = ""
-    """Why the broker cannot be asked, if so."""
-
-
-def state() -> State:
-    """Return what can be told about the queue without touching it."""
-    found = State(
-        failures=list(Failure.objects.order_by("-stopped")[:10]),
-        next_sweep=Schedule.objects.filter(name=SWEEP).values_list("next_run", flat=True).first(),
-    )
-    try:
-        found.clusters = clusters()
-        if Conf.ORM:
-            found.waiting, found.later = _count(lock__lte=Now()), _count(lock__gt=Now())
-        else:
-            found.waiting = get_broker().queue_size()
-    except RedisError as error:
-        found.error = str(error)
-    return found
-
-
-def _count(**lock: Now) -> int:
-    return broker.messages(Conf.CLUSTER_NAME).filter(**lock).values("pk")[: COUNTED + 1].count()
 
 
 def longest_time_slice() -> int:
     """Return the seconds after which a worker must be stuck: every handler ends by its own limit."""
     longest = max((handler.timeout for handler in registry.handlers()), default=0)
-    return math.ceil(
+    return ceil(
         settings.DIRECTIVES_TIME_SLICE_SECONDS + settings.DIRECTIVES_CLAIM_LIMIT * (longest + 1) + 60
     )

@@ -1,17 +1,14 @@
-"""PostgreSQL as django-q2's broker: a table of messages, taken in one statement, and a bell.
+"""PostgreSQL as django-q2's broker: messages in a table, taken in one statement, and notifications.
 
-Each wake-up has its tenant in its key, and those of one tenant are taken together: a turn stands for all
-of them. What is taken is gone; the sweep makes up for what a killed cluster had taken. A cluster whose
+Each wake-up has its tenant in its key, and those of one tenant are taken together, for one time slice. A
+message that is taken is deleted; the sweep makes up for what a killed cluster had taken. A cluster whose
 connection was lost sweeps as soon as it has another one.
 """
 
 import time
-from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 
 from django.db import Error
-from django.db import connection as _django_connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django_q.brokers.orm import ORM
@@ -19,32 +16,29 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from directives.queueing.notifier import AGAIN, Listener, notify_on_commit
+from directives.queueing import adapter
 from fleetprompt.postgres import outages
 from fleetprompt.postgres.direct import execute
-
-connection: Any = _django_connection
+from fleetprompt.postgres.notifications import RELOOK_SECONDS, Listener
 
 SWEEP = "directives.tasks.sweep"
 """The task that finds work whose wake-ups were lost."""
-PATIENCE = 0.5
-"""Seconds after which a waiting cluster looks whether it is to stop."""
-OLDEST = 100
-"""How many messages a look compares, so that a long queue does not make looks long."""
-SERVED = 100
+WAIT_SECONDS = 0.5
+"""Seconds after which a waiting cluster checks whether it has to stop."""
+MAX_COMPARED = 100
+"""How many of the oldest messages a look compares, so that a long queue does not make looks long."""
+MAX_SERVED = 100
 """How many keys a cluster remembers to have taken last: the others come first."""
-TAKEN = 0.01
+LOST_RACE_SECONDS = 0.01
 """Seconds after which to look again when another cluster was faster."""
 
-# Nobody waits for the disk: a message carries no truth.
-_RELAXED = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
 _MINE = "(key = %(name)s OR starts_with(key, %(name)s || ':'))"
-# A key with a tenant stands for all its messages, one without for each of them. Who gets the first of them
-# has them all; of clusters that ask at once, the others skip them instead of having a share.
+# A key with a tenant stands for all its messages, one without for each of them. The cluster that gets the
+# first of them has them all; other clusters that ask at once skip them.
 _TAKE = f"""
     WITH oldest AS MATERIALIZED (
       SELECT id, key, lock FROM public.django_q_ormq
-      WHERE lock <= statement_timestamp() AND {_MINE} ORDER BY lock LIMIT {OLDEST}
+      WHERE lock <= statement_timestamp() AND {_MINE} ORDER BY lock LIMIT {MAX_COMPARED}
     ), chosen AS MATERIALIZED (
       SELECT key, min(id) AS first, row_number() OVER (
         ORDER BY array_position(%(served)s::text[], key::text) NULLS FIRST, min(lock), min(id)) AS place
@@ -77,47 +71,8 @@ def messages(name: str) -> QuerySet[Any]:
     return found
 
 
-def insertion(times: str) -> str:
-    """Return SQL that stores a message for each of `times`, a query for them, as part of a statement.
-
-    It takes the parameters `wake_key` and `wake_payload`.
-    """
-    return f"""
-    INSERT INTO public.django_q_ormq (key, payload, lock)
-    SELECT %(wake_key)s, %(wake_payload)s, at FROM ({times}) AS moment (at)
-"""  # noqa: S608 - made of constants
-
-
-def key(name: str, tenant: str) -> str:
-    """Return the key of a tenant's messages for the clusters of that name; they are taken together."""
-    return f"{name}:{tenant}"
-
-
-def store(name: str, payload: str, times: Collection[datetime | None], *, tenant: str = "") -> None:
-    """Store a message for each of `times`, in the caller's transaction and one statement; ring on commit.
-
-    Args:
-        name: of the clusters that may take them.
-        payload: what django-q2 makes of a task.
-        times: when they may be taken; None is now, by the database's clock.
-        tenant: the slug of the tenant whose messages are taken together.
-    """
-    relaxed = _RELAXED if connection.get_autocommit() else ""
-    moments = (
-        "SELECT coalesce(moment, statement_timestamp()) FROM unnest(%(times)s::timestamptz[]) AS moment"
-    )
-    wake_key = key(name, tenant) if tenant else name
-    with connection.cursor() as cursor:
-        cursor.execute(
-            insertion(moments) + relaxed,
-            {"wake_key": wake_key, "wake_payload": payload, "times": list(times)},
-        )
-    if None in times:
-        notify_on_commit(name)
-
-
 class Broker(ORM):  # type: ignore[misc]
-    """Takes due messages in turns, and waits for the bell when there are none.
+    """Takes due messages of one tenant after the other, and waits for a notification when there are none.
 
     Keys that were not taken lately come first, those that have waited longest before others: a tenant
     that always has work waits behind one that seldom has.
@@ -130,7 +85,7 @@ class Broker(ORM):  # type: ignore[misc]
 
     def enqueue(self, task: str) -> int:
         """Store a message of django-q2's own."""
-        store(self.list_key, task, [None])
+        adapter.store(self.list_key, task, [None])
         return 0
 
     def dequeue(self) -> list[tuple[int, str]]:
@@ -176,32 +131,35 @@ class Broker(ORM):  # type: ignore[misc]
         return messages(self.list_key).delete()
 
     def _wait_and_take(self) -> list[tuple[int, str]]:
-        is_first, self._listener = self._listener is None, self._listener or Listener(self.list_key)
+        is_first, self._listener = (
+            self._listener is None,
+            self._listener or Listener(adapter.channel(self.list_key)),
+        )
         if self._listener.listen():
             self._look_at = 0
             if not is_first:
                 # What was taken last may have been lost on its way, and what workers had taken with them.
                 async_task(SWEEP, q_options={"task_name": "sweep", "group": "directives", "broker": self})
-        wait = min(self._look_at - time.monotonic(), PATIENCE)
+        wait = min(self._look_at - time.monotonic(), WAIT_SECONDS)
         heard = wait > 0 and self._listener.wait(wait)
         if wait > 0 and not heard and self._look_at > time.monotonic():
             return []
         if heard:
-            self._again_until = time.monotonic() + AGAIN
+            self._again_until = time.monotonic() + RELOOK_SECONDS
         return self._take()
 
     def _take(self) -> list[tuple[int, str]]:
         asked = {"name": self.list_key, "limit": Conf.BULK, "served": list(self._served)}
         keys, payloads, chosen, oldest, later, _ = execute(_TAKE, asked, prepare=True).fetchone()
         keys, payloads = keys or [], payloads or []
-        self._served = (*(key for key in self._served if key not in keys), *keys)[-SERVED:]
+        self._served = (*(key for key in self._served if key not in keys), *keys)[-MAX_SERVED:]
         if chosen > len(payloads):
-            wait = TAKEN
-        elif chosen == Conf.BULK or oldest == OLDEST:
+            wait = LOST_RACE_SECONDS
+        elif chosen == Conf.BULK or oldest == MAX_COMPARED:
             wait = 0.0
         else:
-            patience = AGAIN if time.monotonic() < self._again_until else Conf.POLL
-            wait = patience if later is None else min(patience, float(later))
+            poll_seconds = RELOOK_SECONDS if time.monotonic() < self._again_until else Conf.POLL
+            wait = poll_seconds if later is None else min(poll_seconds, float(later))
         self._look_at = time.monotonic() + wait
         # django-q2 takes a true value for a message that is to be acknowledged.
         return [(1, payload) for payload in payloads]

@@ -1,4 +1,4 @@
-"""A lock between processes that the kernel gives back when its holder is killed."""
+"""Process lock: a lock between processes that the kernel releases when its holder is killed."""
 
 import errno
 import fcntl

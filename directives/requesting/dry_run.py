@@ -1,4 +1,4 @@
-"""What a directive would do, found out by doing it and rolling everything back."""
+"""Dry runs: execute a directive and roll everything back, to show what it would do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from directives import subjects
+from directives import registry
 from directives.errors import Refused
 from directives.executing import attempts
 from directives.lifecycle import failures
 from directives.models import Directive
-from directives.requesting.validation import Checked, DirectiveRequest, check_common, check_item
+from directives.requesting.validation import DirectiveRequest, ValidatedRequest, validate, validate_options
 from fleetprompt.postgres.idle_in_transaction import limit_session
 from fleetprompt.tenants.context import active_tenant, return_to
 from fleetprompt.time_limit import TimeLimitExceeded
@@ -19,7 +19,7 @@ from signals.models import Signal
 from signals.types import Actor, Subject
 
 LOCK_SECONDS = 2
-"""How long a dry run waits for a record that a worker holds; nobody should wait for a mere look."""
+"""How long a dry run waits for a record that a worker holds; the person waits for the page."""
 
 
 class Difference(NamedTuple):
@@ -50,7 +50,7 @@ class DryRun:
 
 
 def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str = "") -> DryRun:
-    """Execute a directive that nobody requested, in the active tenant, and roll it back.
+    """Execute a directive without a request, in the active tenant, and roll it back.
 
     Everything is as in a real run, the handler, its time limit and the database, except that nothing
     is kept. Arguments are those of `requests.request`.
@@ -61,37 +61,36 @@ def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str 
         RuntimeError: called inside a transaction, which the rollback would undo.
     """
     tenant = active_tenant()
-    common = check_common(actor, reason, None, None, None)
-    checked = check_item(DirectiveRequest(name, payload), common)
-    if isinstance(checked, Refused):
-        raise checked
-    directive = _directive(checked, actor)
+    validated = validate(DirectiveRequest(name, payload), validate_options(actor, reason))
+    if isinstance(validated, Refused):
+        raise validated
+    directive = _directive(validated, actor)
     try:
         with transaction.atomic(durable=True):
-            found = _observe(directive, checked, tenant)
+            found = _observe(directive, validated, tenant)
             transaction.set_rollback(True)
     finally:
         return_to(tenant)
     return found
 
 
-def _directive(checked: Checked, actor: Actor) -> Directive:
-    subject = checked.handler.subject(checked.parsed)
+def _directive(validated: ValidatedRequest, actor: Actor) -> Directive:
+    subject = validated.subject
     return Directive(
-        name=checked.handler.name,
-        payload=checked.payload,
-        reason=checked.reason,
+        name=validated.handler.name,
+        payload=validated.payload,
+        reason=validated.reason,
         actor_type=actor.type,
         actor_id=actor.id,
         actor_label=actor.label,
         subject_type=subject.type if subject else "",
         subject_id=subject.id if subject else "",
         attempt=1,
-        max_attempts=checked.handler.retry.max_attempts,
+        max_attempts=validated.handler.retry.max_attempts,
     )
 
 
-def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
+def _observe(directive: Directive, validated: ValidatedRequest, tenant: Any) -> DryRun:
     subject = directive.subject
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_SECONDS}s"])
@@ -99,8 +98,8 @@ def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
     try:
         # A savepoint, so that the record can be read after an error too.
         with transaction.atomic():
-            limit_session(checked.handler.timeout)
-            [performed] = attempts.perform([directive], checked.handler, tenant)
+            limit_session(validated.handler.timeout)
+            [performed] = attempts.perform([directive], validated.handler, tenant)
             # What a commit would check only then: foreign keys.
             connection.check_constraints()
     except (Exception, TimeLimitExceeded) as error:
@@ -110,7 +109,7 @@ def _observe(directive: Directive, checked: Checked, tenant: Any) -> DryRun:
 
 
 def _fields(subject: Subject | None) -> dict[str, str]:
-    record = subjects.find([subject]).get(subject) if subject else None
+    record = registry.subject_records([subject]).get(subject) if subject else None
     if record is None:
         return {}
     return {

@@ -1,181 +1,295 @@
-"""The one statement that stores directives, each with the signal that says so, and wakes their tenant."""
+"""Insert validated requests, each with its `directive.requested`, and a wake-up, in one statement.
 
-from collections.abc import Iterator, Mapping, Sequence
+The unique idempotency key decides which of two requests came first.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
-from functools import cache
-from operator import attrgetter
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DataError
+from django.db import DataError, OperationalError, connection, transaction
 from uuid_utils.compat import uuid7
 
-from directives.errors import Refused
+from directives import registry
+from directives.errors import KeyConflict, Refused
 from directives.lifecycle import transitions
 from directives.models import Directive
-from directives.queueing import adapter, broker
+from directives.queueing import adapter
+from directives.requesting import idempotency
+from directives.requesting.validation import BatchOptions, ValidatedRequest
+from fleetprompt.errors import sqlstate
 from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.postgres.queries import array
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.models import Tenant
 from signals import bus
 
-BATCH = 5000
+MAX_ROWS = 5000
 """Directives per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""
+MAX_ROUNDS = 100
+"""How often keys are chosen anew: each time, another request has taken one of them in the same moment."""
+_SERIALIZATION_FAILURES = ("40001", "40P01")
+"""SQLSTATEs after which the same transaction may work when it is begun again."""
 
-_OWN = {
-    "id": "uuid",
-    "payload": "jsonb",
-    "idempotency_key": "text",
-    "subject_id": "text",
-    "ordering_key": "text",
-}
-_BESIDES = {"signal_id": "uuid", "scheduled_at": "timestamptz"}
-_OFTEN_SHARED = {"name": "text", "reason": "text", "subject_type": "text", "max_attempts": "integer"}
-_SHARED = {
-    "status": "text",
-    "metadata": "jsonb",
-    "actor_type": "text",
-    "actor_id": "text",
-    "actor_label": "text",
-    "correlation_id": "text",
-    "causation_id": "text",
-    "attempt": "integer",
-    "last_error": "text",
-}
+_NEW = {field.attname: field.get_default() for field in Directive._meta.concrete_fields}
+_MADE = {str(field.column): f"made.{field.column}" for field in Directive._meta.concrete_fields}
+_SIGNAL = transitions.lifecycle_signal_sql(
+    "directive.requested",
+    _MADE,
+    {
+        "reason": "made.reason",
+        "idempotency_key": "made.idempotency_key",
+        # As Python writes a time.
+        "scheduled_at": """to_char(made.scheduled_at AT TIME ZONE 'UTC',
+            CASE WHEN made.scheduled_at = date_trunc('second', made.scheduled_at)
+            THEN 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"' END)""",
+    },
+    signal_id="asked.signal_id",
+    tenant="%(tenant)s::text",
+)
+_KNOWN = "SELECT idempotency_key FROM directives_directive WHERE idempotency_key = ANY(%s::text[])"
+# In the order of the keys, so that two batches that overlap wait for each other instead of deadlocking.
+_INSERT = f"""
+WITH moment AS MATERIALIZED (
+    SELECT coalesce(%(moment)s::timestamptz, statement_timestamp()) AS now
+), tenant AS MATERIALIZED (
+    SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
+), asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS row (
+        id uuid, signal_id uuid, name text, payload jsonb, reason text, idempotency_key text,
+        subject_type text, subject_id text, ordering_key text, max_attempts integer,
+        scheduled_at timestamptz
+    ) ORDER BY idempotency_key COLLATE "C", id
+), made AS (
+    INSERT INTO directives_directive (
+        id, name, status, payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
+        attempt, max_attempts, last_error, scheduled_at, queued_at, created_at,
+        metadata, actor_type, actor_id, actor_label, correlation_id, causation_id
+    )
+    SELECT id, name, 'requested', payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
+        0, max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now,
+        %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, %(correlation_id)s,
+        %(causation_id)s
+    FROM asked, moment WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
+    ON CONFLICT DO NOTHING RETURNING *
+), announced AS (
+    {bus.insertion("made JOIN asked USING (id)", _SIGNAL)}
+), due AS (
+    SELECT DISTINCT greatest(scheduled_at, now) AS at FROM made, moment
+), woken AS (
+    {adapter.INSERTION}
+)
+SELECT now, (SELECT array_agg(id) FROM made), {bus.all_stored("announced", "made", _SIGNAL["dedupe_key"])},
+    (SELECT status FROM tenant)
+FROM moment
+"""  # noqa: S608 -- made of constants
 
 
-def store(directives: Sequence[Directive], tenant: str) -> set[UUID]:
-    """Insert new directives, their `directive.requested` and wake-ups, but none whose key is taken.
+class Requested(NamedTuple):
+    """The stored directive, and whether this request created it (False: the key was known)."""
 
-    A concurrent insert of a key makes this one wait and then lose. All times that are None become the
-    database's time, one for all, also in what was given.
+    directive: Directive
+    created: bool
+
+
+class _KeyTaken(Exception):
+    """A default key belongs to another request, which came first."""
+
+
+def insert(
+    items: Sequence[ValidatedRequest | Refused], options: BatchOptions, tenant: Tenant, *, whole: bool
+) -> list[Requested | Refused]:
+    """Insert the items that were not refused, in the caller's transaction or in one of their own.
 
     Args:
-        directives: of one request, made by `requests`; they share actor, metadata and correlation.
-        tenant: the active tenant's slug.
+        whole: insert all, or raise the first refusal.
 
     Returns:
-        the ids of those that were stored.
+        for each item what is stored, or why it was refused.
 
     Raises:
-        NotStored: the database did not take the signal of one; nothing of this statement is stored.
+        NotStored: the database did not take the signal of one; nothing is stored.
         Refused: the tenant is not active any more.
     """
-    stored: set[UUID] = set()
-    moment: datetime | None = None
-    # In one order for all statements and all batches (Python's of texts is that of `COLLATE "C"`): two
-    # that overlap wait for each other instead of locking each other out.
-    ordered = sorted(directives, key=attrgetter("idempotency_key"))
-    for start in range(0, len(ordered), BATCH):
-        some = ordered[start : start + BATCH]
-        with prepared_cursor() as cursor:
-            try:
-                cursor.execute(*_statement(some, moment, tenant))
-            except DataError as error:
-                _, _, lost = str(error).partition(f"{bus.NOT_STORED}: ")
-                if not lost:
-                    raise
-                key = lost.partition('"')[0]
-                raise bus.NotStored(f"signal: the database did not store {key}") from error
-            [(moment, ids, _, status)] = cursor.fetchall()
-        if status != Tenant.Status.ACTIVE:
-            raise Refused(f"tenant: {tenant} is {status or 'deleted'} and takes no directives")
-        stored.update(ids or ())
-    for directive in directives:
-        directive.created_at = moment  # type: ignore[assignment]
-        if directive.scheduled_at is None:
-            directive.scheduled_at = directive.queued_at = moment
-    return stored
+    is_ours = connection.get_autocommit() and not connection.in_atomic_block
+    is_single = len(items) == 1
+    # The key of a single request is new as a rule: a look would cost it another tenth of processor time.
+    look, may_repeat = not is_single, is_ours
+    for _ in range(MAX_ROUNDS):
+        try:
+            # A single statement is a transaction itself; BEGIN and COMMIT would cost an eighth more.
+            with nullcontext() if is_ours and is_single else transaction.atomic():
+                return _insert_once(items, options, tenant, whole=whole, look=look)
+        except _KeyTaken as error:
+            # Nothing is kept: keys inserted out of their order could deadlock with another batch.
+            taken, look = error, True
+        except OperationalError as error:
+            if not may_repeat or sqlstate(error) not in _SERIALIZATION_FAILURES:
+                raise
+            may_repeat = False
+    raise KeyConflict(f"idempotency_key: others have taken {taken} and those before it; ask again")
 
 
-def _statement(
-    directives: Sequence[Directive], moment: datetime | None, tenant: str
-) -> tuple[str, Mapping[str, Any]]:
-    first = vars(directives[0])
-    values = {name: first[name] for name in _SHARED} | {"moment": moment, "tenant": tenant}
-    values["metadata"] = as_json(first["metadata"])
-    if len(directives) == 1:
-        values |= {name: first[name] for name in _EACH if name != "signal_id"}
-        values |= {"signal_id": uuid7(), "payload": as_json(first["payload"])}
-    else:
-        values |= {name: first[name] for name in _OFTEN_SHARED}
-        values |= {"rows": as_json([dict(_row(vars(one), first)) for one in directives])}
-    message = adapter.message_for(tenant)
-    return _storing(many=len(directives) > 1, waking=bool(message)), values | message
-
-
-def _row(values: Mapping[str, Any], first: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield "id", str(values["id"])
-    yield "signal_id", str(uuid7())
-    for name in ("payload", "idempotency_key", "subject_id", "ordering_key"):
-        yield name, values[name]
-    if values["scheduled_at"]:
-        yield "scheduled_at", values["scheduled_at"].isoformat()
-    for name in _OFTEN_SHARED:
-        if values[name] != first[name]:
-            yield name, values[name]
-
-
-def _list(names: Mapping[str, str], form: str) -> str:
-    return ", ".join(form.format(name=name, type=kind) for name, kind in names.items())
-
-
-_EACH = _OWN | _BESIDES | _OFTEN_SHARED
-_MOMENT = "coalesce(%(moment)s::timestamptz, statement_timestamp())"
-# As Python writes it.
-_WHEN = """to_char(made.scheduled_at AT TIME ZONE 'UTC',
-    CASE WHEN made.scheduled_at = date_trunc('second', made.scheduled_at)
-    THEN 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"' END)"""
-
-
-def _requested(asked: Mapping[str, str]) -> dict[str, str]:
-    """Return SQL for the signal of a row of `made`."""
-    return transitions.lifecycle_signal_sql(
-        "directive.requested",
-        {**asked, **{name: f"%({name})s" for name in _SHARED}, "id": "made.id", "attempt": "0"},
-        {"reason": asked["reason"], "idempotency_key": asked["idempotency_key"], "scheduled_at": _WHEN},
-        signal_id=asked["signal_id"],
-        tenant="%(tenant)s::text",
+def _insert_once(
+    items: Sequence[ValidatedRequest | Refused],
+    options: BatchOptions,
+    tenant: Tenant,
+    *,
+    whole: bool,
+    look: bool,
+) -> list[Requested | Refused]:
+    valid = [item for item in items if not isinstance(item, Refused)]
+    keys = _keys(valid, tenant.slug, look=look)
+    rows = [_row(item, key) for item, key in zip(valid, keys, strict=True)]
+    shared = {
+        "metadata": options.metadata,
+        "actor_type": options.actor.type,
+        "actor_id": options.actor.id,
+        "actor_label": options.actor.label,
+        "correlation_id": options.correlation_id,
+        "causation_id": options.causation_id,
+    }
+    moment, created = _insert_rows(rows, shared, tenant.slug)
+    made = [_directive(_NEW | shared | row, moment) for row in rows]
+    stored = {row.idempotency_key: row for row in made if row.id in created}
+    if known := {*keys} - stored.keys():
+        earlier = Directive.objects.filter(idempotency_key__in=known)
+        stored |= {directive.idempotency_key: directive for directive in earlier}
+    results = iter(
+        _result(item, row, stored.get(row.idempotency_key), tenant.slug, looked=look)
+        for item, row in zip(valid, made, strict=True)
     )
+    answers = [item if isinstance(item, Refused) else next(results) for item in items]
+    if whole and (refused := next((one for one in answers if isinstance(one, Refused)), None)):
+        raise refused
+    return answers
 
 
-# In the order in which `store` has put them.
-_ASKED = f"""
-    SELECT {_list(_OWN | _BESIDES, "{name}")},
-        {_list(_OFTEN_SHARED, "coalesce({name}, %({name})s::{type}) AS {name}")}
-    FROM json_to_recordset(%(rows)s::json) AS row({_list(_EACH, "{name} {type}")})
-    ORDER BY idempotency_key COLLATE "C", id
-"""  # noqa: S608 -- the names above
-
-
-@cache
-def _storing(*, many: bool, waking: bool) -> str:
-    """Return the statement.
+def _keys(items: Sequence[ValidatedRequest], tenant: str, *, look: bool) -> list[str]:
+    """Return the key of each item: the caller's, or the handler's with the subject's revision.
 
     Args:
-        many: whether what is asked comes as `rows`; otherwise it is one row, of parameters.
-        waking: whether it stores a wake-up for each time at which any of them is due.
+        look: whether to look up which of these keys are known; then `idempotency` decides.
     """
-    form = "asked.{name}" if many else "%({name})s::{type}"
-    asked = {name: form.format(name=name, type=kind) for name, kind in _EACH.items()}
-    when = f"coalesce({asked['scheduled_at']}, {_MOMENT})"
-    columns = {name: asked[name] for name in _OWN | _OFTEN_SHARED}
-    columns |= {name: f"%({name})s::{kind}" for name, kind in _SHARED.items()}
-    columns |= {"scheduled_at": when, "queued_at": when, "created_at": _MOMENT}
-    made = "made JOIN asked USING (id)" if many else "made"
-    signal = _requested(asked)
-    complete = bus.all_stored("announced", "made", signal["dedupe_key"])
-    times = f"SELECT DISTINCT greatest(scheduled_at, {_MOMENT}) FROM made"  # noqa: S608
-    return f"""
-WITH {f"asked AS MATERIALIZED ({_ASKED})," if many else ""} tenant AS MATERIALIZED (
-    SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
-), made AS (
-    INSERT INTO directives_directive ({", ".join(columns)})
-    SELECT {", ".join(columns.values())} {"FROM asked" if many else ""}
-    WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
-    ON CONFLICT DO NOTHING RETURNING id, scheduled_at
-), announced AS (
-    {bus.insertion(made, signal)}
-) {f", woken AS ({broker.insertion(times)})" if waking else ""}
-SELECT {_MOMENT}, (SELECT array_agg(id) FROM made), {complete}, (SELECT status FROM tenant)
-"""  # noqa: S608 -- the names above
+    revisions = _revisions(items)
+    keys = [
+        item.numbered_key(tenant, revision or 0) for item, revision in zip(items, revisions, strict=True)
+    ]
+    known = _known(keys) if look else set()
+    groups = {item.ordering_key or key for item, key in zip(items, keys, strict=True)}
+    if not known and len(groups) == len(items):
+        return keys
+    return idempotency.resolve(items, tenant, revisions, keys, known)
+
+
+def _revisions(items: Sequence[ValidatedRequest]) -> list[int | None]:
+    """Return the revision of each item's subject; None without one, or with a key that asks for none."""
+    ids = defaultdict(set)
+    for item in items:
+        if item.subject and not item.key:
+            ids[item.handler.subject_type].add(item.subject.id)
+    found = {kind: registry.subject_values(kind, some, "revision") for kind, some in ids.items()}
+    nothing: Mapping[str, int] = {}
+    return [
+        found.get(item.handler.subject_type, nothing).get(item.subject.id) if item.subject else None
+        for item in items
+    ]
+
+
+def _known(keys: Sequence[str]) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, [array({*keys})])
+        return {key for (key,) in cursor.fetchall()}
+
+
+def _row(item: ValidatedRequest, key: str) -> dict[str, Any]:
+    return {
+        "id": uuid7(),
+        "name": item.handler.name,
+        "payload": item.payload,
+        "reason": item.reason,
+        "idempotency_key": key,
+        "subject_type": item.subject.type if item.subject else "",
+        "subject_id": item.subject.id if item.subject else "",
+        "ordering_key": item.ordering_key,
+        "max_attempts": item.handler.retry.max_attempts,
+        "scheduled_at": item.scheduled_at,
+    }
+
+
+def _directive(values: dict[str, Any], moment: datetime | None) -> Directive:
+    at = values["scheduled_at"] or moment
+    values |= {"scheduled_at": at, "queued_at": at, "created_at": moment}
+    # By name, Django takes several times as long.
+    return Directive.from_db(connection.alias, list(values), list(values.values()))
+
+
+def _insert_rows(
+    rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], tenant: str
+) -> tuple[datetime | None, set[UUID]]:
+    """Insert directives, their signals and wake-ups, but none whose key is taken.
+
+    A concurrent insert of a key makes this one wait and then lose.
+
+    Args:
+        shared: columns that all rows have in common.
+
+    Returns:
+        the database's time, one for all rows, and the ids of those that were inserted.
+    """
+    created: set[UUID] = set()
+    values = {**shared, **adapter.message_for(tenant), "tenant": tenant, "moment": None}
+    values["metadata"] = as_json(shared["metadata"])
+    # Python's order of texts is that of `COLLATE "C"`.
+    ordered = sorted(rows, key=itemgetter("idempotency_key"))
+    for start in range(0, len(ordered), MAX_ROWS):
+        some = [{**row, "signal_id": uuid7()} for row in ordered[start : start + MAX_ROWS]]
+        values["moment"], ids = _execute({**values, "rows": as_json(some)})
+        created.update(ids)
+    return values["moment"], created
+
+
+def _execute(values: Mapping[str, Any]) -> tuple[datetime, Sequence[UUID]]:
+    with prepared_cursor() as cursor:
+        try:
+            cursor.execute(_INSERT, values)
+        except DataError as error:
+            _, _, lost = str(error).partition(f"{bus.NOT_STORED}: ")
+            if not lost:
+                raise
+            key = lost.partition('"')[0]
+            raise bus.NotStored(f"signal: the database did not store {key}") from error
+        [(now, ids, _, status)] = cursor.fetchall()
+    if status != Tenant.Status.ACTIVE:
+        raise Refused(f"tenant: {values['tenant']} is {status or 'deleted'} and takes no directives")
+    return now, ids or ()
+
+
+def _result(
+    item: ValidatedRequest, row: Directive, stored: Directive | None, tenant: str, *, looked: bool
+) -> Requested | KeyConflict:
+    """Compare what was asked with what is stored under its key.
+
+    Raises:
+        _KeyTaken: that is another request, and the key may be another one, too.
+    """
+    if stored is None:
+        # It was deleted in this moment.
+        raise _KeyTaken(repr(row.idempotency_key))
+    if stored.pk == row.pk:
+        return Requested(stored, created=True)
+    if looked and item.key is None and idempotency.is_same(item, stored, row.created_at):
+        return Requested(stored, created=False)
+    if not item.has_fixed_key(tenant):
+        raise _KeyTaken(repr(row.idempotency_key))
+    if stored.name == row.name and idempotency.same_payload(stored.payload, row.payload):
+        return Requested(stored, created=False)
+    return KeyConflict(
+        f"idempotency_key: {row.idempotency_key!r} belongs to the directive {stored.id} "
+        f"({stored.name}, {stored.status}), which has another "
+        f"{'payload' if stored.name == row.name else 'name'}"
+    )

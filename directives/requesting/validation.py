@@ -1,9 +1,9 @@
-"""Checks what is requested, one item at a time, without touching directives or signals."""
+"""Validate requests one by one, before anything is written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, TypeVar
 from uuid import uuid4
 
 from django.utils import timezone
@@ -11,9 +11,10 @@ from django.utils import timezone
 from directives import registry
 from directives.authority import permissions
 from directives.errors import InvalidPayload, PermissionRefused, Refused, SecretRefused
+from directives.handlers import DirectivePayload
 from directives.models import REASON_LENGTH, RUNNERS_METADATA
 from directives.registry import AnyHandler
-from directives.requesting.secret_scan import find_secret
+from fleetprompt.secret_scan import find_secret
 from signals.types import (
     ID_LENGTH,
     KEY_LENGTH,
@@ -25,9 +26,11 @@ from signals.types import (
     json_object,
 )
 
+ValueT = TypeVar("ValueT")
+
 
 class DirectiveRequest(NamedTuple):
-    """One directive to request in a batch; the fields are those of `request`."""
+    """One directive to request in a batch; the fields are those of `requests.request`."""
 
     name: str
     payload: Mapping[str, Any]
@@ -36,9 +39,22 @@ class DirectiveRequest(NamedTuple):
     scheduled_at: datetime | None = None
 
 
+RequestLike = DirectiveRequest | Mapping[str, Any] | Sequence[Any]
+"""A `DirectiveRequest`, or a mapping or sequence of its fields."""
+
+
+class BatchArguments(TypedDict, total=False):
+    """What all items of a batch may share; see `requests.request`."""
+
+    reason: str
+    correlation_id: str | None
+    causation_id: str | None
+    metadata: Mapping[str, Any] | None
+
+
 @dataclass(frozen=True, slots=True)
-class Common:
-    """The checked arguments that all items of a batch share."""
+class BatchOptions:
+    """The validated arguments that all items of a batch share."""
 
     actor: Actor
     reason: str
@@ -47,101 +63,103 @@ class Common:
     metadata: dict[str, Any]
     refusals: dict[str, PermissionRefused | None] = field(default_factory=dict)
 
-    def check_permission(self, handler: AnyHandler) -> None:
-        """Refuse a handler that the actor may not request, looking only once in a batch."""
-        if handler.name not in self.refusals:
+    def check_permission(self, name: str) -> None:
+        """Refuse a directive that the actor may not request, looking only once in a batch."""
+        if name not in self.refusals:
             try:
-                permissions.check(self.actor, "request", handler.name)
-                self.refusals[handler.name] = None
+                permissions.check(self.actor, "request", name)
+                self.refusals[name] = None
             except PermissionRefused as refusal:
-                self.refusals[handler.name] = refusal
-        if refused := self.refusals[handler.name]:
+                self.refusals[name] = refusal
+        if refused := self.refusals[name]:
             raise refused
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """One item that may be stored.
+class ValidatedRequest:
+    """One item that may be inserted.
 
     Args:
         parsed: the payload as the handler's model.
         payload: the payload in its normalised JSON form.
         key: the caller's own key, if there is one.
-        scheduled_at: when it is wanted, unless now.
+        scheduled_at: not to run before this time; None for now.
         subject: what it is about.
-        line: what orders it among others, if anything.
+        ordering_key: what orders it among others, if anything.
     """
 
     handler: AnyHandler
-    parsed: Any
+    parsed: DirectivePayload
     payload: dict[str, Any]
     reason: str
     key: str | None
     scheduled_at: datetime | None
     subject: Subject | None
-    line: str
+    ordering_key: str
+
+    def numbered_key(self, tenant: str, number: int) -> str:
+        """Return the handler's key, or the caller's own.
+
+        Args:
+            number: the subject's revision, or what numbers keys where there is none.
+        """
+        if self.key:
+            return self.key
+        key = self.handler.idempotency_key(self.parsed, tenant=tenant, revision=number)
+        return check_identifier("idempotency_key", key, length=KEY_LENGTH, required=True)
+
+    def has_fixed_key(self, tenant: str) -> bool:
+        """Return whether the key is the caller's or the client's: the same, whatever has become of it."""
+        return self.numbered_key(tenant, 0) == self.numbered_key(tenant, 1)
 
 
-def check_item(
-    item: DirectiveRequest | Mapping[str, Any] | Sequence[Any], common: Common
-) -> Checked | Refused:
-    """Return the item as it may be stored, or why it may not."""
-    try:
-        return _check(_as_request(item), common)
-    except Refused as refusal:
-        return refusal
-
-
-def _as_request(item: DirectiveRequest | Mapping[str, Any] | Sequence[Any]) -> DirectiveRequest:
-    if isinstance(item, DirectiveRequest):
-        return item
-    try:
-        return DirectiveRequest(**item) if isinstance(item, Mapping) else DirectiveRequest(*item)
-    except TypeError:
-        fields = ", ".join(DirectiveRequest._fields)
-        raise InvalidPayload(f"request: expected the fields {fields}, name and payload at least") from None
-
-
-def _check(item: DirectiveRequest, common: Common) -> Checked:
-    handler = registry.get(item.name)
-    raw = _plain("payload", item.payload)
-    parsed = handler.parse(raw)
-    payload = handler.dump(parsed)
-    common.check_permission(handler)
-    scheduled_at = None if item.scheduled_at is None else check_moment("scheduled_at", item.scheduled_at)
-    key = item.idempotency_key
-    return Checked(
-        handler=handler,
-        parsed=parsed,
-        payload=payload,
-        reason=(item.reason and check_reason(item.reason)) or common.reason or payload.get("reason", ""),
-        key=None if key is None else _key(key),
-        scheduled_at=scheduled_at if scheduled_at and scheduled_at > timezone.now() else None,
-        subject=handler.subject(parsed),
-        line=handler.ordering_key(parsed),
-    )
-
-
-def check_common(
+def validate_options(
     actor: Actor,
-    reason: str,
-    correlation_id: str | None,
-    causation_id: str | None,
-    metadata: Mapping[str, Any] | None,
-) -> Common:
-    """Return the arguments of a batch, checked; they are those of `requests.request`.
+    reason: str = "",
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> BatchOptions:
+    """Return the arguments that all items share, validated; they are those of `requests.request`.
 
     Raises:
         Refused: naming the argument that is not as expected.
     """
     if not isinstance(actor, Actor):
         raise InvalidPayload(f"actor: expected an Actor; got {type(actor).__name__}")
-    return Common(
+    return BatchOptions(
         actor=actor,
         reason=check_reason(reason),
         correlation_id=check_identifier("correlation_id", correlation_id or str(uuid4()), length=ID_LENGTH),
         causation_id=check_identifier("causation_id", causation_id or "", length=ID_LENGTH),
         metadata=_metadata(metadata or {}),
+    )
+
+
+def validate(item: RequestLike, options: BatchOptions) -> ValidatedRequest | Refused:
+    """Return the item as it may be inserted, or why it may not."""
+    try:
+        return _validate(_as_request(item), options)
+    except Refused as refusal:
+        return refusal
+
+
+def _validate(item: DirectiveRequest, options: BatchOptions) -> ValidatedRequest:
+    handler = registry.get(item.name)
+    parsed = handler.parse(_plain("payload", item.payload))
+    payload = handler.dump(parsed)
+    options.check_permission(handler.name)
+    at = item.scheduled_at
+    is_later = at is not None and check_moment("scheduled_at", at) > timezone.now()
+    return ValidatedRequest(
+        handler=handler,
+        parsed=parsed,
+        payload=payload,
+        reason=(item.reason and check_reason(item.reason)) or options.reason or payload.get("reason", ""),
+        key=None if item.idempotency_key is None else _key(item.idempotency_key),
+        scheduled_at=at if is_later else None,
+        subject=handler.subject(parsed),
+        ordering_key=handler.ordering_key(parsed),
     )
 
 
@@ -151,17 +169,22 @@ def check_reason(value: str, *, required: bool = False) -> str:
     Raises:
         Refused: it is too long, not storable, or looks like a secret; or empty when it is required.
     """
-    text = check_text("reason", value, length=REASON_LENGTH, required=required)
-    if finding := find_secret("reason", text):
-        raise SecretRefused(finding)
-    return text
+    return _without_secret("reason", check_text("reason", value, length=REASON_LENGTH, required=required))
+
+
+def _as_request(item: RequestLike) -> DirectiveRequest:
+    if isinstance(item, DirectiveRequest):
+        return item
+    try:
+        return DirectiveRequest(**item) if isinstance(item, Mapping) else DirectiveRequest(*item)
+    except TypeError:
+        fields = ", ".join(DirectiveRequest._fields)
+        raise InvalidPayload(f"request: expected the fields {fields}, name and payload at least") from None
 
 
 def _key(value: str) -> str:
     key = check_identifier("idempotency_key", value, length=KEY_LENGTH, required=True)
-    if finding := find_secret("idempotency_key", key):
-        raise SecretRefused(finding)
-    return key
+    return _without_secret("idempotency_key", key)
 
 
 def _metadata(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,6 +202,10 @@ def _plain(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
         plain = json_object(field, value)
     except Refused as refusal:
         raise InvalidPayload(str(refusal)) from None
-    if finding := find_secret(field, plain):
+    return _without_secret(field, plain)
+
+
+def _without_secret(field: str, value: ValueT) -> ValueT:
+    if finding := find_secret(field, value):
         raise SecretRefused(finding)
-    return plain
+    return value

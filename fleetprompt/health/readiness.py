@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db import DatabaseError, connections
 from redis import RedisError
 
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.postgres.bounded import Question
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
@@ -87,11 +87,11 @@ def _migrations() -> str:
 
 
 def _cluster() -> str:
-    return "" if adapter.clusters() else "no cluster was seen lately"
+    return "" if clusters.clusters() else "no cluster was seen lately"
 
 
 def _broker() -> str:
-    adapter.ping()
+    clusters.ping()
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Metrics, traces and log lines of work that is requested and executed; never anything of a payload."""
+"""Metrics, traces and log lines of claims and attempts; never anything of a payload."""
 
 import logging
 import time
@@ -38,33 +38,6 @@ class Work(Protocol):
     def scheduled_at(self) -> datetime: ...
     @property
     def metadata(self) -> object: ...
-
-
-@contextmanager
-def requesting(tenant: str, correlation_id: str) -> Iterator[None]:
-    """Trace the request of one or many directives; `about_to_store` completes it."""
-    fields = {"tenant": tenant, "correlation": correlation_id}
-    with tracing.span("request", fields, kind="PRODUCER"):
-        yield
-
-
-def about_to_store(names: Sequence[str]) -> dict[str, str]:
-    """Name the request after what is asked, and return what has to travel in the directives' metadata."""
-    tracing.note(f"request {_joined(names)}", count=len(names))
-    return tracing.carrier()
-
-
-def stored(created: Sequence[Work], tenant: str) -> None:
-    """Count and log the directives of one request when the caller's transaction commits, or never."""
-    names = Counter(directive.name for directive in created)
-    fields: dict[str, str] = {
-        "tenant": tenant,
-        "correlation": created[0].correlation_id,
-        "trace": tracing.trace_id(),
-    }
-    if len(created) == 1:
-        fields |= {"directive": str(created[0].id), "name": created[0].name}
-    transaction.on_commit(partial(_committed, names, fields), robust=True)
 
 
 def claimed(directives: Sequence[Work]) -> None:
@@ -147,13 +120,6 @@ def attempting(directive: Work, tenant: str, *, began: float | None = None) -> I
             yield Attempt(f"{directive.name} {directive.id}, attempt {directive.attempt}", fields, began)
 
 
-def _committed(names: Mapping[str, int], fields: Mapping[str, str]) -> None:
-    for name, number in names.items():
-        metrics.REQUESTED.add(name, amount=number)
-    with context.bound(**fields):
-        logger.info("requested %d: %s", sum(names.values()), _joined(names))
-
-
 def _waited(waited: Iterable[tuple[str, float]]) -> None:
     for name, seconds in waited:
         metrics.WAITING.add(name, amount=seconds)
@@ -164,8 +130,3 @@ def _lost(stalled: Iterable[str], ended: Iterable[str]) -> None:
         metrics.LOST_LEASES.add(name)
     for name in ended:
         metrics.OUTCOMES.add(name, FAILED)
-
-
-def _joined(names: Iterable[str]) -> str:
-    distinct = set(names)
-    return distinct.pop() if len(distinct) == 1 else f"{len(distinct)} names"

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID
 
 from django.core.management.base import CommandError
 
 from fleetprompt.cli.console import OperatorCommand, progress
+from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.tenants.context import in_tenant
 from signals.audit.publishing import exports, proofs
 from signals.audit.sealing import keys
@@ -24,10 +24,9 @@ from signals.cli.options import answer
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print an inclusion proof."""
-    try:
-        pk = UUID(options["signal"])
-    except ValueError:
-        raise CommandError(f"SIGNAL: expected a signal's id; got {options['signal'][:80]!r}") from None
+    pk = parse_uuid(options["signal"])
+    if pk is None:
+        raise CommandError(f"SIGNAL: expected a signal's id; got {options['signal'][:80]!r}")
     with in_tenant(options["tenant"]):
         command.print_json(proofs.prove(pk))
 

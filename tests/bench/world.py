@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 from fleetprompt.tenants.provisioning import create_tenant
@@ -49,7 +49,7 @@ class World:
     def seal_after(self, moment: str) -> None:
         """Have clusters seal by their schedule from a moment on."""
         self.execute(
-            "UPDATE public.django_q_schedule SET next_run = %s WHERE name = %s", moment, adapter.SEAL
+            "UPDATE public.django_q_schedule SET next_run = %s WHERE name = %s", moment, clusters.SEAL
         )
 
     def close(self) -> None:

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from playwright.sync_api import expect
 
+from directives import requests
 from directives.models import Directive
-from directives.requesting import batches
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post, Thread
 from tests.browser.accessible import check_accessible
@@ -243,7 +243,7 @@ def release(page, people, cluster):
     try:
         with in_tenant("alpha"):
             payloads = [{"post_id": str(pk)} for pk in Post.objects.values_list("pk", flat=True)[:3]]
-            batches.request_batch(batch_id, "forum.post.hide", payloads, actor=TESTER, reason="Spam")
+            requests.request_batch(batch_id, "forum.post.hide", payloads, actor=TESTER, reason="Spam")
         log_in(page, HOST, people.moderator)
         page.goto(f"{ADMIN}directives/directive/batch/{batch_id}/")
         expect(page.get_by_role("heading", name="Working: 0 of 3")).to_be_visible()

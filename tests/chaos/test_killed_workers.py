@@ -16,7 +16,7 @@ from django_q.models import Schedule
 from directives import runner, tasks
 from directives.lifecycle import queries
 from directives.models import Directive
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.tenants.context import in_tenant
 from tests.support import (
     ask_animal,
@@ -177,7 +177,7 @@ def test_the_scheduled_sweep_brings_back_what_was_lost_by_itself(database, log):
         forgotten, silent = ask_animal("work", "forgotten"), ask_animal("work", "silent")
         crash(silent)
     lose_wake_ups()
-    assert Schedule.objects.filter(name=adapter.SWEEP).update(next_run=timezone.now()) == 1
+    assert Schedule.objects.filter(name=clusters.SWEEP).update(next_run=timezone.now()) == 1
     with qcluster(log):
         # django-q2 looks at its schedules every 30 seconds.
         wait_until(lambda: all_ended([forgotten, silent]), "the sweep came by", seconds=75)

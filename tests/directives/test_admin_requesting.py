@@ -8,9 +8,8 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from directives import operations, runner
+from directives import operations, requests, runner
 from directives.models import Directive
-from directives.requesting import batches
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.models import Signal
@@ -137,7 +136,7 @@ def test_a_double_submit_makes_no_second_batch(mira, forum):
     assert first.headers["Location"] == again.headers["Location"]
     assert len(stored()) == 3
     with in_tenant("alpha"):
-        assert Signal.objects.filter(name=batches.REQUESTED).count() == 1
+        assert Signal.objects.filter(name=requests.BATCH_REQUESTED).count() == 1
 
 
 def test_a_form_that_was_changed_after_going_back_is_not_taken_for_the_same(mira, forum):
@@ -616,7 +615,7 @@ def test_a_user_without_a_permission_is_refused_with_403_and_a_line_in_the_log(f
     auditor = client_of("aki", group="Auditor")
     with in_tenant("alpha"):
         before = Signal.objects.count()
-    with caplog.at_level(logging.WARNING, logger="directives.admin.access"):
+    with caplog.at_level(logging.WARNING, logger="directives.authority.permissions"):
         for answer in (
             select(auditor, forum.posts),
             submit(auditor, forum.posts),

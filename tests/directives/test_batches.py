@@ -8,11 +8,12 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives import operations, runner
+from directives import operations, requests, runner
 from directives.errors import PermissionRefused, Refused, SecretRefused
 from directives.models import Directive
 from directives.requesting import batches
-from directives.requesting.batches import progress, request_batch
+from directives.requesting.batches import progress
+from directives.requests import request_batch
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
@@ -31,7 +32,7 @@ def ask_batch(posts, batch_id=None, **options):
 
 
 def announced(batch_id):
-    return batches.find(batch_id).payload
+    return requests.find_batch(batch_id).payload
 
 
 def test_a_batch_is_one_correlation_id_and_one_signal(forum):
@@ -44,14 +45,14 @@ def test_a_batch_is_one_correlation_id_and_one_signal(forum):
     facts = announced(batch_id)
     assert facts["name"] == "forum.post.hide"
     assert (facts["asked"], facts["created"], facts["known"], facts["refused"]) == (3, 3, 0, 0)
-    assert batches.find(batch_id).actor == TESTER
+    assert requests.find_batch(batch_id).actor == TESTER
 
 
 def test_a_second_submit_is_no_second_batch(forum):
     batch_id, _ = ask_batch(forum.posts)
     assert ask_batch(forum.posts, batch_id) == (batch_id, None)
     assert Directive.objects.count() == 3
-    assert Signal.objects.filter(name=batches.REQUESTED).count() == 1
+    assert Signal.objects.filter(name=requests.BATCH_REQUESTED).count() == 1
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_submits_at_the_same_moment_are_one_batch(forum):
     assert sorted(str(refused) for _, refused in answers) == ["None", "None", "None", "[]"]
     assert Directive.objects.count() == 3
     assert Signal.objects.filter(name="directive.requested").count() == 3
-    assert Signal.objects.filter(name=batches.REQUESTED).count() == 1
+    assert Signal.objects.filter(name=requests.BATCH_REQUESTED).count() == 1
 
 
 def test_what_was_asked_before_is_counted_and_not_asked_again(forum):
@@ -122,7 +123,7 @@ def test_a_batch_needs_the_permission_and_leaves_nothing_without(forum):
 def test_a_batch_that_is_too_large_is_refused(forum):
     with pytest.raises(Refused, match="at most 10000"):
         request_batch(
-            str(uuid4()), "forum.post.hide", [{}] * (batches.LARGEST + 1), actor=TESTER, reason="x"
+            str(uuid4()), "forum.post.hide", [{}] * (requests.MAX_BATCH + 1), actor=TESTER, reason="x"
         )
 
 

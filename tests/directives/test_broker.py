@@ -15,8 +15,8 @@ from django_q.tasks import async_task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from directives.queueing import adapter
-from directives.queueing.broker import OLDEST, Broker
+from directives.queueing import adapter, clusters
+from directives.queueing.broker import MAX_COMPARED, Broker
 from fleetprompt.tenants.models import Tenant
 from tests.support import in_threads, lose_wake_ups, messages, wait_until
 
@@ -91,7 +91,7 @@ def test_a_tenant_that_always_has_work_waits_behind_one_that_seldom_has(database
 
 def test_who_waits_behind_very_many_is_found_without_another_bell(database, monkeypatch, bulk):
     bulk(5)
-    wake(*["alpha"] * (OLDEST + 5), "beta")
+    wake(*["alpha"] * (MAX_COMPARED + 5), "beta")
     monkeypatch.setattr(Conf, "POLL", 30)
     broker = Broker()
     assert [take(broker), take(broker)] == [["alpha"], ["beta"]]
@@ -122,7 +122,7 @@ def test_a_wake_up_for_now_leaves_one_for_later_where_it_is(database):
     wake("alpha", after=3600)
     broker = Broker()
     assert (take(broker), messages()) == (["alpha"], 1)
-    assert (adapter.state().waiting, adapter.state().later) == (0, 1)
+    assert (clusters.state().waiting, clusters.state().later) == (0, 1)
     assert (broker.queue_size(), broker.lock_size()) == (0, 1)
 
 
@@ -207,7 +207,7 @@ def test_a_wake_up_is_one_statement_and_costs_no_savepoint(database):
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         adapter.wake_at(tenant("alpha"), [timezone.now() + timedelta(hours=n) for n in range(5)])
     said = [query["sql"].split()[0] for query in queries if "search_path" not in query["sql"]]
-    assert said == ["INSERT"]
+    assert said == ["WITH"]
     assert messages() == 6
 
 

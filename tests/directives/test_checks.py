@@ -12,7 +12,7 @@ from django_q.tasks import async_task
 from directives import tasks
 from directives.monitoring.checks import clock, queueing, work
 from directives.monitoring.checks import settings as checks
-from directives.queueing import adapter
+from directives.queueing import adapter, clusters
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from tests.checks import altered, found
@@ -85,7 +85,7 @@ def test_a_cluster_that_is_not_there(database):
 class TestSchedules:
     """What everything forgotten, and the audit log, rely on."""
 
-    @pytest.fixture(params=[(adapter.SWEEP, queueing.sweep, 22), (adapter.SEAL, queueing.sealing, 25)])
+    @pytest.fixture(params=[(clusters.SWEEP, queueing.sweep, 22), (clusters.SEAL, queueing.sealing, 25)])
     def schedule(self, request, database):
         """A schedule, its check and the number of its first finding; it is put back after the test."""
         name, check, number = request.param
@@ -140,7 +140,7 @@ def abandon(seconds, *, key="before"):
 def test_wake_ups_for_clusters_of_another_name(database):
     with in_tenant("alpha"):
         ask_animal("work")
-    async_task(adapter.SCHEDULED[adapter.SEAL])
+    async_task(clusters.SCHEDULED[clusters.SEAL])
     abandon(60)
     assert found(queueing.abandoned) == {}
     abandon(600)
@@ -172,7 +172,7 @@ def test_what_postgresql_held_when_redis_became_the_broker(database, monkeypatch
     assert found(queueing.abandoned) == {}
     monkeypatch.setattr(Conf, "ORM", None)
     assert list(found(queueing.abandoned)) == ["directives.W023"]
-    assert adapter.remove_abandoned() == 1
+    assert clusters.remove_abandoned() == 1
 
 
 def test_very_many_wake_ups(database):
@@ -194,7 +194,7 @@ def test_a_broker_that_does_not_answer(database, monkeypatch):
     from django_q.conf import Conf
 
     monkeypatch.setattr(Conf, "REDIS", "redis://127.0.0.1:9/0")
-    monkeypatch.setattr(adapter, "get_broker", Redis)
+    monkeypatch.setattr(clusters, "get_broker", Redis)
     assert list(found(queueing.broker)) == ["directives.E020"]
     # What only the broker could tell is not said to be wrong, too.
     assert found(queueing.clusters) == found(queueing.sweep) == found(queueing.sealing) == {}

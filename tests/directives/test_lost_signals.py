@@ -12,8 +12,7 @@ from directives.errors import Refused
 from directives.lifecycle import events
 from directives.models import Directive
 from directives.outcomes import Kind
-from directives.requesting.batches import request_batch
-from directives.requests import request_many
+from directives.requests import request_batch, request_many
 from forums import content
 from forums.models import Post, Thread
 from signals import bus

@@ -15,7 +15,7 @@ from django.utils import timezone
 from directives.admin import dashboard
 from directives.models import Directive
 from directives.monitoring import stalled
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Domain, Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
@@ -284,12 +284,12 @@ def test_the_queue_is_counted(client):
         ask_animal("work")
         ask_animal("work", scheduled_at=timezone.now() + LATE)
     with within(""):
-        found = adapter.state()
+        found = clusters.state()
         assert (found.waiting, found.later) == (1, 1)
         assert found.next_sweep
         assert messages() == 2
         lose_wake_ups()
-        assert (adapter.state().waiting, adapter.state().later) == (0, 0)
+        assert (clusters.state().waiting, clusters.state().later) == (0, 0)
 
 
 def test_without_a_cluster_it_says_how_to_start_one(client):
@@ -300,8 +300,8 @@ def test_without_a_cluster_it_says_how_to_start_one(client):
 
 def test_a_running_cluster_is_seen_from_another_process_and_forgotten_when_killed(client, tmp_path):
     with within(""), qcluster(tmp_path / "log", workers=2) as process:
-        [cluster] = wait_until(lambda: adapter.state().clusters, "the cluster reports itself")
-        wait_until(lambda: len(adapter.state().clusters[0].workers) == 2, "both workers are there")
+        [cluster] = wait_until(lambda: clusters.state().clusters, "the cluster reports itself")
+        wait_until(lambda: len(clusters.state().clusters[0].workers) == 2, "both workers are there")
         assert cluster.pid == process.pid
         page = _get(client)
         assert cluster.host in page
@@ -309,7 +309,7 @@ def test_a_running_cluster_is_seen_from_another_process_and_forgotten_when_kille
         assert "No cluster is running" not in page
         with within(""):
             os.killpg(process.pid, signal.SIGKILL)
-            wait_until(lambda: not adapter.state().clusters, "the dead cluster is forgotten", 60)
+            wait_until(lambda: not clusters.state().clusters, "the dead cluster is forgotten", 60)
 
 
 def test_failed_messages_are_shown_escaped_and_linked(client):

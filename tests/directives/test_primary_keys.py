@@ -12,13 +12,13 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from model_bakery import baker
 
-from directives import registry, runner, subjects
+from directives import registry, runner
 from directives.display import labels
 from directives.handlers import DirectivePayload, Handler, Reference
 from directives.models import Directive
 from directives.registry import _check
 from directives.requesting.dry_run import dry_run
-from fleetprompt.postgres.primary_keys import primary_key, python_type
+from fleetprompt.postgres.primary_keys import parse_uuid, primary_key, python_type
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
 from signals.types import Subject, stored_subject
@@ -65,15 +65,15 @@ def test_it_is_requested_executed_and_tried_out(record):
 
 def test_it_is_looked_up_by_its_id(record):
     record, _ = record
-    subject = subjects.subject_of(record)
+    subject = registry.subject_of(record)
     with in_tenant("alpha"):
-        assert subjects.find([subject]) == {subject: record}
-        assert subjects.states(subject.type, [subject.id]) == {subject.id: "open"}
+        assert registry.subject_records([subject]) == {subject: record}
+        assert registry.subject_values(subject.type, [subject.id], "status") == {subject.id: "open"}
         revisions = {subject.id: 1} if isinstance(record, Shelf) else {}
-        assert subjects.revisions(subject.type, [subject.id]) == revisions
+        assert registry.subject_values(subject.type, [subject.id], "revision") == revisions
         for nothing in ("", "no such", "9" * 30, "x" * 300, str(uuid4()), "a\x00", "\ud800"):
-            assert subjects.find([stored_subject(subject.type, nothing)]) == {}
-            assert subjects.states(subject.type, [nothing]) == {}
+            assert registry.subject_records([stored_subject(subject.type, nothing)]) == {}
+            assert registry.subject_values(subject.type, [nothing], "status") == {}
 
 
 def test_its_pages_link_to_each_other(record):
@@ -208,3 +208,11 @@ def test_a_handler_whose_subject_is_left_out_is_about_nothing():
     handler.Payload.model_fields["about"].default = None
     handler.Payload.model_rebuild(force=True)
     assert handler().subject(handler().parse({})) is None
+
+
+def test_a_uuid_is_parsed_in_its_forms_and_nothing_else_is():
+    pk = uuid4()
+    assert {parse_uuid(form) for form in (pk, str(pk), pk.hex, str(pk).upper(), pk.urn)} == {pk}
+    assert {parse_uuid(other) for other in ("", "7", None, 7, [str(pk)], f"{pk}0", "\x00", "\ud800")} == {
+        None
+    }

@@ -86,7 +86,7 @@ def test_a_race_that_is_lost_at_the_insert_moves_on_and_keeps_nothing_locked(for
 def test_batches_above_one_statement_in_opposite_order_do_not_lock_each_other_out(alpha, attempt):
     items = [
         ("zoo.animal.work", {"animal": str(number)}, "", f"{attempt} {number:05}")
-        for number in range(int(insertion.BATCH * 1.8))
+        for number in range(int(insertion.MAX_ROWS * 1.8))
     ]
     forth, back = in_threads(
         lambda: request_many(items, actor=TESTER), lambda: request_many(items[::-1], actor=TESTER)

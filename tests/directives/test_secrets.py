@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directives.requesting.secret_scan import find_secret
+from fleetprompt.secret_scan import find_secret
 
 SECRET_NAMES = [
     "password", "Passwords", "db_password", "userPassword", "passphrase", "secret", "client_secret",

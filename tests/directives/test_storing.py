@@ -97,7 +97,7 @@ def animals(*notes, **fields):
 
 
 def test_one_moment_and_the_given_order_however_many_statements_it_takes(alpha, monkeypatch):
-    monkeypatch.setattr(insertion, "BATCH", 2)
+    monkeypatch.setattr(insertion, "MAX_ROWS", 2)
     notes = [str(n) for n in range(7)]
     before = clock()
     # The keys are in another order than the items.
@@ -112,7 +112,7 @@ def test_one_moment_and_the_given_order_however_many_statements_it_takes(alpha, 
 
 
 def test_a_moment_is_given_although_the_first_statement_stores_nothing(alpha, monkeypatch):
-    monkeypatch.setattr(insertion, "BATCH", 2)
+    monkeypatch.setattr(insertion, "MAX_ROWS", 2)
     keyed = [item | {"idempotency_key": f"{n}"} for n, item in enumerate(animals(*"abcd"))]
     request_many(keyed[:2], actor=TESTER)
     answers = request_many(keyed, actor=TESTER)

@@ -8,7 +8,7 @@ from django.utils import timezone
 from directives import runner, tasks
 from directives.executing import attempts
 from directives.models import Directive
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.tenants.context import in_tenant, is_public
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
@@ -109,7 +109,7 @@ def test_a_turn_that_breaks_leaves_a_wake_up_and_a_line_in_the_log(alpha, caplog
         with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE directives_gone RENAME TO directives_directive")
     assert messages() == 1
-    assert adapter.state().later == 1, "or what is broken would be tried without a pause"
+    assert clusters.state().later == 1, "or what is broken would be tried without a pause"
     assert [r.getMessage() for r in caplog.records if r.name == "directives.tasks"] == [
         "work alpha broke off"
     ]

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from directives.monitoring import gauges
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.health import readiness
 from fleetprompt.telemetry import metrics
 from tests.checks import other_migration_name
@@ -77,7 +77,7 @@ def test_a_broker_that_does_not_answer_is_not_ready(client, monkeypatch):
     from django_q.conf import Conf
 
     monkeypatch.setattr(Conf, "REDIS", "redis://:hidden-word@127.0.0.1:9/0")
-    monkeypatch.setattr(adapter, "get_broker", Redis)
+    monkeypatch.setattr(clusters, "get_broker", Redis)
     assert _wrong(client)["broker"] == "the broker does not answer"
     assert "hidden-word" not in client.get("/readyz", headers=HOST).content.decode()
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from directives.monitoring.checks import queueing
-from directives.queueing import adapter
+from directives.queueing import clusters
 from tests.checks import found
 from tests.support import qcluster, wait_until
 
@@ -37,7 +37,7 @@ def test_a_deployment_is_well_until_its_cluster_stops(database, settings, monkey
 def _assert_a_late_sweep_is_found(monkeypatch):
     # The cluster has been alive for seconds, and looks at its schedule every half minute.
     monkeypatch.setattr(queueing, "LATE", timedelta(seconds=0.1))
-    late = Schedule.objects.filter(name=adapter.SWEEP)
+    late = Schedule.objects.filter(name=clusters.SWEEP)
     late.update(next_run=timezone.now() - timedelta(minutes=10))
     assert "10 minutes ago" in found(queueing.sweep)["directives.E024"].msg
     late.update(next_run=timezone.now())

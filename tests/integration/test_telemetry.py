@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from directives.models import Directive
 from directives.outcomes import Kind
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.telemetry import metrics
 from fleetprompt.tenants.context import in_tenant
 from tests.accounts import logged_in, make_user
@@ -178,7 +178,7 @@ def _happen(found, folder):
         web, cluster = folder / "web.log", folder / "cluster.log"
         with web_server(web, **extra) as web_port, observed_cluster(cluster, port, **extra):
             # What is told of clusters is kept for seconds.
-            wait_until(adapter.clusters, "the cluster says that it is alive")
+            wait_until(clusters.clusters, "the cluster says that it is alive")
             options = ["--tenant", "alpha", "--actor", "agent:a", "--correlation-id", CORRELATION]
             command = manage("directive", "request", "--from", str(requests), *options, **extra)
             assert (command.returncode, "line 9" in command.stderr) == (1, True), command.stderr

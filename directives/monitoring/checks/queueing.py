@@ -9,7 +9,7 @@ from django.core import checks
 from django.utils import timezone
 from redis import RedisError
 
-from directives.queueing import adapter
+from directives.queueing import clusters as queue
 from fleetprompt.health.checkup import Findings, Tenants, database
 from fleetprompt.web.limits import COUNTED
 
@@ -25,7 +25,7 @@ MAX_WAITING = 1_000
 def broker(tenants: Tenants) -> Findings:
     """Without it no worker is woken."""
     try:
-        adapter.ping()
+        queue.ping()
     except RedisError as error:
         yield checks.Error(
             f"the broker does not answer: {error}",
@@ -59,20 +59,20 @@ def clusters(tenants: Tenants) -> Findings:
 @database("the sweep is scheduled and comes by")
 def sweep(tenants: Tenants) -> Findings:
     """Lost wake-ups, and what dead workers held, are found by the sweep alone."""
-    return _scheduled(adapter.SWEEP, "the sweep", "lost wake-ups are never made up for", number=22)
+    return _scheduled(queue.SWEEP, "the sweep", "lost wake-ups are never made up for", number=22)
 
 
 @database("sealing is scheduled and comes by")
 def sealing(tenants: Tenants) -> Findings:
     """Without it, only `audit seal` seals."""
-    return _scheduled(adapter.SEAL, "sealing", "signals are not sealed", number=25)
+    return _scheduled(queue.SEAL, "sealing", "signals are not sealed", number=25)
 
 
 @database("wake-ups are taken")
 def backlog(tenants: Tenants) -> Findings:
     """What waits in the queue for long waits for a worker."""
-    waiting = adapter.state().waiting or 0
-    since = adapter.waiting_since()
+    waiting = queue.state().waiting or 0
+    since = queue.waiting_since()
     if waiting > MAX_WAITING or (since and _since(since) > LATE_AFTER):
         many = f"more than {COUNTED}" if waiting > COUNTED else str(waiting)
         longest = f", the first since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""
@@ -86,7 +86,7 @@ def backlog(tenants: Tenants) -> Findings:
 @database("no message waits for clusters of another name")
 def abandoned(tenants: Tenants) -> Findings:
     """After a change of CLUSTER_NAME, or of the broker, no cluster takes what was sent before it."""
-    waiting = adapter.for_others(LATE_AFTER).order_by("lock").values_list("key", "lock")[:COUNTED]
+    waiting = queue.for_others(LATE_AFTER).order_by("lock").values_list("key", "lock")[:COUNTED]
     if names := sorted({key.partition(":")[0] for key, _ in waiting}):
         yield checks.Warning(
             f"{len(waiting)} messages wait for clusters that are named {', '.join(names)} and use "
@@ -103,7 +103,7 @@ def abandoned(tenants: Tenants) -> Findings:
 def failures(tenants: Tenants) -> Findings:
     """A time slice that failed is a fault of the program or the database, not of a directive."""
     day = timedelta(days=1)
-    failed = [failure for failure in adapter.state().failures if _since(failure.stopped) < day]
+    failed = [failure for failure in queue.state().failures if _since(failure.stopped) < day]
     if failed:
         newest = failed[0]
         text = str(newest.result or "").strip().splitlines() or ["no reason was told"]
@@ -123,7 +123,7 @@ def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings
         otherwise: what comes of its being missing.
         number: of the first of the three ids of these findings.
     """
-    schedule, cluster = adapter.scheduled(name), settings.Q_CLUSTER["name"]
+    schedule, cluster = queue.scheduled(name), settings.Q_CLUSTER["name"]
     if schedule is None:
         yield checks.Error(
             f"{what} is not scheduled: {otherwise}",
@@ -131,7 +131,7 @@ def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings
             id=f"directives.E0{number}",
         )
     elif (
-        schedule["func"] != adapter.SCHEDULED[name]
+        schedule["func"] != queue.SCHEDULED[name]
         or schedule["repeats"] >= 0
         or schedule["cluster"] not in (None, cluster)
     ):
@@ -152,7 +152,7 @@ def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings
 def _alive() -> list[Any] | None:
     """Return the clusters that are alive; None when the broker, which would know, does not answer."""
     try:
-        return adapter.clusters()
+        return queue.clusters()
     except RedisError:
         return None
 

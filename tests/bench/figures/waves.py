@@ -7,7 +7,7 @@ from uuid import uuid4
 from django_q.tasks import async_task
 
 from directives import registry
-from directives.queueing import adapter
+from directives.queueing import clusters
 from directives.requests import request_many
 from fleetprompt.tenants.context import in_tenant
 from tests.bench import clock
@@ -33,7 +33,7 @@ def measure_together(world: World) -> Taken:
 
 def measure_sealed(world: World) -> Taken:
     """Drain a wave that comes just when a worker has begun to seal all tenants' signals."""
-    return drain(world, WAVE, SINGLY, first=lambda: async_task(adapter.SCHEDULED[adapter.SEAL]))
+    return drain(world, WAVE, SINGLY, first=lambda: async_task(clusters.SCHEDULED[clusters.SEAL]))
 
 
 def drain(world: World, slug: str, name: str, first: Callable[[], Any] = lambda: None) -> Taken:

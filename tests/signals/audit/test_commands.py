@@ -10,7 +10,7 @@ from django.db import connection
 from django_q.models import Schedule
 
 from directives import tasks
-from directives.queueing import adapter
+from directives.queueing import clusters
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit.sealing import keys, locks, sealer
@@ -144,7 +144,7 @@ def test_keys_may_be_pem_also_in_one_line(settings):
 
 
 def test_the_schedule_seals_every_tenant_each_minute_suspended_ones_too(two_tenants):
-    found = Schedule.objects.get(name=adapter.SEAL)
+    found = Schedule.objects.get(name=clusters.SEAL)
     assert (found.func, found.minutes, found.repeats) == ("directives.tasks.seal", 1, -1)
     Tenant.objects.filter(slug="beta").update(status=Tenant.Status.SUSPENDED)
     try:

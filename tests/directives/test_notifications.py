@@ -7,19 +7,19 @@ import pytest
 from django.db import DataError, connection, transaction
 
 from directives.queueing import adapter
-from directives.queueing.notifier import PAUSE, Listener, notify_on_commit
+from fleetprompt.postgres.notifications import INTERVAL_SECONDS, Listener, notify_on_commit
 from fleetprompt.postgres.outages import one_session
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from tests.support import ask_animal, in_threads, messages
 
-NAME = "fleetprompt"
+CHANNEL = adapter.channel("fleetprompt")
 
 
 class Ear:
     """Listens on a connection of its own, in a thread of its own, and counts."""
 
-    def __init__(self, name=NAME):
-        self.heard, self._name = 0, name
+    def __init__(self, channel=CHANNEL):
+        self.heard, self._channel = 0, channel
         self._ready, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hear)
 
@@ -27,19 +27,19 @@ class Ear:
         self._thread.start()
         assert self._ready.wait(20)
         # This thread may have rung just now, for the test before.
-        time.sleep(PAUSE)
+        time.sleep(INTERVAL_SECONDS)
         return self
 
     def __exit__(self, *exception):
         # What was rung before is heard before this.
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify(%s, 'over')", [f"directives.{self._name}"])
+            cursor.execute("SELECT pg_notify(%s, 'over')", [self._channel])
         self._thread.join(20)
         assert not self._thread.is_alive()
 
     def _hear(self):
         try:
-            Listener(self._name).listen()
+            Listener(self._channel).listen()
             self._ready.set()
             for bell in connection.connection.notifies(timeout=20):
                 if bell.payload == "over":
@@ -65,16 +65,16 @@ def test_many_requests_of_one_transaction_ring_once(database):
 def test_each_transaction_rings_unless_the_last_bell_was_just_now(database):
     with Ear() as ear, in_tenant("alpha"):
         for number in range(3):
-            time.sleep(PAUSE)
+            time.sleep(INTERVAL_SECONDS)
             ask_animal("work", str(number))
     assert ear.heard == 3
     with Ear() as ear:
         began = time.monotonic()
         for _ in range(100):
             with transaction.atomic():
-                notify_on_commit(NAME)
+                notify_on_commit(CHANNEL)
         took = time.monotonic() - began
-    assert 1 <= ear.heard <= 1 + took / PAUSE
+    assert 1 <= ear.heard <= 1 + took / INTERVAL_SECONDS
 
 
 def test_what_is_rolled_back_does_not_ring_and_the_next_transaction_does(database):
@@ -115,7 +115,7 @@ def test_what_is_for_later_does_not_ring(database):
 
 
 def test_clusters_of_another_name_do_not_hear_it(database):
-    with Ear("other") as ear, in_tenant("alpha"):
+    with Ear("directives.other") as ear, in_tenant("alpha"):
         ask_animal("work")
     assert ear.heard == 0
 
@@ -174,7 +174,7 @@ def lose_session():
 def ring_when_lost():
     with transaction.atomic():
         transaction.on_commit(lose_session)
-        notify_on_commit(NAME)
+        notify_on_commit(CHANNEL)
 
 
 def test_a_bell_that_fails_is_nobodys_trouble(alpha, caplog):
@@ -194,7 +194,7 @@ def test_a_bell_rings_on_a_new_connection_when_the_one_is_lost(alpha):
 
 def test_a_bell_that_nobody_waited_for_yet_is_heard(database):
     def hear():
-        listener = Listener(NAME)
+        listener = Listener(CHANNEL)
         assert listener.listen()
         assert not listener.listen()
         assert not listener.wait(0)

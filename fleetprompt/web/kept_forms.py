@@ -1,8 +1,8 @@
-"""Keeps what a person sent by POST, for the page that a redirect leads to: no answer to a POST is a page.
+"""Keep what a person sent by POST, for the page that a redirect leads to: no answer to a POST is a page.
 
-What was sent after the end of a session stays in the browser's new session, and comes back to the user
-who was shown the form: the form says who that was, signed. Nothing of it is done before it is sent once
-more. Everything else stays in the cache, under its user. Both are kept for an hour.
+A form that was sent after the end of a session stays in the browser's new session. A signed field names the
+user who was shown the form; only that user gets it back. Nothing is done before the form is sent once more.
+Everything else stays in the cache, under its user. Both are kept for an hour.
 """
 
 import re
@@ -25,17 +25,17 @@ from django.urls import reverse
 from fleetprompt.tenants.context import active_schema
 
 OWNER = "form_owner"
-"""The field that says to whom a form was shown."""
+"""The field with the user to whom a form was shown."""
 PARAMETER = "kept"
 """The parameter that names a kept form."""
 KEPT_SECONDS = 3600
-LIMIT = 5
+MAX_KEPT = 5
 """How many forms a browser may have waiting for a log-in."""
 MAX_PER_USER = 50
 """How many forms a user may have in the cache; the oldest ones go first."""
 
 _SESSION_KEY = "kept_forms"
-_SALT = "directives.kept_forms"
+_SALT = "fleetprompt.kept_forms"
 _TOKEN = re.compile(r"[\w-]{22}", re.ASCII)
 
 
@@ -70,12 +70,12 @@ class Kept:
 
 
 def owner(user: Any) -> str:
-    """Return a text that says to whom a form is shown, for its hidden field `OWNER`."""
+    """Return the signed value of the hidden field `OWNER`, for a user."""
     return signing.dumps([active_schema(), str(user.pk)], salt=_SALT)
 
 
 def keeping(site: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Return a site's view for staff that keeps what was posted to it after the session's end."""
+    """Return a view for a site's staff that keeps what is posted to it after the session's end."""
     inner = site.admin_view(view)
 
     @wraps(view)
@@ -137,7 +137,7 @@ def start_again(request: HttpRequest, url: str) -> HttpResponseRedirect:
 
 
 def _owner(request: HttpRequest) -> list[str] | None:
-    """Return to whom the posted form was shown; None when it is not one of ours."""
+    """Return the schema and user whom the posted form was shown to; None when it is not one of ours."""
     try:
         found: list[str] = signing.loads(request.POST.get(OWNER, ""), salt=_SALT)
     except signing.BadSignature:
@@ -158,7 +158,7 @@ def _keep_in_session(request: HttpRequest, to: list[str]) -> str:
     waiting = {
         key: known for key, known in request.session.get(_SESSION_KEY, {}).items() if not _is_old(known)
     }
-    request.session[_SESSION_KEY] = {**dict([*waiting.items()][1 - LIMIT :]), token: form}
+    request.session[_SESSION_KEY] = {**dict([*waiting.items()][1 - MAX_KEPT :]), token: form}
     return token
 
 

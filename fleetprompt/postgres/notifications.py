@@ -1,0 +1,98 @@
+"""Notifications between sessions by PostgreSQL's LISTEN and NOTIFY: on commit, and waited for.
+
+One may be lost, and behind some poolers all are, so listeners also have to look by themselves.
+"""
+
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from django.db import Error, transaction
+from django.db import connection as _django_connection
+
+from fleetprompt.postgres.direct import execute
+
+connection: Any = _django_connection
+
+INTERVAL_SECONDS = 0.005
+"""Seconds after a notification in which the same thread sends no other one on that channel."""
+RELOOK_SECONDS = 2 * INTERVAL_SECONDS
+"""Seconds after a notification when listeners look once more, for what came within that interval."""
+
+# Not in the transaction that commits: PostgreSQL lets those that notify commit one at a time, and each
+# would keep the others waiting for the disk. This one does not wait for the disk.
+_NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')"
+
+
+def notify_on_commit(channel: str) -> None:
+    """Notify a channel when the transaction commits: once, however often this is called.
+
+    Outside a transaction it notifies at once. Within `INTERVAL_SECONDS` after a notification it sends none,
+    since listeners look again after `RELOOK_SECONDS`. A failed notification is ignored.
+    """
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        # Django does not tell when such a transaction commits.
+        return
+    if _thread.pending.is_sent:
+        _thread.pending = _Notification()
+    pending = _thread.pending
+    transaction.on_commit(lambda: pending.send(channel), robust=True)
+
+
+class _Notification:
+    """Is sent once. One that was dropped by a rollback is left for the next transaction."""
+
+    is_sent = False
+
+    def send(self, channel: str) -> None:
+        if self.is_sent:
+            return
+        self.is_sent = True
+        now = time.monotonic()
+        if now < _thread.silent_until.get(channel, 0.0):
+            return
+        _thread.silent_until[channel] = now + INTERVAL_SECONDS
+        with suppress(Error):
+            execute(_NOTIFY, [channel])
+
+
+class _Thread(threading.local):
+    """The notification of this thread's current transaction, as connections are a thread's own, too."""
+
+    def __init__(self) -> None:
+        self.pending = _Notification()
+        self.silent_until: dict[str, float] = {}
+
+
+_thread = _Thread()
+
+
+class Listener:
+    """Receives the notifications of a channel on this thread's connection."""
+
+    def __init__(self, channel: str) -> None:
+        self._channel = channel
+        self._session: Any = None
+
+    def listen(self) -> bool:
+        """Make sure that the session listens; return whether it did not before.
+
+        Raises:
+            DatabaseError: the database does not answer.
+        """
+        is_current = self._session is not None and self._session is connection.connection
+        if is_current and not self._session.closed:
+            return False
+        execute(f"LISTEN {connection.ops.quote_name(self._channel)}")
+        self._session = connection.connection
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether a notification came since the last call, or comes within `seconds`.
+
+        Raises:
+            DatabaseError: the connection broke.
+        """
+        with connection.wrap_database_errors:
+            return bool(list(self._session.notifies(timeout=seconds, stop_after=1)))
