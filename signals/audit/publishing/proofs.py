@@ -33,7 +33,12 @@ def prove(signal_id: UUID) -> dict[str, Any]:
     """
     tenant = active_tenant()
     with locks.reading():
-        form = _form(signal_id, tenant.slug)
+        rows = sql.rows(_SIGNAL, [signal_id])
+        if not rows:
+            raise Refused(
+                f"signal: tenant {tenant.slug} has no signal {signal_id}; it may have been pruned"
+            )
+        form = events.event(rows[0], tenant.slug)
         entry = SealEntry.objects.filter(signal_id=signal_id).first()
         if entry is None:
             raise Refused(f"signal {signal_id} is in no seal yet: run audit seal")
@@ -91,10 +96,3 @@ def _root(proof: dict[str, Any], size: int) -> str | None:
         raise ValueError("index: expected an integer")
     root = merkle.root_from_path(leaf, index, size, siblings)
     return root.hex() if root else None
-
-
-def _form(signal_id: UUID, tenant: str) -> bytes:
-    rows = sql.rows(_SIGNAL, [signal_id])
-    if not rows:
-        raise Refused(f"signal: tenant {tenant} has no signal {signal_id}; it may have been pruned")
-    return events.event(rows[0], tenant)

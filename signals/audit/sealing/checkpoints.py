@@ -55,12 +55,14 @@ def append(tenant: Tenant) -> bool:
     with locked():
         if foreign():
             return False
-        adopt()
+        if not _owner() and (made := _database()):
+            mark().write_text(f"{made}\n")
         file = path(tenant)
         last = _repaired(file)
-        if last and not _is_stored(last, tenant):
-            return False
         number = int(last.head["number"]) if last else 0
+        seal = Seal.objects.filter(number=number).first()
+        if last and (seal is None or heads.of(seal, tenant).hash != last.hash):
+            return False
         with file.open("ab") as out:
             out.writelines(heads.of(seal, tenant).line for seal in stored.seals(after=number))
             out.flush()
@@ -97,12 +99,6 @@ def foreign() -> str:
         f"{_folder()} has the checkpoints of another database, made {owner}: set AUDIT_FOLDER to a folder "
         "of this one's own, unless the database was replaced"
     )
-
-
-def adopt() -> None:
-    """Mark the folder as this database's, unless it has a mark."""
-    if not _owner() and (made := _database()):
-        mark().write_text(f"{made}\n")
 
 
 def put_aside(files: list[Path], why: str) -> list[Path]:
@@ -151,11 +147,6 @@ def _repaired(file: Path) -> Signed | None:
         if len(whole) < len(tail):
             lines.truncate(start + len(whole))
     return _parsed(whole.splitlines()[-1], f"the last line of {file}") if whole else None
-
-
-def _is_stored(checkpoint: Signed, tenant: Tenant) -> bool:
-    seal = Seal.objects.filter(number=checkpoint.head["number"]).first()
-    return seal is not None and heads.of(seal, tenant).hash == checkpoint.hash
 
 
 def _parsed(line: bytes, where: str) -> Signed:

@@ -22,13 +22,8 @@ _ENTRIES = sql.ENTRIES.format(columns=events.COLUMNS)
 class Unsealed(NamedTuple):
     """A signal that is in no seal.
 
-    Args:
-        id: its id.
-        name: its name.
-        recorded: the time of recording, as events have it.
-        seal: the number of the first seal that claims to cover that time.
-        recorded_at: that time, or the nearest one that Python has.
-        total: the number of all signals that the query found, of which only some are returned.
+    `recorded` is its time as events have it, `recorded_at` the nearest time that Python has; `seal` is the
+    first seal that claims to cover it, `total` the number of all signals that the query found.
     """
 
     id: str

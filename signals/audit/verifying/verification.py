@@ -85,7 +85,12 @@ def verify(
         before = None
         for seal in stored.seals(last=report.seals):
             if seal.number > report.pruned_seals:
-                found.add(_check_seal(tenant, seal, before, advance))
+                walk = Walk(tenant, seal)
+                for rows in stored.parts(seal, before):
+                    for row in rows:
+                        walk.step(row)
+                    advance(len(rows))
+                found.add(walk.end())
                 report.signals += seal.size
             if before and seal.horizon < before and not seal.size:
                 report.taken_back.append(seal.number)
@@ -138,17 +143,6 @@ def _check_checkpoints(report: Report, tenant: Tenant, file: Path | None) -> Non
         report.checkpoints = mine if found or report.checkpointed else None
 
 
-def _check_seal(
-    tenant: Tenant, seal: Seal, before: datetime | None, advance: Callable[[int], None]
-) -> list[Finding]:
-    walk = Walk(tenant, seal)
-    for rows in stored.parts(seal, before):
-        for row in rows:
-            walk.step(row)
-        advance(len(rows))
-    return walk.end()
-
-
 def _stray_entries(report: Report) -> Iterator[Finding]:
     """Yield entries whose seal is gone, or whose signals were pruned and exist again."""
     for seal, count in sql.rows(sql.STRAY_ENTRIES, [report.pruned_seals]):
@@ -174,7 +168,9 @@ def _check_unsealed(report: Report, ahead: Seal | None) -> None:
     [[inserted, covered, unsealed]] = sql.rows(sql.COUNT_UNSEALED, params)
     report.unsealed = unsealed - inserted
     if ahead:
-        report.findings.add([_clock(ahead, covered - inserted)])
+        since = f"{covered - inserted} signals since" if covered - inserted != 1 else "one signal since"
+        text = f"{sealer.ahead(ahead)}; {since} cannot be sealed, nor be told from inserted ones"
+        report.findings.add([Finding("clock", text, seal=ahead.number)])
     if not inserted:
         return
     found = stored.unsealed_before(report.complete_until, MAX_SHOWN)
@@ -185,9 +181,3 @@ def _check_unsealed(report: Report, ahead: Seal | None) -> None:
         )
         report.findings.add([Finding("inserted", text, one.id, one.name, one.seal)])
     report.findings.count += inserted - len(found)
-
-
-def _clock(ahead: Seal, covered: int) -> Finding:
-    since = f"{covered} signals since" if covered != 1 else "one signal since"
-    text = f"{sealer.ahead(ahead)}; {since} cannot be sealed, nor be told from inserted ones"
-    return Finding("clock", text, seal=ahead.number)

@@ -17,7 +17,7 @@ from signals.audit.verifying import outcomes, verification
 from signals.audit.verifying.outcomes import Outcome
 from tests.checks import found
 from tests.signals.audit.attacks import emit, make_log, unguarded
-from tests.signals.audit.test_checks import as_somebody_else
+from tests.signals.audit.test_checks import as_another_user
 from tests.support import owner_cursor
 
 
@@ -89,7 +89,7 @@ class TestCopies:
         )
         copy.chmod(0)
         copy.parent.chmod(0o755)
-        with as_somebody_else():
+        with as_another_user():
             try:
                 readable = os.access(copy, os.R_OK, effective_ids=True)
                 error = verify("--checkpoints", str(copy))[1]

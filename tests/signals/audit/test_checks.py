@@ -114,15 +114,15 @@ class TestFolder:
 
     def test_one_that_is_not_there_yet_is_made_when_sealing(self, folder, settings):
         settings.AUDIT_FOLDER = folder / "not" / "there"
-        with as_somebody_else():
+        with as_another_user():
             assert found(checks.folder) == {}
         folder.chmod(0o555)
-        with as_somebody_else():
+        with as_another_user():
             assert f"{folder}/not/there (in {folder})" in found(checks.folder)["signals.W010"].msg
 
     def test_one_that_this_user_may_not_write(self, folder):
         folder.chmod(0o555)
-        with as_somebody_else():
+        with as_another_user():
             finding = found(checks.folder)["signals.W010"]
         assert finding.msg.endswith(f"cannot be written by this user: {folder}")
         assert "AUDIT_FOLDER" in finding.hint
@@ -130,10 +130,10 @@ class TestFolder:
     def test_a_file_of_somebody_else(self, folder):
         [file] = folder.iterdir()
         file.chmod(0o666)
-        with as_somebody_else():
+        with as_another_user():
             assert found(checks.folder) == {}
         file.chmod(0o444)
-        with as_somebody_else():
+        with as_another_user():
             assert str(file) in found(checks.folder)["signals.W010"].msg
 
     def test_one_that_is_a_file(self, folder, settings):
@@ -142,7 +142,7 @@ class TestFolder:
 
 
 @contextmanager
-def as_somebody_else():
+def as_another_user():
     """Have no rights beyond the files' own for a block, also where the tests run as root."""
     me = os.geteuid()
     if me == 0:

@@ -181,7 +181,7 @@ def test_without_a_wrong_clock_there_is_nothing_to_acknowledge(alpha):
 
 
 def test_acknowledging_lost_seals_lets_nothing_in(alpha):
-    """A script that acknowledges a restored backup must not cover what somebody slipped in."""
+    """A script that acknowledges a restored backup must not cover inserted signals."""
     emit(2)
     sealer.seal()
     sealed = checkpoints.path(alpha).read_bytes()
@@ -227,7 +227,7 @@ def test_a_database_whose_clock_is_ahead_of_this_machine_claims_nothing(alpha, m
 
 
 class TestUnknownKey:
-    """The newest seal is signed by a key that nobody here knows, or does not fit its signature."""
+    """The newest seal is signed by an unknown key, or does not fit its signature."""
 
     @pytest.fixture
     def forged(self, alpha):
@@ -310,7 +310,7 @@ def _do(tenant, step):
     elif step == "acknowledge":
         acknowledging.acknowledge_clock("a clock was ahead", actor=TESTER)
     else:
-        # Recorded under a clock that was set back, or by somebody: nobody can tell.
+        # Recorded under a clock that was set back, or inserted: the two cannot be told apart.
         back = "1 hour" if step == "set back" else "1 ms"
         with unguarded() as cursor:
             cursor.execute(

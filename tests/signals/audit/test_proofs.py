@@ -143,7 +143,7 @@ def test_checking_needs_no_database(evidence, tmp_path):
 
 
 def test_a_file_is_checked_with_a_key_from_a_file(evidence, tmp_path, capsys):
-    # No fixture opens the database for this test, so whoever asked it would fail.
+    # No fixture opens the database for this test, so a query would fail.
     export, key = tmp_path / "export.jsonl", tmp_path / "key"
     export.write_bytes(b"".join(evidence[1]))
     [public] = own_keys().values()
