@@ -1,4 +1,4 @@
-"""What to try after the demo: commands that work as they are printed."""
+"""Suggestions for after the demo: commands that work as they are printed."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from django.conf import settings
 from rich.console import Console
 from rich.text import Text
 
-from fleetprompt.demo.people import log_ins
+from fleetprompt.demo.people import ADA, AKI, MIRA, log_ins
 from fleetprompt.demo.scenes import Scene
 from fleetprompt.demo.story import Story
 from fleetprompt.tenants.context import in_tenant
@@ -17,10 +17,9 @@ PORT = 8000
 
 
 def show(console: Console, story: Story) -> None:
-    """Print the commands, each under what it is good for."""
-    console.print()
-    console.print(Text("What to try next", "bold"))
-    for scene in (story.harbor.scene, story.orchard.scene):
+    """Print log-ins, and the commands under their purposes."""
+    console.print(Text("\nWhat to try next", "bold"))
+    for scene in (story.harbor, story.orchard):
         _show_log_ins(console, scene)
     for what, command in _commands(story):
         console.print(f"  {what}:", highlight=False)
@@ -33,7 +32,7 @@ def _show_log_ins(console: Console, scene: Scene) -> None:
         f"  Moderate at {_address(scene)}admin/, while `make run` runs; log in as", highlight=False
     )
     with in_tenant(scene.tenant):
-        for person, password in log_ins():
+        for person, password in log_ins((MIRA, AKI, ADA)):
             console.print(
                 Text(f"    {person.username:<5} {password:<14}", "cyan").append(
                     f" the {person.role}", "default"
@@ -42,7 +41,7 @@ def _show_log_ins(console: Console, scene: Scene) -> None:
 
 
 def _commands(story: Story) -> list[tuple[str, str]]:
-    harbor, orchard = story.harbor.scene, story.orchard.scene
+    harbor, orchard = story.harbor, story.orchard
     directive = f"{_manage()} directive"
     payload = shlex.quote(f'{{"thread_id": "{orchard.thread.pk}"}}')
     return [
@@ -57,7 +56,7 @@ def _commands(story: Story) -> list[tuple[str, str]]:
         ),
         (
             "Cancel the snoozed one",
-            f"{directive} cancel {story.harbor.snoozed.id} --tenant {harbor.tenant} --reason 'All quiet'",
+            f"{directive} cancel {story.snoozed.id} --tenant {harbor.tenant} --reason 'All quiet'",
         ),
         (
             "Request one yourself",
