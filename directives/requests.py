@@ -15,8 +15,8 @@ from directives.models import Directive
 from directives.monitoring import telemetry
 from directives.queueing import adapter
 from directives.requesting import idempotency, insertion
+from directives.requesting.garbage import no_collecting
 from directives.requesting.validation import Checked, Common, DirectiveRequest, check_common, check_item
-from fleetprompt.collecting import no_collecting
 from fleetprompt.errors import sqlstate
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant

@@ -25,7 +25,7 @@ from directives.registry import AnyHandler
 from directives.requesting import batches
 from directives.requesting.dry_run import DryRun, dry_run
 from fleetprompt.sites import tenant_site
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 
 SHOWN = 10
 """How many refusals are told one by one."""

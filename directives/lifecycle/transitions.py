@@ -21,7 +21,7 @@ from directives.lifecycle import events
 from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres.queries import array
 from fleetprompt.postgres.rows import as_json, fetch
-from fleetprompt.postgres.statements import Statement, together
+from fleetprompt.postgres.statements import Statement, join_statements
 from fleetprompt.tenants.models import Tenant
 from signals import bus
 
@@ -184,7 +184,7 @@ def claim_at_once(
     ids = array(str(uuid7()) for _ in range(limit))
     claiming = _claim_statement(limit, lease, only, token, started=(worker, tenant, ids))
     with connection.cursor() as cursor:
-        cursor.execute(*together((locking, ()), (looking, ()), claiming))
+        cursor.execute(*join_statements((locking, ()), (looking, ()), claiming))
         cursor.nextset()
         [(obstacle,)] = cursor.fetchall()
         cursor.nextset()
@@ -281,7 +281,7 @@ def release(token: UUID) -> int:
         " WHERE status = 'running' AND claim_token = %s"
     )
     with connection.cursor() as cursor:
-        cursor.execute(*together((f"SELECT {_LOCK}", ()), (sql, (token,))))
+        cursor.execute(*join_statements((f"SELECT {_LOCK}", ()), (sql, (token,))))
         cursor.nextset()
         return int(cursor.rowcount)
 
@@ -314,7 +314,7 @@ def hold(
         " WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
     )
     with connection.cursor() as cursor:
-        cursor.execute(*together(before, (holding, [list(attempts)]), *after))
+        cursor.execute(*join_statements(before, (holding, [list(attempts)]), *after))
         cursor.nextset()
         return {pk: now for pk, *attempt, now in cursor.fetchall() if attempts[pk] == tuple(attempt)}
 

@@ -1,4 +1,4 @@
-"""Connections that were lost: how to tell, how to wait for new ones, and when none may take their place."""
+"""Lost connections: their errors, the wait for a new one, and blocks in which none is replaced."""
 
 import time
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from fleetprompt.errors import sqlstate
 connection: Any = _django_connection
 
 RECONNECT_SECONDS = 0.1
-"""Between two tries to connect to a server that is away."""
+"""Between two attempts to connect to a server that does not answer."""
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
-"""SQLSTATEs with which PostgreSQL ends or refuses a session, beside class 08 (its manual, appendix A)."""
+"""SQLSTATEs of ended and refused sessions, besides class 08 (PostgreSQL's manual, appendix A)."""
 
 
 def is_lost(error: object) -> bool:
-    """Return whether an exception means that there is no connection any more, or none to be had."""
+    """Return whether an exception means that the connection was lost, or that none can be made."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     state = sqlstate(error)
@@ -27,7 +27,7 @@ def is_lost(error: object) -> bool:
 
 
 def wait_for_database(seconds: float) -> None:
-    """Return when this thread has a connection, after tries for at most `seconds`.
+    """Return when this thread has a connection; try for at most `seconds`.
 
     Raises:
         OperationalError: the database does not answer in that time.
@@ -47,9 +47,9 @@ def wait_for_database(seconds: float) -> None:
 
 @contextmanager
 def one_session() -> Iterator[None]:
-    """Keep the thread's connection from being replaced for a block: a lock hangs on its session.
+    """Keep the thread's connection from being replaced for a block, because a lock belongs to its session.
 
-    What needs the database after the connection was lost fails then, as it would in a transaction.
+    After a loss of the connection statements fail, as they would in a transaction.
     """
     connection.bound_to_session += 1
     try:

@@ -1,4 +1,4 @@
-"""Statements that PostgreSQL parses and plans once for each connection: for the few that many wait for."""
+"""Prepared statements, which PostgreSQL parses and plans once for each connection."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class _Cursor(Cursor[Any]):
     def execute(self, query: str, params: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:  # type: ignore[override]
         result = super().execute(query, params, **options)
         if connection.queries_logged:
-            # Where Django looks for it; psycopg does not keep the text of what is prepared.
+            # Django's log reads it here; psycopg does not keep the text of prepared statements.
             text = mogrify(query, params, connection).encode()
             self._query = SimpleNamespace(query=text)  # type: ignore[assignment]
         return result
@@ -22,10 +22,10 @@ class _Cursor(Cursor[Any]):
 
 @contextmanager
 def prepared_cursor() -> Iterator[Any]:
-    """Give Django's cursor in the active schema; what it executes is prepared, with its values beside it.
+    """Give a cursor of Django in the active schema that prepares its statements.
 
-    A plan is kept as long as statistics and schema stay, and made anew in another tenant. So it is for
-    statements whose plan does not depend on how much a table holds, such as inserts.
+    A plan is kept while statistics and schema stay the same. This is for statements whose plan does not
+    depend on the size of a table, such as inserts.
     """
     with connection.cursor() as cursor, _Cursor(cursor.cursor.connection) as cursor.cursor:
         yield cursor

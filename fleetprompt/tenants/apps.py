@@ -1,4 +1,4 @@
-"""The tenants app: who the communities are, and the one way into their schemas."""
+"""App of the tenants: their records, and the one way into their schemas."""
 
 import threading
 from collections import UserDict
@@ -14,19 +14,17 @@ class TenantsConfig(AppConfig):
     label = "tenants"
 
     def ready(self) -> None:
-        """Let each thread remember the content types of its own schema.
+        """Give each thread a cache of the content types of its own schema.
 
-        Their ids differ between schemas. django-tenants forgets them whenever a connection changes
-        its schema, but by default another thread may bring back those of its own a moment later: the
-        admin log would then name a wrong model.
+        Their ids differ between schemas. django-tenants clears the cache when a connection changes its
+        schema, but another thread could fill a shared cache with its own ids at once: the admin log would
+        then name a wrong model.
         """
         from django.contrib.contenttypes.models import ContentType
-
-        from fleetprompt.tenants import checks  # noqa: F401
 
         manager: Any = ContentType.objects
         manager._cache = _PerThread()
 
 
 class _PerThread(threading.local, UserDict[Any, Any]):
-    """A dictionary that is another one in each thread."""
+    """A dictionary with contents of its own in each thread."""

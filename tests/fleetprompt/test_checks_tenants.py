@@ -1,10 +1,10 @@
-"""What the doctor says of tenants whose hosts, schemas, tables or constraints are not as they should be."""
+"""Checks of the tenants: hosts, schemas, tables and constraints."""
 
 import pytest
 from django.db import connection
 from django_tenants.postgresql_backend import base
 
-from fleetprompt.tenants.checks import constraints, context, hosts, tables
+from fleetprompt.health.checks import constraints, context, hosts, tables
 from fleetprompt.tenants.models import Domain, Tenant
 from tests.checks import altered, found, other_migration_name
 from tests.recipes import tenants
@@ -27,11 +27,11 @@ def test_the_tests_own_tenants_are_fine(database, check):
     assert found(check) == {}
 
 
-def test_hosts_that_nobody_reaches(database, settings):
+def test_hosts_that_are_not_served(database, settings):
     alpha, beta = Tenant.objects.order_by("slug")
     tenants.domain.make(tenant=alpha, domain="alpha.example.org")
     tenants.domain.make(tenant=alpha, domain="ops.localhost")
-    settings.PUBLIC_HOSTS = ["ops.localhost"]
+    settings.OPERATOR_HOSTS = ["ops.localhost"]
     Domain.objects.filter(tenant=beta).update(tenant=alpha)
     try:
         said = found(hosts.hosts)
@@ -119,7 +119,7 @@ def test_a_foreign_key_into_another_schema(database):
         "ALTER TABLE org_alpha.forums_thread DROP CONSTRAINT astray",
     ):
         said = found(context.references)["tenants.E004"]
-    assert "org_alpha.astray leads into the schema org_beta" in said.msg
+    assert "org_alpha.astray refers to the schema org_beta" in said.msg
 
 
 def test_a_check_that_the_database_refuses_is_a_finding_and_no_traceback(database):

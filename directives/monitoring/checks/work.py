@@ -8,9 +8,9 @@ from django.utils import timezone
 from directives import registry
 from directives.authority import permissions
 from directives.monitoring import stalled, statistics
+from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, grouped
 from fleetprompt.tenants import schemas
-from fleetprompt.tenants.checks.tables import complete
 from fleetprompt.tenants.context import in_tenant
 
 SILENT = timedelta(minutes=5)

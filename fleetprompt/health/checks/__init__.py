@@ -1,5 +1,14 @@
-"""Checks of the project's settings, its machine and its database server."""
+"""Checks of settings, machine, database server and tenants; importing it registers them."""
 
-from fleetprompt.health.checks import machine, pooling, server, settings
+from fleetprompt.health.checks import (
+    constraints,
+    context,
+    hosts,
+    machine,
+    pooling,
+    server,
+    settings,
+    tables,
+)
 
-__all__ = ["machine", "pooling", "server", "settings"]
+__all__ = ["constraints", "context", "hosts", "machine", "pooling", "server", "settings", "tables"]

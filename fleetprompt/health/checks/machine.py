@@ -1,4 +1,4 @@
-"""Whether this machine has what it needs: packages, static files, room on the disk."""
+"""Checks of this machine: packages, static files, free space on the disk."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^ ;\\]+)", re.MULTILINE)
 
 @setting("static files are collected", deploy=True)
 def static_files() -> Findings:
-    """With DEBUG off, somebody else than Django serves them, from one folder."""
+    """With DEBUG off, another server than Django serves them from one folder."""
     folder = settings.STATIC_ROOT
     if settings.DEBUG or not folder:
         return
@@ -32,7 +32,7 @@ def static_files() -> Findings:
 
 @setting("packages are the pinned ones", deploy=True)
 def packages() -> Findings:
-    """Other versions may work; the tests ran with these."""
+    """Other versions may work; the tests used these."""
     if others := list(_others()):
         yield checks.Info(
             f"packages are not the ones that were tested: {', '.join(others)}",
@@ -61,7 +61,7 @@ def _others() -> Iterator[str]:
         try:
             installed = version(name)
         except PackageNotFoundError:
-            # Some pins are for other systems.
+            # The pin is for another system.
             continue
         if installed != pinned:
             yield f"{name} {installed} (tested: {pinned})"

@@ -1,6 +1,6 @@
-"""Whether each tenant has the constraints and indexes that its models declare.
+"""Checks that each tenant has the constraints and indexes that its models declare.
 
-Keys are unique, and one line has one running directive, because the database says so.
+The database alone makes keys unique, and allows one running directive in a line.
 """
 
 from collections import defaultdict
@@ -13,8 +13,10 @@ from django.core import checks
 from django.db import models as fields
 from django.db.models import Model
 
-from fleetprompt.health.checkup import Findings, Tenants, ask, database, grouped
-from fleetprompt.tenants.checks.tables import complete, models
+from fleetprompt.health.checks.tables import complete
+from fleetprompt.health.checkup import Findings, Tenants, database, grouped
+from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.tenants.schemas import models
 
 _INDEXES = """
     SELECT n.nspname, t.relname, i.relname, indisunique, indpred IS NULL,
@@ -31,7 +33,7 @@ _CHECKS = """
 
 
 class Declared(NamedTuple):
-    """What a model wants of the database: a constraint or an index by its name, or unique columns."""
+    """A constraint or an index by its name, or unique columns."""
 
     table: str
     name: str
@@ -43,7 +45,7 @@ class Declared(NamedTuple):
 
 @database("keys are unique, and constraints are there")
 def constraints(tenants: Tenants) -> Findings:
-    """Without them, two requests at one time become two directives, and two of one line may run."""
+    """Without them, two requests with one key become two directives, and two of one line may run."""
     for what, where in grouped(_lacking(tenants, _declared()[0])):
         yield checks.Error(
             f"constraints are missing or not valid: {what}",
@@ -74,21 +76,24 @@ def _lacking(tenants: Tenants, declared: Collection[Declared]) -> dict[str, str]
 
 def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[Declared]]:
     found: dict[str, set[Declared]] = defaultdict(set)
-    for schema, table, name, unique, whole, columns in ask(_INDEXES, list(schemas), list(tables)):
+    for schema, table, name, unique, whole, columns in fetch_all(_INDEXES, list(schemas), list(tables)):
         found[schema].add(Declared(table, name))
         if unique and whole:
             found[schema].add(Declared(table, "", frozenset(columns)))
-    for schema, table, name in ask(_CHECKS, list(schemas), list(tables)):
+    for schema, table, name in fetch_all(_CHECKS, list(schemas), list(tables)):
         found[schema].add(Declared(table, name))
     return found
 
 
 @cache
 def _declared() -> tuple[list[Declared], list[Declared]]:
-    """Return what the models of tenants declare: constraints, and mere indexes."""
+    """Return what the models of tenants declare: constraints, and other indexes."""
     every = models(settings.TENANT_APPS)
-    mere = [Declared(model._meta.db_table, index.name) for model in every for index in model._meta.indexes]
-    return [item for model in every for item in _constraints(model)], mere
+    constraints = [item for model in every for item in _constraints(model)]
+    indexes = [
+        Declared(model._meta.db_table, index.name) for model in every for index in model._meta.indexes
+    ]
+    return constraints, indexes
 
 
 def _constraints(model: type[Model]) -> Iterator[Declared]:
