@@ -1,14 +1,9 @@
-"""Checks of settings, machine, database server and tenants; importing it registers them."""
+"""Checks of settings, machine, database server and tenants; importing it registers them in that order."""
 
-from fleetprompt.health.checks import (
-    constraints,
-    context,
-    hosts,
-    machine,
-    pooling,
-    server,
-    settings,
-    tables,
-)
+from fleetprompt.health.checks import machine, pooling, server, settings
 
-__all__ = ["constraints", "context", "hosts", "machine", "pooling", "server", "settings", "tables"]
+# isort: split
+# The last ones, because they need the tables that `server` checks.
+from fleetprompt.health.checks import constraints, hosts, tables
+
+__all__ = ["constraints", "hosts", "machine", "pooling", "server", "settings", "tables"]

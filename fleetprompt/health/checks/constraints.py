@@ -1,4 +1,4 @@
-"""Checks that each tenant has the constraints and indexes that its models declare.
+"""Checks of constraints: each tenant has those that its models declare, and none leads elsewhere.
 
 The database alone makes keys unique, and allows one running directive in a line.
 """
@@ -14,7 +14,7 @@ from django.db import models as fields
 from django.db.models import Model
 
 from fleetprompt.health.checks.tables import complete
-from fleetprompt.health.checkup import Findings, Tenants, database, grouped
+from fleetprompt.health.checkup import Findings, Tenants, Where, database, grouped
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.schemas import models
 
@@ -29,6 +29,16 @@ _CHECKS = """
     SELECT n.nspname, t.relname, conname
     FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
     WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
+"""
+_FOREIGN_REFERENCES = """
+SELECT source.nspname, conname, target.nspname
+  FROM pg_constraint
+  JOIN pg_class ON pg_class.oid = confrelid
+  JOIN pg_namespace source ON source.oid = connamespace
+  JOIN pg_namespace target ON target.oid = pg_class.relnamespace
+ WHERE contype = 'f' AND source.oid <> target.oid
+   AND (source.nspname = ANY(%s) OR target.nspname = ANY(%s))
+ ORDER BY 1, 2
 """
 
 
@@ -64,6 +74,19 @@ def indexes(tenants: Tenants) -> Findings:
             hint="Make them again as the migrations do (`manage.py sqlmigrate`), or REINDEX.",
             obj=where,
             id="tenants.W011",
+        )
+
+
+@database("tables of one schema refer to no other")
+def references(tenants: Tenants) -> Findings:
+    """A reference to another schema means another tenant's row."""
+    rows = fetch_all(_FOREIGN_REFERENCES, list(tenants), list(tenants))
+    for source, name, target in rows:
+        yield checks.Error(
+            f"the foreign key {source}.{name} refers to the schema {target}",
+            hint="Drop it, and make it again inside its own schema.",
+            obj=Where([tenants.get(source) or tenants[target]]),
+            id="tenants.E004",
         )
 
 

@@ -1,9 +1,6 @@
-"""Checks of this machine: packages, static files, free space on the disk."""
+"""Checks of this machine: static files, free space on the disk."""
 
-import re
 import shutil
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from django.conf import settings
@@ -13,7 +10,6 @@ from django.db import connection
 from fleetprompt.health.checkup import Findings, Tenants, database, setting
 
 _GIBIBYTE = 1024**3
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^ ;\\]+)", re.MULTILINE)
 
 
 @setting("static files are collected", deploy=True)
@@ -30,17 +26,6 @@ def static_files() -> Findings:
         )
 
 
-@setting("packages are the pinned ones", deploy=True)
-def packages() -> Findings:
-    """Other versions may work; the tests used these."""
-    if others := list(_others()):
-        yield checks.Info(
-            f"packages are not the ones that were tested: {', '.join(others)}",
-            hint="Install them: python -m pip install --require-hashes -r requirements/base.txt",
-            id="fleetprompt.I002",
-        )
-
-
 @database("the embedded database has room on its disk")
 def disk(tenants: Tenants) -> Findings:
     """PostgreSQL stops when it cannot write."""
@@ -51,17 +36,3 @@ def disk(tenants: Tenants) -> Findings:
             hint="Make room, or move the data to a PostgreSQL of its own and set DATABASE_URL.",
             id="fleetprompt.W004",
         )
-
-
-def _others() -> Iterator[str]:
-    pins = Path(settings.BASE_DIR) / "requirements" / "base.txt"
-    if not pins.is_file():
-        return
-    for name, pinned in _PIN.findall(pins.read_text()):
-        try:
-            installed = version(name)
-        except PackageNotFoundError:
-            # The pin is for another system.
-            continue
-        if installed != pinned:
-            yield f"{name} {installed} (tested: {pinned})"
