@@ -16,12 +16,15 @@ class DirectivesConfig(AppConfig):
         from directives.monitoring import checks, gauges  # noqa: F401
         from directives.queueing import clusters
         from fleetprompt.apps import last_app
+        from fleetprompt.health import readiness
         from fleetprompt.telemetry import exposition
         from fleetprompt.tenants import seeds
 
         registry.discover()
         clusters.survive_kills()
         exposition.add_source(gauges.collect)
+        readiness.register("broker", clusters.unready_broker)
+        readiness.register("cluster", clusters.unready_clusters)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())
         seeds.register(seeds.Seed(roles.wanted, roles.lacking))

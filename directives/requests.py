@@ -18,6 +18,7 @@ from directives.errors import Refused
 from directives.models import Directive
 from directives.queueing import adapter
 from directives.requesting import insertion
+from directives.requesting.garbage import no_collecting
 from directives.requesting.insertion import Requested
 from directives.requesting.validation import (
     BatchArguments,
@@ -27,7 +28,6 @@ from directives.requesting.validation import (
     validate,
     validate_options,
 )
-from fleetprompt.collecting import no_collecting
 from fleetprompt.telemetry import context, metrics, tracing
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant

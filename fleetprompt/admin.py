@@ -1,4 +1,4 @@
-"""The operators' pages of tenants, domains and the queue, and the accounts on both sites."""
+"""Operators' pages of tenants, domains and the queue; registration of the accounts on both sites."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -22,14 +22,14 @@ from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.tenants import changes, provisioning
 from fleetprompt.tenants.models import Domain, Tenant
 from fleetprompt.web.compat import LastCheckForm
-from fleetprompt.web.model_admin import ReadOnlyModelAdmin
+from fleetprompt.web.model_admin import ReadOnlyModelAdmin, column
 
 accounts.register(operators_site)
 accounts.register(tenant_site)
 
 
 class AddTenantForm(LastCheckForm):
-    """Asks what `provisioning.create_tenant` needs, and creates the tenant as its last check."""
+    """Form of a new tenant, which it creates as its last validation."""
 
     domain = forms.CharField(
         max_length=253,
@@ -47,10 +47,10 @@ class AddTenantForm(LastCheckForm):
         }
 
     def last_check(self) -> None:
-        """Create the tenant: only the attempt tells whether slug, domain and schema are free."""
+        """Create the tenant: only the creation tells whether slug, domain and schema are free."""
         data = self.cleaned_data
         try:
-            # On a connection of its own: the page's transaction is the application's role's.
+            # On a connection of its own: the page's transaction has the application's role.
             with ThreadPoolExecutor(max_workers=1) as thread:
                 made = thread.submit(_create_tenant, data["slug"], data["name"], data["domain"])
             self.instance = made.result()
@@ -94,7 +94,7 @@ class TenantAdmin(ModelAdmin):
     readonly_fields = ("slug", "schema_name", "created")
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        """Return the fields of the page; what removes a tenant is said there."""
+        """Return the fields of the page, with the command that deletes a tenant."""
         if obj is None:
             return [(None, {"fields": ("slug", "name", "domain")})]
         text = (
@@ -105,7 +105,7 @@ class TenantAdmin(ModelAdmin):
         return [(None, {"fields": fields, "description": text})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        """Return what never changes; a new tenant chooses its slug."""
+        """Return the read-only fields; the form of a new tenant has none."""
         return self.readonly_fields if obj else ()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -126,26 +126,22 @@ class TenantAdmin(ModelAdmin):
             _warn_unserved(request, obj.domains.get().domain)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may, and the web process knows a database role that can make schemas."""
+        """Return whether the user may, and the web process has a database role that can make schemas."""
         return bool(super().has_add_permission(request)) and owner.can_migrate()
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False: `manage.py tenant delete` does that, after a question."""
         return False
 
-    @admin.display(description="domains")
-    def hosts(self, tenant: Tenant) -> str:
-        """Show the host names, the primary one first."""
-        return ", ".join(domain.domain for domain in tenant.domains.all()) or "none: add one"
-
-    @admin.display(description="created", ordering="created_at")
-    def created(self, tenant: Tenant) -> str:
-        """Show when it was made."""
-        return ago(tenant.created_at)
+    hosts = column(
+        "domains",
+        lambda tenant: ", ".join(domain.domain for domain in tenant.domains.all()) or "none: add one",
+    )
+    created = column("created", lambda tenant: ago(tenant.created_at), "created_at")
 
 
 class _TenantField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A picker that can be shown again whatever was sent: Django's looks even for what can be no id."""
+    """A picker that accepts malformed ids as empty: Django's would query the database for them."""
 
     def prepare_value(self, value: Any) -> Any:
         """Return the id to show as chosen; None when it can be none."""
@@ -170,7 +166,7 @@ class DomainForm(forms.ModelForm):  # type: ignore[type-arg]
         """Refuse to leave a tenant without a primary host."""
         wanted: bool = self.cleaned_data["is_primary"]
         if self.instance.pk and self.instance.is_primary and not wanted:
-            raise ValidationError("A tenant has one primary host: make another one primary instead.")
+            raise ValidationError("A tenant has one primary host: make another host primary instead.")
         return wanted
 
 
@@ -193,7 +189,7 @@ class DomainAdmin(ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, form_class=_TenantField, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        """Return what stays: a host name does not move to another tenant."""
+        """Return the read-only fields: a host name does not move to another tenant."""
         return ("tenant", "domain") if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -202,13 +198,13 @@ class DomainAdmin(ModelAdmin):
         return allowed and not (obj and cast(Domain, obj).is_primary)
 
     def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
-        """Store the domain; say so when requests to it are refused."""
+        """Store the domain; warn when requests to it are refused."""
         changes.save_domain(obj)
         _warn_unserved(request, obj.domain)
 
     @admin.display(description="served", boolean=True)
     def is_served(self, domain: Domain) -> bool:
-        """Show whether ALLOWED_HOSTS lets requests in."""
+        """Show whether ALLOWED_HOSTS contains it."""
         return not provisioning.is_unserved(domain.domain, settings.ALLOWED_HOSTS)
 
 
@@ -218,7 +214,7 @@ def _warn_unserved(request: HttpRequest, domain: str) -> None:
 
 
 class MessageAdmin(ReadOnlyModelAdmin):
-    """Lists the messages that wait in PostgreSQL's queue; those that a cluster has taken are gone."""
+    """Lists the messages in PostgreSQL's queue; those that a cluster has taken are deleted."""
 
     icon = "inbox"
     list_display = ("task_name", "function", "key", "visible")
@@ -226,29 +222,14 @@ class MessageAdmin(ReadOnlyModelAdmin):
     fields = readonly_fields = ("task_name", "function", "arguments", "key", "visible")
     ordering = ("-pk",)
 
-    @admin.display(description="message")
-    def task_name(self, message: Any) -> str:
-        """Show what the message is."""
-        return message.name() or str(message.pk)
-
-    @admin.display(description="function")
-    def function(self, message: Any) -> str:
-        """Show what it calls."""
-        return str(message.func())
-
-    @admin.display(description="arguments")
-    def arguments(self, message: Any) -> str:
-        """Show what it calls that with."""
-        return str(message.args())
-
-    @admin.display(description="visible to workers", ordering="lock")
-    def visible(self, message: Any) -> str:
-        """Show from when on workers can take it."""
-        return ago(message.lock)
+    task_name = column("message", lambda message: message.name() or str(message.pk))
+    function = column("function", lambda message: str(message.func()))
+    arguments = column("arguments", lambda message: str(message.args()))
+    visible = column("visible to workers", lambda message: ago(message.lock), "lock")
 
 
 class FailureAdmin(ReadOnlyModelAdmin):
-    """Lists the messages that failed. Nothing is lost with them: the sweep wakes their tenants."""
+    """Lists the failed messages. No work is lost with them: the sweep wakes their tenants."""
 
     icon = "sms_failed"
     list_display = ("name", "func", "error", "ended")
@@ -264,43 +245,21 @@ class FailureAdmin(ReadOnlyModelAdmin):
         "whole_error",
     )
 
-    @admin.display(description="error")
-    def error(self, failure: Any) -> str:
-        """Show how the error begins."""
-        return Truncator(str(failure.result)).chars(120)
-
-    @admin.display(description="error")
-    def whole_error(self, failure: Any) -> str:
-        """Show the error."""
-        return str(failure.result)
-
-    @admin.display(description="started", ordering="started")
-    def began(self, failure: Any) -> str:
-        """Show when the worker began."""
-        return moment(failure.started)
-
-    @admin.display(description="failed", ordering="stopped")
-    def ended(self, failure: Any) -> str:
-        """Show when it failed."""
-        return ago(failure.stopped)
+    error = column("error", lambda failure: Truncator(str(failure.result)).chars(120))
+    whole_error = column("error", lambda failure: str(failure.result))
+    began = column("started", lambda failure: moment(failure.started), "started")
+    ended = column("failed", lambda failure: ago(failure.stopped), "stopped")
 
 
 class ScheduleAdmin(ReadOnlyModelAdmin):
-    """Lists what clusters do by the clock; `migrate_schemas` makes what the project needs."""
+    """Lists the schedules of clusters, which `migrate_schemas` makes."""
 
     icon = "schedule"
     list_display = ("title", "func", "schedule_type", "minutes", "next")
     fields = readonly_fields = ("title", "func", "schedule_type", "minutes", "repeats", "next")
 
-    @admin.display(description="schedule", ordering="name")
-    def title(self, schedule: Any) -> str:
-        """Show its name."""
-        return str(schedule.name or schedule.func)
-
-    @admin.display(description="next run", ordering="next_run")
-    def next(self, schedule: Any) -> str:
-        """Show when it is run next."""
-        return ago(schedule.next_run)
+    title = column("schedule", lambda schedule: str(schedule.name or schedule.func), "name")
+    next = column("next run", lambda schedule: ago(schedule.next_run), "next_run")
 
 
 for name, shown in (("OrmQ", MessageAdmin), ("Failure", FailureAdmin), ("Schedule", ScheduleAdmin)):

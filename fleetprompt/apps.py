@@ -1,8 +1,9 @@
-"""The project as an app: management commands, the operators' admin, what both admin sites share."""
+"""App of the project package: management commands, the operators' admin, checks."""
 
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
 
@@ -13,18 +14,20 @@ class FleetPromptConfig(AppConfig):
     name = "fleetprompt"
 
     def ready(self) -> None:
-        """Have the cache's table made, and rights given when all is made; register the checks."""
+        """Connect the making of the cache's table and the grants; register the checks."""
+        from fleetprompt import environment
         from fleetprompt.health import checks  # noqa: F401
         from fleetprompt.postgres import grants
         from fleetprompt.tenants import seeds
 
+        environment.refuse_renamed(dir(settings))
         seeds.register(seeds.Seed(wanted=list, lacking=grants.lacking))
         post_migrate.connect(_create_cache_table, dispatch_uid="fleetprompt.cache")
         post_migrate.connect(_grant, sender=last_app(), dispatch_uid="fleetprompt.grants")
 
 
 def last_app() -> AppConfig:
-    """Return the app whose `post_migrate` comes last: every table and permission exists by then."""
+    """Return the app whose `post_migrate` is sent last: every table and permission exists by then."""
     return [config for config in apps.get_app_configs() if config.models_module][-1]
 
 

@@ -1,14 +1,17 @@
-"""What the process environment may say: every setting an installation can choose, typed and checked."""
+"""Settings of an installation, read from environment variables or `.env`, typed and validated."""
 
 import base64
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import (
+    AfterValidator,
+    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -17,16 +20,63 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from fleetprompt.validation_errors import problems
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SECRET_KEY = "development-only-" + "0" * 40
 
-_LOGIN = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+_LOGIN_SETTINGS = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
 
-HostList = Annotated[list[str], NoDecode]
+RENAMED = {
+    "DIRECTIVES_BATCH": "DIRECTIVES_CLAIM_LIMIT",
+    "DIRECTIVES_LEASE": "DIRECTIVES_LEASE_SECONDS",
+    "DIRECTIVES_TURN": "DIRECTIVES_TIME_SLICE_SECONDS",
+    "PUBLIC_HOSTS": "OPERATOR_HOSTS",
+    "TRUSTED_PROXIES": "TRUSTED_PROXY_COUNT",
+}
+"""New names of variables and settings by their old ones, which would otherwise be ignored silently."""
+
+_LEVELS = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    """Return a validator of texts that may be empty."""
+
+    def validate(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(validate)
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _in_lower_case(names: list[str]) -> list[str]:
+    return [name.lower() for name in names]
+
+
+_List = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+_Hosts = Annotated[_List, AfterValidator(_in_lower_case)]
+# It precedes a tenant's slug in a message's key, which has 100 characters.
+_ClusterName = Annotated[
+    str, _matching(r"[A-Za-z0-9._-]{1,40}", "1 to 40 letters, digits, dots, hyphens and underscores")
+]
+_Redis = Annotated[str, _matching("rediss?://.*", "a URL that starts with redis://")]
+_Token = Annotated[
+    str, _matching(r"[A-Za-z0-9._~+/=-]{16,}", "16 or more letters, digits and characters of ._~+/=-")
+]
+_Collector = Annotated[str, _matching(r"https?://[^\s/?#]+[^\s?#]*", "a URL such as http://localhost:4318")]
 
 
 class Environment(BaseSettings):
@@ -40,31 +90,31 @@ class Environment(BaseSettings):
         min_length=32,
         description="Signs sessions and queue messages. Required when DEBUG is 0.",
     )
-    allowed_hosts: HostList = Field(
+    allowed_hosts: _Hosts = Field(
         [],
-        description="Host names that are served, separated by commas; `.example.org` means every "
+        description="Served host names, separated by commas; `.example.org` means every "
         "subdomain. Required when DEBUG is 0; the loopback names otherwise.",
     )
-    public_hosts: HostList = Field(
+    operator_hosts: _Hosts = Field(
         ["localhost", "127.0.0.1", "[::1]"], description="Host names of the operators' site."
     )
     https: bool | None = Field(
         None,
-        description="Whether people come through HTTPS: plain HTTP is sent there, cookies go nowhere "
-        "else. Yes when DEBUG is 0, no otherwise.",
+        description="Whether HTTPS is used: plain HTTP is redirected, and cookies are sent over HTTPS "
+        "only. Yes when DEBUG is 0, no otherwise.",
     )
     hsts_seconds: NonNegativeInt = Field(
         30 * 24 * 3600,
-        description="How long a browser that was here once asks for nothing but HTTPS (RFC 6797).",
+        description="Seconds for which browsers remember to use HTTPS only (RFC 6797).",
     )
-    trusted_proxies: NonNegativeInt = Field(
+    trusted_proxy_count: NonNegativeInt = Field(
         0,
         le=10,
-        description="How many proxies stand before the web server and set X-Forwarded-For and "
-        "X-Forwarded-Proto. 0: those headers are not believed.",
+        description="Number of proxies before the web server that set X-Forwarded-For and "
+        "X-Forwarded-Proto. 0: those headers are ignored.",
     )
     session_hours: PositiveFloat = Field(
-        12, le=24 * 365, description="Hours after which people have to log in again."
+        12, le=24 * 365, description="Hours after which users have to log in again."
     )
     database_url: str = Field(
         "",
@@ -73,72 +123,67 @@ class Environment(BaseSettings):
     )
     database_owner_url: str = Field(
         "",
-        description="DATABASE_URL's database with its owner's login, for what migrates; DATABASE_URL is "
-        "then a role that cannot change tables or signals. Empty: one role is everything.",
+        description="DATABASE_URL's database with its owner's login, for migrations; DATABASE_URL is "
+        "then a role that cannot change tables or signals. Empty: one role is both.",
     )
-    broker_url: str = Field(
+    broker_url: _Redis = Field(
         "",
         description="redis://host:port/db makes Redis the queue's broker. Empty: PostgreSQL is the broker.",
     )
-    cluster_name: str = Field("fleetprompt", description="Name of the queue that a cluster serves.")
+    cluster_name: _ClusterName = Field(
+        "fleetprompt", description="Name of the queue that a cluster serves."
+    )
     cluster_workers: PositiveInt = Field(2, description="Worker processes of one qcluster.")
-    directives_claim_limit: PositiveInt = Field(100, description="Directives that one claim takes at most.")
+    directives_claim_limit: PositiveInt = Field(100, description="The most directives of one claim.")
     directives_lease_seconds: PositiveFloat = Field(
         60,
         le=86_400,
         allow_inf_nan=False,
-        description="Seconds that a running attempt may stay silent beyond its handler's timeout.",
+        description="Seconds after its handler's timeout until the lease of an attempt expires.",
     )
     directives_time_slice_seconds: PositiveFloat = Field(
         0.06,
         allow_inf_nan=False,
-        description="Seconds after which a worker lets the next tenant have its turn.",
+        description="Seconds of a worker's time slice, after which the next tenant follows.",
     )
     audit_folder: Path = Field(
         BASE_DIR / "var/audit",
-        description="Where checkpoints of the audit log are kept, outside the database; from the project's "
-        "folder, unless it begins with /.",
+        description="Folder of the audit log's checkpoints, outside the database; relative to the "
+        "project's folder.",
     )
     audit_key: str = Field(
         "",
         repr=False,
-        description="Ed25519 private key that signs seals, base64 of 32 bytes or PEM. Needed to seal when "
-        "DEBUG is 0; made on first use otherwise.",
+        description="Ed25519 private key that signs seals, base64 of 32 bytes or PEM. Required for seals "
+        "when DEBUG is 0; made on first use otherwise.",
     )
-    audit_public_keys: HostList = Field(
-        [], description="Public keys whose signatures count besides that of AUDIT_KEY, separated by commas."
+    audit_public_keys: _List = Field(
+        [],
+        description="Further public keys with valid signatures besides AUDIT_KEY's, separated by commas.",
     )
-    time_zone: str = Field("UTC", description="Time zone in which times are shown.")
-    log_level: str = Field("WARNING", description="Least severe message that is logged.")
-    log_format: str = Field("line", description="Form of the logs: `line` for people, `json` for programs.")
+    time_zone: str = Field("UTC", description="Default time zone of pages and commands.")
+    log_level: Annotated[_LEVELS, BeforeValidator(str.upper)] = Field(
+        "WARNING", description="Lowest level that is logged."
+    )
+    log_format: Literal["line", "json"] = Field(
+        "line", description="Format of the logs: `line` for people, `json` for programs."
+    )
     metrics_folder: str = Field(
         "",
-        description="Folder in which this machine's processes keep metrics, such as var/metrics. "
-        "Empty: nothing is counted.",
+        description="Folder for the metrics of this machine's processes, such as var/metrics. "
+        "Empty: metrics are off.",
     )
-    metrics_token: str = Field(
-        "", description="What readers of /metrics bring as a bearer token. Empty: only this machine reads."
+    metrics_token: _Token = Field(
+        "", description="Bearer token for /metrics. Empty: only this machine may read."
     )
-    otel_exporter_otlp_endpoint: str = Field(
-        "", description="http://host:4318 of a collector of OpenTelemetry traces. Empty: nothing is traced."
+    otel_exporter_otlp_endpoint: _Collector = Field(
+        "", description="http://host:4318 of a collector of OpenTelemetry traces. Empty: traces are off."
     )
-
-    @field_validator("allowed_hosts", "public_hosts", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return [host.strip().lower() for host in value.split(",") if host.strip()]
-        return value
 
     @field_validator("audit_folder", mode="before")
     @classmethod
     def _is_named(cls, value: Any) -> Any:
         return value or cls.model_fields["audit_folder"].default
-
-    @field_validator("audit_public_keys", mode="before")
-    @classmethod
-    def _split_keys(cls, value: Any) -> Any:
-        return [key.strip() for key in value.split(",") if key.strip()] if isinstance(value, str) else value
 
     @field_validator("audit_key")
     @classmethod
@@ -175,22 +220,7 @@ class Environment(BaseSettings):
         if owner.get("NAME") != application.get("NAME"):
             raise ValueError("expected the database that DATABASE_URL names")
         if not owner.get("USER") or not application.get("USER") or owner["USER"] == application["USER"]:
-            raise ValueError("expected a user, and another one than DATABASE_URL's")
-        return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def _is_redis(cls, value: str) -> str:
-        if value and not value.startswith(("redis://", "rediss://")):
-            raise ValueError("expected a URL that starts with redis://")
-        return value
-
-    @field_validator("cluster_name")
-    @classmethod
-    def _is_key(cls, value: str) -> str:
-        # It stands before a tenant's slug in a message's key, which has 100 characters.
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", value):
-            raise ValueError("expected 1 to 40 letters, digits, dots, hyphens and underscores")
+            raise ValueError("expected a user, and not that of DATABASE_URL")
         return value
 
     @field_validator("time_zone")
@@ -202,39 +232,10 @@ class Environment(BaseSettings):
             raise ValueError("expected the name of a time zone, such as Europe/Paris") from None
         return value
 
-    @field_validator("log_level")
-    @classmethod
-    def _is_level(cls, value: str) -> str:
-        levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-        if value.upper() not in levels:
-            raise ValueError(f"expected one of {', '.join(levels)}")
-        return value.upper()
-
-    @field_validator("log_format")
-    @classmethod
-    def _is_format(cls, value: str) -> str:
-        if value not in ("line", "json"):
-            raise ValueError("expected line or json")
-        return value
-
-    @field_validator("metrics_token")
-    @classmethod
-    def _is_token(cls, value: str) -> str:
-        if value and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", value):
-            raise ValueError("expected 16 or more letters, digits and characters of ._~+/=-")
-        return value
-
-    @field_validator("otel_exporter_otlp_endpoint")
-    @classmethod
-    def _is_collector(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
-            raise ValueError("expected a URL such as http://localhost:4318")
-        return value
-
     def database(self) -> dict[str, Any]:
         """Return Django's connection settings for `database_url`, or for the embedded server.
 
-        `OWNER` holds what is different for the owner, where there is one.
+        `OWNER` has the owner's differences, if there is one.
         """
         if not self.database_url:
             return {
@@ -246,7 +247,7 @@ class Environment(BaseSettings):
         settings = dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
         if self.database_owner_url:
             owner: dict[str, Any] = dict(dj_database_url.parse(self.database_owner_url))
-            settings["OWNER"] = {name: owner[name] for name in _LOGIN if name in owner}
+            settings["OWNER"] = {name: owner[name] for name in _LOGIN_SETTINGS if name in owner}
         return settings
 
 
@@ -261,12 +262,23 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "127.0.0.1", "[::1]") or host.endswith(".localhost")
 
 
+def refuse_renamed(names: Iterable[str]) -> None:
+    """Refuse old names of settings.
+
+    Raises:
+        ImproperlyConfigured: naming each old name and the new one.
+    """
+    if old := sorted(RENAMED.keys() & {name.upper() for name in names}):
+        raise ImproperlyConfigured("; ".join(f"{name}: renamed to {RENAMED[name]}" for name in old))
+
+
 def read() -> Environment:
-    """Read and check the environment.
+    """Read and validate the environment.
 
     Raises:
         ImproperlyConfigured: naming each variable that is wrong and what was expected.
     """
+    refuse_renamed([*EnvSettingsSource(Environment).env_vars, *DotEnvSettingsSource(Environment).env_vars])
     try:
         environment = Environment()
     except ValidationError as error:

@@ -1,29 +1,29 @@
-"""The base of every error that says what somebody asked for is not possible, and why."""
+"""Base class of errors that refuse a request with a sentence, and texts of errors."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from django.core.exceptions import ValidationError
 
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 
-MESSAGES = 20
-"""How many things one refusal names; a hostile payload may have thousands of wrong fields."""
-BEGINNING, END = 300, 200
-"""How many characters are kept of each: what it quotes may be of any length."""
+MAX_MESSAGES = 20
+"""The most sentences of one refusal; a hostile payload may have thousands of wrong fields."""
+BEGINNING_CHARACTERS, END_CHARACTERS = 300, 200
+"""The parts that are kept of each, which may quote a text of any length."""
 
 
 class Refused(ValidationError):
     """Nothing was changed; the text names the field or thing and what was expected.
 
-    What it quotes comes from anybody: it is cut, and shows what is hidden in it.
+    It may quote untrusted input: it is shortened, and shows hidden characters.
     """
 
     def __init__(self, message: str | Sequence[str]) -> None:
         found = [message] if isinstance(message, str) else list(message)
-        shown = [presentable(text) for text in found[:MESSAGES]]
-        if len(found) > MESSAGES:
-            shown.append(f"and {len(found) - MESSAGES} more")
+        shown = [presentable(text) for text in found[:MAX_MESSAGES]]
+        if len(found) > MAX_MESSAGES:
+            shown.append(f"and {len(found) - MAX_MESSAGES} more")
         super().__init__(shown if len(shown) > 1 else shown[0])
 
     def __str__(self) -> str:
@@ -31,9 +31,9 @@ class Refused(ValidationError):
 
 
 def presentable(text: str) -> str:
-    """Return the text of an error as it can be shown anywhere, whatever it quotes."""
-    if len(text) > BEGINNING + END:
-        text = f"{text[:BEGINNING]}…{text[-END:]}"
+    """Return the text of an error shortened and without hidden characters."""
+    if len(text) > BEGINNING_CHARACTERS + END_CHARACTERS:
+        text = f"{text[:BEGINNING_CHARACTERS]}…{text[-END_CHARACTERS:]}"
     return visible(text)
 
 
@@ -70,5 +70,5 @@ def sqlstate(error: BaseException) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what a database error says."""
+    """Return the first line of a database error's text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

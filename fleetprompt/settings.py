@@ -1,4 +1,4 @@
-"""Django's settings. What an installation may choose stands in `fleetprompt.environment`."""
+"""Settings of Django; `fleetprompt.environment` has those that an installation chooses."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,9 +12,9 @@ _env = environment.read()
 DEBUG = _env.debug
 SECRET_KEY = _env.secret_key
 ALLOWED_HOSTS = _env.allowed_hosts or [".localhost", "127.0.0.1", "[::1]"]
-PUBLIC_HOSTS = _env.public_hosts
+OPERATOR_HOSTS = _env.operator_hosts
 
-# What both kinds of schema have: the operators have accounts and sessions of their own.
+# In both kinds of schema: the operators have accounts and sessions of their own.
 _ACCOUNT_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -39,7 +39,7 @@ TENANT_APPS = [
     "forums",
 ]
 INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS] + ["axes"]
-# It counts in the cache; no schema needs its tables.
+# django-axes uses the cache; its tables are not needed.
 MIGRATION_MODULES = {"axes": None}
 
 TENANT_MODEL = "tenants.Tenant"
@@ -57,13 +57,13 @@ DATABASES: dict[str, dict[str, Any]] = {
         "CONN_MAX_AGE": 60,
     }
 }
-# In the public schema, so that clusters on every machine can show themselves to the operators. Keys
-# carry the schema: what is kept for one tenant is never found by another.
+# In the public schema, so that clusters on all machines can report to the operators. Keys contain the
+# schema, so that tenants do not share values.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "fleetprompt_cache",
-        # What people's operations came to is kept here for an hour, too.
+        # Results of operations in the admin are kept here for an hour, too.
         "OPTIONS": {"MAX_ENTRIES": 100_000},
         "KEY_FUNCTION": "django_tenants.cache.make_key",
         "REVERSE_KEY_FUNCTION": "django_tenants.cache.reverse_key",
@@ -72,22 +72,22 @@ CACHES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
-    # What sets headers comes first, for refused hosts and redirects to HTTPS too.
+    # Middleware that sets headers comes first, for refused hosts and redirects to HTTPS too.
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "fleetprompt.web.headers.HeadersMiddleware",
+    "fleetprompt.web.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "fleetprompt.tenants.middleware.TenantMiddleware",
     "fleetprompt.telemetry.middleware.RequestMiddleware",
-    "fleetprompt.web.addresses.AddressMiddleware",
+    "fleetprompt.web.middleware.AddressMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    # Behind the one that tells a page's length.
-    "fleetprompt.web.visible.VisibleMiddleware",
+    # After the middleware that sets Content-Length.
+    "fleetprompt.web.middleware.VisibleMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "fleetprompt.web.timezone.ZoneMiddleware",
+    "fleetprompt.web.timezone.TimezoneMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -114,15 +114,15 @@ WSGI_APPLICATION = "fleetprompt.wsgi.application"
 
 # docs/explanation/security.md says why each is as it is.
 _HTTPS = not DEBUG if _env.https is None else _env.https
-TRUSTED_PROXIES = _env.trusted_proxies
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+TRUSTED_PROXY_COUNT = _env.trusted_proxy_count
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
 SECURE_SSL_REDIRECT = _HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 SECURE_HSTS_SECONDS = _env.hsts_seconds if _HTTPS else 0
-# A tenant's domain is its owner's: what stands below it, and whether browsers ship it, is not ours to say.
+# A tenant's domain belongs to its owner, who decides about subdomains and HSTS preloading.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
-# With the prefix, browsers take them from this very host only: RFC 6265bis, section 4.1.3.2.
+# With the prefix, browsers accept them from this very host only: RFC 6265bis, section 4.1.3.2.
 SESSION_COOKIE_NAME = "__Host-sessionid" if _HTTPS else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
 CSRF_COOKIE_HTTPONLY = True
@@ -149,7 +149,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "fleetprompt.web.client_ip.address"
+AXES_CLIENT_IP_CALLABLE = "fleetprompt.web.client_ip.client_ip"
 AXES_CLIENT_STR_CALLABLE = "fleetprompt.web.client_ip.described"
 AXES_LOCKOUT_CALLABLE = "fleetprompt.web.lockout.locked_out"
 AXES_ENABLE_ADMIN = False
@@ -157,8 +157,8 @@ AXES_ENABLE_ADMIN = False
 USE_TZ = True
 TIME_ZONE = _env.time_zone
 
-# A wake-up carries no truth, so django-q2 must neither retry it nor keep it: a failed one is
-# acknowledged, and the sweep finds what a lost one left behind.
+# The table of directives is the truth, not the queue, so django-q2 must neither retry nor keep wake-ups:
+# a failed one is acknowledged, and the sweep finds the work of a lost one.
 Q_CLUSTER: dict[str, Any] = {
     "name": _env.cluster_name,
     "workers": _env.cluster_workers,
@@ -169,11 +169,11 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": -1,
     "catch_up": False,
     "label": "Queue",
-    # What waits in the table is taken together with what comes meanwhile, and in order; what a cluster has
-    # fetched is not. So it fetches for as many workers as it has, and keeps half as many ready.
+    # Messages in the table can be merged and are taken in order; fetched ones are not. So a cluster fetches
+    # one for each worker, and keeps half as many ready.
     "bulk": _env.cluster_workers,
     "queue_limit": max(_env.cluster_workers // 2, 1),
-    # A worker that is exchanged is missing for half a second, which would be a tenth of all time.
+    # Replacing a worker takes half a second, which would be a tenth of all time with the default.
     "recycle": 50_000,
     **(
         {"redis": _env.broker_url}
@@ -199,13 +199,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "no_enqueued": {"()": "fleetprompt.operators.log_filters.NotEnqueued"},
-        "brief": {"()": "fleetprompt.operators.log_filters.Brief"},
-        "no_query": {"()": "fleetprompt.operators.log_filters.NoQuery"},
-        "not_lost": {"()": "fleetprompt.operators.log_filters.NotLost"},
-        "no_result": {"()": "fleetprompt.operators.log_filters.NoResult"},
-        "seldom": {"()": "fleetprompt.operators.log_filters.Seldom"},
-        "untraced": {"()": "fleetprompt.operators.log_filters.Untraced"},
+        name: {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": f"ext://fleetprompt.operators.log_filters.{name}",
+        }
+        for name in (
+            "brief",
+            "no_query",
+            "no_result",
+            "not_enqueued",
+            "not_lost",
+            "seldom",
+            "untraced",
+        )
     },
     "formatters": {
         "line": {"()": "fleetprompt.telemetry.logs.Line"},
@@ -219,13 +225,13 @@ LOGGING = {
         }
     },
     "root": {"handlers": ["stderr"], "level": _env.log_level},
-    # Django's own handler would say everything twice.
+    # Django's own handler would log everything twice.
     "loggers": {
         "django": {"handlers": []},
         "django.request": {"filters": ["brief"]},
-        # Whoever asks for a host that is not served should not fill the log.
+        # Requests for other hosts must not fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # Our own sentence says it.
+        # `fleetprompt.web.lockout` logs lockouts.
         "axes": {"level": "ERROR"},
         "django.server": {
             "handlers": ["stderr"],
@@ -233,9 +239,9 @@ LOGGING = {
             "filters": ["no_query"],
             "propagate": False,
         },
-        # At DEBUG it says every statement with its values, payloads among them.
+        # At DEBUG it logs every statement with its values, payloads included.
         "django.db.backends": {"level": "INFO"},
-        "django-q": {"level": "INFO", "filters": ["no_enqueued", "no_result", "not_lost"]},
+        "django-q": {"level": "INFO", "filters": ["not_enqueued", "no_result", "not_lost"]},
         "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": ["seldom"]},
     },
 }

@@ -1,7 +1,7 @@
-"""The two admin sites: a tenant's, on the tenant's hosts, and the operators', on the public ones.
+"""Admin sites: a tenant's, on the tenant's hosts, and the operators', on theirs.
 
-Each is in the URLs of its own kind of host only, and answers nobody when the other kind of schema is
-active. Which models they show is said in the apps' `admin` modules.
+Each is in the URLs of its own kind of host only, and denies access when the other kind of schema is
+active. The apps' `admin` modules register models.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,13 @@ from unfold.sites import UnfoldAdminSite
 from fleetprompt.tenants.context import active_tenant, is_public
 from fleetprompt.web import content_security
 
+IndexContext = Callable[[HttpRequest, dict[str, Any]], dict[str, Any]]
+
 _with_scripts = csp_update(content_security.ADMIN)
 
 
 def _with_field(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Refuse an empty `_to_field`: Django's views would look for a field of that name, and break."""
+    """Refuse an empty `_to_field`, for which Django's views would raise an error."""
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -37,7 +39,18 @@ def _with_field(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResp
 
 
 class _Site(UnfoldAdminSite):
-    """What both sites have in common."""
+    """Common parts of both sites."""
+
+    index_context: IndexContext | None = None
+
+    def set_index(self, template: str, context: IndexContext) -> None:
+        """Set the first page, for the app whose figures it shows.
+
+        Args:
+            template: its template.
+            context: takes the request and the context of every page, and returns the template's context.
+        """
+        self.index_template, self.index_context = template, context
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Callable[..., HttpResponseBase]:
         """Return the view for staff only, with the policy of the admin."""
@@ -45,45 +58,43 @@ class _Site(UnfoldAdminSite):
 
     @method_decorator(_with_scripts)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Log somebody in."""
+        """Show or process the log-in form."""
         answer: HttpResponse = super().login(request, extra_context)
         return answer
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> NoReturn:
-        """Answer 404: the side bar is short, and lists search for themselves."""
+        """Answer 404: the sidebar is short, and lists have their own search."""
         raise Http404
 
 
 class TenantSite(_Site):
-    """Where a community's moderators and auditors work."""
+    """The site of a community's moderators and auditors."""
 
     settings_name = "UNFOLD_TENANT"
     index_title = "Overview"
-    index_template = "admin/tenant_index.html"
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether the user of the request is active staff of the active tenant."""
         return not is_public() and bool(super().has_permission(request))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what every page shows, the community's name included."""
+        """Return the context of every page, with the community's name."""
         name = active_tenant().name
         return {**super().each_context(request), "site_title": name, "site_header": name}
 
 
 class OperatorsSite(_Site):
-    """Where operators see all tenants, the queue and the clusters."""
+    """The site of the operators: all tenants, the queue and the clusters."""
 
     settings_name = "UNFOLD_OPERATORS"
     index_title = "Overview"
-    index_template = "admin/operators_index.html"
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether the user of the request is active staff of the public schema."""
         return is_public() and bool(super().has_permission(request))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what every page shows."""
+        """Return the context of every page."""
         return {**super().each_context(request), "site_title": "FleetPrompt", "site_header": "FleetPrompt"}
 
 
@@ -91,12 +102,22 @@ tenant_site = TenantSite()
 operators_site = OperatorsSite()
 
 
-def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the side bar: what the user may see, a group per app.
+def _active_site() -> _Site:
+    return operators_site if is_public() else tenant_site
 
-    A model's admin may name its `icon`, and `side_links(request)` to show below it.
+
+def index_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Return the context of the active site's first page."""
+    extend = _active_site().index_context
+    return extend(request, context) if extend else context
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar: what the user may view, a group for each app.
+
+    A model's admin may define an `icon`, and `side_links(request)` that follow its entry.
     """
-    site = operators_site if is_public() else tenant_site
+    site = _active_site()
     overview: dict[str, Any] = {"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}
     groups = [
         {
@@ -107,7 +128,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     ]
     sections = [{"items": [overview]}, *groups]
     items = [item for section in sections for item in section["items"]]
-    # Below a model's own address may be that of another item.
+    # One item's address may be the beginning of another's.
     here = max(
         (item["link"] for item in items if request.path.startswith(item["link"])), key=len, default=""
     )

@@ -1,4 +1,4 @@
-"""What a tenant's own hosts serve."""
+"""URLs of the tenants' hosts."""
 
 from django.urls import include, path
 

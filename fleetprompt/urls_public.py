@@ -1,10 +1,10 @@
-"""What the operators' hosts serve."""
+"""URLs of the operators' hosts."""
 
 from django.urls import path
 
+from fleetprompt.operators import views
 from fleetprompt.sites import operators_site
 from fleetprompt.telemetry.views import show as metrics
-from fleetprompt.web import views
 
 urlpatterns = [
     path("", views.index, name="index"),

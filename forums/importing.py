@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.db import connection, transaction
 
-from fleetprompt.cli.lines import LINE_LENGTH, Lines, LongLine
+from fleetprompt.cli.lines import MAX_LINE_CHARACTERS, Lines, LongLine
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import active_tenant
 from forums import content
@@ -115,7 +115,7 @@ class _Lines(Lines[str]):
         self.number += 1
         line = super().__next__()
         self.of_row += len(line)
-        if self.of_row > LINE_LENGTH:
+        if self.of_row > MAX_LINE_CHARACTERS:
             raise LongLine
         return line
 

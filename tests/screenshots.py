@@ -26,10 +26,10 @@ from rich.console import Console  # noqa: E402
 from directives import operations  # noqa: E402
 from directives.models import Directive  # noqa: E402
 from directives.requests import request, request_many  # noqa: E402
-from fleetprompt.demo import cluster, people, scenes, story  # noqa: E402
+from fleetprompt.demo import people, scenes, story  # noqa: E402
 from fleetprompt.demo.forums import Mark  # noqa: E402
-from fleetprompt.demo.story import Story  # noqa: E402
-from fleetprompt.demo.waiting import Asked, Waiter  # noqa: E402
+from fleetprompt.demo.story import Story, Waiter  # noqa: E402
+from fleetprompt.operators import clusters  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from tests.browser.people import Person, log_in  # noqa: E402
 from tests.browser.web import chromium, web_server  # noqa: E402
@@ -75,7 +75,7 @@ def _directives(story: Story) -> str:
 
 
 def _confirm(story: Story) -> str:
-    posts = story.harbor.scene.marked(Mark.SPAM, Mark.FINE)[:4]
+    posts = story.harbor.marked(Mark.SPAM, Mark.FINE)[:4]
     ids = ",".join(str(post.pk) for post in posts)
     return f"{_page('directives_directive_request_type', 'forum.post.hide')}?subjects={ids}"
 
@@ -98,10 +98,10 @@ SHOTS = (
         host="orchard.localhost",
     ),
     Shot("posts", lambda story: _page("forums_post_changelist")),
-    Shot("thread", lambda story: _page("forums_thread_change", story.harbor.scene.thread.pk)),
+    Shot("thread", lambda story: _page("forums_thread_change", story.harbor.thread.pk)),
     Shot("confirm", _confirm, act=_try_out, height=900),
-    Shot("batch", lambda story: _page("directives_directive_batch", story.harbor.wave[0].correlation_id)),
-    Shot("history", lambda story: _page("forums_thread_history", story.harbor.scene.thread.pk)),
+    Shot("batch", lambda story: _page("directives_directive_batch", story.wave[0].correlation_id)),
+    Shot("history", lambda story: _page("forums_thread_history", story.harbor.thread.pk)),
     Shot("signals", lambda story: _page("signals_signal_changelist"), who=people.AKI.username),
     Shot("operators", _overview, host=OPERATORS, who=people.ADA.username, height=900),
 )
@@ -125,19 +125,19 @@ def main() -> None:
 def _play() -> Story:
     """Play the demo, and leave directives in the states that it ends without."""
     number, harbor, orchard = scenes.prepare()
-    with cluster.running() as running:
+    with tempfile.TemporaryDirectory() as folder, clusters.running(Path(folder, "log")) as running:
         waiter = Waiter(running, 120)
         played = story.play(number, harbor, orchard, waiter)
         with in_tenant(harbor.tenant):
             failing = _post_nowhere()
-        waiter.until(Directive.Status.FAILED, [Asked(harbor.tenant, failing.pk)], "One that fails")
+        waiter.until(Directive.Status.FAILED, harbor.tenant, "One that fails", failing)
     with in_tenant(harbor.tenant):
-        mira = people.actor(people.MIRA)
+        mira = people.MIRA.actor
         fine = [post for post, _ in harbor.posts[:3]]
         wishes = [("forum.post.hide", {"post_id": str(post.pk)}) for post in fine]
         running_one, _, canceled = request_many(wishes, actor=mira, reason="Asked for by its author")
         claim(running_one.directive)
-        operations.cancel(canceled.directive.pk, actor=people.actor(people.ADA), reason="Changed her mind")
+        operations.cancel(canceled.directive.pk, actor=people.ADA.actor, reason="Changed her mind")
     return played
 
 
@@ -151,9 +151,9 @@ def _post_nowhere() -> Directive:
 
 
 def _take(browser: Browser, played: Story) -> Iterator[tuple[Shot, Path]]:
-    passwords = {
-        scene.domain: _passwords(scene.tenant) for scene in (played.harbor.scene, played.orchard.scene)
-    } | {OPERATORS: {people.ADA.username: _operator(people.ADA.username)}}
+    passwords = {scene.domain: _passwords(scene.tenant) for scene in (played.harbor, played.orchard)} | {
+        OPERATORS: {people.ADA.username: _operator(people.ADA.username)}
+    }
     for shot in SHOTS:
         page = browser.new_context(
             viewport={"width": shot.width, "height": shot.height},
@@ -179,8 +179,8 @@ def _operator(username: str) -> Person:
 def _passwords(tenant: str) -> dict[str, Person]:
     with in_tenant(tenant):
         return {
-            given.person.username: Person(given.person.username, given.password)
-            for given in people.log_ins()
+            person.username: Person(person.username, password)
+            for person, password in people.log_ins((people.MIRA, people.AKI, people.ADA))
         }
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from directives.lifecycle import claims
 from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import Requested
+from fleetprompt.operators import clusters
 from fleetprompt.postgres.owner import as_owner, login
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from forums import content
@@ -421,25 +421,9 @@ def lose_wake_ups() -> None:
 @contextmanager
 def qcluster(log: Path, *, workers: int = 2, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a real qcluster for a block, with its output in `log`; stop it, and all its children, after."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "qcluster"],
-            cwd=settings.BASE_DIR,
-            env=environment(CLUSTER_WORKERS=str(workers), **extra),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            wait_until(lambda: b"running." in log.read_bytes(), "the cluster runs")
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    variables = environment(CLUSTER_WORKERS=str(workers), **extra)
+    with clusters.running(log, environment=variables) as cluster:
+        yield cluster.process
 
 
 def wait_until(done: Callable[[], Any], what: str, seconds: float = 40) -> Any:

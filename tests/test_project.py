@@ -1,5 +1,6 @@
 """The project keeps its own rules: imports go one way, migrations are complete, pins name no index."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,18 @@ def _pins(file: Path) -> set[str]:
     """Return the pins; what one file wants on some systems only, the other may want on all."""
     lines = file.read_text().splitlines()
     return {line.split(" ")[0] for line in lines if line[:1].isalnum()}
+
+
+def test_fleetprompt_names_no_module_of_the_apps():
+    """A dotted name in a string is an import that the linter does not see."""
+    named = re.compile(r"""["'](?:directives|signals|forums)\.\w+\.""")
+    allowed = {"settings.py", "urls.py"}
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((settings.BASE_DIR / "fleetprompt").rglob("*.py"))
+        if path.name not in allowed and "demo" not in path.parts
+        for line in path.read_text().splitlines()
+        if named.search(line)
+    ]
+    assert not found
+    assert named.search('"directives.admin.dashboard.of_tenant"')

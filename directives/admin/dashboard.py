@@ -12,6 +12,7 @@ from directives.display import labels
 from directives.models import Directive
 from directives.monitoring import statistics
 from directives.queueing import clusters
+from fleetprompt.sites import operators_site, tenant_site
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 
@@ -94,3 +95,7 @@ def _chart(hours: list[statistics.Hour]) -> dict[str, Any]:
         "zone": timezone.get_current_timezone_name(),
         "sums": statistics.sums(hours),
     }
+
+
+tenant_site.set_index("admin/tenant_index.html", of_tenant)
+operators_site.set_index("admin/operators_index.html", of_operators)

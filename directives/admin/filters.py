@@ -115,7 +115,7 @@ class MomentFilter(RangeDateTimeFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return those of that time; none when a bound is no time, or the zone none."""
-        zone = timezone.find(self._zone_name)
+        zone = timezone.lookup(self._zone_name)
         since, until = (self._readings(bound, zone) for bound in _BOUNDS)
         if since is None or until is None:
             return queryset.none()

@@ -107,5 +107,5 @@ class SnoozeForm(OperationForm):
         return {"until": self.cleaned_data["until"]}
 
     def _tomorrow_morning(self) -> datetime:
-        tomorrow = timezone.localdate(self.shown_moment, self.shown_zone) + timedelta(days=1)
+        tomorrow = timezone.localdate(self.shown_time, self.shown_zone) + timedelta(days=1)
         return timezone.make_aware(datetime.combine(tomorrow, _MORNING), self.shown_zone)

@@ -26,9 +26,9 @@ from directives.registry import AnyHandler
 from directives.requesting.dry_run import DryRun, dry_run
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
+from fleetprompt.visible import visible
 from fleetprompt.web import coming_back, kept_forms
 from fleetprompt.web.kept_forms import Kept, Why
-from fleetprompt.web.visible import visible
 
 MAX_REFUSALS_SHOWN = 10
 """How many refusals are told one by one."""

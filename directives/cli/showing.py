@@ -19,7 +19,7 @@ from directives.lifecycle import events
 from directives.models import Directive, in_state
 from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 from signals.models import Signal
 
 

@@ -110,6 +110,31 @@ def ping() -> None:
     get_broker().ping()
 
 
+def unready_broker() -> str:
+    """Return why wake-ups cannot be sent; nothing when they can.
+
+    Raises:
+        DatabaseError: PostgreSQL is the broker, and does not answer.
+    """
+    try:
+        ping()
+    except (RedisError, OSError):
+        return "the broker does not answer"
+    return ""
+
+
+def unready_clusters() -> str:
+    """Return why directives would not be executed; nothing when a cluster is alive.
+
+    Raises:
+        DatabaseError: PostgreSQL is the broker, and does not answer.
+    """
+    try:
+        return "" if clusters() else "no cluster was seen lately"
+    except (RedisError, OSError):
+        return "the broker does not answer"
+
+
 def clusters() -> list[Any]:
     """Return django-q2's own reports of the clusters that were alive within the last seconds."""
     return sorted(Stat.get_all(get_broker()), key=lambda cluster: (cluster.host, cluster.pid))

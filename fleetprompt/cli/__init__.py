@@ -1,1 +1,1 @@
-"""Command line: what the management commands share."""
+"""Command line: shared parts of the management commands."""

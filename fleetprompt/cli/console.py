@@ -1,4 +1,4 @@
-"""What every management command of the project shares: errors people can read, rows, progress."""
+"""Base of the management commands: readable errors, rows, progress."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetprompt.errors import first_line, presentable, sqlstate
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 
 Row = dict[str, Any]
 

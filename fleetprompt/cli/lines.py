@@ -1,23 +1,23 @@
-"""Reads a text file line by line in bounded memory, however long its lines are."""
+"""Reads a text file line by line in bounded memory."""
 
 from typing import IO, Generic, TypeVar
 
-LINE_LENGTH = 1_000_000
-"""Longer lines are refused: the largest payload, and the longest post, are a tenth of it."""
-_PIECE = 64 * 1024
+MAX_LINE_CHARACTERS = 1_000_000
+"""The longest line; the largest payload and the longest post are a tenth of it."""
+_SKIP_CHARACTERS = 64 * 1024
 
 TextT = TypeVar("TextT", str, bytes)
 
 
 class LongLine(ValueError):
-    """A line is longer than `LINE_LENGTH`; the next one can be read."""
+    """A line is longer than `MAX_LINE_CHARACTERS`; the next one can be read."""
 
     def __init__(self) -> None:
-        super().__init__(f"expected lines of at most {LINE_LENGTH:,} characters")
+        super().__init__(f"expected lines of at most {MAX_LINE_CHARACTERS:,} characters")
 
 
 class Lines(Generic[TextT]):
-    """An iterator over a file's lines which refuses a long one and goes on behind it."""
+    """An iterator over a file's lines that refuses a long one and continues after it."""
 
     def __init__(self, file: IO[TextT]) -> None:
         self._file: IO[TextT] = file
@@ -31,12 +31,12 @@ class Lines(Generic[TextT]):
         Raises:
             LongLine: it is too long; it was skipped.
         """
-        line: TextT = self._file.readline(LINE_LENGTH + 1)
+        line: TextT = self._file.readline(MAX_LINE_CHARACTERS + 1)
         if not line:
             raise StopIteration
-        if len(line) <= LINE_LENGTH or _is_whole(line):
+        if len(line) <= MAX_LINE_CHARACTERS or _is_whole(line):
             return line
-        while (piece := self._file.readline(_PIECE)) and not _is_whole(piece):
+        while (piece := self._file.readline(_SKIP_CHARACTERS)) and not _is_whole(piece):
             pass
         raise LongLine
 

@@ -1,4 +1,4 @@
-"""Who acts in the demo: people with an account in each tenant, and agents."""
+"""Actors of the demo: people with an account in each tenant, and agents."""
 
 import secrets
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ HELPER = Actor("agent", "forum-helper", "Forum helper")
 
 
 class Person(NamedTuple):
-    """An account that each tenant of the demo has; without a group it is the one of an admin."""
+    """An account that each tenant of the demo has; an admin's when it has no group."""
 
     username: str
     first_name: str
@@ -24,8 +24,13 @@ class Person(NamedTuple):
 
     @property
     def role(self) -> str:
-        """What the person is, in a word."""
+        """The person's role in a word."""
         return (self.group or "admin").lower()
+
+    @property
+    def actor(self) -> Actor:
+        """The person as an actor in the active tenant; the account is made if it is missing."""
+        return permissions.actor_of(_account(self))
 
 
 MIRA = Person("mira", "Mira", "Okafor", roles.MODERATOR)
@@ -35,15 +40,10 @@ OLGA = Person("olga", "Olga", "Reyes")
 
 
 class LogIn(NamedTuple):
-    """With what a person logs in."""
+    """A person's user name and password."""
 
     person: Person
     password: str
-
-
-def actor(person: Person) -> Actor:
-    """Return the person as an actor in the active tenant, with an account made if it is missing."""
-    return permissions.actor_of(_account(person))
 
 
 def log_ins(people: Sequence[Person]) -> list[LogIn]:

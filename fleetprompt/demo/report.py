@@ -1,112 +1,150 @@
-"""Prints what happened: a timeline per subject, the run in figures, and what to try next."""
+"""Report of a run: a timeline per subject, and figures."""
 
+import textwrap
+from statistics import median
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from directives.models import Directive
-from fleetprompt.demo import figures, suggestions, timelines
+from directives.outcomes import Kind
 from fleetprompt.demo.forums import Mark
 from fleetprompt.demo.scenes import Scene
-from fleetprompt.demo.story import Harbor, Orchard, Story
+from fleetprompt.demo.story import Story
 from fleetprompt.tenants.context import in_tenant
-from forums.models import Post, Thread
+from forums.models import Post
+from signals.models import Signal
 from signals.types import Subject
 
-EXAMPLES = 3
+_EXAMPLES = 3
+_STYLES = {"succeeded": "green", "failed": "red", "snoozed": "yellow"}
 
 
-def show(console: Console, story: Story, port: int) -> None:
+def show(console: Console, story: Story) -> None:
     """Print the whole report."""
-    with in_tenant(story.harbor.scene.tenant):
-        _spam_wave(console, story.harbor)
-        _rest_of_harbor(console, story.harbor)
-    with in_tenant(story.orchard.scene.tenant):
-        _orchard(console, story.orchard, story)
-    _figures(console, story)
-    suggestions.show(console, story, port)
+    with in_tenant(story.harbor.tenant):
+        _show_harbor(console, story)
+    with in_tenant(story.orchard.tenant):
+        _show_orchard(console, story)
+    _show_figures(console, story)
 
 
-def _spam_wave(console: Console, harbor: Harbor) -> None:
-    _heading(
-        console, harbor.scene, f"The spam wave: {len(harbor.wave)} posts hidden by one batch of requests"
-    )
-    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in range(3):
-        rows.add_column(no_wrap=column != 1)
-    spam = harbor.scene.marked(Mark.SPAM)
-    for post in spam[:EXAMPLES]:
-        rows.add_row(*_example(harbor, post))
+def _show_harbor(console: Console, story: Story) -> None:
+    scene = story.harbor
+    _heading(console, scene, f"The spam wave: {len(story.wave)} posts hidden by one batch of requests")
+    spam = scene.marked(Mark.SPAM)
+    rows = _table()
+    for post in spam[:_EXAMPLES]:
+        post.refresh_from_db()
+        rows.add_row(Text(post.author_label, "bold"), Text(post.status, "green"), _excerpt(post.content))
     console.print(rows)
-    hidden = Post.objects.filter(pk__in=[post.pk for post in spam[EXAMPLES:]], status=Post.Status.HIDDEN)
-    others = len(harbor.wave) - len(spam)
+    hidden = Post.objects.filter(pk__in=[post.pk for post in spam[_EXAMPLES:]], status=Post.Status.HIDDEN)
     console.print(
         f"and {hidden.count()} more, all under one correlation id; "
-        f"{others} of the {len(harbor.wave)} was no spam, see below."
+        f"{len(story.wave) - len(spam)} of the {len(story.wave)} was no spam, see below."
     )
-
-
-def _example(harbor: Harbor, post: Post) -> tuple[str | Text, ...]:
-    post.refresh_from_db()
-    hide = next(d for d in harbor.wave if d.subject_id == str(post.pk))
-    hide.refresh_from_db()
-    seconds = (hide.completed_at - hide.created_at).total_seconds() if hide.completed_at else 0
-    return (
-        Text(post.author_label, "bold"),
-        Text(timelines.excerpt(post.content, 34)),
-        Text(f"{post.status} after {seconds:.2f} s", "green"),
-    )
-
-
-def _rest_of_harbor(console: Console, harbor: Harbor) -> None:
-    scene = harbor.scene
     [misjudged] = scene.marked(Mark.MISJUDGED)
-    _post(console, scene, "Hidden by mistake, and shown again", misjudged)
-    harbor.notice.refresh_from_db()
-    notice = Post.objects.get(directive_id=harbor.notice.id)
-    _post(console, scene, "The agent's post", notice, harbor.notice)
-    again = "a second directive" if harbor.repeated.created else "the same directive and no second post"
+    _show_post(console, scene, "Hidden by mistake, and shown again", misjudged)
+    notice = Post.objects.get(directive_id=story.notice.id)
+    _show_post(console, scene, "The agent's post", notice, story.notice)
+    again = "a second directive" if story.repeated.created else "the same directive and no second post"
     console.print(f"The agent asked twice with the client_request_id “spam-notice”: {again}.")
     _heading(console, scene, "Snoozed: lock this thread, but not now")
-    console.print(timelines.table(timelines.about(None, harbor.snoozed)))
-    harbor.snoozed.refresh_from_db()
-    console.print(f"It is still {harbor.snoozed.status}, and has used {harbor.snoozed.attempt} attempts.")
+    console.print(_timeline(None, story.snoozed))
+    story.snoozed.refresh_from_db()
+    console.print(f"It is still {story.snoozed.status}, and has used {story.snoozed.attempt} attempts.")
 
 
-def _orchard(console: Console, orchard: Orchard, story: Story) -> None:
-    scene = orchard.scene
-    thread = Thread.objects.get(pk=scene.thread.pk)
-    _heading(console, scene, f"The heated thread {timelines.excerpt(thread.title)}: {thread.status} again")
-    console.print(timelines.table(timelines.about(thread.subject, story.late)))
+def _show_orchard(console: Console, story: Story) -> None:
+    scene, thread = story.orchard, story.orchard.thread
+    thread.refresh_from_db()
+    _heading(console, scene, f"The heated thread {_excerpt(thread.title)}: {thread.status} again")
+    console.print(_timeline(thread.subject, story.late))
     summary = Post.objects.get(directive_id=story.late.id)
     console.print(
         f"The agent's post failed while the thread was locked, and is there since the rerun: "
-        f"{timelines.excerpt(summary.content)}"
+        f"{_excerpt(summary.content)}"
     )
     console.print(f"Running the lock once more was {story.discarded.kind}: {story.discarded.reason}.")
     [private] = scene.marked(Mark.PRIVATE)
-    _post(console, scene, "The deleted post", private)
+    _show_post(console, scene, "The deleted post", private)
 
 
-def _post(console: Console, scene: Scene, title: str, post: Post, *directives: Directive) -> None:
+def _show_post(console: Console, scene: Scene, title: str, post: Post, *directives: Directive) -> None:
     post.refresh_from_db()
-    _heading(console, scene, f"{title}: {timelines.excerpt(post.content)} is {post.status}")
-    console.print(timelines.table(timelines.about(Subject("forum.post", str(post.pk)), *directives)))
+    _heading(console, scene, f"{title}: {_excerpt(post.content)} is {post.status}")
+    console.print(_timeline(Subject("forum.post", str(post.pk)), *directives))
+
+
+def _show_figures(console: Console, story: Story) -> None:
+    found: list[Directive] = []
+    for tenant, directives in story.directives.items():
+        with in_tenant(tenant):
+            found += Directive.objects.filter(pk__in=[directive.pk for directive in directives])
+    ended = [directive for directive in found if directive.completed_at]
+    seconds = [(d.completed_at - d.queued_at).total_seconds() for d in ended if d.completed_at]
+    console.print(Text(f"\nRun {story.run} in figures", "bold"))
+    console.print(
+        f"Directives: {len(found)} requested, {len(ended)} succeeded, "
+        f"{sum(directive.attempt > 1 for directive in ended)} of them after it failed and was rerun, "
+        f"{len(found) - len(ended)} snoozed. {int(story.discarded.kind == Kind.DISCARDED)} run discarded."
+    )
+    console.print(
+        f"From a request to its end: median {median(seconds):.2f} s, at most {max(seconds):.2f} s."
+    )
 
 
 def _heading(console: Console, scene: Scene, text: str) -> None:
-    console.print()
-    console.print(Text.assemble((f"{scene.tenant}  ", "bold magenta"), (text, "bold")))
+    console.print(Text.assemble((f"\n{scene.tenant}  ", "bold magenta"), (text, "bold")))
 
 
-def _figures(console: Console, story: Story) -> None:
-    found = figures.of(story)
-    counts = (
-        f"{found.counts['requested']} requested, {found.counts['succeeded']} succeeded, "
-        f"{found.counts['failed']} of them after it failed and was rerun, "
-        f"{found.counts['snoozed']} snoozed. {found.counts['discarded']} run discarded"
-    )
-    console.print()
-    console.print(Text(f"Run {story.run} in figures", "bold"))
-    console.print(f"Directives: {counts}.")
-    console.print(f"From a request to its end: median {found.median:.2f} s, at most {found.longest:.2f} s.")
+def _table() -> Table:
+    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True, style="dim")
+    rows.add_column(no_wrap=True)
+    rows.add_column()
+    return rows
+
+
+def _timeline(subject: Subject | None, *directives: Directive) -> Table:
+    """Return the signals about a subject, and those of the directives: time, name, details."""
+    wanted = Q(causation_id__in=[str(directive.id) for directive in directives])
+    if subject:
+        wanted |= Q(subject_type=subject.type, subject_id=subject.id)
+    rows = _table()
+    for signal in Signal.objects.filter(wanted):
+        app, _, event = signal.name.partition(".")
+        style = _STYLES.get(event, "cyan") if app == "directive" else "bold"
+        time = f"{timezone.localtime(signal.recorded_at):%H:%M:%S.%f}"[:-3]
+        rows.add_row(time, Text(signal.name, style), Text(_details(signal)))
+    return rows
+
+
+def _details(signal: Signal) -> str:
+    payload = signal.payload
+    reason = f": {payload['reason']}" if payload.get("reason") else ""
+    match signal.name.split(".", 1):
+        case ["directive", "requested"]:
+            return f"{payload['name']} by {signal.actor}{reason}"
+        case ["directive", "started"]:
+            return f"attempt {payload['attempt']}, worker {payload['worker']}"
+        case ["directive", "succeeded"]:
+            return "" if payload["result"].get("changed") else "nothing had to be changed"
+        case ["directive", "failed"]:
+            return str(payload["error"])
+        case ["directive", "snoozed"]:
+            until = parse_datetime(payload["until"]) or signal.occurred_at
+            return f"until {timezone.localtime(until):%H:%M} by {signal.actor}{reason}"
+        case ["directive", _]:
+            return f"by {signal.actor}{reason}"
+    if "after" in payload:
+        return f"{payload['before']} → {payload['after']}, revision {payload['revision']}"
+    return f"by {payload.get('author_id') or signal.actor}"
+
+
+def _excerpt(text: str) -> str:
+    return f"“{textwrap.shorten(text, 40, placeholder=' …')}”"

@@ -1,7 +1,7 @@
-"""Sets the stage: the two tenants, when they are missing, and this run's new thread in each."""
+"""Tenants of the demo, made when they are missing, and the new threads of each run."""
 
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.utils import timezone
 from django.utils.text import slugify
@@ -14,12 +14,12 @@ from forums import content
 from forums.models import Category, Post, Thread
 from signals.types import Actor
 
-DEMO = Actor("system", "demo", "the demo")
+_ACTOR = Actor("system", "demo", "the demo")
 _EXTERNAL = "demo-run-"
+_MINUTES_BETWEEN_POSTS = 7
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """One community's thread of this run."""
 
     tenant: str
@@ -28,7 +28,7 @@ class Scene:
     posts: list[tuple[Post, Mark]]
 
     def marked(self, *marks: Mark) -> list[Post]:
-        """Return the posts of which a moderator would say one of `marks`, in their order."""
+        """Return the posts with one of `marks`, in their order."""
         return [post for post, mark in self.posts if mark in marks]
 
 
@@ -41,57 +41,44 @@ def prepare() -> tuple[int, Scene, Scene]:
     Raises:
         ValidationError: a tenant is missing and cannot be made, as when its domain is another's.
     """
-    tenants = [(_tenant(community), community) for community in (HARBOR, ORCHARD)]
-    run = 1 + max(_last_run(tenant) for tenant, _ in tenants)
-    harbor, orchard = (_scene(tenant, community, run) for tenant, community in tenants)
+    communities = [(_tenant(community), community) for community in (HARBOR, ORCHARD)]
+    run = 1 + max(_last_run(tenant) for tenant, _ in communities)
+    harbor, orchard = (_scene(tenant, community, run) for tenant, community in communities)
     return run, harbor, orchard
 
 
 def _tenant(community: Community) -> Tenant:
     found: Tenant | None = Tenant.objects.filter(slug=community.slug).first()
-    return found or create_tenant(community.slug, name=community.name, domain=community.domain)
+    return found or create_tenant(community.slug, name=community.name, domain=f"{community.slug}.localhost")
 
 
 def _last_run(tenant: Tenant) -> int:
     with in_tenant(tenant.slug):
-        names = Thread.objects.filter(external_id__startswith=_EXTERNAL).values_list(
-            "external_id", flat=True
-        )
-        numbers = [(name or "").removeprefix(_EXTERNAL) for name in names]
-    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+        threads = Thread.objects.filter(external_id__regex=rf"^{_EXTERNAL}\d+$")
+        names = [str(name) for name in threads.values_list("external_id", flat=True)]
+    return max((int(name.removeprefix(_EXTERNAL)) for name in names), default=0)
 
 
 def _scene(tenant: Tenant, community: Community, run: int) -> Scene:
+    first = timezone.now() - timedelta(minutes=_MINUTES_BETWEEN_POSTS * len(community.posts))
+    slug = slugify(community.category)
     with in_tenant(tenant.slug):
-        thread = content.create_thread(
-            _category(community.category),
-            f"{community.title} (run {run})",
-            actor=DEMO,
-            external_id=f"{_EXTERNAL}{run}",
+        category = Category.objects.filter(slug=slug).first() or content.create_category(
+            slug, community.category, actor=_ACTOR
         )
-        posts = _posts(thread, community)
-    domain = tenant.domains.values_list("domain", flat=True).first()
-    return Scene(tenant.slug, domain or community.domain, thread, posts)
-
-
-def _category(name: str) -> Category:
-    slug = slugify(name)
-    return Category.objects.filter(slug=slug).first() or content.create_category(slug, name, actor=DEMO)
-
-
-def _posts(thread: Thread, community: Community) -> list[tuple[Post, Mark]]:
-    first = timezone.now() - timedelta(minutes=7 * len(community.posts))
-    return [
-        (
+        title, key = f"{community.title} (run {run})", f"{_EXTERNAL}{run}"
+        thread = content.create_thread(category, title, actor=_ACTOR, external_id=key)
+        posts = [
             content.create_post(
                 thread,
                 sample.text,
-                actor=DEMO,
+                actor=_ACTOR,
                 author_id=slugify(sample.author),
                 author_label=sample.author,
-                posted_at=first + timedelta(minutes=7 * number),
-            ),
-            sample.mark,
-        )
-        for number, sample in enumerate(community.posts)
-    ]
+                posted_at=first + timedelta(minutes=_MINUTES_BETWEEN_POSTS * number),
+            )
+            for number, sample in enumerate(community.posts)
+        ]
+    domain = tenant.domains.values_list("domain", flat=True)[0]
+    marks = [sample.mark for sample in community.posts]
+    return Scene(tenant.slug, domain, thread, list(zip(posts, marks, strict=True)))

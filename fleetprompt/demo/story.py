@@ -1,5 +1,7 @@
-"""What is requested in the demo, by whom and why, and in which order."""
+"""Directives of the demo: who requests which, for what reason, and in which order."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,56 +12,87 @@ from directives import operations, runner
 from directives.models import Directive
 from directives.outcomes import Outcome
 from directives.requests import DirectiveRequest, Requested, request, request_many
+from fleetprompt.cli.console import progress
 from fleetprompt.demo.forums import Mark
-from fleetprompt.demo.people import ADA, HELPER, MIRA, SENTRY, actor
+from fleetprompt.demo.people import ADA, HELPER, MIRA, SENTRY
 from fleetprompt.demo.scenes import Scene
-from fleetprompt.demo.waiting import Asked, Waiter
+from fleetprompt.operators.clusters import Cluster
 from fleetprompt.tenants.context import in_tenant
 
 Status = Directive.Status
+_POLL_SECONDS = 0.05
+_NAMED = 3
+"""How many directives an error names."""
+
+
+class DemoError(Exception):
+    """The demo could not be played to its end; the text says why."""
+
+
+class Waiter:
+    """Waits for directives, all in all at most `seconds`."""
+
+    def __init__(self, cluster: Cluster, seconds: float) -> None:
+        self._cluster = cluster
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+
+    def until(self, status: Directive.Status, tenant: str, what: str, *directives: Directive) -> None:
+        """Return when all directives have ended with a status, showing progress under the name `what`.
+
+        Raises:
+            DemoError: one has another end, or the time is over.
+            ClusterError: the cluster has ended.
+        """
+        with progress(what, len(directives)) as advance, in_tenant(tenant):
+            left = list(directives)
+            while left:
+                found = Directive.objects.in_bulk([directive.pk for directive in left])
+                ended = [
+                    directive for directive in found.values() if directive.status in Directive.TERMINAL
+                ]
+                if others := [directive for directive in ended if directive.status != status]:
+                    raise DemoError(f"{len(others)} directives were to end {status}: {_named(others)}")
+                advance(len(ended))
+                left = [directive for directive in found.values() if directive not in ended]
+                if left:
+                    self._pause(left, len(directives))
+
+    def _pause(self, left: Sequence[Directive], count: int) -> None:
+        self._cluster.check()
+        if time.monotonic() > self._deadline:
+            raise DemoError(
+                f"{len(left)} of {count} directives did not finish within {self._seconds:g} s: "
+                f"{_named(left)}.{self._cluster.last_lines()}"
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 @dataclass(frozen=True)
-class Harbor:
-    """What was requested about the spam wave."""
+class Story:
+    """All that was requested in a run, by tenant."""
 
-    scene: Scene
+    run: int
+    harbor: Scene
     wave: list[Directive]
     unhide: Directive
     notice: Directive
     repeated: Requested
     snoozed: Directive
-
-    @property
-    def asked(self) -> list[Asked]:
-        """What the cluster has to do now."""
-        return [Asked(self.scene.tenant, d.id) for d in (*self.wave, self.unhide, self.notice)]
-
-
-@dataclass(frozen=True)
-class Orchard:
-    """What was requested about the heated thread at first."""
-
-    scene: Scene
+    orchard: Scene
     lock: Directive
     delete: Directive
-
-    @property
-    def asked(self) -> list[Asked]:
-        """What the cluster has to do now."""
-        return [Asked(self.scene.tenant, d.id) for d in (self.lock, self.delete)]
-
-
-@dataclass(frozen=True)
-class Story:
-    """All that happened."""
-
-    run: int
-    harbor: Harbor
-    orchard: Orchard
     late: Directive
     unlock: Directive
     discarded: Outcome
+
+    @property
+    def directives(self) -> dict[str, list[Directive]]:
+        """All directives by tenant."""
+        return {
+            self.harbor.tenant: [*self.wave, self.unhide, self.notice, self.snoozed],
+            self.orchard.tenant: [self.lock, self.delete, self.late, self.unlock],
+        }
 
 
 def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
@@ -67,136 +100,82 @@ def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
 
     Raises:
         DemoError: a directive does not end as it should.
+        ClusterError: the cluster has ended.
         Refused: a tenant takes no directives, as a suspended one does not.
     """
-    spam = _against_spam(harbor)
-    heat = _against_heat(orchard)
-    waiter.until(Status.SUCCEEDED, [*spam.asked, *heat.asked], "Spam, lock and deletion  ")
-    late = _post_into_lock(orchard)
-    waiter.until(Status.FAILED, [Asked(orchard.tenant, late.id)], "Post into a locked thread")
-    unlock = _unlock(orchard)
-    waiter.until(Status.SUCCEEDED, [Asked(orchard.tenant, unlock.id)], "Unlocking the thread     ")
-    _rerun(orchard, late)
-    waiter.until(Status.SUCCEEDED, [Asked(orchard.tenant, late.id)], "Rerun of that post       ")
+    with in_tenant(harbor.tenant):
+        wave = _hide(harbor.marked(Mark.SPAM, Mark.MISJUDGED))
+        [misjudged] = harbor.marked(Mark.MISJUDGED)
+        why = "A member giving varnish away is no spam"
+        unhide = request("forum.post.unhide", _post(misjudged), actor=MIRA.actor, reason=why).directive
+        notice = _announce(harbor).directive
+        # The agent got no answer and asks again.
+        repeated = _announce(harbor)
+        snoozed = _snoozed_lock(harbor)
+    thread = {"thread_id": str(orchard.thread.pk)}
     with in_tenant(orchard.tenant):
-        discarded = runner.run(heat.lock.id)
-    return Story(run, spam, heat, late, unlock, discarded)
-
-
-def _against_spam(scene: Scene) -> Harbor:
-    with in_tenant(scene.tenant):
-        mira = actor(MIRA)
-        wave = _hide_wave(scene)
-        [misjudged] = scene.marked(Mark.MISJUDGED)
-        unhide = request(
-            "forum.post.unhide",
-            {"post_id": str(misjudged.pk)},
-            actor=mira,
-            reason="A member giving varnish away is no spam",
-        )
-        notice = _announce(scene)
-        # The agent heard no answer and asks again.
-        repeated = _announce(scene)
-        return Harbor(
-            scene,
-            wave,
-            unhide.directive,
-            notice.directive,
-            repeated,
-            _snooze_lock(scene),
-        )
-
-
-def _hide_wave(scene: Scene) -> list[Directive]:
-    wave = request_many(
-        [
-            DirectiveRequest("forum.post.hide", {"post_id": str(post.pk)})
-            for post in scene.marked(Mark.SPAM, Mark.MISJUDGED)
-        ],
-        actor=SENTRY,
-        reason="Looks like the spam wave of tonight",
+        why = "Insults; everybody sleeps on it"
+        lock = request("forum.thread.lock", thread, actor=MIRA.actor, reason=why).directive
+        [private] = orchard.marked(Mark.PRIVATE)
+        why = "Gives away where a member lives"
+        # Moderators may neither delete nor rerun.
+        delete = request("forum.post.delete", _post(private), actor=ADA.actor, reason=why).directive
+    waiter.until(Status.SUCCEEDED, harbor.tenant, "Spam                     ", *wave, unhide, notice)
+    waiter.until(Status.SUCCEEDED, orchard.tenant, "Lock and deletion        ", lock, delete)
+    with in_tenant(orchard.tenant):
+        text = "Summary: October works where it stays above 7 degrees for three weeks."
+        late = _reply(orchard, "summary", text, "Summary of a long thread").directive
+    waiter.until(Status.FAILED, orchard.tenant, "Post into a locked thread", late)
+    with in_tenant(orchard.tenant):
+        why = "Everybody has apologised"
+        unlock = request("forum.thread.unlock", thread, actor=MIRA.actor, reason=why).directive
+    waiter.until(Status.SUCCEEDED, orchard.tenant, "Unlocking the thread     ", unlock)
+    with in_tenant(orchard.tenant):
+        operations.rerun(late.id, actor=ADA.actor, reason="The thread is open again")
+    waiter.until(Status.SUCCEEDED, orchard.tenant, "Rerun of that post       ", late)
+    with in_tenant(orchard.tenant):
+        discarded = runner.run(lock.id)
+    return Story(
+        run, harbor, wave, unhide, notice, repeated, snoozed, orchard, lock, delete, late, unlock, discarded
     )
-    return [requested.directive for requested in wave]
+
+
+def _post(post: object) -> dict[str, str]:
+    return {"post_id": str(getattr(post, "pk", post))}
+
+
+def _hide(posts: Sequence[object]) -> list[Directive]:
+    hide = [DirectiveRequest("forum.post.hide", _post(post)) for post in posts]
+    why = "Looks like the spam wave of tonight"
+    return [requested.directive for requested in request_many(hide, actor=SENTRY, reason=why)]
 
 
 def _announce(scene: Scene) -> Requested:
-    return request(
-        "forum.post.create",
-        {
-            "thread_id": str(scene.thread.pk),
-            "content": "The spam of tonight is hidden. If a post of yours went with it, tell a moderator.",
-            "author_id": HELPER.id,
-            "client_request_id": "spam-notice",
-        },
-        actor=HELPER,
-        reason="Members asked what happened to the thread",
-    )
+    text = "The spam of tonight is hidden. If a post of yours went with it, tell a moderator."
+    return _reply(scene, "spam-notice", text, "Members asked what happened to the thread")
 
 
-def _snooze_lock(scene: Scene) -> Directive:
-    mira = actor(MIRA)
-    now = timezone.now()
-    # Together, so that no worker can take it in between.
+def _reply(scene: Scene, key: str, text: str, reason: str) -> Requested:
+    payload = {
+        "thread_id": str(scene.thread.pk),
+        "content": text,
+        "author_id": HELPER.id,
+        "client_request_id": key,
+    }
+    return request("forum.post.create", payload, actor=HELPER, reason=reason)
+
+
+def _snoozed_lock(scene: Scene) -> Directive:
+    thread, until = {"thread_id": str(scene.thread.pk)}, timezone.now() + timedelta(hours=1)
+    # In one transaction, so that no worker can claim it in between.
     with transaction.atomic():
-        lock = request(
-            "forum.thread.lock",
-            {"thread_id": str(scene.thread.pk)},
-            actor=mira,
-            reason="Close the thread if the wave goes on",
-        )
-        return operations.snooze(
-            lock.directive.id,
-            now + timedelta(hours=1),
-            actor=mira,
-            reason="Quiet for now; look again in an hour",
-        )
+        why = "Close the thread if the wave goes on"
+        lock = request("forum.thread.lock", thread, actor=MIRA.actor, reason=why).directive
+        why = "Quiet for now; look again in an hour"
+        return operations.snooze(lock.id, until, actor=MIRA.actor, reason=why)
 
 
-def _against_heat(scene: Scene) -> Orchard:
-    [private] = scene.marked(Mark.PRIVATE)
-    with in_tenant(scene.tenant):
-        mira = actor(MIRA)
-        lock = request(
-            "forum.thread.lock",
-            {"thread_id": str(scene.thread.pk)},
-            actor=mira,
-            reason="Insults; everybody sleeps on it",
-        )
-        delete = request(
-            "forum.post.delete",
-            {"post_id": str(private.pk)},
-            # Moderators may not delete, nor rerun.
-            actor=actor(ADA),
-            reason="Gives away where a member lives",
-        )
-    return Orchard(scene, lock.directive, delete.directive)
-
-
-def _post_into_lock(scene: Scene) -> Directive:
-    with in_tenant(scene.tenant):
-        return request(
-            "forum.post.create",
-            {
-                "thread_id": str(scene.thread.pk),
-                "content": "Summary: October works where it stays above 7 degrees for three weeks.",
-                "author_id": HELPER.id,
-                "client_request_id": "summary",
-            },
-            actor=HELPER,
-            reason="Summary of a long thread",
-        ).directive
-
-
-def _unlock(scene: Scene) -> Directive:
-    with in_tenant(scene.tenant):
-        return request(
-            "forum.thread.unlock",
-            {"thread_id": str(scene.thread.pk)},
-            actor=actor(MIRA),
-            reason="Everybody has apologised",
-        ).directive
-
-
-def _rerun(scene: Scene, late: Directive) -> None:
-    with in_tenant(scene.tenant):
-        operations.rerun(late.id, actor=actor(ADA), reason="The thread is open again")
+def _named(directives: Sequence[Directive]) -> str:
+    texts = [f"{d} is {d.status}{d.last_error and f' ({d.last_error})'}" for d in directives[:_NAMED]]
+    more = len(directives) - len(texts)
+    return "; ".join(texts) + (f" and {more} more" if more else "")

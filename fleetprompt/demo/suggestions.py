@@ -1,4 +1,4 @@
-"""What to try after the demo: commands that work as they are printed."""
+"""Suggestions for after the demo: commands that work as they are printed."""
 
 import shlex
 import sys
@@ -15,10 +15,9 @@ from fleetprompt.tenants.context import in_tenant
 
 
 def show(console: Console, story: Story, port: int) -> None:
-    """Print the log-ins and the commands, each under what it is good for."""
-    scenes = (story.harbor.scene, story.orchard.scene)
-    console.print()
-    console.print(Text("What to try next", "bold"))
+    """Print the log-ins and the commands, each under its purpose."""
+    scenes = (story.harbor, story.orchard)
+    console.print(Text("\nWhat to try next", "bold"))
     for scene in scenes:
         with in_tenant(scene.tenant):
             where = f"Moderate at {local(scene.domain, port, '/admin/')}"
@@ -32,11 +31,11 @@ def show(console: Console, story: Story, port: int) -> None:
 
 
 def _show_operators(console: Console, port: int) -> None:
-    if not settings.DEBUG or not settings.PUBLIC_HOSTS:
+    if not settings.DEBUG or not settings.OPERATOR_HOSTS:
         # In production no demo gives power over all communities.
         console.print(f"  Make an operator: {_manage()} createsuperuser", highlight=False)
         return
-    where = f"Look after all communities at {local(settings.PUBLIC_HOSTS[0], port, '/admin/')}"
+    where = f"Look after all communities at {local(settings.OPERATOR_HOSTS[0], port, '/admin/')}"
     _show_log_ins(console, where, port, log_ins([OLGA]), role="operator")
 
 
@@ -53,7 +52,7 @@ def _show_log_ins(
 
 
 def _commands(story: Story, port: int) -> list[tuple[str, str]]:
-    harbor, orchard = story.harbor.scene, story.orchard.scene
+    harbor, orchard = story.harbor, story.orchard
     directive = f"{_manage()} directive"
     payload = shlex.quote(f'{{"thread_id": "{orchard.thread.pk}"}}')
     return [
@@ -68,7 +67,7 @@ def _commands(story: Story, port: int) -> list[tuple[str, str]]:
         ),
         (
             "Cancel the snoozed one",
-            f"{directive} cancel {story.harbor.snoozed.id} --tenant {harbor.tenant} --reason 'All quiet'",
+            f"{directive} cancel {story.snoozed.id} --tenant {harbor.tenant} --reason 'All quiet'",
         ),
         (
             "Request one yourself",

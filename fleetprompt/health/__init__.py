@@ -1,1 +1,1 @@
-"""Health: checks of a deployment, the doctor, and readiness."""
+"""Health: checks of a deployment, the command `doctor`, and readiness."""

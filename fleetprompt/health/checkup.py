@@ -1,7 +1,7 @@
-"""What the checks of a deployment share: how they are registered, and how they say where.
+"""Registration of a deployment's checks, and the tenants that a finding is about.
 
-They are checks of Django's framework. Those of settings run with `manage.py check`; those that ask the
-database run when somebody asks for them: `manage.py doctor`, or `check --deploy --database default`.
+They are checks of Django's framework. Those of settings run with `manage.py check`; those of the database
+run with `manage.py doctor` and `check --deploy --database default`.
 """
 
 from collections import defaultdict
@@ -20,44 +20,44 @@ TAG = "doctor"
 
 Findings = Iterator[CheckMessage]
 Tenants = Mapping[str, str]
-"""The slugs of the tenants to look at, by schema."""
+"""Slugs of the tenants to check, by schema."""
 
 CHECKS: list["Check"] = []
-"""All checks, in the order in which they are made."""
+"""All checks in their order."""
 NO_TABLES = "fleetprompt.E014"
-"""The finding after which nothing else can be asked of the database."""
+"""The finding after which no other check of the database can run."""
 
-_NAMED = 5
+_MAX_NAMES = 5
 _Same = TypeVar("_Same", bound=Hashable)
 
 
 class Check(Protocol):
-    """A check, as Django calls it."""
+    """A check with the signature that Django calls."""
 
     title: str
     needs_database: bool
 
     def __call__(self, **options: Any) -> list[CheckMessage]:
-        """Return what it finds."""
+        """Return the findings."""
         ...
 
 
 class Where(tuple[str, ...]):
-    """Names, such as the slugs of the tenants that a finding is about; as a text, the first few of them."""
+    """Names, such as the tenants of a finding; `str` gives the first few."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        more = f" and {len(self) - _NAMED} more" if len(self) > _NAMED else ""
-        return ", ".join(self[:_NAMED]) + more
+        more = f" and {len(self) - _MAX_NAMES} more" if len(self) > _MAX_NAMES else ""
+        return ", ".join(self[:_MAX_NAMES]) + more
 
 
 def setting(title: str, *, deploy: bool = False) -> Callable[[Callable[[], Findings]], Check]:
     """Register a function as a check of settings.
 
     Args:
-        title: what is so when it finds nothing, such as "times have time zones".
-        deploy: whether it makes sense for a deployment only.
+        title: the statement that holds without findings, such as "times have time zones".
+        deploy: whether it is for deployments only.
     """
 
     def decorate(function: Callable[[], Findings]) -> Check:
@@ -71,10 +71,10 @@ def setting(title: str, *, deploy: bool = False) -> Callable[[Callable[[], Findi
 
 
 def database(title: str) -> Callable[[Callable[[Tenants], Findings]], Check]:
-    """Register a function as a check that asks the database; it gets the tenants to look at.
+    """Register a function as a check of the database; its argument is the tenants to check.
 
     Args:
-        title: what is so when it finds nothing.
+        title: the statement that holds without findings.
     """
 
     def decorate(function: Callable[[Tenants], Findings]) -> Check:
@@ -84,16 +84,16 @@ def database(title: str) -> Callable[[Callable[[Tenants], Findings]], Check]:
         ) -> list[CheckMessage]:
             if not databases:
                 return []
-            return list(_told(function(known_tenants() if tenants is None else tenants), title))
+            return list(_with_errors(function(known_tenants() if tenants is None else tenants), title))
 
-        # Migrating runs all checks that are not for deployments, before there are any tables.
+        # Migrating runs the checks that are not for deployments, before there are tables.
         return _register(check, title, deploy=True, needs_database=True)
 
     return decorate
 
 
 def known_tenants() -> dict[str, str]:
-    """Return the slugs of all tenants by schema; none when there is no table of them yet."""
+    """Return the slugs of all tenants by schema; none while their table is missing."""
     try:
         return dict(Tenant.objects.order_by("slug").values_list("schema_name", "slug"))
     except ProgrammingError:
@@ -101,16 +101,16 @@ def known_tenants() -> dict[str, str]:
 
 
 def active(tenants: Tenants) -> dict[str, str]:
-    """Return those of the tenants that take part."""
-    taking_part = set(Tenant.objects.filter(status=Tenant.Status.ACTIVE).values_list("slug", flat=True))
-    return {schema: slug for schema, slug in tenants.items() if slug in taking_part}
+    """Return those of the tenants that are active."""
+    slugs = set(Tenant.objects.filter(status=Tenant.Status.ACTIVE).values_list("slug", flat=True))
+    return {schema: slug for schema, slug in tenants.items() if slug in slugs}
 
 
 def grouped(found: Mapping[str, _Same]) -> Iterator[tuple[_Same, Where]]:
-    """Give each distinct thing that was found once, with all the tenants where it was.
+    """Give each distinct value once, with all tenants that have it.
 
     Args:
-        found: by slug.
+        found: values by slug.
     """
     groups: dict[_Same, list[str]] = defaultdict(list)
     for slug, thing in found.items():
@@ -119,15 +119,8 @@ def grouped(found: Mapping[str, _Same]) -> Iterator[tuple[_Same, Where]]:
         yield thing, Where(slugs)
 
 
-def ask(sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Return the rows of one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return list(cursor.fetchall())
-
-
-def _told(findings: Findings, title: str) -> Findings:
-    """Give the findings; a database that refuses or goes away in the middle is one more."""
+def _with_errors(findings: Findings, title: str) -> Findings:
+    """Give the findings; an error of the database is one more."""
     try:
         yield from findings
     except DatabaseError as error:
@@ -141,7 +134,7 @@ def _told(findings: Findings, title: str) -> Findings:
 
 
 def _register(check: Any, title: str, *, deploy: bool, needs_database: bool) -> Check:
-    # Django looks at the parameters, and would look at the function's own.
+    # Django inspects the parameters, and would follow it to the wrapped function's.
     del check.__wrapped__
     check.title, check.needs_database = title, needs_database
     register(check, TAG, deploy=deploy)

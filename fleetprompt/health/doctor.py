@@ -1,4 +1,4 @@
-"""Makes all checks of a deployment, one by one, and gives what each found."""
+"""Runs of all checks of a deployment, one by one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,48 +11,49 @@ from django.db import DatabaseError, connection
 
 from fleetprompt.errors import first_line
 from fleetprompt.health import checkup
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import unknown
 
 CONNECT_SECONDS = 10
-"""How long the database has to accept a connection."""
+"""Time limit for a connection to the database."""
 
-_BESIDE = 2
-"""Django's own checks, and whether the database answers, are two more."""
+_OTHER_CHECKS = 2
+"""Django's own, and the connection to the database."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What one check found."""
+    """Result of one check."""
 
     title: str
-    """What is so when it found nothing."""
+    """The statement that holds without findings."""
     findings: list[checks.CheckMessage] = field(default_factory=list)
     is_made: bool = True
-    """False when it could not be made, since something before it failed."""
+    """False when it could not run, because an earlier one failed."""
 
 
 def number_of_checks() -> int:
-    """Return how many checks there are."""
-    return len(checkup.CHECKS) + _BESIDE
+    """Return the number of checks."""
+    return len(checkup.CHECKS) + _OTHER_CHECKS
 
 
 def examine(slug: str | None = None) -> Iterator[Examined]:
-    """Make the checks and give what each found, settings first.
+    """Run the checks and give their results, settings first.
 
-    Checks that need the database are given as not made when it does not answer or has no tables.
+    Checks that need the database are not made when it does not answer or has no tables.
 
     Args:
-        slug: look at this tenant only; at all by default.
+        slug: the only tenant to check; all by default.
 
     Raises:
         UnknownTenant: there is no tenant of that name.
     """
     for check in checkup.CHECKS:
         if not check.needs_database:
-            yield _make(check.title, check)
-    reached = _make("the database answers", _reach)
+            yield _run(check.title, check)
+    reached = _run("the database answers", _reach)
     yield reached
-    yield _make(
+    yield _run(
         "Django's own checks find nothing", _django, databases=None if reached.findings else ["default"]
     )
     usable = not reached.findings
@@ -62,12 +63,12 @@ def examine(slug: str | None = None) -> Iterator[Examined]:
             if not usable:
                 yield Examined(check.title, is_made=False)
                 continue
-            found = _make(check.title, check, databases=["default"], tenants=tenants)
+            found = _run(check.title, check, databases=["default"], tenants=tenants)
             yield found
             usable = not any(finding.id == checkup.NO_TABLES for finding in found.findings)
 
 
-def _make(title: str, check: Callable[..., list[checks.CheckMessage]], **options: Any) -> Examined:
+def _run(title: str, check: Callable[..., list[checks.CheckMessage]], **options: Any) -> Examined:
     findings = check(app_configs=None, **options)
     return Examined(title, [finding for finding in findings if not finding.is_silenced()])
 
@@ -75,15 +76,15 @@ def _make(title: str, check: Callable[..., list[checks.CheckMessage]], **options
 def _reach(**options: Any) -> list[checks.CheckMessage]:
     connection.settings_dict.setdefault("OPTIONS", {}).setdefault("connect_timeout", CONNECT_SECONDS)
     try:
-        checkup.ask("SELECT 1")
+        fetch_all("SELECT 1")
     except DatabaseError as error:
         what = f"the database does not answer: {first_line(error)}"
-        return [checks.Error(what, hint="Start it, or mend DATABASE_URL.", id="doctor.E001")]
+        return [checks.Error(what, hint="Start it, or correct DATABASE_URL.", id="doctor.E001")]
     return []
 
 
 def _django(databases: list[str] | None, **options: Any) -> list[checks.CheckMessage]:
-    """Return what checks find that are not the project's; those for production only there."""
+    """Return the findings of other apps' checks; those for deployments in production only."""
     return [
         finding
         for check in registry.get_checks(include_deployment_checks=not settings.DEBUG)

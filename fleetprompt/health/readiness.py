@@ -1,65 +1,70 @@
-"""Whether this process can do its work now: what `/readyz` answers, within a bounded time."""
+"""Readiness of this process, asked within a bounded time: what `/readyz` answers."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.db import DatabaseError, connections
-from redis import RedisError
 
-from directives.queueing import clusters
 from fleetprompt.postgres.bounded import Question
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 
-SECONDS = 3
-"""How long the parts have, all together. Probes themselves often give up after a few seconds."""
+TIMEOUT_SECONDS = 3
+"""For all parts together. Probes themselves often give up after a few seconds."""
 
-_REMEMBERED = 30
-"""Seconds for which it stays true that everything is migrated: it takes a read of every tenant."""
+_REMEMBER_SECONDS = 30
+"""For how long a complete migration is remembered: asking reads every tenant."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that has to be so; `reason` says why it is not, to anybody who asks."""
+    """One condition of readiness; `reason` says to the public why it does not hold."""
 
     ok: bool
     reason: str = ""
 
 
-def look() -> dict[str, Part]:
-    """Return, by name, whether the database answers, everything is migrated, a cluster and the broker live.
+def register(name: str, ask: Callable[[], str]) -> None:
+    """Add a condition, asked after those that are there.
 
-    Whoever asks while another one waits for the answer gets the same.
+    Args:
+        ask: returns why it does not hold, and nothing when it holds. It may raise a `DatabaseError`.
+    """
+    _asked[name] = ask
+
+
+def look() -> dict[str, Part]:
+    """Return all parts by name: the database answers, everything is migrated, what apps have registered.
+
+    Callers at the same time get the same answer.
     """
     found = _question.ask()
     if "database" in found and not found["database"].ok:
         missing = "not known while the database does not answer"
     else:
-        missing = f"no answer within {SECONDS} s"
-    return {name: found.get(name) or Part(False, missing) for name in _PARTS}
+        missing = f"no answer within {TIMEOUT_SECONDS} s"
+    return {name: found.get(name) or Part(False, missing) for name in _asked}
 
 
 def _ask() -> Iterator[tuple[str, Part]]:
-    for name, ask in _PARTS.items():
-        part = _answer(name, ask)
+    for name, ask in _asked.items():
+        part = _answer(ask)
         yield name, part
         if name == "database" and not part.ok:
             return
 
 
-_question = Question("readiness", _ask, seconds=SECONDS)
+_question = Question("readiness", _ask, seconds=TIMEOUT_SECONDS)
 _migrated_until = 0.0
 
 
-def _answer(name: str, ask: Callable[[], str]) -> Part:
+def _answer(ask: Callable[[], str]) -> Part:
     try:
         reason = ask()
     except DatabaseError:
-        # What it says may name hosts and roles; the log of the database and `doctor` tell more.
+        # Its text may name hosts and roles; the log of the database and `doctor` tell more.
         reason = "the database does not answer"
-    except (RedisError, OSError):
-        reason = "the broker does not answer"
     return Part(not reason, reason)
 
 
@@ -70,7 +75,7 @@ def _database() -> str:
 
 
 def _migrations() -> str:
-    """Return what is wrong with the migrations; in which tenants is nobody else's business.
+    """Return what is wrong with the migrations, without naming tenants.
 
     Remembered in this process and not in the shared cache: a process of an older release knows less.
     """
@@ -82,22 +87,8 @@ def _migrations() -> str:
     names = list(Tenant.objects.values_list("schema_name", flat=True))
     if any(missing != [] for missing in schemas.missing_migrations(names).values()):
         return "tenants lack migrations"
-    _migrated_until = time.monotonic() + _REMEMBERED
+    _migrated_until = time.monotonic() + _REMEMBER_SECONDS
     return ""
 
 
-def _cluster() -> str:
-    return "" if clusters.clusters() else "no cluster was seen lately"
-
-
-def _broker() -> str:
-    clusters.ping()
-    return ""
-
-
-_PARTS: dict[str, Callable[[], str]] = {
-    "database": _database,
-    "migrations": _migrations,
-    "broker": _broker,
-    "cluster": _cluster,
-}
+_asked: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations}

@@ -1,1 +1,1 @@
-"""For operators: accounts, processes and what their logs leave out."""
+"""Operators: accounts, clusters, filters of their logs, their pages."""

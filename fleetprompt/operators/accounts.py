@@ -1,9 +1,8 @@
-"""Who may log in, on both sites. Nobody gives away what he has not himself, or locks himself out."""
+"""Accounts of both admin sites. Users can grant only permissions that they hold."""
 
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -21,14 +20,14 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.web.compat import registered
-from fleetprompt.web.model_admin import ReadOnlyModelAdmin
+from fleetprompt.web.model_admin import ReadOnlyModelAdmin, column
 
 
 def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
-    """Return the permissions that mean something on a site: for its models, and what can be done there."""
+    """Return the permissions that a site uses: those of its models."""
     wanted = Q()
     for model, shown in registered(site).items():
-        # By name: ids differ between schemas, and what caches them may know another schema's.
+        # By name: ids differ between schemas, and a cached id may be another schema's.
         meta = model._meta
         allowed = Q(content_type__app_label=meta.app_label, content_type__model=meta.model_name)
         if isinstance(shown, ReadOnlyModelAdmin):
@@ -38,7 +37,7 @@ def grantable(site: UnfoldAdminSite) -> QuerySet[Permission]:
 
 
 def own(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
-    """Return the permissions that a user can give away on a site: those that he has; all of a superuser."""
+    """Return the permissions that a user holds, and so can grant, on a site; all for a superuser."""
     permissions = grantable(site)
     return permissions if user.is_superuser else permissions.filter(_held_by(user)).distinct()
 
@@ -48,7 +47,7 @@ def _held_by(user: Any) -> Q:
 
 
 class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """Shows a permission by its own name, which says enough."""
+    """Shows a permission by its own name alone."""
 
     def label_from_instance(self, obj: Any) -> str:
         """Return what the permission allows."""
@@ -56,59 +55,59 @@ class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-ar
 
 
 class _UserForm(UserChangeForm):
-    """Keeps a superuser for the site, and everybody's groups and permissions from themselves."""
+    """Keeps a superuser for the site; users cannot change their own groups and permissions."""
 
     editor: Any
-    """The user who fills it in."""
+    """The user of the request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if active := self.fields.get("is_active"):
             active.help_text = (
-                "Untick instead of deleting: who is not active cannot log in, and the admin log keeps "
-                "what the user did."
+                "Untick instead of deleting: an inactive user cannot log in, and the admin log keeps "
+                "the user's actions."
             )
         if self.instance == self.editor:
             for name in _OWN_RIGHTS:
                 _only_show(self, name)
 
     def clean(self) -> dict[str, Any]:
-        """Return what was filled in.
+        """Return the input.
 
         Raises:
-            ValidationError: nobody would be left who may do everything, or somebody changes their own
-                groups or permissions.
+            ValidationError: no superuser would be left, or users change their own groups or
+                permissions.
         """
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance == self.editor:
             for name in _OWN_RIGHTS:
                 _keep(self, name, getattr(self.instance, name))
-        keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _POWER)
+        keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _SUPERUSER_FLAGS)
         if self.instance.is_superuser and not keeps_power:
             _refuse_last_superuser(self.instance)
         return cleaned
 
 
 class _PasswordForm(AdminPasswordChangeForm):
-    """Keeps a superuser who can log in: a request can switch a password off, though no page offers it."""
+    """Keeps a superuser with a password: a request can disable one, though no page offers it."""
 
     def clean(self) -> dict[str, Any]:
-        """Return what was filled in; it is an error when nobody would be left who may do everything."""
+        """Return the input; it is an error when no superuser would be left."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if cleaned.get("set_usable_password") is False:
             try:
                 _refuse_last_superuser(self.user)
             except ValidationError as error:
-                # The page has no other place for errors than its two fields.
+                # The page shows errors at its two fields only.
                 self.add_error("password1", error)
         return cleaned
 
 
 class _GroupForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Keeps the permissions of a group from its members."""
+    """Keeps the permissions of a group from changes by its members."""
 
     editor: Any
-    """The user who fills it in."""
+    """The user of the request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -116,10 +115,10 @@ class _GroupForm(forms.ModelForm):  # type: ignore[type-arg]
             _only_show(self, "permissions")
 
     def clean(self) -> dict[str, Any]:
-        """Return what was filled in.
+        """Return the input.
 
         Raises:
-            ValidationError: a member who is no superuser changes what the group may do.
+            ValidationError: a member who is no superuser changes the group's permissions.
         """
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance.pk and _is_bound_by(self.instance, self.editor):
@@ -127,71 +126,71 @@ class _GroupForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
 
-_POWER = ("is_active", "is_staff", "is_superuser")
+_SUPERUSER_FLAGS = ("is_active", "is_staff", "is_superuser")
 _OWN_RIGHTS = ("groups", "user_permissions")
-_NOT_ONES_OWN = "Nobody changes their own groups and permissions: ask somebody else who manages users."
+_NOT_OWN = "You cannot change your own groups and permissions: ask another manager of users."
 
 
 def _is_bound_by(group: Group, user: Any) -> bool:
-    """Return whether a user has rights by a group: all of a superuser's are his without it."""
+    """Return whether a user holds permissions through a group; a superuser needs none."""
     return not user.is_superuser and group.user_set.filter(pk=user.pk).exists()
 
 
 def _only_show(form: Any, name: str) -> None:
-    """Show a field's boxes without letting anybody tick them."""
+    """Disable a field's boxes."""
     if field := form.fields.get(name):
-        field.help_text = _NOT_ONES_OWN
-        # Inside of what links to the related model.
+        field.help_text = _NOT_OWN
+        # The widget inside the one that links to the related model.
         getattr(field.widget, "widget", field.widget).attrs["disabled"] = True
 
 
 def _keep(form: Any, name: str, held: Any) -> None:
-    """Keep what is held, also what the form does not offer; refuse other choices.
+    """Keep the held values, also those that the form does not offer; refuse other choices.
 
-    Nothing comes from boxes that are only shown.
+    Disabled boxes send nothing.
     """
     chosen = set(form.cleaned_data.get(name, ()))
     if chosen and chosen != set(form.fields[name].queryset.filter(pk__in=held.values("pk"))):
-        form.add_error(name, _NOT_ONES_OWN)
+        form.add_error(name, _NOT_OWN)
     elif name in form.cleaned_data:
         form.cleaned_data[name] = held.all()
 
 
 def _refuse_last_superuser(user: User) -> None:
-    """Refuse to take a user's power when nobody else may do everything; in the caller's transaction.
+    """Refuse to demote the last superuser; in the caller's transaction.
 
-    Two such changes at one moment pass here one by one, in whatever web process.
+    Concurrent changes wait for each other, in all web processes.
     """
-    able = User.objects.filter(**dict.fromkeys(_POWER, True)).exclude(
+    able = User.objects.filter(**dict.fromkeys(_SUPERUSER_FLAGS, True)).exclude(
         password__startswith=UNUSABLE_PASSWORD_PREFIX
     )
-    # In one order, so that two of them wait for each other instead of locking each other out.
+    # In one order, so that two of them cannot deadlock.
     found = [one.pk for one in able.order_by("pk").select_for_update()]
     if found == [user.pk]:
         raise ValidationError(
-            f"{user.get_username()} is the last one who may do everything here: make somebody else an "
-            "active superuser with a password first."
+            f"{user.get_username()} is the last superuser here: make another user an active superuser with "
+            "a password first."
         )
 
 
 class _Account(BaseModelAdmin):  # type: ignore[type-arg]
-    """What the pages of users and groups share: nobody touches what is mightier than himself."""
+    """Common parts of the pages of users and groups: an account with more permissions cannot be changed."""
 
     list_per_page = 50
     filter_horizontal = ()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return the form's class, made for this request, which knows who fills it in."""
+        """Return the form's class for this request, with the editing user."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
         form.editor = request.user
         return form
 
     def held(self, obj: Any) -> Q:
-        """Return which permissions an account has."""
+        """Return the filter of an account's permissions."""
         raise NotImplementedError
 
     def is_mightier(self, request: HttpRequest, obj: Any) -> bool:
-        """Return whether an account has what the user of the request has not."""
+        """Return whether an account holds a permission that the user of the request lacks."""
         user = cast(Any, request.user)
         if user.is_superuser:
             return False
@@ -213,7 +212,7 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
     ) -> Any:
-        """Return boxes to tick: the groups and permissions that the user can give away."""
+        """Return boxes for the groups and permissions that the user can grant."""
         permissions = own(self.admin_site, request.user)
         if db_field.name == "groups":
             kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
@@ -243,15 +242,15 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
     readonly_fields = ("last_login", "date_joined")
 
     def held(self, obj: User) -> Q:
-        """Return which permissions a user has, also while he is not active."""
+        """Return the filter of a user's permissions, also for an inactive one."""
         return _held_by(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: the admin log would lose what the user did."""
+        """Return False: the admin log would lose the user's actions."""
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what the user may not change: his own flags, and without being a superuser any."""
+        """Return the read-only fields: one's own flags; those of all for users who are no superusers."""
         fields = tuple(super().get_readonly_fields(request, obj))
         if obj is not None and obj == request.user:
             return (*fields, "is_active", "is_staff", "is_superuser")
@@ -263,15 +262,8 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
             response: HttpResponse = super().user_change_password(*args, **kwargs)
         return response
 
-    @admin.display(description="full name", ordering="last_name")
-    def full_name(self, user: User) -> str:
-        """Show the full name."""
-        return user.get_full_name()
-
-    @admin.display(description="last log-in", ordering="last_login")
-    def seen(self, user: User) -> str:
-        """Show when the user logged in last."""
-        return ago(user.last_login)
+    full_name = column("full name", lambda user: user.get_full_name(), "last_name")
+    seen = column("last log-in", lambda user: ago(user.last_login), "last_login")
 
 
 class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
@@ -281,17 +273,17 @@ class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore
     form = _GroupForm
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this group, or any at all; a member who needs it may not."""
+        """Return whether the user may delete this group, or any at all; a member may not."""
         allowed = super().has_delete_permission(request, obj)
         return allowed and not (obj and _is_bound_by(obj, request.user))
 
     def held(self, obj: Group) -> Q:
-        """Return which permissions a group has."""
+        """Return the filter of a group's permissions."""
         return Q(group=obj.pk)
 
 
 class LogEntryAdmin(ReadOnlyModelAdmin):
-    """Lists what was changed in the admin, by whom; nobody changes that."""
+    """Lists the changes in the admin, with their users; read-only."""
 
     icon = "history"
     list_display = ("time", "user", "action", "what", "get_change_message")
@@ -301,20 +293,12 @@ class LogEntryAdmin(ReadOnlyModelAdmin):
     fields = ("time", "user", "action", "content_type", "object_id", "object_repr", "get_change_message")
     readonly_fields = fields
 
-    @admin.display(description="time", ordering="action_time")
-    def time(self, entry: LogEntry) -> str:
-        """Show when it was."""
-        return moment(entry.action_time)
-
-    @admin.display(description="action", ordering="action_flag")
-    def action(self, entry: LogEntry) -> str:
-        """Show whether something was added, changed or deleted."""
-        return str(entry.get_action_flag_display())
-
-    @admin.display(description="what")
-    def what(self, entry: LogEntry) -> str:
-        """Show the changed record."""
-        return f"{entry.content_type.name if entry.content_type else 'record'}: {entry.object_repr}"
+    time = column("time", lambda entry: moment(entry.action_time), "action_time")
+    action = column("action", lambda entry: str(entry.get_action_flag_display()), "action_flag")
+    what = column(
+        "what",
+        lambda entry: f"{entry.content_type.name if entry.content_type else 'record'}: {entry.object_repr}",
+    )
 
 
 def register(site: UnfoldAdminSite) -> None:

@@ -8,22 +8,94 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 
+START_SECONDS = 40.0
+STOP_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+_RUNNING = b"running."
+"""What django-q2 logs when its workers are up."""
+_SHOWN_LINES = 15
 
-def start(output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+
+class ClusterError(Exception):
+    """A cluster did not start, or ended by itself; the text ends with its last lines."""
+
+
+class Cluster:
+    """A running qcluster with its output in a file."""
+
+    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+        self.log = log
+        self._begin = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as output:
+            self.process = start(output, **environment)
+
+    def output(self) -> bytes:
+        """Return what this cluster has written."""
+        return self.log.read_bytes()[self._begin :]
+
+    def check(self) -> None:
+        """Check that the cluster runs.
+
+        Raises:
+            ClusterError: it has ended.
+        """
+        if (status := self.process.poll()) is not None:
+            raise ClusterError(f"the cluster ended by itself (status {status}).{self.last_lines()}")
+
+    def last_lines(self) -> str:
+        """Return the end of the output, as a paragraph to add to an error."""
+        lines = self.output().decode(errors="replace").strip().splitlines()[-_SHOWN_LINES:]
+        return "\n".join(["", "The cluster's last lines:", *(f"  {line}" for line in lines)])
+
+
+@contextmanager
+def running(
+    log: Path, *, stop_seconds: float = STOP_SECONDS, environment: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """Run a cluster for a block, from the time when its workers are up; stop it afterwards.
+
+    Args:
+        log: the file to which its output is added.
+        environment: variables that differ from this process' own.
+
+    Raises:
+        ClusterError: it does not start.
+    """
+    cluster = Cluster(log, environment or {})
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while _RUNNING not in cluster.output():
+            cluster.check()
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"the cluster did not start in {START_SECONDS:g} s.{cluster.last_lines()}"
+                )
+            time.sleep(_POLL_SECONDS)
+        yield cluster
+    finally:
+        stop(cluster.process, seconds=stop_seconds)
+
+
+def start(output: IO[bytes] | None = None, **environment: str) -> "subprocess.Popen[bytes]":
     """Start a qcluster with this project's settings.
 
     Args:
-        output: where its standard output and error go; to this process' own by default.
+        output: its standard output and error; this process' own by default.
+        environment: variables that differ from this process' own.
     """
     return subprocess.Popen(  # noqa: S603 - our own command, no input in it
         [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
         cwd=settings.BASE_DIR,
         # Workers change rows only, so they do not know the owner's login.
-        env={**os.environ, "DATABASE_OWNER_URL": ""},
+        env={**os.environ, "DATABASE_OWNER_URL": "", **environment},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,

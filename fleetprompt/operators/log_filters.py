@@ -1,4 +1,4 @@
-"""What the logs leave out."""
+"""Filters of the logs, as callbacks: True lets a record through, which some of them shorten."""
 
 import logging
 import math
@@ -7,81 +7,57 @@ import time
 
 from fleetprompt.postgres import outages
 
+_REPEAT_SECONDS = 60
 
-class NotEnqueued(logging.Filter):
-    """Drops django-q2's line about each message it enqueues: it would stand between a command's rows."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether `record` is to be logged."""
-        return record.funcName != "async_task"
+_last_seen: dict[str, float] = {}
 
 
-class Untraced(logging.Filter):
-    """Takes the traceback off what Django logs of requests that mean harm: it would fill the log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return True; the record of such a request is shortened."""
-        if record.name.startswith("django.security."):
-            record.exc_info = record.exc_text = None
-        return True
+def not_enqueued(record: logging.LogRecord) -> bool:
+    """Drop django-q2's line about each enqueued message, which would mix with a command's output."""
+    return record.funcName != "async_task"
 
 
-class Brief(logging.Filter):
-    """Takes the traceback off what Django logs of requests that were refused: the sentence says it all."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return True; a refusal's record is shortened."""
-        if record.levelno < logging.ERROR:
-            record.exc_info = None
-        return True
+def untraced(record: logging.LogRecord) -> bool:
+    """Remove the tracebacks of Django's records about hostile requests, which would fill the log."""
+    if record.name.startswith("django.security."):
+        record.exc_info = record.exc_text = None
+    return True
 
 
-class NotLost(logging.Filter):
-    """Drops what django-q2 logs again and again while the database is away.
+def brief(record: logging.LogRecord) -> bool:
+    """Remove the tracebacks of Django's records about refused requests."""
+    if record.levelno < logging.ERROR:
+        record.exc_info = None
+    return True
 
-    The connection has said that it was lost (`fleetprompt.postgres.base`).
+
+def not_lost(record: logging.LogRecord) -> bool:
+    """Drop django-q2's repeated records of a lost connection, which the connection itself has logged."""
+    return not (record.exc_info and outages.is_lost(record.exc_info[1]))
+
+
+def no_query(record: logging.LogRecord) -> bool:
+    """Remove the query of addresses in the development server's log, which may have personal data."""
+    if isinstance(record.args, tuple) and record.args:
+        first, *others = record.args
+        record.args = (re.sub(r"\?\S*", "?…", str(first)), *others)
+    return True
+
+
+def no_result(record: logging.LogRecord) -> bool:
+    """Remove the error's text from django-q2's record about a failed message: it may quote anything.
+
+    The task itself has logged the class and the traceback.
     """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether `record` is to be logged."""
-        return not (record.exc_info and outages.is_lost(record.exc_info[1]))
-
-
-class NoQuery(logging.Filter):
-    """Takes the query off the addresses that the development server logs: a form may be filled from it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return True; the record's address is shortened."""
-        if isinstance(record.args, tuple) and record.args:
-            first, *others = record.args
-            record.args = (re.sub(r"\?\S*", "?…", str(first)), *others)
-        return True
+    if record.funcName == "monitor" and record.levelno >= logging.ERROR:
+        record.msg, record.args = record.getMessage().partition(" - ")[0], ()
+    return True
 
 
-class NoResult(logging.Filter):
-    """Takes the error's text off what django-q2 logs of a message that failed: it may quote anything.
-
-    `directives.tasks` has logged its class and its place.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return True; a failed message's record is shortened."""
-        if record.funcName == "monitor" and record.levelno >= logging.ERROR:
-            record.msg, record.args = record.getMessage().partition(" - ")[0], ()
-        return True
-
-
-class Seldom(logging.Filter):
-    """Lets the same complaint through once a minute, however often it is made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether `record` is to be logged."""
-        now = time.monotonic()
-        if now - self._last.get(record.msg, -math.inf) < 60:
-            return False
-        self._last[record.msg] = now
-        return True
+def seldom(record: logging.LogRecord) -> bool:
+    """Let the same message through once in `_REPEAT_SECONDS`."""
+    now = time.monotonic()
+    if now - _last_seen.get(record.msg, -math.inf) < _REPEAT_SECONDS:
+        return False
+    _last_seen[record.msg] = now
+    return True

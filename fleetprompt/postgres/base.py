@@ -1,4 +1,4 @@
-"""The database wrapper under django-tenants' own; Django asks for this module by its name."""
+"""Database wrapper below django-tenants' own; Django requires the name of this module."""
 
 import logging
 import select
@@ -10,11 +10,12 @@ from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 
 from fleetprompt.postgres import embedded
+from fleetprompt.postgres.sql import CLIENT_CHECK
 
 logger = logging.getLogger(__name__)
 
 CLIENT_CHECK_MILLISECONDS = 500
-"""How often a server looks whether the client is still there for which it works or waits."""
+"""How often the server checks that the client of a running statement is still connected."""
 
 
 _reached: set[tuple[Path, str, str]] = set()
@@ -24,18 +25,18 @@ _reached: set[tuple[Path, str, str]] = set()
 class DatabaseWrapper(base.DatabaseWrapper):
     """Connects as Django does; with `EMBEDDED` in the settings, to the server in that folder.
 
-    Starting the server on the first connection, not on import, keeps `--help`, type checks and
-    every other command that needs no database from starting one.
+    The server starts with the first connection, not on import: `--help`, type checks and other commands
+    that need no database start none.
 
     A connection that the server has closed is replaced before the next statement, or the next
-    transaction. Inside a transaction nothing is replaced: what it has done is gone.
+    transaction. Inside a transaction nothing is replaced: its effects are lost.
     """
 
     bound_to_session = 0
-    """How many blocks of `outages.one_session` are open."""
+    """The number of open blocks of `outages.one_session`."""
 
     def close_if_health_check_failed(self) -> None:
-        """Close a connection that is lost; Django asks for it before statements and transactions."""
+        """Close a lost connection; Django calls this before statements and transactions."""
         if (
             self.connection is not None
             and self.autocommit
@@ -48,31 +49,31 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().close_if_health_check_failed()
 
     def close(self) -> None:
-        """Close the connection, and say so if it was lost: once, whoever notices."""
+        """Close the connection, and log once that it was lost."""
         if self.connection is not None and self.connection.closed and not self.closed_in_transaction:
             logger.warning("the connection to the database was lost; there will be a new one")
         super().close()
 
     def _is_lost(self) -> bool:
-        # Costs a microsecond, where asking the server would cost a journey for each statement.
+        # Takes a microsecond; a question to the server would cost each statement a round trip.
         line = self.connection.pgconn
         if self.connection.closed:
             return True
         poll = select.poll()
         poll.register(line.socket, select.POLLIN)
-        # Nothing comes from a server that was asked nothing, but notifications and its last words.
+        # An idle connection receives only notifications and the message that ends it.
         return bool(poll.poll(0)) and not self.is_usable()
 
     def init_connection_state(self) -> None:
-        """Have the server give up on statements whose client is gone, such as a claim that waits."""
+        """Have the server cancel statements whose client is gone, such as a waiting claim."""
         super().init_connection_state()
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SET client_connection_check_interval = {CLIENT_CHECK_MILLISECONDS}")
+            cursor.execute(CLIENT_CHECK.format(milliseconds=CLIENT_CHECK_MILLISECONDS))
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""
         settings = self.settings_dict
-        # Django turns preparing off. Its own cursors never do it, so this is for those that ask for it.
+        # Allows cursors to prepare statements; Django would turn that off, and its own do not ask for it.
         params = {**super().get_connection_params(), "prepare_threshold": 0}
         return {**params, "host": str(self._socket())} if settings.get("EMBEDDED") else params
 
@@ -89,7 +90,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _socket(self) -> Path:
         """Return where the embedded server listens; make sure that it does, the first time."""
         settings = self.settings_dict
-        # The owner's connection needs the application's role too: to give it its rights.
+        # The owner grants rights to the application's role, which must exist.
         role = settings.get("APPLICATION") or settings["USER"]
         wanted = (settings["EMBEDDED"], settings["NAME"] or "postgres", role)
         # To make sure costs a connection of its own.

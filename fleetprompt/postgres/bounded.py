@@ -1,4 +1,4 @@
-"""What is asked of the database by somebody who cannot wait: answered, or given up, within seconds."""
+"""Questions to the database with a time limit, for callers that cannot wait."""
 
 import os
 import socket
@@ -13,26 +13,26 @@ from django.db import connections
 
 T = TypeVar("T")
 
-# For as long nobody else is sent after one who does not come back.
-_LEFT_ALONE = 30
-# libpq takes no less than two seconds.
+_ABANDON_SECONDS = 30
+"""After the time limit, for how long no second thread is started beside one that still waits."""
 _CONNECT_SECONDS = 2
+"""The least that libpq accepts."""
 
 
 class Question(Generic[T]):
-    """Something to ask the database; whoever asks while another one waits gets the same answer.
+    """A question to the database; concurrent callers share one answer.
 
-    However many ask, one thread waits for a database that fell silent.
+    One thread waits for a database that does not answer, however many callers there are.
     """
 
     def __init__(self, name: str, read: Callable[[], Iterable[tuple[str, T]]], *, seconds: float) -> None:
-        """Keep what to ask.
+        """Define the question.
 
         Args:
-            name: of the thread that asks.
-            read: gives the parts of the answer by name, one after the other. It is called in that
-                thread, which has a connection of its own, in the public schema.
-            seconds: how long all parts together may take.
+            name: of the thread.
+            read: yields the parts of the answer by name. It runs in that thread, with a connection of
+                its own, in the public schema.
+            seconds: the time limit for all parts together.
         """
         self._name = name
         self._read = read
@@ -44,7 +44,7 @@ class Question(Generic[T]):
         """Return the parts that were answered in time, by name.
 
         Raises:
-            Exception: what `read` raised.
+            Exception: whatever `read` raised.
         """
         with self._lock:
             if self._current is None or self._current.is_over():
@@ -55,9 +55,9 @@ class Question(Generic[T]):
 
 
 class _Asking(threading.Thread, Generic[T]):
-    """Asks for one part after the other, on a connection of its own; others wait no longer than allowed.
+    """Reads one part after the other, on a connection of its own; callers wait until the time limit.
 
-    PostgreSQL's client waits for a server that fell silent without any limit, so somebody else has to.
+    libpq waits without limit for a server that does not answer, so the time is measured in the callers.
     """
 
     def __init__(self, name: str, read: Callable[[], Iterable[tuple[str, T]]], seconds: float) -> None:
@@ -69,7 +69,7 @@ class _Asking(threading.Thread, Generic[T]):
         self._connection: Any = None
 
     def run(self) -> None:
-        """Ask, until something does not answer."""
+        """Read until something does not answer."""
         try:
             self._connect()
             for name, part in self._read():
@@ -80,11 +80,11 @@ class _Asking(threading.Thread, Generic[T]):
             connections.close_all()
 
     def is_over(self) -> bool:
-        """Return whether it has ended, or is to be left alone: a broker may keep it waiting for long."""
-        return not self.is_alive() or time.monotonic() > self._ends + _LEFT_ALONE
+        """Return whether it has ended, or is abandoned: a broker may keep it waiting for long."""
+        return not self.is_alive() or time.monotonic() > self._ends + _ABANDON_SECONDS
 
     def wait(self) -> dict[str, T]:
-        """Wait for the end, or until the time is over; then end what is still waiting."""
+        """Return the parts at the end or at the time limit; then break a connection that still waits."""
         self.join(max(self._ends - time.monotonic(), 0))
         if self.is_alive():
             self._hang_up()
@@ -99,8 +99,8 @@ class _Asking(threading.Thread, Generic[T]):
         connections["default"] = self._connection = own
 
     def _hang_up(self) -> None:
-        """Close the socket below the connection, so that the thread that waits at it goes on."""
-        # It may have come to its end, or not to its beginning, in this very moment.
+        """Shut down the connection's socket, so that the thread that waits for it continues."""
+        # The connection may be closed, or not open yet, at this moment.
         with (
             suppress(AttributeError, OSError, psycopg.Error),
             socket.socket(fileno=os.dup(self._connection.connection.fileno())) as line,

@@ -1,6 +1,6 @@
-"""Copies a schema inside the database: what it is made of, and every row in it.
+"""Clones of a schema inside the database: its objects and every row.
 
-The statements are written from PostgreSQL's own catalogues, so that nobody keeps a list of tables.
+The statements are generated from PostgreSQL's catalogues, so that no list of tables is kept by hand.
 """
 
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 from django.db import connection, transaction
 
 from fleetprompt.postgres import definitions
+from fleetprompt.postgres.queries import quoted
+from fleetprompt.postgres.sql import CREATE_SCHEMA, SET_SEARCH_PATH
 
-# Rows before what looks at each of them: keys and indexes are made in one go then.
+# Rows before constraints, indexes and triggers: keys and indexes are then built in one go.
 _STEPS = (
     definitions.SEQUENCES,
     definitions.FUNCTIONS,
@@ -25,41 +27,37 @@ _STEPS = (
 )
 
 
-def strangers(schema: str) -> list[str]:
-    """Return what stands in a schema and `clone` cannot copy, such as views; empty as a rule."""
+def not_cloneable(schema: str) -> list[str]:
+    """Return descriptions of objects that `clone` cannot copy, such as views; empty as a rule."""
     with connection.cursor() as cursor:
-        cursor.execute(definitions.STRANGERS, _place(cursor, schema))
-        return sorted({what for (what,) in cursor.fetchall()})
+        cursor.execute(definitions.NOT_CLONEABLE, _identity(cursor, schema))
+        return sorted({description for (description,) in cursor.fetchall()})
 
 
 def clone(source: str, target: str) -> None:
     """Make the schema `target`, with everything that `source` has except its rights, in one transaction.
 
-    Rows and the values of sequences come along. What refers to `source` refers to `target` in the copy. To
-    be called by the owner; nobody else gets rights in the copy. `strangers(source)` must be empty.
+    Rows and the values of sequences are copied. References to `source` become references to `target`. The
+    caller is the owner, and other roles get no rights in the copy. `not_cloneable(source)` must be empty.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA {_quoted(target)}")
-        # Then names are written, and read, without the schema they stand in.
-        cursor.execute(f"SET LOCAL search_path = {_quoted(source)}")
+        cursor.execute(CREATE_SCHEMA.format(schema=quoted(target)))
+        # Names are then written, and read, without their schema.
+        cursor.execute(SET_SEARCH_PATH.format(schema=quoted(source)))
         script = "".join(f"{statement};\n" for statement in _statements(cursor, source))
-        cursor.execute(f"SET LOCAL search_path = {_quoted(target)}")
+        cursor.execute(SET_SEARCH_PATH.format(schema=quoted(target)))
         cursor.execute(script)
 
 
 def _statements(cursor: Any, schema: str) -> list[str]:
     found = []
-    place = _place(cursor, schema)
+    identity = _identity(cursor, schema)
     for step in _STEPS:
-        cursor.execute(step, place)
+        cursor.execute(step, identity)
         found += [statement for (statement,) in cursor.fetchall()]
     return found
 
 
-def _place(cursor: Any, schema: str) -> dict[str, Any]:
-    cursor.execute(definitions.PLACE, [schema])
+def _identity(cursor: Any, schema: str) -> dict[str, Any]:
+    cursor.execute(definitions.IDENTITY, [schema])
     return dict(zip(("oid", "name", "relations", "everything"), cursor.fetchone(), strict=True))
-
-
-def _quoted(name: str) -> str:
-    return str(connection.ops.quote_name(name))

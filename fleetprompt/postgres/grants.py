@@ -1,15 +1,16 @@
-"""What the application's database role may do in a schema: read and write rows, and never change tables,
-nor what an append-only table has been told.
+"""Rights of the application's database role in a schema: to read and write rows, not to change tables
+or the rows of append-only tables.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
 
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import transaction
 
 from fleetprompt.errors import Refused
-from fleetprompt.postgres import owner
+from fleetprompt.postgres import owner, sql
+from fleetprompt.postgres.advisory_locks import lock_in_transaction
+from fleetprompt.postgres.queries import execute, fetch_all, quoted
 
 _ROWS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 _APPEND = frozenset({"SELECT", "INSERT"})
@@ -18,28 +19,6 @@ _SEQUENCE = frozenset({"USAGE", "SELECT"})
 
 TEMPLATE = "fleetprompt_template"
 """The schema that new tenants are cloned from: the owner's alone, without rights for the application."""
-
-_SCHEMAS = """
-SELECT nspname FROM pg_namespace
- WHERE nspname = ANY(%s)
-   AND (NOT has_schema_privilege(%s, oid, 'USAGE') OR has_schema_privilege(%s, oid, 'CREATE'))
-"""
-_RELATIONS = """
-SELECT relname, relkind, granted, has_columns, array_agg(nspname)
-  FROM (SELECT c.relname::text, c.relkind::text, n.nspname::text,
-               array(SELECT DISTINCT privilege_type FROM aclexplode(c.relacl)
-                      WHERE grantee IN (0, r.oid) ORDER BY 1) AS granted,
-               EXISTS (SELECT FROM pg_attribute
-                        WHERE attrelid = c.oid AND attacl IS NOT NULL) AS has_columns
-          FROM pg_namespace n
-          JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
-                          AND d.classid = 'pg_class'::regclass
-          JOIN pg_class c ON c.oid = d.objid
-          JOIN pg_roles r ON r.rolname = %s
-         WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
-           AND pg_has_role(c.relowner, 'MEMBER')) found
- GROUP BY relname, relkind, granted, has_columns
-"""
 
 
 def append_only_tables() -> list[str]:
@@ -50,13 +29,12 @@ def append_only_tables() -> list[str]:
 
 
 def grant(schema: str) -> None:
-    """Bring the rights of the application's role in a schema to what they should be.
+    """Correct the rights of the application's role in a schema, after migrations.
 
-    To be called by the owner, after migrations; writes only what differs, and leaves alone what belongs to
-    others, such as an extension's views. In the public schema it also
-    takes from everybody what PostgreSQL gives to everybody: temporary tables, which would shadow real
-    ones, and before version 15 new tables in that schema. In `TEMPLATE`, and where one role is
-    everything, it does nothing.
+    The caller is the owner. Only differences are written, and objects of other owners are left alone,
+    such as an extension's views. In the public schema it also revokes what PostgreSQL grants to
+    everybody: temporary tables, which would shadow real ones, and before version 15 new tables in that
+    schema. It does nothing in `TEMPLATE`, nor where owner and application are one role.
 
     Raises:
         Refused: the application's role does not exist.
@@ -64,16 +42,15 @@ def grant(schema: str) -> None:
     role = owner.application()
     if role is None or schema == TEMPLATE:
         return
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Two that write rights of one table at once would fail, not wait.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.grants'))")
-        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
-        if not cursor.fetchone():
+    with transaction.atomic():
+        # Concurrent GRANTs on one table would fail, not wait.
+        lock_in_transaction("fleetprompt.grants")
+        if not fetch_all(sql.ROLE_EXISTS, role):
             raise Refused(f"DATABASE_URL: the database has no role {role!r}; make it, or name another")
-        _grant_schema(cursor, schema, role)
-        _grant_relations(cursor, schema, role)
+        _grant_schema(schema, role)
+        _grant_relations(schema, role)
         if schema == "public":
-            _refuse_temporary(cursor, role)
+            _refuse_temporary(role)
 
 
 def lacking(schemas: Collection[str]) -> set[str]:
@@ -81,46 +58,38 @@ def lacking(schemas: Collection[str]) -> set[str]:
     role = owner.application()
     if role is None:
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute(_SCHEMAS, [list(schemas), role, role])
-        found = {schema for (schema,) in cursor.fetchall()}
-        for _, _, where in _deviations(cursor, schemas, role):
-            found.update(where)
+    found = {schema for (schema,) in fetch_all(sql.SCHEMAS_WITH_WRONG_RIGHTS, list(schemas), role, role)}
+    for _, _, where in _deviations(schemas, role):
+        found.update(where)
     return found
 
 
-def _grant_schema(cursor: Any, schema: str, role: str) -> None:
-    cursor.execute(
-        "SELECT has_schema_privilege(%(role)s, %(schema)s, 'USAGE'),"
-        " has_schema_privilege(%(role)s, %(schema)s, 'CREATE')",
-        {"role": role, "schema": schema},
-    )
-    may_use, may_create = cursor.fetchone()
+def _grant_schema(schema: str, role: str) -> None:
+    [(may_use, may_create)] = fetch_all(sql.SCHEMA_RIGHTS, role, schema, role, schema)
+    names = {"schema": quoted(schema), "role": quoted(role)}
     if may_create:
-        cursor.execute(f"REVOKE CREATE ON SCHEMA {_quoted(schema)} FROM PUBLIC, {_quoted(role)}")
+        execute(sql.REVOKE_CREATE.format(**names))
     if not may_use:
-        cursor.execute(f"GRANT USAGE ON SCHEMA {_quoted(schema)} TO {_quoted(role)}")
+        execute(sql.GRANT_USAGE.format(**names))
 
 
-def _grant_relations(cursor: Any, schema: str, role: str) -> None:
-    statements = []
-    for name, wanted, _ in _deviations(cursor, [schema], role):
-        what = f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{_quoted(schema)}.{_quoted(name)}"
-        statements.append(
-            f"REVOKE ALL ON {what} FROM PUBLIC, {_quoted(role)};"
-            f" GRANT {', '.join(sorted(wanted))} ON {what} TO {_quoted(role)};"
+def _grant_relations(schema: str, role: str) -> None:
+    statements = [
+        sql.GRANT_RELATION.format(
+            relation=f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{quoted(schema)}.{quoted(name)}",
+            role=quoted(role),
+            privileges=", ".join(sorted(wanted)),
         )
+        for name, wanted, _ in _deviations([schema], role)
+    ]
     if statements:
-        cursor.execute("\n".join(statements))
+        execute("\n".join(statements))
 
 
-def _deviations(
-    cursor: Any, schemas: Collection[str], role: str
-) -> Iterator[tuple[str, frozenset[str], list[str]]]:
-    """Give what has other rights than it should: its name, the rights it should have, in which schemas."""
+def _deviations(schemas: Collection[str], role: str) -> Iterator[tuple[str, frozenset[str], list[str]]]:
+    """Give the relations with wrong rights: name, the right ones, and in which schemas."""
     append_only = append_only_tables()
-    cursor.execute(_RELATIONS, [role, list(schemas)])
-    for name, kind, granted, has_columns, where in cursor.fetchall():
+    for name, kind, granted, has_columns, where in fetch_all(sql.RELATION_RIGHTS, role, list(schemas)):
         wanted = _wanted(name, kind, append_only)
         if set(granted) != wanted or has_columns:
             yield name, wanted, where
@@ -134,14 +103,7 @@ def _wanted(name: str, kind: str, append_only: Iterable[str]) -> frozenset[str]:
     return _APPEND if name in append_only else _ROWS
 
 
-def _refuse_temporary(cursor: Any, role: str) -> None:
-    cursor.execute(
-        "SELECT current_database(), has_database_privilege(%s, current_database(), 'TEMPORARY')", [role]
-    )
-    database, may = cursor.fetchone()
-    if may:
-        cursor.execute(f"REVOKE TEMPORARY ON DATABASE {_quoted(database)} FROM PUBLIC, {_quoted(role)}")
-
-
-def _quoted(name: str) -> str:
-    return str(connection.ops.quote_name(name))
+def _refuse_temporary(role: str) -> None:
+    [(database, is_allowed)] = fetch_all(sql.TEMPORARY_RIGHT, role)
+    if is_allowed:
+        execute(sql.REVOKE_TEMPORARY.format(database=quoted(database), role=quoted(role)))

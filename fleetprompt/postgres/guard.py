@@ -1,46 +1,26 @@
-"""Whether the database itself keeps the connected role from changing what append-only tables say."""
+"""Weaknesses of the connected role's rights on append-only tables."""
 
 from typing import NamedTuple
 
-from django.db import connection
-
 from fleetprompt.postgres.grants import append_only_tables
-
-_ROLE = """
-SELECT current_user::text, rolsuper, rolcreaterole,
-       pg_has_role('pg_execute_server_program', 'MEMBER') OR pg_has_role('pg_write_server_files', 'MEMBER'),
-       has_database_privilege(current_database(), 'CREATE'),
-       has_database_privilege(current_database(), 'TEMPORARY')
-  FROM pg_roles WHERE rolname = current_user
-"""
-_TABLES = """
-SELECT array_agg(DISTINCT nspname::text) FILTER (WHERE pg_has_role(relowner, 'MEMBER')),
-       array_agg(DISTINCT nspname::text) FILTER (
-           WHERE has_table_privilege(pg_class.oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES')
-           OR has_any_column_privilege(pg_class.oid, 'UPDATE, REFERENCES')),
-       array_agg(DISTINCT nspname::text) FILTER (WHERE has_schema_privilege(relnamespace, 'CREATE'))
-  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
- WHERE relname = ANY(%s) AND relkind IN ('r', 'p')
-"""
+from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.postgres.sql import CURRENT_ROLE, RIGHTS_ON_TABLES
 
 
 class Weakness(NamedTuple):
-    """What the connected role could do: a sentence, and in which schemas; none means anywhere."""
+    """A right that the connected role should not have: a sentence, and the schemas; none means anywhere."""
 
     text: str
     schemas: tuple[str, ...] = ()
 
 
 def weaknesses() -> list[Weakness]:
-    """Return what the connected role could do to the append-only tables of all schemas.
+    """Return how the connected role could change the append-only tables of all schemas; empty as a rule.
 
-    Empty is as it should be. It takes two statements, whatever the number of tenants.
+    It takes two statements, whatever the number of tenants.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_ROLE)
-        role, is_superuser, *powers = cursor.fetchone()
-        cursor.execute(_TABLES, [append_only_tables()])
-        schemas = cursor.fetchone()
+    [(role, is_superuser, *powers)] = fetch_all(CURRENT_ROLE)
+    [schemas] = fetch_all(RIGHTS_ON_TABLES, append_only_tables())
     subject = f"the database role {role}"
     if is_superuser:
         return [Weakness(f"{subject} is a superuser")]
@@ -52,7 +32,7 @@ def weaknesses() -> list[Weakness]:
     )
     somewhere = (
         "owns append-only tables, or may become their owner",
-        "may change append-only tables or hang triggers on them",
+        "may change append-only tables or add triggers to them",
         "may create in the schemas of append-only tables",
     )
     return [

@@ -4,30 +4,31 @@ import math
 
 from django.db import connection
 
+from fleetprompt.postgres.sql import ONE_SETTING, SET_CONFIG
 from fleetprompt.postgres.statements import Statement
 
 GRACE_SECONDS = 5.0
-"""How much longer than its work a session may be idle in a transaction."""
+"""Added to every limit of idle time, so that the program's own timeout comes first."""
 
 
 def limit_idle_in_transaction(seconds: float, **more: str) -> None:
-    """End the session when the current transaction is idle for `seconds` and a bit more.
+    """End the session when the current transaction is idle for `seconds` and `GRACE_SECONDS`.
 
-    A process that is stopped, or whose machine is gone, would otherwise keep its locks until TCP gives
-    up, two hours as a rule, and hold back the horizon of the audit log.
+    A process that is stopped, or whose machine is gone, would otherwise keep its locks until TCP times
+    out, two hours as a rule, and hold back the horizon of the audit log.
 
     Args:
-        more: other settings of PostgreSQL for the transaction, in the same statement.
+        more: further settings of PostgreSQL for the transaction, in the same statement.
     """
     with connection.cursor() as cursor:
         cursor.execute(*limiting_idle_in_transaction(seconds, **more))
 
 
 def limiting_idle_in_transaction(seconds: float, **more: str) -> Statement:
-    """Return the statement of `limit_idle_in_transaction`, to be sent together with others."""
+    """Return the statement of `limit_idle_in_transaction`, to be joined with others."""
     settings = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE_SECONDS)}
-    calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
-    return f"SELECT {calls}", [text for pair in settings.items() for text in pair]
+    calls = ", ".join([ONE_SETTING] * len(settings))
+    return SET_CONFIG.format(calls=calls), [text for pair in settings.items() for text in pair]
 
 
 def limit_session(seconds: float, **more: str) -> None:
@@ -46,5 +47,5 @@ def limiting_session(seconds: float, **more: str) -> Statement:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time as PostgreSQL's settings take it."""
+    """Return a duration as PostgreSQL's settings take it."""
     return str(math.ceil(seconds * 1000))

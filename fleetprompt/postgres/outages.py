@@ -1,4 +1,4 @@
-"""Database errors that may pass: which are transient or lost the connection, and waiting for a new one."""
+"""Database errors that may pass: transient ones, lost connections, and the wait for a new connection."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from fleetprompt.errors import sqlstate
 connection: Any = _django_connection
 
 RECONNECT_SECONDS = 0.1
-"""Between two tries to connect to a server that is away."""
+"""Between two attempts to connect to a server that does not answer."""
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
-"""SQLSTATEs with which PostgreSQL ends or refuses a session, beside class 08 (its manual, appendix A)."""
+"""SQLSTATEs of ended and refused sessions, besides class 08 (PostgreSQL's manual, appendix A)."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, intervention
 # Lock not available, session ended by a time-out, a server that is a standby until it is promoted.
 _TRANSIENT_STATES = ("55P03", "25P03", "25P04", "25006")
@@ -38,7 +38,7 @@ def is_transient(error: object) -> bool:
 
 
 def is_lost(error: object) -> bool:
-    """Return whether an exception means that there is no connection any more, or none to be had."""
+    """Return whether an exception means that the connection was lost, or that none can be made."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     state = sqlstate(error)
@@ -46,7 +46,7 @@ def is_lost(error: object) -> bool:
 
 
 def wait_for_database(seconds: float) -> None:
-    """Return when this thread has a connection, after tries for at most `seconds`.
+    """Return when this thread has a connection; try for at most `seconds`.
 
     Raises:
         OperationalError: the database does not answer in that time.
@@ -66,9 +66,9 @@ def wait_for_database(seconds: float) -> None:
 
 @contextmanager
 def one_session() -> Iterator[None]:
-    """Keep the thread's connection from being replaced for a block: a lock hangs on its session.
+    """Keep the thread's connection from being replaced for a block, because a lock belongs to its session.
 
-    What needs the database after the connection was lost fails then, as it would in a transaction.
+    After a loss of the connection statements fail, as they would in a transaction.
     """
     connection.bound_to_session += 1
     try:

@@ -1,5 +1,5 @@
-"""The second database role: who owns the tables, makes them and may change them. Requests and workers
-never are it; what migrates becomes it for a block.
+"""The database's owner: the role that makes and changes tables. Requests and workers never use it;
+migrations use it for a block.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ from typing import Any
 from django.db import connection as _django_connection
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.postgres.sql import CREATE_SCHEMA_RIGHT
 
 connection: Any = _django_connection
 
@@ -17,11 +19,11 @@ connection: Any = _django_connection
 def as_owner() -> Iterator[None]:
     """Connect this thread as the owner for a block, and as the application again after it.
 
-    The active schema stays. A block inside a block changes nothing. Where the settings name no owner,
-    one role is everything, and only the rule about transactions is kept.
+    The active schema stays. An inner block changes nothing. Where the settings name no owner, one role is
+    both, and only the rule about transactions applies.
 
     Raises:
-        RuntimeError: a transaction is open, which cannot go on under another role.
+        RuntimeError: a transaction is open, which cannot continue under another role.
         Refused: this process does not know the owner, and its own role cannot make schemas.
     """
     shared = connection.settings_dict
@@ -36,7 +38,7 @@ def as_owner() -> Iterator[None]:
             f"{shared['USER']!r} cannot make schemas"
         )
     connection.close()
-    # Not changed in place: the dictionary is the one that every thread connects by.
+    # Not changed in place: all threads connect with this dictionary.
     connection.settings_dict = login()
     try:
         yield
@@ -46,8 +48,9 @@ def as_owner() -> Iterator[None]:
 
 
 def login() -> dict[str, Any]:
-    """Return Django's connection settings for the owner; `APPLICATION` names the application's role in
-    them, or is None where one role is everything.
+    """Return Django's connection settings for the owner.
+
+    `APPLICATION` in them is the application's role, or None where one role is both.
     """
     shared: dict[str, Any] = connection.settings_dict
     if "APPLICATION" in shared:
@@ -62,16 +65,14 @@ def login() -> dict[str, Any]:
 
 
 def can_migrate() -> bool:
-    """Return whether this process can make schemas: it knows the owner, or its one role is everything."""
+    """Return whether this process can make schemas: it knows the owner, or its own role may."""
     if connection.settings_dict.get("OWNER"):
         return True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT has_database_privilege(current_database(), 'CREATE')")
-        return bool(cursor.fetchone()[0])
+    return fetch_all(CREATE_SCHEMA_RIGHT) == [(True,)]
 
 
 def application() -> str | None:
-    """Return the application's role, told apart from the owner's; None where one role is everything."""
+    """Return the application's role; None where owner and application are one role."""
     settings = connection.settings_dict
     if "APPLICATION" in settings:
         return settings["APPLICATION"] or None

@@ -1,4 +1,4 @@
-"""Statements that PostgreSQL parses and plans once for each connection: for the few that many wait for."""
+"""Prepared statements, which PostgreSQL parses and plans once for each connection."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +21,10 @@ class _Cursor(Cursor[Any]):
 
 @contextmanager
 def prepared_cursor() -> Iterator[Any]:
-    """Give Django's cursor in the active schema; what it executes is prepared, with its values beside it.
+    """Give a cursor of Django in the active schema that prepares its statements.
 
-    A plan is kept as long as statistics and schema stay, and made anew in another tenant. So it is for
-    statements whose plan does not depend on how much a table holds, such as inserts.
+    A plan is kept while statistics and schema stay the same. This is for statements whose plan does not
+    depend on the size of a table, such as inserts.
     """
     with connection.cursor() as cursor, _Cursor(cursor.cursor.connection) as cursor.cursor:
         yield cursor

@@ -1,4 +1,4 @@
-"""Primary keys of models as texts, each in the one form in which `str` writes it."""
+"""Primary keys of models as texts, in the form that `str` writes."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -18,7 +18,7 @@ from fleetprompt.postgres.queries import array
 def python_type(model: type[Model]) -> type | None:
     """Return the type of a model's primary key: `int`, `UUID`, `date` or `str`.
 
-    None for any other kind: several columns, or what Python, JSON and PostgreSQL write in different ways,
+    None for other kinds: several columns, and types that Python, JSON and PostgreSQL write differently,
     such as a time, a decimal or a float.
     """
     match _field(model):
@@ -34,19 +34,19 @@ def python_type(model: type[Model]) -> type | None:
 
 
 def primary_key(model: type[Model], text: str) -> Any:
-    """Return the value of a model's primary key that `text` means; None when it can mean none.
+    """Return the value of a model's primary key for a text; None when it cannot be one.
 
-    Other forms are understood too, such as a UUID without hyphens; `str` of the value is the one form.
+    Other forms are accepted too, such as a UUID without hyphens; `str` of the value is the canonical form.
     """
     field = _field(model)
     if python_type(model) is None:
         return None
     try:
-        # What PostgreSQL cannot even be asked about: unpaired surrogates.
+        # PostgreSQL accepts no unpaired surrogates.
         text.encode()
         value = field.to_python(text)
         if isinstance(value, int):
-            # What the column has no room for.
+            # The range of the column.
             field.run_validators(value)
     except (ValidationError, ValueError, OverflowError):
         return None
@@ -99,7 +99,7 @@ def _values_sql(model: type[Model], name: str) -> str | None:
 
 @cache
 def _field(model: type[Model]) -> Any:
-    """Return the field that says what the key is: a child's key is a link to its parent's."""
+    """Return the field with the key's type: a child model's key refers to its parent's."""
     field: Any = model._meta.pk
     while getattr(field, "remote_field", None):
         field = field.target_field

@@ -1,4 +1,4 @@
-"""SQL that Django's ORM has no words for: walking an index by its values, and from one place in it."""
+"""Queries that Django's ORM cannot say, and helpers for SQL."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,54 +10,63 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, DateTimeField, F, Func, Model, UUIDField, Value
 from django.db.models.lookups import GreaterThan
 
-CHOICES = 100
-"""How many distinct values are looked up at most."""
+from fleetprompt.postgres.sql import DISTINCT_BY_INDEX, NO_SEQUENTIAL_SCANS
+
+MAX_DISTINCT = 100
+"""The most distinct values that are looked up."""
+
+
+def execute(statement: str, *values: Any) -> None:
+    """Execute one statement in the active schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+
+
+def fetch_all(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of one statement in the active schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return list(cursor.fetchall())
+
+
+def quoted(name: str) -> str:
+    """Return an identifier in quotes for SQL."""
+    return str(connection.ops.quote_name(name))
 
 
 def distinct(
     model: type[Model], *fields: str, also: Sequence[str] = (), newest: Sequence[str] = ()
 ) -> list[tuple[Any, ...]]:
-    """Return up to `CHOICES` distinct values of some fields, in order, reading one index entry for each.
+    """Return up to `MAX_DISTINCT` distinct values of some fields, in order, by one index entry for each.
 
     Args:
         fields: the first fields of an index of the model.
-        also: fields to return besides, as some row with the same values has them.
-        newest: the fields that follow in that index, latest first: then `also` is of the newest row.
+        also: further fields to return, from some row with the same values.
+        newest: the fields that follow in that index, latest first: then `also` is from the newest row.
     """
-    quote = connection.ops.quote_name
-    table = quote(model._meta.db_table)
     known: Any = model._meta
-    columns = [quote(known.get_field(field).column) for field in (*fields, *also)]
+    columns = [quoted(known.get_field(field).column) for field in (*fields, *also)]
     names, keys = ", ".join(columns), ", ".join(columns[: len(fields)])
-    order = ", ".join([keys, *(f"{quote(known.get_field(field).column)} DESC" for field in newest)])
+    order = ", ".join([keys, *(f"{quoted(known.get_field(field).column)} DESC" for field in newest)])
     following = ", ".join(f"next.{column}" for column in columns)
     last = ", ".join(f"found.{column}" for column in columns[: len(fields)])
-    # A plain SELECT DISTINCT would read the whole index; PostgreSQL has no other word for skipping.
-    sql = f"""
-        WITH RECURSIVE found AS (
-            (SELECT {names}, 1 AS place FROM {table} ORDER BY {order} LIMIT 1)
-            UNION ALL
-            SELECT {following}, found.place + 1 FROM found CROSS JOIN LATERAL (
-                SELECT {names} FROM {table} WHERE ({keys}) > ({last}) ORDER BY {order} LIMIT 1
-            ) AS next WHERE found.place < %s
-        ) SELECT {names} FROM found ORDER BY place
-    """  # noqa: S608 -- names of the model's own table and columns, quoted
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [CHOICES])
-        return list(cursor.fetchall())
+    statement = DISTINCT_BY_INDEX.format(
+        table=quoted(known.db_table), names=names, keys=keys, order=order, following=following, last=last
+    )
+    return fetch_all(statement, MAX_DISTINCT)
 
 
 def array(texts: Iterable[str]) -> str:
     """Return an array as PostgreSQL reads it, for `= ANY(%s::uuid[])` and the like.
 
-    For thousands of values that takes a tenth of what the driver needs for a list, and the ORM for `IN`.
+    For thousands of values this takes a tenth of the time of the driver's lists and of the ORM's `IN`.
     """
     escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
     return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
 class ClockTimestamp(Func):
-    """The moment at which the database evaluates it: no start of a transaction or statement."""
+    """The time at which the database evaluates it, not the start of a transaction or statement."""
 
     function = "clock_timestamp"
     output_field = DateTimeField()
@@ -65,23 +74,22 @@ class ClockTimestamp(Func):
 
 @contextmanager
 def by_index() -> Iterator[None]:
-    """Keep the queries of a block, in one transaction, from reading a table from end to end.
+    """Keep the queries of a block, in one transaction, from sequential scans.
 
-    Two filters that each fit many rows make the planner think of it, for a page of fifty.
+    The planner chooses one for a page of fifty rows when two filters each match many rows.
     """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan TO off")
+        execute(NO_SEQUENTIAL_SCANS)
         yield
 
 
 def after(field: str, value: datetime, pk: UUID) -> GreaterThan:
-    """Return the condition that a row comes after a place in the order of a time and the primary key.
+    """Return the condition that a row follows a position in the order of a time and the primary key.
 
-    The database compares both columns as one, so that an index on them starts at the place.
+    It is one row comparison, so that an index on both columns starts at the position.
     """
-    place = _row(Value(value), Value(pk, UUIDField()))
-    return GreaterThan(_row(F(field), F("pk")), place)
+    position = _row(Value(value), Value(pk, UUIDField()))
+    return GreaterThan(_row(F(field), F("pk")), position)
 
 
 def _row(*values: Any) -> Func:

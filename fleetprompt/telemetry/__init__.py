@@ -1,5 +1,4 @@
-"""What the program tells about itself: metrics, traces, and what each line of the logs carries.
+"""Telemetry: metrics, traces, and the context of log lines.
 
-Nothing here knows of directives, signals or tenants, so that all of them can use it; and nothing that
-goes wrong here stops or slows what they do.
+It depends on no app, so that all can use it. Its errors never stop the work that it observes.
 """

@@ -1,4 +1,4 @@
-"""What is being worked on right now, for the lines of the logs: tenant, directive, attempt and so on."""
+"""Context of the current work for log lines: tenant, directive, attempt and others."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from contextvars import ContextVar
 from types import MappingProxyType
 
 FIELDS = ("tenant", "request", "directive", "name", "attempt", "correlation", "trace")
-"""Everything that can be told, in the order of the lines; a closed set, so that no payload slips in."""
+"""All fields in their order in the lines; a closed set, so that no payload is logged."""
 
 _NOTHING: Mapping[str, str | int] = MappingProxyType({})
 _current: ContextVar[Mapping[str, str | int]] = ContextVar("fleetprompt.telemetry", default=_NOTHING)
 
 
 def current() -> Mapping[str, str | int]:
-    """Return the fields that are known now."""
+    """Return the current fields."""
     return _current.get()
 
 
@@ -31,5 +31,5 @@ def bound(**fields: str | int) -> Iterator[None]:
     try:
         yield
     finally:
-        # Not by its token, which only counts in the thread that made it: fixtures may end in another.
+        # Without its token, which is valid in its own thread only: fixtures may end in another.
         _current.set(before)

@@ -1,6 +1,6 @@
-"""What may be told of an exception outside the database: its class, its code and its place.
+"""Exceptions as logs and traces may show them: class, code and traceback.
 
-Its message may quote what a user wrote, and so may those of its causes.
+Their messages, and those of their causes, may quote what a user wrote.
 """
 
 import errno
@@ -10,8 +10,8 @@ from itertools import pairwise
 
 logger = logging.getLogger(__name__)
 
-DEEPEST = 10
-"""How many causes of causes are told."""
+MAX_CAUSES = 10
+"""The length of a chain of causes that is shown."""
 
 _said: set[str] = set()
 
@@ -25,9 +25,9 @@ def brief(error: BaseException) -> str:
 
 
 def stack(error: BaseException) -> str:
-    """Return the traceback of the exception, after those of what led to it; all without messages."""
+    """Return the tracebacks of the exception's causes and its own, without messages."""
     chain = [error]
-    while len(chain) < DEEPEST and (earlier := _cause(chain[-1])) and _is_new(earlier, chain):
+    while len(chain) < MAX_CAUSES and (earlier := _cause(chain[-1])) and _is_new(earlier, chain):
         chain.append(earlier)
     parts = [_one(chain[-1])]
     for later, earlier in reversed(list(pairwise(chain))):
@@ -37,7 +37,7 @@ def stack(error: BaseException) -> str:
 
 
 def say_once(what: str, error: BaseException) -> None:
-    """Log that a part of the telemetry does not work, once in the life of the process."""
+    """Log once in a process that a part of the telemetry does not work."""
     if what not in _said:
         _said.add(what)
         logger.warning("%s left out from now on: %s", what, error)
@@ -48,7 +48,7 @@ def _cause(error: BaseException) -> BaseException | None:
 
 
 def _is_new(error: BaseException, chain: list[BaseException]) -> bool:
-    # By identity: an exception may not be comparable.
+    # By identity: exceptions may define `__eq__`.
     return all(error is not known for known in chain)
 
 

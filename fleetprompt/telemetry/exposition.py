@@ -1,4 +1,4 @@
-"""The metrics of this machine as Prometheus reads them, and who may."""
+"""Metrics of this machine for Prometheus, and the authorisation of readers."""
 
 import hmac
 import ipaddress
@@ -27,9 +27,9 @@ _sources: list[Source] = []
 
 
 def add_source(source: Source) -> None:
-    """Have `source` called whenever metrics are read: for what the database knows.
+    """Add metrics that are read from the database at each scrape.
 
-    It looks at a bounded number of things and has a bounded number of label values.
+    The source reads a bounded number of rows and has a bounded number of label values.
     """
     if source not in _sources:
         _sources.append(source)
@@ -49,14 +49,14 @@ def render(accept: str = "") -> tuple[bytes, str]:
 
 
 def refusal(environ: Mapping[str, Any], *, trusts_peers: bool) -> int:
-    """Return the HTTP status with which a reader of the metrics is refused; 0 for one who may.
+    """Return the HTTP status that refuses a reader of the metrics; 0 for an authorised one.
 
-    With `METRICS_TOKEN` whoever brings it may, as a bearer token (RFC 6750), from anywhere. Without,
-    only this machine may.
+    With `METRICS_TOKEN` a reader needs it as a bearer token (RFC 6750), on any machine. Without it,
+    readers on this machine are authorised.
 
     Args:
-        environ: of the request, as WSGI has it.
-        trusts_peers: whether the peer's address is that of the reader; behind a proxy it is not.
+        environ: the request's WSGI environment.
+        trusts_peers: whether the peer is the reader; behind a proxy it is not.
     """
     if token := settings.METRICS_TOKEN:
         given = str(environ.get("HTTP_AUTHORIZATION", "")).encode("latin-1", "replace")
@@ -92,7 +92,7 @@ def _application(environ: dict[str, Any], start_response: Callable[..., Any]) ->
     try:
         body, content_type = render(environ.get("HTTP_ACCEPT", ""))
     finally:
-        # Each scrape has a thread, and with it a connection, of its own.
+        # Each scrape has a thread of its own, with a connection of its own.
         connection.close()
     start_response("200 OK", [("Content-Type", content_type)])
     return [body]
@@ -126,7 +126,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 30
+    timeout = 30  # seconds for a request
 
     def log_message(self, *_args: Any) -> None:
-        """Say nothing: a scrape every few seconds is no news."""
+        """Log nothing: there is a scrape every few seconds."""

@@ -1,8 +1,8 @@
-"""The folder in which the processes of one machine keep their metrics: two files for each process.
+"""Folder in which the processes of one machine keep their metrics, in two files each.
 
-Counters must not go back when a process ends, so the files of processes that are gone are added up in
-two files of nobody's, and removed. Each process names its files after its number and a random word:
-when the system gives the number to another one, that begins new files.
+Counters must not decrease when a process ends, so the files of ended processes are added up in two
+common files, and removed. The files of a process are named after its id and a random word: ids are
+reused.
 """
 
 import fcntl
@@ -19,18 +19,18 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from fleetprompt.telemetry import errors
 
 KINDS = ("counter", "histogram")
-SIZE = 512 * 1024
-"""Bytes that each file begins with: some two thousand series."""
-_NOBODY = "0-gone"
+INITIAL_BYTES = 512 * 1024
+"""Size of a new file: some two thousand series."""
+_ENDED = "0-gone"
 _BYTES_PER_VALUE = 32
-"""More than a value takes in a file besides the bytes of its key."""
+"""An upper bound for a value in a file besides the bytes of its key."""
 
 
 def prepare(folder: Path) -> tuple[str, list[Path]]:
-    """Make the files of this process, and clean up after others; return what their names share, and them.
+    """Make the files of this process, and fold those of ended ones; return their common word, and them.
 
-    The files are filled with zeros before they are used as memory: on a disk that is full this raises,
-    and leaves none, where writing to a hole in a file would kill the process.
+    The files are filled with zeros before they are mapped: on a full disk this raises an error and leaves
+    no file, whereas writing to a hole in a mapped file would kill the process.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -41,15 +41,14 @@ def prepare(folder: Path) -> tuple[str, list[Path]]:
     word = f"{os.getpid()}-{uuid4().hex[:8]}"
     paths = [folder / f"{kind}_{word}.db" for kind in KINDS]
     for path in paths:
-        _fill(path, SIZE)
+        _fill(path, INITIAL_BYTES)
     return word, paths
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the files that can be read, of living processes and of all that are gone.
+    """Return the readable files of running and ended processes.
 
-    One that cannot is named in the log, once, and left out by itself: it is the trace of a full disk or
-    of a crash.
+    A damaged file, from a full disk or a crash, is logged once and left out.
     """
     return _readable([path for kind in KINDS for path in folder.glob(f"{kind}_*.db")])
 
@@ -59,7 +58,7 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Keep other processes and threads from folding for a block.
 
     Raises:
-        BlockingIOError: somebody else does, and this one would not wait.
+        BlockingIOError: another process or thread folds, and `wait` is False.
     """
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -67,11 +66,11 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def fold(folder: Path) -> None:
-    """Add up the files of processes that are gone; the caller holds the lock."""
+    """Add up the files of ended processes; the caller holds the lock."""
     for kind in KINDS:
         gone = [path for path in folder.glob(f"{kind}_*-*.db") if _is_gone(path) and path.is_file()]
         if gone:
-            _add(folder / f"{kind}_{_NOBODY}.db", gone)
+            _add(folder / f"{kind}_{_ENDED}.db", gone)
 
 
 def _is_gone(path: Path) -> bool:
@@ -83,7 +82,7 @@ def _readable(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         try:
-            # As it will be read with the others, where an error would be one for all.
+            # Reading all together would fail for all.
             MultiProcessCollector.merge([str(path)])
         except Exception as error:
             errors.say_once(f"metrics: {path} is damaged and", error)
@@ -93,7 +92,7 @@ def _readable(paths: Sequence[Path]) -> list[Path]:
 
 
 def _fill(path: Path, size: int) -> None:
-    """Make a file of zeros, or none."""
+    """Make a file of zeros; leave none after an error."""
     try:
         path.write_bytes(bytes(size))
     except OSError:
@@ -107,7 +106,7 @@ def _add(target: Path, gone: Sequence[Path]) -> None:
         for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
             sums[key] = sums.get(key, 0.0) + value
     new = target.with_suffix(".new")
-    _fill(new, max(SIZE, sum(len(key.encode()) + _BYTES_PER_VALUE for key in sums)))
+    _fill(new, max(INITIAL_BYTES, sum(len(key.encode()) + _BYTES_PER_VALUE for key in sums)))
     file = MmapedDict(str(new))
     for key, value in sums.items():
         file.write_value(key, value, 0.0)

@@ -1,4 +1,4 @@
-"""The form of the logs, for people or for programs; in both, exceptions without their messages."""
+"""Formatters of the logs, for people and for programs; both show exceptions without messages."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ _PLAIN = re.compile(r"[\w.:@+/-]+")
 
 
 class Line(logging.Formatter):
-    """One line for people, with what was being worked on at its end; a traceback follows."""
+    """One line for people that ends with the context; a traceback follows."""
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname} {name}: {message}", style="{")
@@ -24,7 +24,7 @@ class Line(logging.Formatter):
         return f"{text} [{fields}]" if fields else text
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line and the traceback, forgetting what another formatter made of the exception."""
+        """Return the line and the traceback, without another formatter's cached text of the exception."""
         record.exc_text = None
         return super().format(record)
 
@@ -53,7 +53,7 @@ class Json(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str | int]:
-    # Django says some things of a request only when the middleware has left its block.
+    # Django logs some records of a request after the middleware's block.
     of_request = getattr(getattr(record, "request", None), "log_fields", {})
     known: Mapping[str, str | int] = {**of_request, **context.current()}
     return {name: known[name] for name in context.FIELDS if name in known}

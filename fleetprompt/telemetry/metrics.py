@@ -1,6 +1,6 @@
-"""What is counted and measured where it happens, in every process; off unless `METRICS_FOLDER` is set.
+"""Counters and histograms of every process; off unless `METRICS_FOLDER` is set.
 
-What can be read from the database is not counted: see `exposition.add_source`.
+Metrics that can be read from the database are not counted here: see `exposition.add_source`.
 """
 
 import logging
@@ -18,21 +18,21 @@ from fleetprompt.telemetry import compat, errors
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0
-"""How often a process that counts looks whether its files are still there."""
-SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-LONG = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0)
+CHECK_SECONDS = 5.0
+"""How often a process checks that its files exist."""
+_SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LONG_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Measure:
-    """One metric, named as Prometheus' conventions have it.
+    """One metric, named by Prometheus' conventions.
 
     Args:
-        name: without the ending that its kind adds, such as `_total`.
-        text: what it says.
-        labels: what tells its series apart; their values come from the code, never from users.
-        buckets: upper ends in seconds; a histogram has them, a counter has none.
+        name: without the suffix of its kind, such as `_total`.
+        text: the description.
+        labels: names of the labels; their values come from the code, never from users.
+        buckets: upper bounds in seconds of a histogram; empty for a counter.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Measure:
     buckets: Sequence[float] = ()
 
     def add(self, *labels: str, amount: float = 1) -> None:
-        """Count `amount` more, or for a histogram one more thing that took so many seconds.
+        """Add `amount` to a counter, or one observation of `amount` seconds to a histogram.
 
-        Nothing that goes wrong here is the caller's problem: it is logged once.
+        Errors are logged once and not raised.
 
         Args:
             labels: their values, in the order of `self.labels`.
@@ -66,19 +66,17 @@ OUTCOMES = Measure(
 )
 EXECUTION = Measure(
     "fleetprompt_directives_execution_seconds",
-    "Seconds that an attempt took, from its begin to its commit.",
+    "Seconds of an attempt, from its begin to its commit.",
     ["name"],
-    SHORT,
+    _SHORT_BUCKETS,
 )
 WAITING = Measure(
     "fleetprompt_directives_waiting_seconds",
-    "Seconds from the moment a directive was due to its claim by a worker.",
+    "Seconds from the time at which a directive was due to its claim.",
     ["name"],
-    LONG,
+    _LONG_BUCKETS,
 )
-LOST_LEASES = Measure(
-    "fleetprompt_directives_lost_leases", "Attempts that fell silent: their leases ran out.", ["name"]
-)
+LOST_LEASES = Measure("fleetprompt_directives_lost_leases", "Attempts whose lease expired.", ["name"])
 FAILED_WRITES = Measure(
     "fleetprompt_signals_failed_writes", "Signals of directives that could not be written.", ["name"]
 )
@@ -86,45 +84,45 @@ ALL = (REQUESTED, OUTCOMES, EXECUTION, WAITING, LOST_LEASES, FAILED_WRITES)
 
 
 def is_on() -> bool:
-    """Return whether anything is counted."""
+    """Return whether metrics are on."""
     return bool(settings.METRICS_FOLDER)
 
 
 class _Files:
-    """The metrics of one process, and the files in which they are kept, made anew when they are removed."""
+    """The metrics of one process and their files, which are made again after a removal."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._open()
 
     def metric(self, measure: Measure) -> Any:
-        """Return what counts a measure; None where nothing can."""
-        if time.monotonic() >= self._look_at:
-            # What is mapped goes on without a name: it would be counted, and never read.
+        """Return the metric of a measure; None when the files cannot be made."""
+        if time.monotonic() >= self._check_at:
+            # A removed file stays mapped: it would be written, and never read.
             if any(not path.exists() for path in self._paths):
                 logger.warning(
                     "metrics: the files of this process in %s were removed; it counts from zero again",
                     self._folder,
                 )
                 self._open()
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._check_at = time.monotonic() + CHECK_SECONDS
         return self._metrics[measure]
 
     def _open(self) -> None:
         self._paths, self._metrics = _make(self._folder)
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._check_at = time.monotonic() + CHECK_SECONDS
 
 
 @lru_cache(maxsize=1)
 def _opened(folder: str, pid: int) -> _Files:
-    """Return the metrics of this process; after a fork, new ones in files of their own."""
+    """Return the metrics of this process; a fork gets new ones."""
     return _Files(Path(folder))
 
 
 def _make(folder: Path) -> tuple[list[Path], dict[Measure, Any]]:
-    """Make a process' files; return them, none when there can be none, and the metrics by measure."""
-    # Not before something is counted: most commands count nothing, and most installations.
+    """Make a process' files; return them, or none after an error, and the metrics by measure."""
+    # Imported late: most commands and most installations count nothing.
     from prometheus_client import Counter, Histogram
 
     from fleetprompt.telemetry.folder import prepare

@@ -1,4 +1,4 @@
-"""Which request a line of the logs belongs to."""
+"""Middleware that gives each request an id for the log."""
 
 import re
 from collections.abc import Callable
@@ -13,16 +13,16 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestMiddleware:
-    """Gives a request an id, the one it brings or a new one, and answers with it.
+    """Gives a request its own id or a new one, and sends it back.
 
-    It comes after the middleware that finds the tenant.
+    It comes after `TenantMiddleware`.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer `request`; what is logged meanwhile carries its tenant and its id."""
+        """Answer `request`; log lines carry its tenant and its id."""
         given = request.headers.get(HEADER, "")
         request_id = given if _ID.fullmatch(given) else uuid4().hex
         fields = {"tenant": str(getattr(request, "tenant", "")), "request": request_id}

@@ -1,7 +1,7 @@
-"""OpenTelemetry traces: what was asked in one process and done in another, as one tree of spans.
+"""OpenTelemetry traces, which connect a request with its execution in another process.
 
-Off unless `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Spans have attributes of the project's own, under
-`fleetprompt.`, and of exceptions the class only: no payload, no message.
+Off unless `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Spans have the project's own attributes, under
+`fleetprompt.`, and the classes of exceptions; no payload, no message.
 """
 
 import os
@@ -15,14 +15,14 @@ from django.conf import settings
 from fleetprompt.telemetry import compat, errors
 
 TRACEPARENT = "traceparent"
-"""The key of the W3C's trace context, Level 1, in what travels with a piece of work."""
+"""The key of W3C Trace Context, Level 1, in the metadata of work."""
 
-LAST_WORDS = 2.0
-"""Seconds that a process which ends waits at most until the collector has taken its last spans."""
+SHUTDOWN_SECONDS = 2.0
+"""The longest wait of an ending process for the collector to take its last spans."""
 
 
 def is_on() -> bool:
-    """Return whether anything is traced."""
+    """Return whether traces are on."""
     return bool(settings.OTEL_EXPORTER_OTLP_ENDPOINT)
 
 
@@ -33,10 +33,10 @@ def span(
     """Trace a block; within it this span is the current one.
 
     Args:
-        name: what is done, such as `execute forum.post.hide`.
+        name: such as `execute forum.post.hide`.
         attributes: their names get the prefix `fleetprompt.`.
         kind: `PRODUCER` of work for later, or `CONSUMER` of it.
-        parent: what `carrier` gave where the work comes from; the current span by default.
+        parent: the result of `carrier` in the process that requested the work; the current span by default.
     """
     tracer = _tracer(settings.OTEL_EXPORTER_OTLP_ENDPOINT, os.getpid()) if is_on() else None
     if tracer is None:
@@ -60,7 +60,7 @@ def span(
 
 
 def note(name: str | None = None, **attributes: str | int) -> None:
-    """Add attributes to the current span, and give it another name if one is given."""
+    """Add attributes to the current span, and rename it if a name is given."""
     if is_on():
         current = _current()
         current.set_attributes({f"fleetprompt.{key}": value for key, value in attributes.items()})
@@ -79,7 +79,7 @@ def failed(error: BaseException) -> None:
 
 
 def carrier() -> dict[str, str]:
-    """Return what makes the current span the parent of work in another process; nothing without one."""
+    """Return metadata that makes the current span the parent of later work; empty without a span."""
     found: dict[str, str] = {}
     if is_on():
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -89,7 +89,7 @@ def carrier() -> dict[str, str]:
 
 
 def trace_id() -> str:
-    """Return the current trace's id as 32 hexadecimal digits; nothing without one."""
+    """Return the current trace's id as 32 hexadecimal digits; empty without a trace."""
     if not is_on():
         return ""
     context = _current().get_span_context()
@@ -106,13 +106,13 @@ def _extract(parent: Mapping[str, Any]) -> Any:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     value = parent.get(TRACEPARENT)
-    # Metadata may say anything; what is no trace context begins a new trace.
+    # Metadata comes from outside; a wrong context begins a new trace.
     return TraceContextTextMapPropagator().extract({TRACEPARENT: value}) if isinstance(value, str) else None
 
 
 @lru_cache(maxsize=1)
 def _tracer(endpoint: str, pid: int) -> Any:
-    """Return the tracer of this process: the thread that sends its spans does not survive a fork."""
+    """Return the tracer of this process: its sending thread does not survive a fork."""
     try:
         return _provider(endpoint).get_tracer("fleetprompt")
     except Exception as error:
@@ -130,6 +130,6 @@ def _provider(endpoint: str) -> Any:
         resource = resource.merge(Resource({SERVICE_NAME: "fleetprompt"}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(compat.span_processor(exporter, shutdown_seconds=LAST_WORDS))
+    provider.add_span_processor(compat.span_processor(exporter, shutdown_seconds=SHUTDOWN_SECONDS))
     compat.at_process_end(provider.shutdown)
     return provider

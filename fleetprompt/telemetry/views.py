@@ -1,4 +1,4 @@
-"""`/metrics` on the operators' hosts."""
+"""View of the metrics, `/metrics` on the operators' hosts."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -9,9 +9,9 @@ from fleetprompt.telemetry import exposition, metrics
 
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
-    """Answer with this machine's metrics; 404 where there are none, or not for this reader.
+    """Answer with this machine's metrics; 404 when they are off or the reader is not authorised.
 
-    Without a token only development answers: in production a proxy on this machine may bring anybody.
+    Without a token only development answers: in production a local proxy may forward any reader.
     """
     status = exposition.refusal(request.META, trusts_peers=settings.DEBUG) if metrics.is_on() else 404
     if status == 404:

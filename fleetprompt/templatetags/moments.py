@@ -1,4 +1,4 @@
-"""Times as people read them: in their own zone, with the exact one on hover."""
+"""Template filters for times in the user's zone, with the exact time on hover."""
 
 from datetime import datetime, timedelta
 

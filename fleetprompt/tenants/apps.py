@@ -1,4 +1,4 @@
-"""The tenants app: who the communities are, and the one way into their schemas."""
+"""App of the tenants: their records, and the one way into their schemas."""
 
 from django.apps import AppConfig
 
@@ -10,8 +10,7 @@ class TenantsConfig(AppConfig):
     label = "tenants"
 
     def ready(self) -> None:
-        """Register the checks, and have each thread cache the content types of its own schema."""
-        from fleetprompt.tenants import checks  # noqa: F401
+        """Give each thread a cache of the content types of its own schema."""
         from fleetprompt.tenants.compat import cache_content_types_per_thread
 
         cache_content_types_per_thread()

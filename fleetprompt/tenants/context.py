@@ -1,4 +1,4 @@
-"""The one place that enters a tenant's schema, and what code inside may ask about it."""
+"""Context manager that enters a tenant's schema, and functions about the active one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from fleetprompt.postgres.direct import execute
 from fleetprompt.postgres.rows import fetch
 from fleetprompt.telemetry.context import bound
 from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.sql import TENANT_BY_NAME
 
 # django-tenants adds the schema to the connection; its types do not say so.
 connection: Any = _django_connection
@@ -23,7 +24,7 @@ class TenantError(Refused):
 
 
 class UnknownTenant(TenantError):
-    """No tenant has that slug or schema: it never existed, or it was deleted."""
+    """There is no tenant with that slug or schema."""
 
 
 class NoActiveTenant(TenantError):
@@ -32,10 +33,10 @@ class NoActiveTenant(TenantError):
 
 @contextmanager
 def in_tenant(slug_or_schema: str) -> Iterator[Tenant]:
-    """Make one tenant's schema the active one for a block, and the public one after it.
+    """Make a tenant's schema the active one for a block, and the public one after it.
 
-    Entering the tenant that is active already changes nothing, then or afterwards. Entering another
-    one from inside a tenant is refused: work for one community must not reach into the next.
+    If the tenant is active already, nothing changes, also after the block. Entering another tenant from
+    inside one is refused: work for one community must not reach into the next.
 
     Args:
         slug_or_schema: the tenant's slug (`harbor`) or schema (`org_harbor`).
@@ -63,14 +64,14 @@ def in_tenant(slug_or_schema: str) -> Iterator[Tenant]:
 
 
 def return_to(tenant: Tenant) -> None:
-    """Make `tenant`'s schema the active one again, after code inside its block may have left it."""
+    """Make `tenant`'s schema the active one again, after code inside the block may have left it."""
     connection.set_tenant(tenant)
 
 
 def restore(tenant: Tenant) -> bool:
     """Return to `tenant` if code inside its block has left it; return whether it had.
 
-    It asks the server nothing: `search_path` follows with the next statement.
+    It sends nothing: `search_path` is set with the next statement.
     """
     had_left = not is_whole(tenant)
     if had_left or connection.tenant is not tenant:
@@ -79,7 +80,7 @@ def restore(tenant: Tenant) -> bool:
 
 
 def is_whole(tenant: Tenant) -> bool:
-    """Return whether `tenant`'s schema is the active one, with the public one behind it."""
+    """Return whether `tenant`'s schema is active, with the public one behind it in the `search_path`."""
     return connection.schema_name == tenant.schema_name and bool(connection.include_public_schema)
 
 
@@ -107,21 +108,18 @@ def active_tenant() -> Tenant:
     if is_public():
         raise NoActiveTenant("no tenant is active: wrap the call in in_tenant(slug)")
     tenant = connection.tenant
-    # Other tools of django-tenants set a bare schema name; keys need the slug.
+    # Other code of django-tenants sets a bare schema name; keys need the slug.
     return tenant if isinstance(tenant, Tenant) else _find(active_schema())
 
 
 def _find(slug_or_schema: str) -> Tenant:
-    # Of types that no migration changes: what is prepared must give the same ones for ever.
+    # Columns of the type text keep the result type of the prepared statement through migrations.
     columns = [
         f"{field.column}{'::text' * isinstance(field, CharField)}" for field in Tenant._meta.concrete_fields
     ]
-    # Each turn of a worker begins here: without Django's own way it takes a third of the time.
-    rows = execute(
-        f"SELECT {', '.join(columns)} FROM public.tenants_tenant WHERE slug = %s OR schema_name = %s",  # noqa: S608
-        [slug_or_schema, slug_or_schema],
-        prepare=True,
-    )
+    # Each time slice of a worker begins here; the ORM would take three times as long.
+    statement = TENANT_BY_NAME.format(columns=", ".join(columns))
+    rows = execute(statement, [slug_or_schema, slug_or_schema], prepare=True)
     with connection.wrap_database_errors:
         found = fetch(Tenant, rows)
     if not found:

@@ -1,4 +1,4 @@
-"""Which tenant a web request is for, by its host name."""
+"""Tenant of a web request, found by its host name."""
 
 from django.conf import settings
 from django.db import Error
@@ -11,15 +11,15 @@ from fleetprompt.tenants.models import Domain, Tenant
 
 
 class TenantMiddleware(TenantMainMiddleware):
-    """Serves `PUBLIC_HOSTS` from the public schema, an active tenant's hosts from its own, else 404."""
+    """Serves `OPERATOR_HOSTS` from the public schema, an active tenant's hosts from its own, else 404."""
 
     def get_tenant(self, domain_model: type[Domain], hostname: str) -> Tenant:
         """Return the tenant that `hostname` serves.
 
         Raises:
-            Domain.DoesNotExist: nobody's host name, or a suspended tenant's.
+            Domain.DoesNotExist: no active tenant has the host name.
         """
-        if hostname in settings.PUBLIC_HOSTS:
+        if hostname in settings.OPERATOR_HOSTS:
             return Tenant(slug="public", name="Operators", schema_name=get_public_schema_name())
         domain: Domain = domain_model.objects.select_related("tenant").get(
             domain=hostname, tenant__status=Tenant.Status.ACTIVE
@@ -28,10 +28,10 @@ class TenantMiddleware(TenantMainMiddleware):
         return tenant
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
-        """Answer 404 where the tenant was deleted while the request read from it.
+        """Answer 404 when the tenant was deleted during the request.
 
         Raises:
-            Http404: it is gone; in one that lives, an error stays what it is.
+            Http404: it was deleted; otherwise the error stays as it is.
         """
         if isinstance(exception, Error) and _is_gone(request.tenant):  # type: ignore[attr-defined]
             raise Http404(f"the tenant {request.tenant} was deleted") from None  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Tenants and their host names; both live in the public schema."""
+"""Tenants and their host names, in the public schema."""
 
 import re
 
@@ -34,7 +34,7 @@ class Tenant(TenantMixin):
     """One community. Its data lives in the schema `org_<slug>`, which `provisioning` makes and drops."""
 
     class Status(models.TextChoices):
-        """Whether the tenant takes part: directives of a suspended one are neither taken nor run."""
+        """State of a tenant: directives of a suspended one are neither accepted nor run."""
 
         ACTIVE = "active"
         SUSPENDED = "suspended"
@@ -53,7 +53,7 @@ class Tenant(TenantMixin):
         return self.slug
 
     def clean(self) -> None:
-        """Refuse a name that cannot stand in a line.
+        """Refuse a name with control characters.
 
         Raises:
             ValidationError: naming the field.

@@ -1,4 +1,4 @@
-"""How a schema of a tenant is brought up to date: one plan serves all that lack the same migrations."""
+"""Migration plans: one plan serves all schemas that lack the same migrations."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -19,19 +19,19 @@ from fleetprompt.tenants.schemas import History, histories
 
 connection: Any = _django_connection
 
-PATIENCE = "30s"
-"""How long a migration waits for a table that somebody holds, as PostgreSQL's settings take it."""
+LOCK_TIMEOUT_MILLISECONDS = 30_000
+"""How long a migration waits for a lock on a table."""
 
 
 class MigrationFailed(Exception):
-    """A migration raised an error, which is the cause of this one; the text is the migration's name."""
+    """A migration raised the error that is the cause of this one; the text is the migration's name."""
 
 
 class Plan:
-    """The way from one history to the newest state. What is costly in it is done once, not per schema.
+    """The migrations from one history to the newest state; costly parts are done once for all schemas.
 
     Attributes:
-        migrations: what the history lacks, in the order in which it is applied.
+        migrations: the missing ones, in the order in which they are applied.
         is_empty: whether nothing is missing.
     """
 
@@ -40,7 +40,7 @@ class Plan:
 
         Raises:
             InconsistentMigrationHistory: a migration was applied before one that it depends on.
-            CommandError: two migrations of an app want to be its last.
+            CommandError: an app has two last migrations.
         """
         connection.set_schema(schema)
         self._is_new = not history
@@ -65,14 +65,14 @@ class Plan:
         }
         if missing:
             self._state = self._before(every)
-            # It adds to the plan what renames content types: sent once more, it would add that once more.
+            # Receivers add operations that rename content types: the signal must be sent once only.
             emit_pre_migrate_signal(**self._signal, apps=self._state.apps)
 
     def apply(self, schema: str) -> None:
-        """Bring a schema up to date, with what else the code makes in one.
+        """Bring a schema up to date, with its seeds.
 
-        Each migration has a transaction of its own, unless one is open. The last one shares it with what
-        follows: a schema that has all migrations has all the rest.
+        Each migration has a transaction of its own, unless one is open. The last one shares it with the
+        seeds: a schema that has all migrations has all seeds.
 
         Raises:
             MigrationFailed: a migration raised an error.
@@ -88,19 +88,19 @@ class Plan:
             self._executor.check_replacements()
 
     def finish(self, schema: str) -> None:
-        """Have `post_migrate` do its work in a schema, in one transaction."""
+        """Send `post_migrate` for a schema, in one transaction."""
         connection.set_schema(schema)
         with transaction.atomic():
             emit_post_migrate_signal(**self._signal)
 
     def _supply(self, schema: str) -> None:
-        # Looking takes a tenth of the time that it takes to find everything in its place.
+        # Asking for missing seeds takes a tenth of the time of `post_migrate`.
         if self._is_new or seeds.lacking([schema]):
             self.finish(schema)
 
     def _apply_all(self, schema: str) -> None:
         if ("contenttypes", "contenttype") in self._state.models:
-            # What it remembers are ids of another schema.
+            # The cache has ids of another schema.
             self._state.apps.get_model("contenttypes", "ContentType").objects.clear_cache()
         state = self._state.clone()
         *others, last = self.migrations
@@ -122,7 +122,7 @@ class Plan:
         for migration in every:
             if (migration.app_label, migration.name) in loader.applied_migrations:
                 migration.mutate_state(state, preserve=False)
-        # Models are made on the first look; whoever clones the state has them from here.
+        # Models are built on first access; clones of the state share them.
         _ = state.apps
         return state
 
@@ -135,7 +135,7 @@ class Plan:
 
 
 def migrate(schema: str) -> None:
-    """Bring one schema up to date, or make its tables when it has none; the public one is active after it.
+    """Bring one schema up to date, which may have no tables; the public one is active afterwards.
 
     Raises:
         Exception: whatever a migration raised.

@@ -1,4 +1,4 @@
-"""Making and removing tenants: the row, the domain and the schema come and go together."""
+"""Creation, restoration and deletion of tenants: row, domains and schema in one transaction."""
 
 import re
 from collections.abc import Sequence
@@ -10,30 +10,33 @@ import idna
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.http.request import validate_host
 from django.utils import timezone
 from django_tenants.utils import get_public_schema_name, schema_exists
 
 from fleetprompt.errors import sqlstate
-from fleetprompt.postgres.outages import one_session
+from fleetprompt.postgres.advisory_locks import lock_in_transaction, locked_session
 from fleetprompt.postgres.owner import as_owner
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants import template
 from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 from fleetprompt.tenants.plans import migrate
+from fleetprompt.tenants.sql import TABLE_EXISTS
 
 DEADLOCK = "40P01"
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
-"""No tenant is older; far from the ends of what Python and PostgreSQL hold in any time zone."""
+_IPV4_END = re.compile(r"[0-9]+|0x[0-9a-f]*")
+OLDEST_CREATION = datetime(2000, 1, 1, tzinfo=UTC)
+"""No tenant is older; in every time zone it is a time that Python and PostgreSQL can hold."""
 CLOCK_TOLERANCE = timedelta(days=1)
-"""How far the clock of the machine that made a tenant may have been ahead of this one's."""
+"""How far the clock of the machine that created a tenant may be ahead of this one's."""
+_DELETE_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the public schema keeps of a tenant: enough to register it again as it was."""
+    """Data of a tenant in the public schema, from which it can be registered again as it was."""
 
     slug: str
     name: str
@@ -47,8 +50,8 @@ class Record:
 def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
     """Create a tenant with its schema, tables and primary domain, in one transaction.
 
-    A process killed half-way leaves nothing behind, because PostgreSQL rolls the schema back too.
-    On a database without any table the shared ones are made first.
+    If the process is killed, PostgreSQL rolls everything back, the schema included. On a database without
+    tables the shared ones are made first.
 
     Args:
         slug: see `validate_slug`; the schema becomes `org_<slug>`.
@@ -76,7 +79,7 @@ def restore_tenant(record: Record) -> Tenant:
 
 def _register(record: Record, *, restored: bool) -> Tenant:
     validate_slug(record.slug)
-    _check_moment(record.created_at)
+    _check_creation(record.created_at)
     names = [normalised_domain(domain) for domain in record.domains]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValidationError(f"domain: {repeated[0]!r} is named twice")
@@ -90,7 +93,7 @@ def _register(record: Record, *, restored: bool) -> Tenant:
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
         if record.created_at:
-            # Inserting sets the time of now.
+            # The insert has set the present time.
             tenant.created_at = record.created_at
             tenant.save(update_fields=["created_at"])
         for address in addresses:
@@ -108,8 +111,7 @@ def lock() -> None:
 
     Two that add the same one meet here instead of in a constraint.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fleetprompt.provisioning'))")
+    lock_in_transaction("fleetprompt.provisioning")
 
 
 def delete_tenant(slug: str) -> None:
@@ -126,16 +128,16 @@ def _delete(slug: str) -> None:
     # Read first: a row that cannot be read stays as it is.
     if not Tenant.objects.filter(slug=slug).first():
         raise unknown("slug", slug)
-    # Nothing is claimed in a suspended tenant any more, so the schema comes to rest.
+    # No directive of a suspended tenant is claimed.
     Tenant.objects.filter(slug=slug).update(status=Tenant.Status.SUSPENDED)
-    for last in (False,) * 9 + (True,):
+    for attempt in range(1, _DELETE_ATTEMPTS + 1):
         try:
             with transaction.atomic():
                 Tenant.objects.select_for_update().get(slug=slug).delete(force_drop=True)
             return
         except OperationalError as error:
-            # A worker that was in the middle of something holds locks in another order.
-            if last or sqlstate(error) != DEADLOCK:
+            # A worker that still executes takes locks in another order.
+            if attempt == _DELETE_ATTEMPTS or sqlstate(error) != DEADLOCK:
                 raise
 
 
@@ -143,59 +145,46 @@ def ensure_shared_tables() -> None:
     """Make the public schema's tables when the database has none; never touch an existing set."""
     if _has_shared("django_migrations"):
         return
-    with as_owner():
-        with connection.cursor() as cursor:
-            # Held by the session: two first commands on an empty database must not both migrate it.
-            cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.shared'))")
-        try:
-            with one_session():
-                if not _has_shared(Tenant._meta.db_table):
-                    call_command("migrate_schemas", shared=True, verbosity=0)
-        finally:
-            # Migrating may have ended the session, and the lock with it; ending it here does no harm.
-            connection.close()
+    # Two first commands on an empty database must not both migrate it. Migrating may end the session.
+    with as_owner(), locked_session("fleetprompt.shared"):
+        if not _has_shared(Tenant._meta.db_table):
+            call_command("migrate_schemas", shared=True, verbosity=0)
 
 
 def _has_shared(table: str) -> bool:
-    # Not through Django, which looks at every tenant's tables to find those of one schema.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
-            " WHERE relname = %s AND nspname = %s)",
-            [table, get_public_schema_name()],
-        )
-        return bool(cursor.fetchone()[0])
+    # Django's introspection would read the tables of all tenants.
+    return fetch_all(TABLE_EXISTS, table, get_public_schema_name()) == [(True,)]
 
 
 def normalised_domain(domain: str) -> str:
-    """Return a tenant's host name as it is stored, which is how browsers ask for it.
+    """Return a tenant's host name as browsers send it, and as it is stored.
 
     Raises:
         ValidationError: it is no host name (RFC 1123; in other letters than ASCII's, RFC 5891), an
-            address, or one of the operators' hosts.
+            IP address, or one of the operators' hosts.
     """
     domain = domain.strip().lower().removesuffix(".")
     try:
         encoded = idna.encode(domain, uts46=True, std3_rules=True).decode()
     except UnicodeError:
         encoded = ""
-    # What ends in a number, also a hexadecimal one, is an IPv4 address to browsers, or nothing.
-    if not encoded or encoded.endswith(".") or _NUMBER.fullmatch(encoded.rpartition(".")[2]):
+    # Browsers take a name that ends in a decimal or hexadecimal number for an IPv4 address.
+    if not encoded or encoded.endswith(".") or _IPV4_END.fullmatch(encoded.rpartition(".")[2]):
         raise ValidationError(
             f"domain: expected a host name without port or path, such as forum.example.org; got {domain!r}"
         )
     if domain != encoded:
         raise ValidationError(f"domain: expected {domain!r} as browsers ask for it: {encoded}")
-    if domain in settings.PUBLIC_HOSTS:
+    if domain in settings.OPERATOR_HOSTS:
         raise ValidationError(f"domain: {domain!r} is a host of the operators")
     return domain
 
 
-def _check_moment(created_at: datetime | None) -> None:
+def _check_creation(created_at: datetime | None) -> None:
     latest = timezone.now() + CLOCK_TOLERANCE
-    if created_at and not FIRST_MOMENT <= created_at <= latest:
+    if created_at and not OLDEST_CREATION <= created_at <= latest:
         raise ValidationError(
-            f"created_at: expected a time from {FIRST_MOMENT:%Y-%m-%d} until now; "
+            f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
             f"got {created_at.isoformat()}"
         )
 

@@ -1,4 +1,4 @@
-"""What `tenant list --format json` has written down of a tenant, read again."""
+"""Records of tenants, read from the output of `tenant list --format json`."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,10 +22,10 @@ class _Row(BaseModel):
 
 
 def read(file: Path, slug: str) -> Record:
-    """Return what a file says about the tenant with a slug.
+    """Return the record of the tenant with a slug from a file.
 
     Raises:
-        ValidationError: the file cannot be read, is of another form, or does not have the tenant.
+        ValidationError: the file cannot be read, has another form, or lacks the tenant.
     """
     try:
         rows = TypeAdapter(list[_Row]).validate_json(file.read_bytes())

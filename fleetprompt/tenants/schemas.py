@@ -1,4 +1,4 @@
-"""Reads that go through many tenants' schemas at once, such as whether they are up to date."""
+"""Reads from many tenants' schemas at once, such as their missing migrations and tables."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -10,26 +10,34 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import ProgrammingError, connection
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
 from django_tenants.utils import get_public_schema_name
 
+from fleetprompt.postgres.queries import fetch_all, quoted
 from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.sql import (
+    APPLIED_MIGRATIONS,
+    ROWS_OF_SCHEMA,
+    SCHEMAS_WITH_TABLES,
+    TABLES_OF_SCHEMA,
+)
 
-_TOGETHER = 100
-_KEY = "tenants.behind"
-_SECONDS = 60
-_APPLIED = "SELECT app, name FROM {schema}.django_migrations"
+_MAX_TABLES = 100
+"""Tables in one statement: it locks each table and each of its indexes, and a server has few locks."""
+_CACHE_KEY = "tenants.behind"
+_CACHE_SECONDS = 60
 
 History = frozenset[tuple[str, str]]
-"""The migrations that were applied in a schema, by the labels of their apps and their names."""
+"""The applied migrations of a schema: pairs of the app's label and the migration's name."""
 
 
 def histories(names: Collection[str]) -> dict[str, History | None]:
-    """Return, by schema, what was applied in it; None when there are no tables at all.
+    """Return, by schema, its applied migrations; None when there are no tables at all.
 
     Args:
         names: of schemas; it takes two statements per hundred.
     """
-    rows = read_each(names, ("django_migrations",), _APPLIED)
+    rows = read_each(names, ("django_migrations",), APPLIED_MIGRATIONS)
     return {schema: None if found is None else frozenset(found) for schema, found in rows.items()}
 
 
@@ -39,7 +47,7 @@ def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
     Args:
         names: of schemas; it takes one statement per hundred.
     """
-    rows = read_each(names, ("django_migrations",), _APPLIED)
+    rows = read_each(names, ("django_migrations",), APPLIED_MIGRATIONS)
     return {
         schema: None if found is None else _lacks(found, settings.TENANT_APPS)
         for schema, found in rows.items()
@@ -49,23 +57,25 @@ def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
 def missing_in_public() -> list[str] | None:
     """Return the migrations that the public schema lacks; None when it has no tables at all."""
     public = get_public_schema_name()
-    found = read_each([public], ("django_migrations",), _APPLIED)[public]
+    found = read_each([public], ("django_migrations",), APPLIED_MIGRATIONS)[public]
     return None if found is None else _lacks(found, settings.SHARED_APPS)
 
 
 def missing_tables() -> list[str]:
-    """Return the tables of models that the public schema lacks, whatever its migrations say."""
-    models = [
+    """Return the tables of shared models that the public schema lacks."""
+    found = {name for (name,) in fetch_all(TABLES_OF_SCHEMA, get_public_schema_name())}
+    return sorted({model._meta.db_table for model in models(settings.SHARED_APPS)} - found)
+
+
+def models(installed: Collection[str]) -> list[type[Model]]:
+    """Return the models of installed apps that have tables, those of many-to-many relations included."""
+    return [
         model
         for config in apps.get_app_configs()
-        if config.name in settings.SHARED_APPS
+        if config.name in installed
         for model in config.get_models(include_auto_created=True)
         if model._meta.managed and not model._meta.proxy
     ]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [get_public_schema_name()])
-        found = {name for (name,) in cursor.fetchall()}
-    return sorted({model._meta.db_table for model in models} - found)
 
 
 def read_each(
@@ -75,19 +85,18 @@ def read_each(
 
     Args:
         names: of schemas; it takes two statements per hundred, divided by the number of tables.
-        tables: what the SELECT reads in each.
-        select: with `{schema}` before each table, or the public one behind a schema would answer for it.
+        tables: those that the SELECT reads in each.
+        select: with `{schema}` before each table; otherwise a public table could be read instead.
         values: of the SELECT's named parameters.
     """
     found: dict[str, list[tuple[Any, ...]] | None] = dict.fromkeys(names)
-    # A statement holds a lock on each table and each of its indexes, and a server has so many only.
-    together = max(1, _TOGETHER // len(tables))
-    for start in range(0, len(found), together):
-        part = list(found)[start : start + together]
+    size = max(1, _MAX_TABLES // len(tables))
+    for start in range(0, len(found), size):
+        part = list(found)[start : start + size]
         try:
             found |= _read(part, tables, select, values or {})
         except ProgrammingError:
-            # A tenant was deleted since the look for its tables, or one is broken: each by itself.
+            # A tenant was deleted meanwhile, or one is broken: each gets a statement of its own.
             for name in part:
                 with suppress(ProgrammingError):
                     found |= _read([name], tables, select, values or {})
@@ -96,12 +105,12 @@ def read_each(
 
 def behind() -> list[str]:
     """Return the slugs of all tenants that lack migrations or tables, as of at most a minute ago."""
-    slugs: list[str] | None = cache.get(_KEY)
+    slugs: list[str] | None = cache.get(_CACHE_KEY)
     if slugs is None:
         schemas = dict(Tenant.objects.values_list("schema_name", "slug"))
         missing = missing_migrations(schemas)
         slugs = [slug for schema, slug in schemas.items() if missing[schema] != []]
-        cache.set(_KEY, slugs, _SECONDS)
+        cache.set(_CACHE_KEY, slugs, _CACHE_SECONDS)
     return slugs
 
 
@@ -110,25 +119,20 @@ def _read(
 ) -> dict[str, list[tuple[Any, ...]]]:
     found: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _with_tables(names, tables)}
     if found:
-        sql = " UNION ALL ".join(
-            f"SELECT %(name{n})s, row.* FROM ({select.format(schema=connection.ops.quote_name(name))}) row"  # noqa: S608
+        statement = " UNION ALL ".join(
+            ROWS_OF_SCHEMA.format(name=f"name{n}", select=select.format(schema=quoted(name)))
             for n, name in enumerate(found)
         )
         with connection.cursor() as cursor:
-            cursor.execute(sql, {**values, **{f"name{n}": name for n, name in enumerate(found)}})
+            cursor.execute(statement, {**values, **{f"name{n}": name for n, name in enumerate(found)}})
             for name, *row in cursor.fetchall():
                 found[name].append(tuple(row))
     return found
 
 
 def _with_tables(names: Collection[str], tables: Collection[str]) -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT schemaname FROM pg_tables WHERE tablename = ANY(%s) AND schemaname = ANY(%s)"
-            " GROUP BY schemaname HAVING count(*) = %s",
-            [list(tables), list(names), len(tables)],
-        )
-        return [schema for (schema,) in cursor.fetchall()]
+    rows = fetch_all(SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
+    return [schema for (schema,) in rows]
 
 
 def _lacks(applied: list[tuple[Any, ...]], installed: Collection[str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""What `post_migrate` makes in every tenant beside tables, and which tenants lack some of it.
+"""Seeds: rights, permissions and groups that `post_migrate` makes in every tenant.
 
-Rights, permissions and groups follow from the code, and change without a migration. Asking for what is
-missing, in many tenants at once, is cheaper than making it again in each.
+They follow from the code, and change without a migration. Asking which of many tenants lack some is
+cheaper than making them again in each.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 
 class Seed(NamedTuple):
-    """One kind of what is made.
+    """One kind of seed.
 
     Attributes:
-        wanted: gives texts that say what the present code makes in a new tenant; other texts, other things.
-        lacking: gives those of some schemas, all of them migrated, in which something is missing.
+        wanted: returns texts that identify the seeds of the present code.
+        lacking: returns those of some migrated schemas in which seeds are missing.
     """
 
     wanted: Callable[[], Iterable[str]]
@@ -24,17 +24,17 @@ _SEEDS: list[Seed] = []
 
 
 def register(seed: Seed) -> None:
-    """Let a kind of seed be looked for; for the app whose handler of `post_migrate` makes it."""
+    """Register a kind of seed, for the app whose receiver of `post_migrate` makes it."""
     _SEEDS.append(seed)
 
 
 def wanted() -> list[str]:
-    """Return what the present code makes in a new tenant, in texts, sorted."""
+    """Return the sorted texts that identify all seeds of the present code."""
     return sorted(text for seed in _SEEDS for text in seed.wanted())
 
 
 def lacking(schemas: Collection[str]) -> list[str]:
-    """Return those of the schemas in which something is missing, in their order.
+    """Return those of the schemas in which seeds are missing, in their order.
 
     It takes a few statements per 25.
     """

@@ -1,6 +1,6 @@
-"""The schema from which new tenants are cloned: migrated once, and made anew whenever the code changed.
+"""Template schema from which new tenants are cloned, rebuilt whenever the code has changed.
 
-It belongs to the owner alone, and no row of `Tenant` has it: lists, sweeps and checks do not see it.
+It belongs to the owner alone, and is no tenant: lists, sweeps and checks do not see it.
 """
 
 import hashlib
@@ -12,46 +12,42 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.migrations.loader import MigrationLoader
 
 from fleetprompt.postgres import cloning, grants
-from fleetprompt.postgres.outages import one_session
+from fleetprompt.postgres.advisory_locks import locked_session
+from fleetprompt.postgres.queries import execute, fetch_all, quoted
+from fleetprompt.postgres.sql import CREATE_SCHEMA
 from fleetprompt.tenants import seeds
-from fleetprompt.tenants.plans import PATIENCE, migrate
+from fleetprompt.tenants.plans import LOCK_TIMEOUT_MILLISECONDS, migrate
+from fleetprompt.tenants.sql import COMMENT, DROP_SCHEMA, SET_COMMENT, SET_LOCAL_LOCK_TIMEOUT
 
 TEMPLATE = grants.TEMPLATE
 
 
 @contextmanager
 def current() -> Iterator[None]:
-    """Keep the template as the present code would make it, for a block, by the database's owner.
+    """Keep the template as the present code makes it for a block, as the database's owner.
 
-    Who comes meanwhile waits: two versions of the code may be at work during a deployment, and each
-    makes tenants as its own migrations do.
+    Other processes wait: during a deployment two versions of the code may make tenants, each with its own
+    migrations.
 
     Raises:
         Exception: whatever a migration raised.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtext('fleetprompt.template'))")
-    try:
-        with one_session():
-            _ensure()
-            yield
-    finally:
-        # What ends the session ends the lock, also when nothing else can be said to the server any more.
-        connection.close()
+    with locked_session("fleetprompt.template"):
+        _ensure()
+        yield
 
 
 def clone(schema: str) -> None:
     """Make a schema as migrating would, with the rights of the application's role; inside `current()`.
 
-    What cannot be cloned, such as a view, is made by migrating: slower, and as right.
+    If the template has objects that cannot be cloned, such as a view, the schema is migrated instead.
     """
-    if cloning.strangers(TEMPLATE):
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(schema)}")
+    if cloning.not_cloneable(TEMPLATE):
+        execute(CREATE_SCHEMA.format(schema=quoted(schema)))
         migrate(schema)
     else:
         cloning.clone(TEMPLATE, schema)
@@ -62,30 +58,25 @@ def _ensure() -> None:
     wanted = _fingerprint()
     if _recorded() == wanted:
         return
-    # Not in one transaction, since some migrations refuse to run in one. What stops half-way has no
-    # fingerprint, and is made anew.
-    name = connection.ops.quote_name(TEMPLATE)
-    with transaction.atomic(), connection.cursor() as cursor:
-        # A backup that is being made holds it.
-        cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
-        cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
-        cursor.execute(f"CREATE SCHEMA {name}")
+    # Not in one transaction, because some migrations refuse to run in one. A template that was left
+    # incomplete has no fingerprint, and is rebuilt.
+    name = quoted(TEMPLATE)
+    with transaction.atomic():
+        # A running backup holds a lock on it.
+        execute(SET_LOCAL_LOCK_TIMEOUT.format(milliseconds=LOCK_TIMEOUT_MILLISECONDS))
+        execute(DROP_SCHEMA.format(schema=name))
+        execute(CREATE_SCHEMA.format(schema=name))
     migrate(TEMPLATE)
-    with connection.cursor() as cursor:
-        cursor.execute(f"COMMENT ON SCHEMA {name} IS '{wanted}'")
+    execute(SET_COMMENT.format(schema=name, comment=wanted))
 
 
 def _recorded() -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s", [TEMPLATE]
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
+    rows = fetch_all(COMMENT, TEMPLATE)
+    return rows[0][0] if rows else None
 
 
 def _fingerprint() -> str:
-    """Return what tells one state of the code from another, as far as new tenants depend on it."""
+    """Return a digest of all code that new tenants depend on."""
     loader = MigrationLoader(None, load=False)
     loader.load_disk()
     made = hashlib.sha256("\n".join([django.__version__, *settings.TENANT_APPS, *seeds.wanted()]).encode())

@@ -1,4 +1,4 @@
-"""Brings all tenants up to date: asks for many at once who lacks what, and works on those only."""
+"""Upgrades of all tenants: finds those that lack migrations or seeds, and works on those only."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection
@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants import plans, seeds
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.plans import MigrationFailed, Plan
 from fleetprompt.tenants.schemas import History, histories
+from fleetprompt.tenants.sql import SET_LOCK_TIMEOUT
 
 
 class Failure(NamedTuple):
-    """A schema that could not be brought up to date, in which migration, if in one, and why."""
+    """A schema that could not be upgraded: its name, the migration that failed if one did, the error."""
 
     schema: str
     migration: str
@@ -23,7 +25,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class Report:
-    """What came of an upgrade: schemas that were migrated, or given what the code wants; failures."""
+    """Result of an upgrade: schemas that were migrated, schemas that got missing seeds, failures."""
 
     migrated: list[str] = field(default_factory=list)
     supplied: list[str] = field(default_factory=list)
@@ -41,18 +43,17 @@ def behind(schemas: Collection[str]) -> list[str]:
 
 
 def migrate_all(schemas: Collection[str], report: Report, advance: Callable[[int], None]) -> None:
-    """Bring schemas up to date, by the database's owner and outside of any transaction.
+    """Upgrade schemas, as the database's owner and outside of any transaction.
 
-    One that fails stops no other, nor does one whose tables somebody holds for longer than
-    `plans.PATIENCE`. What is up to date already is not touched. The public schema is the active one
-    afterwards.
+    A failure stops no other schema; a lock that is held for longer than `LOCK_TIMEOUT_MILLISECONDS` is a
+    failure. Schemas that are up to date are not touched. The public schema is active afterwards.
 
     Args:
         report: is added to.
-        advance: is called with how many schemas are done with.
+        advance: is called with the number of schemas that were finished.
 
     Raises:
-        OperationalError: the database is gone.
+        OperationalError: the database does not answer.
     """
     try:
         _limit_waiting()
@@ -78,7 +79,7 @@ def _plans(schemas: Collection[str], report: Report) -> list[tuple[Plan, list[st
         try:
             found.append((Plan(names[0], history), names))
         except Exception as error:
-            _recover()
+            _restore_session()
             report.failures += [Failure(name, "", error) for name in names]
     return found
 
@@ -96,7 +97,7 @@ def _work(
             done.append(name)
         except Exception as error:
             report.failures.append(_failure(name, error))
-            _recover()
+            _restore_session()
         advance(1)
 
 
@@ -106,12 +107,11 @@ def _failure(schema: str, error: Exception) -> Failure:
     return Failure(schema, "", error)
 
 
-def _recover() -> None:
-    """Leave the session as it should be for the next schema; find out whether there still is a server."""
+def _restore_session() -> None:
+    """Prepare the session for the next schema; raise an error if the server does not answer."""
     connection.close_if_unusable_or_obsolete()
     _limit_waiting()
 
 
 def _limit_waiting() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{plans.PATIENCE}'")
+    execute(SET_LOCK_TIMEOUT.format(milliseconds=plans.LOCK_TIMEOUT_MILLISECONDS))

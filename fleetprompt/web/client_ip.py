@@ -1,4 +1,4 @@
-"""From which network address a request comes, as far as that can be believed."""
+"""Client address of a request, from trusted sources only."""
 
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -9,17 +9,17 @@ from django.http import HttpRequest
 _IPV6_NETWORK_BITS = 64
 
 
-def address(request: HttpRequest) -> str | None:
+def client_ip(request: HttpRequest) -> str | None:
     """Return the address of the client; of an IPv6 address the /64, which is one customer's (RFC 6177).
 
-    Without trusted proxies that is who opened the connection, whatever headers say. Behind N of them
-    it is what the outermost one wrote: the Nth entry of `X-Forwarded-For` from the right.
+    Without trusted proxies it is the peer of the connection. Behind N proxies it is the entry of the
+    outermost one: the Nth of `X-Forwarded-For` from the right.
 
     Returns:
         None when there is no address, such as behind a Unix socket.
     """
     peer = request.META.get("REMOTE_ADDR", "")
-    proxies = settings.TRUSTED_PROXIES
+    proxies = settings.TRUSTED_PROXY_COUNT
     entries = [entry.strip() for entry in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
     if proxies and len(entries) >= proxies:
         peer = entries[-proxies]
@@ -27,7 +27,7 @@ def address(request: HttpRequest) -> str | None:
 
 
 def described(username: str | None, ip_address: str | None, *_others: Any) -> str:
-    """Return who tried to log in, in one line of the log; the name is whatever somebody typed."""
+    """Return user name and address for a log line; the name is untrusted input."""
     return f"{username or '':.150}".encode("unicode_escape").decode() + f" from {ip_address}"
 
 

@@ -1,11 +1,10 @@
-"""Which scripts, styles and pictures a browser may use on our pages: the content security policies."""
+"""Content security policies: the scripts, styles and images that pages may load."""
 
 from typing import Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
-# Styles alone may stand in the page: they load nothing from elsewhere, and the error pages, which must
-# be shown whatever is broken, have theirs in them.
+# Inline styles are allowed: they load nothing, and error pages must work without static files.
 READING: dict[str, Any] = {
     "default-src": [NONE],
     "style-src": [SELF, UNSAFE_INLINE],
@@ -15,11 +14,11 @@ READING: dict[str, Any] = {
     "base-uri": [NONE],
     "frame-ancestors": [NONE],
 }
-"""Of pages for readers, and of everything that does not say otherwise: no script at all."""
+"""The default and that of readers' pages: no scripts."""
 
 ADMIN: dict[str, Any] = {
-    # Alpine.js, which the admin's pages need, makes functions of the expressions in their attributes.
+    # Alpine.js, which the admin needs, compiles the expressions in attributes.
     "script-src": [SELF, UNSAFE_EVAL],
     "connect-src": [SELF],
 }
-"""What the pages of the two admin sites have besides: our own script files, and no script in the page."""
+"""Additions for the admin sites: our own script files, no inline scripts."""

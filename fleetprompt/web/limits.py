@@ -1,4 +1,4 @@
-"""How far the admin counts. No admin module is imported here, so that everything can use it."""
+"""Limits of the admin; without imports, so that every module can use it."""
 
 COUNTED = 10_000
-"""How far rows are counted exactly; what is more costs too much to count for a page."""
+"""The most rows that are counted exactly; counting more takes too long for a page."""

@@ -1,4 +1,4 @@
-"""Who may try another password: after too many wrong ones, nobody for that name from that address."""
+"""Lockout of a user name at an address after too many wrong passwords."""
 
 import logging
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ from typing import Any
 from axes.handlers.cache import AxesCacheHandler
 from axes.signals import user_locked_out
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from fleetprompt.postgres.advisory_locks import lock_in_transaction
 from fleetprompt.tenants.context import active_schema
 from fleetprompt.web.client_ip import described
 
@@ -23,8 +24,8 @@ logger = logging.getLogger(__name__)
 class LockoutHandler(AxesCacheHandler):
     """Counts wrong passwords in the cache, whose keys carry the schema: each site counts for itself.
 
-    The cache adds one in two steps. A lock in the database makes them one, so that many attempts at
-    the same time all count.
+    The cache increments in two steps. A lock in the database makes them one, so that concurrent attempts
+    all count.
     """
 
     def user_login_failed(
@@ -35,7 +36,7 @@ class LockoutHandler(AxesCacheHandler):
             super().user_login_failed(sender, credentials, request, **kwargs)
 
     def user_logged_in(self, sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
-        """Forget the wrong ones after a right one."""
+        """Reset the count after a correct password."""
         with _alone():
             super().user_logged_in(sender, request, user, **kwargs)
 
@@ -43,13 +44,12 @@ class LockoutHandler(AxesCacheHandler):
 @contextmanager
 def _alone() -> Iterator[None]:
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"{active_schema()}.log-in"])
+        lock_in_transaction(f"{active_schema()}.log-in")
         yield
 
 
 def locked_out(request: HttpRequest, response: HttpResponse, credentials: Any) -> HttpResponse:
-    """Return the page that says so, with 429 (RFC 6585) and when to come again."""
+    """Return the page of a lockout, with 429 (RFC 6585) and `Retry-After`."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     page = render(request, "429.html", {"minutes": seconds // 60}, status=HTTPStatus.TOO_MANY_REQUESTS)
     page.headers["Retry-After"] = str(seconds)

@@ -1,10 +1,10 @@
-"""What the apps' admin classes share: reading without writing, and counting without scanning."""
+"""Base classes of the apps' admin: read-only pages, and counts without sequential scans."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin import ShowFacets
+from django.contrib.admin import ShowFacets, display
 from django.contrib.admin.options import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -19,6 +19,16 @@ from unfold.views import ChangeList
 from fleetprompt.postgres.queries import by_index
 from fleetprompt.web.compat import redirect_missing
 from fleetprompt.web.limits import COUNTED
+
+
+def column(description: str, show: Callable[[Any], Any], ordering: str | None = None) -> Any:
+    """Return a column of a list, or a read-only field, that `show` computes from a record."""
+
+    @display(description=description, ordering=ordering)
+    def method(self: Any, record: Any) -> Any:
+        return show(record)
+
+    return method
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -53,13 +63,13 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class CappedChangeList(ChangeList):
-    """A list that says how many rows it has in one place: its foot, where it says "10,000+" too."""
+    """A list that shows its number of rows in its foot only, such as "10,000+"."""
 
     at_once = COUNTED
-    """How many rows an action of the list takes at most."""
+    """The most rows of one action."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Find the rows of the page; `can_select_all` is whether an action takes all that match."""
+        """Find the rows of the page; `can_select_all` tells whether an action can take all matches."""
         super().get_results(request)
         is_counted = not getattr(self.paginator, "is_capped", False)
         self.can_select_all = is_counted and self.result_count <= self.at_once
@@ -68,7 +78,7 @@ class CappedChangeList(ChangeList):
 
 
 class BigChangeList(CappedChangeList):
-    """A list of a table that is too big to be read from end to end, whatever the planner thinks."""
+    """A list of a table that is too big for sequential scans."""
 
     result_list: Any
 
@@ -76,20 +86,20 @@ class BigChangeList(CappedChangeList):
         """Find the rows of the page, in memory afterwards."""
         with by_index():
             super().get_results(request)
-            # An index alone says which rows they are, however far down the page is.
+            # The ids of a page are read from an index, also of a late page.
             page = list(self.result_list.values_list("pk", flat=True))
             rows: dict[Any, Any] = self.model._default_manager.in_bulk(page)
         self.result_list = [rows[pk] for pk in page if pk in rows]
 
 
 class ReadOnlyModelAdmin(ModelAdmin):
-    """Shows records to those who may view them; nobody adds, edits or deletes them here."""
+    """Shows records to users with the permission to view them; they are not edited here."""
 
     icon = "data_object"
     """The symbol in the side bar, a name of Material Symbols."""
     paginator = CappedPaginator
     show_full_result_count = False
-    # Counting what each choice of each filter would find reads everything.
+    # Counts for each choice of each filter would read the whole table.
     show_facets = ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 0
@@ -111,7 +121,7 @@ class ReadOnlyModelAdmin(ModelAdmin):
         return False
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Answer an action; ids that are none are told, not crashed on."""
+        """Answer an action; malformed ids get a message."""
         try:
             response: HttpResponse | None = super().response_action(request, queryset)
         except PermissionDenied:
@@ -122,19 +132,19 @@ class ReadOnlyModelAdmin(ModelAdmin):
         return response
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Return no actions but those of the class itself; deleting is none of them."""
+        """Return the class's own actions, without deletion."""
         actions = DjangoModelAdmin.get_actions(self, request)
         actions.pop("delete_selected", None)
         return actions
 
 
 class DetailModelAdmin(ReadOnlyModelAdmin):
-    """Shows one record on a page of its own making instead of a form that nobody may fill in."""
+    """Shows one record on a page of its own instead of a read-only form."""
 
     detail_template = ""
 
     def detail_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
-        """Return what the page of a record shows besides `record` itself."""
+        """Return the context of a record's page besides `record`."""
         return {}
 
     def change_view(
@@ -157,10 +167,10 @@ class DetailModelAdmin(ReadOnlyModelAdmin):
         """Show a page about one record, or go to the first page when there is none with that id.
 
         Args:
-            context: gives what the template needs besides `record`.
+            context: returns the template's context besides `record`.
 
         Raises:
-            PermissionDenied: the user may not view the record, or wants to post something.
+            PermissionDenied: the user may not view the record, or the method is not GET or HEAD.
         """
         record = self.get_object(request, unquote(object_id))
         if not self.has_view_permission(request, record) or request.method not in ("GET", "HEAD"):

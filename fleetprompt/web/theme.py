@@ -1,4 +1,4 @@
-"""How the two admin sites look: django-unfold's settings for each."""
+"""Theme of the two admin sites: django-unfold's settings."""
 
 from typing import Any
 
@@ -43,11 +43,11 @@ TENANT: dict[str, Any] = {
     **_COMMON,
     "SITE_SYMBOL": "forum",
     "SITE_SUBHEADER": "Moderation",
-    "DASHBOARD_CALLBACK": "directives.admin.dashboard.of_tenant",
+    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }
 OPERATORS: dict[str, Any] = {
     **_COMMON,
     "SITE_SYMBOL": "hub",
     "SITE_SUBHEADER": "Operators",
-    "DASHBOARD_CALLBACK": "directives.admin.dashboard.of_operators",
+    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }

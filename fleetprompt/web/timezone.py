@@ -1,4 +1,4 @@
-"""In which time zone a person sees and types times: the browser's, which it tells in a cookie."""
+"""Time zone of a request: the browser's, which a cookie carries."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,28 +16,28 @@ COOKIE = "timezone"
 """Set by `fleetprompt/admin.js` to the browser's zone, such as `Europe/Paris`."""
 MAX_NAME_LENGTH = 64
 MAX_PAGE_AGE_DAYS = 366
-"""For how long a page may have been open when its form is submitted."""
+"""The longest time between showing and submitting a form."""
 MAX_CLOCK_SKEW_SECONDS = 60
-"""How far the clocks of two web servers may be apart."""
+"""The largest difference between the clocks of two web servers."""
 
 
-class ZoneMiddleware:
-    """Makes the browser's zone the current one for a request; the project's own when it is unknown."""
+class TimezoneMiddleware:
+    """Activates the browser's zone for a request; the project's own when it is unknown."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer `request` in its zone."""
-        with timezone.override(find(unquote(request.COOKIES.get(COOKIE, "")))):
+        with timezone.override(lookup(unquote(request.COOKIES.get(COOKIE, "")))):
             return self._get_response(request)
 
 
 class ZonedForm(forms.Form):
-    """A form whose times are read in the zone of the page that showed it, and counted from that moment.
+    """A form whose times are read in the zone, and relative to the time, of the page that showed it.
 
-    Both travel in hidden fields: the cookie may have changed since, and midnight may have passed. A
-    request without them is read in the current zone, from now.
+    Hidden fields carry both, because the cookie may change and midnight may pass. Without them, the
+    current zone and time apply.
     """
 
     zone = forms.CharField(required=False, widget=forms.HiddenInput, initial=lambda: current_name())
@@ -46,7 +46,7 @@ class ZonedForm(forms.Form):
     )
 
     def full_clean(self) -> None:
-        """Check all fields, in the form's zone."""
+        """Validate all fields in the form's zone."""
         with timezone.override(self.shown_zone):
             super().full_clean()
 
@@ -57,15 +57,15 @@ class ZonedForm(forms.Form):
             ValidationError: there is no such zone.
         """
         name: str = self.cleaned_data["zone"]
-        if name and find(name) is None:
+        if name and lookup(name) is None:
             raise ValidationError("zone: expected the name of a time zone, such as Europe/Paris.")
         return name
 
     def clean_shown_at(self) -> str:
-        """Return the moment at which the form was shown, as it was sent.
+        """Return the time at which the form was shown, as it was sent.
 
         Raises:
-            ValidationError: it is no time with an offset, to come, or too long ago.
+            ValidationError: it has no offset, is in the future, or is too old.
         """
         text: str = self.cleaned_data["shown_at"]
         if text and _past(text) is None:
@@ -77,24 +77,24 @@ class ZonedForm(forms.Form):
     @cached_property
     def shown_zone(self) -> Any:
         """The zone in which the form was shown; the current one for a new form."""
-        return find(self._sent("zone")) or timezone.get_current_timezone()
+        return lookup(self._sent("zone")) or timezone.get_current_timezone()
 
     @cached_property
-    def shown_moment(self) -> datetime:
-        """The moment at which the form was shown; now for a new form."""
+    def shown_time(self) -> datetime:
+        """The time at which the form was shown; now for a new form."""
         return _past(self._sent("shown_at")) or timezone.now()
 
     def _sent(self, name: str) -> str:
         return self.data.get(self.add_prefix(name)) or "" if self.is_bound else ""
 
 
-def find(name: str) -> ZoneInfo | None:
+def lookup(name: str) -> ZoneInfo | None:
     """Return the zone with that name; None when there is none."""
     return _load(name) if 0 < len(name) <= MAX_NAME_LENGTH else None
 
 
 def current_name() -> str:
-    """Return the name by which `find` knows the current zone."""
+    """Return the name by which `lookup` finds the current zone."""
     return str(timezone.get_current_timezone())
 
 
@@ -103,17 +103,17 @@ def _load(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        # A cookie may say anything.
+        # A cookie is untrusted input.
         return None
 
 
 def _past(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
+    if time.tzinfo is None:
         return None
     now = timezone.now()
     oldest, newest = timedelta(days=MAX_PAGE_AGE_DAYS), timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
-    return moment if now - oldest < moment <= now + newest else None
+    return time if now - oldest < time <= now + newest else None

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from django.core import checks
 
+from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, database, grouped
 from fleetprompt.postgres import guard
-from fleetprompt.tenants.checks.tables import complete
 from signals.storage import tables, triggers
 from signals.storage.triggers import Deviation
 

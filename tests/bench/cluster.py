@@ -1,15 +1,11 @@
 """Real clusters, as production runs them, from the moment on at which their workers wait for work."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from django.conf import settings
 
 from fleetprompt.operators import clusters
 from tests.support import wait_until
@@ -17,27 +13,8 @@ from tests.support import wait_until
 _READY = re.compile(rb"ready for work at (\d+)")
 
 
-class Cluster:
-    """A `manage.py qcluster` with its output in a log."""
-
-    def __init__(self, log: Path, workers: int, **environment: str) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
-                cwd=settings.BASE_DIR,
-                # Workers do not know the owner's login.
-                env={
-                    **os.environ,
-                    "DATABASE_OWNER_URL": "",
-                    "CLUSTER_WORKERS": str(workers),
-                    **environment,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+class Cluster(clusters.Cluster):
+    """A `manage.py qcluster` whose workers can be looked at."""
 
     def processes(self) -> list[psutil.Process]:
         """Return all its processes that live."""
@@ -48,7 +25,7 @@ class Cluster:
 
     def started(self) -> list[int]:
         """Return the ids of all workers it ever had, as its log says."""
-        return [int(pid) for pid in _READY.findall(self.log.read_bytes())]
+        return [int(pid) for pid in _READY.findall(self.output())]
 
     def memory(self) -> dict[int, int]:
         """Return the resident bytes of each worker that lives, by process id."""
@@ -68,7 +45,7 @@ def running(log: Path, *, workers: int = 2, **environment: str) -> Iterator[Clus
         log: where its output goes.
         environment: what its settings are to find beside this process' environment.
     """
-    cluster = Cluster(log, workers, **environment)
+    cluster = Cluster(log, {"CLUSTER_WORKERS": str(workers), **environment})
     try:
         wait_until(lambda: len(cluster.started()) >= workers, f"workers are ready, see {log}")
         yield cluster

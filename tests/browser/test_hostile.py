@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 from forums.models import Post, Thread
 from signals import bus
 from signals.types import Actor, Subject

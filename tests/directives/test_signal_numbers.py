@@ -1,7 +1,6 @@
 """Signals of one directive that repeat: each has a key of its own, whatever was pruned in between."""
 
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from itertools import count
 
 import pytest
@@ -14,7 +13,6 @@ from directives import operations
 from directives.models import Directive
 from directives.outcomes import Kind
 from forums.models import Post
-from signals import bus
 from signals.audit import pruning
 from signals.audit.sealing import sealer
 from signals.audit.verifying import verification
@@ -25,7 +23,6 @@ from tests.support import (
     ask_animal,
     empty_tenants,
     make_due,
-    owner_cursor,
     run,
     thinned,
 )
@@ -113,56 +110,6 @@ def test_a_rerun_after_what_did_not_succeed_has_the_bare_key(alpha):
     operate("cancel", directive), operate("rerun", directive)
     assert run(directive).kind == Kind.SUCCEEDED
     assert keys(directive, "zoo.animal.stumbled") == [f"zoo.animal.stumbled:alpha:cat:{directive.pk}"]
-
-
-MIGRATION = import_module("directives.migrations.0006_signal_numbers")
-
-
-def forget_and_migrate():
-    """Bring the counters up as in a database that had none."""
-    Directive.objects.update(operations={}, earlier_successes=0)
-    with owner_cursor() as cursor:
-        cursor.execute(MIGRATION._OPERATIONS)
-        cursor.execute(MIGRATION._SUCCESSES)
-
-
-@pytest.mark.parametrize("pruned", [False, True])
-@pytest.mark.parametrize("ended", ["succeeded", "canceled", "requested"])
-def test_counters_of_an_older_database_begin_above_what_is_stored(alpha, ended, pruned):
-    others = [ask_animal("work", "dog"), ask_animal("refuse", "cow")]
-    for one in others:
-        run(one)
-    directive = ask_animal("work")
-    run(directive)
-    first = Signal.objects.latest("recorded_at")
-    sealer.seal()
-    run(directive, rerun=True)
-    operate("rerun", directive), operate("run_now", directive), operate("run_now", directive)
-    if ended == "succeeded":
-        run(directive)
-    if ended == "canceled":
-        operate("cancel", directive)
-    bus.emit("directive.snoozed", dedupe_key="anybody's", actor=TESTER, causation_id=str(directive.pk))
-    bus.emit("directive.snoozed", dedupe_key="anybody's other", actor=TESTER, causation_id="no directive")
-    if pruned:
-        prune(first.recorded_at + timedelta(microseconds=1))
-    before = Directive.objects.order_by("pk").values_list("earlier_successes", flat=True)
-    expected = list(before)
-    forget_and_migrate()
-    assert list(before) == expected
-    if ended != "succeeded":
-        directive.refresh_from_db()
-        assert directive.operations["directive.run_requested"] == [2, 2]
-    known = set(Signal.objects.values_list("dedupe_key", flat=True))
-    if ended == "requested":
-        operate("cancel", directive)
-    operate("rerun", directive), operate("run_now", directive), operate("run_now", directive)
-    run(directive)
-    assert directive.metadata == {}
-    assert (
-        f"zoo.animal.worked:alpha:cat:{directive.pk}:{4 if ended == 'succeeded' else 3}"
-        in set(keys(directive)) - known
-    )
 
 
 class Walk(RuleBasedStateMachine):

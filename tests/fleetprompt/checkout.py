@@ -1,4 +1,4 @@
-"""A copy of the project in a folder of its own, and processes that run in it."""
+"""Copies of the project in folders of their own, and processes that run in them."""
 
 import os
 import shutil

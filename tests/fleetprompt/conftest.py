@@ -1,4 +1,4 @@
-"""Fixtures: checkouts of the project in folders of their own, with embedded servers of their own."""
+"""Fixtures: checkouts of the project with embedded servers of their own."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""Nothing shared is reachable from a tenant's site, nor the other way round: every URL is walked."""
+"""The two admin sites share nothing: every URL of one is requested on the hosts of the other."""
 
 import re
 
@@ -43,7 +43,7 @@ def test_the_operators_site_has_no_model_that_lives_in_tenants_only():
 
 @pytest.mark.parametrize("site", ["alpha", ""])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_nobody_gets_anything(database, site, method):
+def test_anonymous_requests_get_no_page(database, site, method):
     _refused(Client(), site, _paths(site), method)
 
 
@@ -55,10 +55,10 @@ def test_a_user_who_is_no_staff_gets_nothing(database, site):
 
 @pytest.mark.parametrize(("home", "site"), [("alpha", "beta"), ("alpha", ""), ("", "alpha")])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_superusers_cookie_is_nobodys_on_another_kind_of_host(database, home, site, method):
+def test_a_superusers_cookie_is_not_valid_on_the_other_kind_of_host(database, home, site, method):
     client = logged_in(home, make_user(home, is_superuser=True))
     assert client.get("/admin/", headers={"host": host_of(home)}).status_code == 200
-    # Somebody of the same primary key, name and rights is there too.
+    # A user with the same primary key, name and rights is there too.
     make_user(site, is_superuser=True)
     _refused(client, site, _paths(site), method)
 
@@ -99,7 +99,7 @@ def test_records_that_do_not_exist_are_no_error(database, site):
             assert answer.status_code in (200, 302, 400, 403, 404, 405), path
 
 
-def test_a_host_of_nobody_has_no_admin(database):
+def test_an_unknown_host_has_no_admin(database):
     client = logged_in("alpha", make_user("alpha", is_superuser=True))
     for path in _paths("alpha"):
         assert client.get(path, headers={"host": "gamma.localhost"}).status_code == 404, path
@@ -129,7 +129,7 @@ def test_logging_in_lives_in_the_tenant_and_leads_to_the_overview(database):
             assert Session.objects.count() == sessions, site
 
 
-def test_logging_in_changes_a_session_key_that_somebody_else_chose(database):
+def test_a_log_in_replaces_a_session_key_that_another_person_chose(database):
     make_user("alpha", "ada", is_superuser=True)
     client = Client()
     client.cookies["sessionid"] = "a" * 32

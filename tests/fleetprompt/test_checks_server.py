@@ -1,4 +1,4 @@
-"""What the doctor says of a database server, session or pooler that would lose work or mix tenants."""
+"""Checks of the database server, its sessions and poolers, on real servers."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from django.conf import settings as project
 from django.db import connection
 from django.db.utils import ConnectionHandler
 
-from fleetprompt.health import checkup
 from fleetprompt.health.checks import machine, pooling, server
+from fleetprompt.postgres.queries import fetch_all
 from tests.checks import altered, found, other_migration_name
 from tests.support import database_url, owner_cursor, wait_until
 
@@ -42,7 +42,7 @@ def test_the_tests_own_server_is_fine(database, check):
 
 
 def test_a_server_that_is_too_old(database, monkeypatch):
-    monkeypatch.setattr(server, "OLDEST", connection.pg_version + 1)
+    monkeypatch.setattr(server, "OLDEST_VERSION", connection.pg_version + 1)
     assert "PostgreSQL" in found(server.server_version)["fleetprompt.E010"].msg
 
 
@@ -85,11 +85,11 @@ def test_more_workers_than_the_server_has_connections_for(database, settings):
 
 def test_connections_that_are_nearly_used_up(database, monkeypatch):
     # Other tests need the rest of them, and may take and leave a few meanwhile.
-    [(allowed, taken)] = checkup.ask(
+    [(allowed, taken)] = fetch_all(
         "SELECT current_setting('max_connections')::int,"
         " (SELECT sum(numbackends)::int FROM pg_stat_database)"
     )
-    monkeypatch.setattr(server, "_CROWDED", (taken + 15) / allowed)
+    monkeypatch.setattr(server, "_CROWDED_SHARE", (taken + 15) / allowed)
     assert found(server.connections) == {}
     with ExitStack() as open_connections:
         for _ in range(30):

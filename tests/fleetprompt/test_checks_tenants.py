@@ -1,10 +1,9 @@
-"""What the doctor says of tenants whose hosts, schemas, tables or constraints are not as they should be."""
+"""Checks of the tenants: hosts, schemas, tables and constraints."""
 
 import pytest
 from django.db import connection
-from django_tenants.postgresql_backend import base
 
-from fleetprompt.tenants.checks import constraints, context, hosts, tables
+from fleetprompt.health.checks import constraints, hosts, tables
 from fleetprompt.tenants.models import Domain, Tenant
 from tests.checks import altered, found, other_migration_name
 from tests.recipes import tenants
@@ -17,8 +16,7 @@ CHECKS = [
     tables.misplaced_tables,
     constraints.constraints,
     constraints.indexes,
-    context.context,
-    context.references,
+    constraints.references,
 ]
 
 
@@ -27,11 +25,11 @@ def test_the_tests_own_tenants_are_fine(database, check):
     assert found(check) == {}
 
 
-def test_hosts_that_nobody_reaches(database, settings):
+def test_hosts_that_are_not_served(database, settings):
     alpha, beta = Tenant.objects.order_by("slug")
     tenants.domain.make(tenant=alpha, domain="alpha.example.org")
     tenants.domain.make(tenant=alpha, domain="ops.localhost")
-    settings.PUBLIC_HOSTS = ["ops.localhost"]
+    settings.OPERATOR_HOSTS = ["ops.localhost"]
     Domain.objects.filter(tenant=beta).update(tenant=alpha)
     try:
         said = found(hosts.hosts)
@@ -49,7 +47,6 @@ def test_hosts_that_nobody_reaches(database, settings):
 def test_a_schema_without_its_tenant_and_a_tenant_without_its_schema(database):
     with altered("ALTER SCHEMA org_beta RENAME TO org_stray", "ALTER SCHEMA org_stray RENAME TO org_beta"):
         said = found(tables.schemas)
-        assert found(context.context) == {}
         assert found(tables.migrations)["tenants.E011"].msg == "there are no tables"
     assert said["tenants.E010"].obj == ("beta",)
     assert "org_stray" in said["tenants.W010"].msg
@@ -105,21 +102,14 @@ def test_an_index_that_is_gone(database):
     assert (said.obj, said.msg.rsplit(" ", 1)[1]) == (("beta",), "directive_due")
 
 
-def test_a_tenant_that_would_see_another_one(database, monkeypatch):
-    monkeypatch.setattr(base, "EXTRA_SEARCH_PATHS", ["org_beta"])
-    said = found(context.context)
-    assert set(said) == {"tenants.E002", "tenants.E003"}
-    assert "org_alpha, public, org_beta" in said["tenants.E002"].msg
-
-
 def test_a_foreign_key_into_another_schema(database):
     with altered(
         "ALTER TABLE org_alpha.forums_thread ADD CONSTRAINT astray"
         " FOREIGN KEY (category_id) REFERENCES org_beta.forums_category (id)",
         "ALTER TABLE org_alpha.forums_thread DROP CONSTRAINT astray",
     ):
-        said = found(context.references)["tenants.E004"]
-    assert "org_alpha.astray leads into the schema org_beta" in said.msg
+        said = found(constraints.references)["tenants.E004"]
+    assert "org_alpha.astray refers to the schema org_beta" in said.msg
 
 
 def test_a_check_that_the_database_refuses_is_a_finding_and_no_traceback(database):

@@ -1,4 +1,4 @@
-"""A schema is copied with everything it may hold, or said not to be one that can be."""
+"""Clones of a schema: complete copies, and descriptions of objects that cannot be copied."""
 
 import pytest
 from django.db import connection
@@ -85,7 +85,7 @@ def schemas(database):
 def test_everything_comes_along(schemas):
     with as_owner():
         _make_source()
-        assert cloning.strangers(SOURCE) == []
+        assert cloning.not_cloneable(SOURCE) == []
         cloning.clone(SOURCE, TARGET)
     wanted, found = catalogue.described(SOURCE), catalogue.described(TARGET)
     for kind in wanted:
@@ -113,10 +113,10 @@ def test_what_cannot_be_copied_is_named(schemas, what):
                 "CREATE SCHEMA strange; SET search_path = strange;"
                 " CREATE TABLE t (x integer CONSTRAINT positive CHECK (x > 0), y text)"
             )
-        assert cloning.strangers("strange") == []
+        assert cloning.not_cloneable("strange") == []
         with connection.cursor() as cursor:
             cursor.execute(f"SET search_path = strange; {STRANGERS[what]}")
-        assert cloning.strangers("strange") != []
+        assert cloning.not_cloneable("strange") != []
 
 
 def _make_source():

@@ -1,4 +1,4 @@
-"""The one place that enters a tenant: it knows whom it lets in, and always comes back to public."""
+"""The context manager of a tenant: refused names, and the way back to the public schema."""
 
 import threading
 

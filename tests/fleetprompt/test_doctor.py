@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what it prints and how it ends, on databases that are well, down or empty."""
+"""`manage.py doctor`: output and exit status on databases that are well, down or empty."""
 
 import io
 import json
@@ -73,7 +73,7 @@ def test_one_tenant_alone_is_looked_at(unserved):
     )
 
 
-def test_what_the_settings_silence_is_silent(unserved, settings):
+def test_silenced_checks_are_not_reported(unserved, settings):
     settings.SILENCED_SYSTEM_CHECKS = ["tenants.W002", "directives.E021"]
     out, error = doctor()
     assert "tenants.W002" not in out

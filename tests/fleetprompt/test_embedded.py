@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: real servers in fresh folders, joined and left by real processes."""
+"""The embedded PostgreSQL: real servers in new folders, used by real processes."""
 
 import http.client
 import os
@@ -149,7 +149,7 @@ def test_a_path_of_any_characters_gets_its_socket_elsewhere(new_checkout, name):
     assert "harbor" in strange.manage("tenant", "list").stdout
 
 
-def test_a_socket_elsewhere_is_not_put_where_somebody_else_waits(tmp_path):
+def test_a_socket_elsewhere_is_not_made_in_another_users_folder(tmp_path):
     folder = tmp_path / "a folder"
     folder.mkdir()
     (tmp_path / "mine").mkdir()

@@ -1,4 +1,4 @@
-"""The process environment: what it may say, and what is refused, in real processes and in this one."""
+"""Settings from the environment: accepted and refused values, in real processes and in this one."""
 
 import re
 
@@ -97,11 +97,37 @@ def test_the_environment_goes_before_the_env_file(new_checkout):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("DIRECTIVES_BATCH", "DIRECTIVES_CLAIM_LIMIT"),
+        ("DIRECTIVES_LEASE", "DIRECTIVES_LEASE_SECONDS"),
+        ("DIRECTIVES_TURN", "DIRECTIVES_TIME_SLICE_SECONDS"),
+        ("PUBLIC_HOSTS", "OPERATOR_HOSTS"),
+        ("TRUSTED_PROXIES", "TRUSTED_PROXY_COUNT"),
+    ],
+)
+def test_an_old_name_is_refused_with_the_new_one(checkout, old, new):
+    assert_refused(checkout.manage("check", **{old: "1"}), f"{old}: renamed to {new}")
+    assert checkout.manage("check", **{new: "1"}).returncode == 0
+
+
+def test_old_names_are_refused_in_the_env_file_and_in_settings_too(new_checkout):
+    checkout = new_checkout()
+    (checkout.folder / ".env").write_text("directives_lease=5\n")
+    assert_refused(checkout.manage("check"), "DIRECTIVES_LEASE: renamed to DIRECTIVES_LEASE_SECONDS")
+    (checkout.folder / ".env").unlink()
+    own = "from fleetprompt.settings import *\nDIRECTIVES_TURN = 0.1\n"
+    (checkout.folder / "own_settings.py").write_text(own)
+    done = checkout.manage("check", DJANGO_SETTINGS_MODULE="own_settings")
+    assert_refused(done, "DIRECTIVES_TURN: renamed to DIRECTIVES_TIME_SLICE_SECONDS")
+
+
+@pytest.mark.parametrize(
     ("owner", "expected"),
     [
         ("mysql://localhost/forum", "starts with postgresql://"),
         ("postgresql://boss:secret@localhost/other", "the database that DATABASE_URL names"),
-        ("postgresql://app:word@localhost/forum", "another one than DATABASE_URL's"),
+        ("postgresql://app:word@localhost/forum", "not that of DATABASE_URL"),
         ("postgresql://localhost/forum", "expected a user"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What people see when a page is refused, missing or broken, also when DEBUG is off."""
+"""Error pages of refused, missing and broken pages, also with DEBUG off."""
 
 import threading
 

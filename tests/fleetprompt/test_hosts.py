@@ -1,4 +1,4 @@
-"""Which site a host name leads to, asked with real requests."""
+"""Sites by host name, in real requests."""
 
 import pytest
 from django.test import Client
@@ -40,7 +40,7 @@ def test_case_and_port_of_a_host_do_not_matter(client, host):
 
 
 @pytest.mark.parametrize("host", ["gamma.localhost", "org_alpha.localhost", "public.localhost"])
-def test_a_host_of_nobody_is_not_found(client, host):
+def test_an_unknown_host_is_not_found(client, host):
     assert client.get("/", headers={"host": host}).status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""Guessing passwords: a name is closed to an address after ten wrong ones, for a while."""
+"""Lockout of a user name at an address after ten wrong passwords."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import RequestFactory, override_settings
 
-from fleetprompt.web.client_ip import address, described
+from fleetprompt.web.client_ip import client_ip, described
 from tests.accounts import PASSWORD, make_user
 from tests.admin import AdminClient
 
@@ -62,7 +62,7 @@ def test_the_same_name_elsewhere_and_other_names_here_are_not_locked_out():
     assert attempt(password=PASSWORD).status_code == 429
 
 
-def test_a_name_that_nobody_has_is_treated_alike():
+def test_an_unknown_name_is_treated_alike():
     lock_out(username="nobody")
 
 
@@ -103,7 +103,7 @@ def test_attempts_at_the_same_time_all_count():
     assert attempt().status_code == 429
 
 
-def test_a_header_gives_nobody_another_address_unless_a_proxy_is_trusted():
+def test_a_header_changes_no_address_unless_a_proxy_is_trusted():
     make_user("alpha")
     for number in range(LIMIT):
         answer = attempt(headers={"x-forwarded-for": f"192.0.2.{number}"})
@@ -126,8 +126,8 @@ def test_a_header_gives_nobody_another_address_unless_a_proxy_is_trusted():
 )
 def test_the_address_behind_proxies(proxies, forwarded, expected):
     request = RequestFactory().get("/", headers={"x-forwarded-for": forwarded})
-    with override_settings(TRUSTED_PROXIES=proxies):
-        assert address(request) == expected
+    with override_settings(TRUSTED_PROXY_COUNT=proxies):
+        assert client_ip(request) == expected
 
 
 def test_the_log_has_one_line_for_a_name_that_looks_like_two():

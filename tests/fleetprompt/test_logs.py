@@ -1,4 +1,4 @@
-"""What a line of the logs says in both forms, and what it never says."""
+"""Formatters of the logs: the fields of a line, and what it must not contain."""
 
 import json
 import logging
@@ -6,11 +6,11 @@ import logging
 import pytest
 from django.db import DataError, connection
 
-from fleetprompt.operators.log_filters import NoQuery, NoResult, Seldom
+from fleetprompt.operators.log_filters import no_query, no_result, seldom
 from fleetprompt.telemetry import context, errors
 from fleetprompt.telemetry.logs import Json, Line
 
-SECRET = "what somebody wrote"
+SECRET = "a text of a user"
 
 
 def record(message="hello %s", args=("you",), error=None, **extra):
@@ -113,19 +113,18 @@ def test_what_is_said_of_a_request_afterwards_has_its_fields():
     assert SECRET not in line.values()
 
 
-def test_filters_take_off_what_may_quote_somebody():
+def test_filters_remove_texts_that_may_quote_users():
     server = record('"%s" %s %s', (f"GET /a/?note={SECRET.split()[0]} HTTP/1.1", "200", "5"))
-    assert NoQuery().filter(server)
+    assert no_query(server)
     assert server.getMessage() == '"GET /a/?… HTTP/1.1" 200 5'
     failed = record(f"Failed 'directives.tasks.work' (wake alpha) - {SECRET} : Traceback - 1", ())
     failed.levelno = logging.ERROR
-    assert NoResult().filter(failed)
+    assert no_result(failed)
     assert failed.getMessage() == "Failed 'directives.tasks.work' (wake alpha)"
 
 
 def test_the_same_complaint_is_heard_seldom():
-    seldom = Seldom()
-    assert [seldom.filter(record(text)) for text in ("a %s", "a %s", "b %s", "a %s")] == [
+    assert [seldom(record(text)) for text in ("a %s", "a %s", "b %s", "a %s")] == [
         True,
         False,
         True,

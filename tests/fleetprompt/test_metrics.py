@@ -1,4 +1,4 @@
-"""The folder of metrics: many processes that come and go, some of which break; and who may read."""
+"""The folder of metrics: many processes that begin, end and crash; authorisation of readers."""
 
 import os
 import random
@@ -208,7 +208,7 @@ def test_without_room_what_is_gone_stays_counted_file_by_file(folder):
 
 
 def test_a_folder_that_is_removed_meanwhile_is_made_again_and_said_once(folder, monkeypatch, caplog):
-    monkeypatch.setattr(metrics, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(metrics, "CHECK_SECONDS", 0)
     metrics._opened.cache_clear()
     metrics.REQUESTED.add("cat", amount=5)
     shutil.rmtree(folder)
@@ -270,7 +270,9 @@ def test_without_metrics_there_is_no_page(settings, client):
     assert answer.status_code == 404
 
 
-def test_in_production_nobody_reads_without_a_token_behind_a_proxy_all_are_local(folder, settings, client):
+def test_in_production_a_token_is_required_because_a_local_proxy_may_forward_any_reader(
+    folder, settings, client
+):
     assert settings.DEBUG is False
     assert client.get("/metrics", headers={"host": "localhost"}).status_code == 404
     settings.DEBUG = True
@@ -302,7 +304,7 @@ def test_a_cluster_refuses_to_serve_metrics_badly(folder, settings, options, nam
         call_command("cluster", **options)
 
 
-def test_a_cluster_refuses_to_serve_metrics_that_nobody_counts(settings):
+def test_a_cluster_refuses_to_serve_metrics_that_are_off(settings):
     settings.METRICS_FOLDER = ""
     with pytest.raises(CommandError, match="METRICS_FOLDER is not set"):
         call_command("cluster", metrics_port=9100)

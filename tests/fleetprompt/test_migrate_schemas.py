@@ -1,4 +1,4 @@
-"""Migrating many tenants: only where something is missing, and a failing one stops no other."""
+"""Migrations of many tenants: only where something is missing, and a failure stops no other."""
 
 import io
 import subprocess
@@ -85,7 +85,7 @@ def test_a_failing_tenant_stops_no_other_and_the_next_run_goes_on_with_it(later)
 def test_a_process_that_is_killed_is_gone_on_with(later):
     with _held("org_beta"):
         process = _start()
-        wait_until(somebody_waits, "beta's turn has come")
+        wait_until(somebody_waits, "beta is being migrated")
         process.kill()
         process.wait()
     wait_until(lambda: other_sessions() == 0, "the database has noticed")
@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_is_gone_on_with(later):
 
 
 def test_a_tenant_in_use_is_waited_for_so_long_and_no_longer(later, monkeypatch):
-    monkeypatch.setattr(plans, "PATIENCE", "200ms")
+    monkeypatch.setattr(plans, "LOCK_TIMEOUT_MILLISECONDS", 200)
     with _held("org_beta"), pytest.raises(CommandError, match="1 of 3 tenants failed"):
         _migrate()
     assert _migrated() == {"alpha", "harbor"}
@@ -103,7 +103,7 @@ def test_a_tenant_in_use_is_waited_for_so_long_and_no_longer(later, monkeypatch)
 def test_two_runs_do_not_collide(later):
     with _held("org_beta"):
         first = _start()
-        wait_until(somebody_waits, "beta's turn has come")
+        wait_until(somebody_waits, "beta is being migrated")
         second = _start()
         assert any("Another process is migrating" in line for line in second.stderr)
     assert (first.wait(60), second.wait(60)) == (0, 0)
@@ -114,8 +114,8 @@ def test_two_runs_do_not_collide(later):
 def test_a_tenant_that_older_code_makes_meanwhile_is_migrated_too(later):
     with _held("org_beta"):
         process = _start()
-        wait_until(somebody_waits, "beta's turn has come")
-        # This process' own code has the migration; another one's has not.
+        wait_until(somebody_waits, "beta is being migrated")
+        # This process' own code has the migration; another process' code has not.
         create = ("tenant", "create", "older", "--name", "Older", "--domain", "older.localhost")
         done = subprocess.run(
             [sys.executable, "manage.py", *create], cwd=settings.BASE_DIR, env=environment()
@@ -290,7 +290,7 @@ def _start():
 
 @contextmanager
 def _held(schema):
-    """Let somebody use a tenant's directives for a block."""
+    """Hold a lock on a tenant's directives for a block."""
     with owner_cursor() as cursor:
         cursor.execute(f"BEGIN; LOCK TABLE {schema}.directives_directive IN ACCESS SHARE MODE")
         try:

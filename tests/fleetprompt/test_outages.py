@@ -1,11 +1,11 @@
-"""Connections that the server closes are replaced before the next statement, never inside a transaction."""
+"""Lost connections are replaced before the next statement, never inside a transaction."""
 
 import logging
 
 import pytest
 from django.db import Error, OperationalError, connection, transaction
 
-from fleetprompt.operators.log_filters import NotLost
+from fleetprompt.operators.log_filters import not_lost
 from fleetprompt.postgres import outages
 from fleetprompt.postgres.direct import execute
 from fleetprompt.postgres.outages import is_lost, one_session
@@ -126,10 +126,10 @@ def test_which_errors_mean_that_the_connection_was_lost(database):
 
 def test_what_is_logged_while_the_database_is_away_is_left_out(database):
     record = logging.LogRecord("django-q", logging.ERROR, __file__, 1, "again", (), None)
-    assert NotLost().filter(record)
+    assert not_lost(record)
     error = caught("SELECT pg_terminate_backend(pg_backend_pid())")
     record.exc_info = (type(error), error, None)
-    assert not NotLost().filter(record)
+    assert not not_lost(record)
 
 
 def test_waiting_for_the_database_ends(database, monkeypatch):

@@ -1,4 +1,4 @@
-"""Who is connected when: the application by default, the owner for a block, and nobody else meanwhile."""
+"""The database's owner: connected for a block, and the application before and after it."""
 
 import pytest
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""What load balancers are told: by this process, and by ones whose database is down or silent."""
+"""Probes of load balancers: answers of a process whose database is well, down or silent."""
 
 import socket
 import subprocess
@@ -123,8 +123,8 @@ def test_a_database_that_accepts_and_says_nothing(client, monkeypatch):
     assert "database" not in _wrong(client)
 
 
-def test_a_database_that_falls_silent_in_the_middle(client, monkeypatch):
-    with _falls_silent(connection.get_connection_params()) as port, monkeypatch.context() as changed:
+def test_a_database_that_stops_answering(client, monkeypatch):
+    with _stops_answering(connection.get_connection_params()) as port, monkeypatch.context() as changed:
         _move_database(changed, port)
         _assert_gave_up(client)
     assert "database" not in _wrong(client)
@@ -144,9 +144,9 @@ def test_metrics_of_a_process_whose_database_accepts_and_says_nothing(client, co
     assert "fleetprompt_database_up 1.0" in _metrics(client)
 
 
-def test_metrics_of_a_process_whose_database_falls_silent_in_the_middle(client, counted, monkeypatch):
+def test_metrics_of_a_process_whose_database_stops_answering(client, counted, monkeypatch):
     target = connection.get_connection_params()
-    with _falls_silent(target, at=b"fleetprompt_cache") as port, monkeypatch.context() as changed:
+    with _stops_answering(target, at=b"fleetprompt_cache") as port, monkeypatch.context() as changed:
         changed.setattr(gauges._question, "_seconds", 1)
         _move_database(changed, port)
         _assert_only_counters(client)
@@ -166,7 +166,7 @@ def _assert_only_counters(client):
     for page in pages:
         assert "fleetprompt_database_up 0.0" in page
         assert 'fleetprompt_directives_requested_total{name="zoo.animal.work"} 1.0' in page
-    _assert_nobody_waits("gauges")
+    _assert_no_thread_waits("gauges")
 
 
 def _wrong(client):
@@ -184,18 +184,18 @@ def _move_database(changed, port):
 def _assert_gave_up(client):
     assert _wrong(client).keys() == {"database", "migrations", "broker", "cluster"}
     assert client.get("/healthz", headers=HOST).status_code == 200
-    _assert_nobody_waits("readiness")
+    _assert_no_thread_waits("readiness")
 
 
-def _assert_nobody_waits(name):
+def _assert_no_thread_waits(name):
     wait_until(
         lambda: name not in [thread.name for thread in threading.enumerate()],
-        "nobody waits for the database any more",
+        "no thread waits for the database",
     )
 
 
 @contextmanager
-def _falls_silent(params, *, at=b"SELECT 1"):
+def _stops_answering(params, *, at=b"SELECT 1"):
     """Stand between a client and the tests' server for a block, and drop all from the query `at` on."""
     family = socket.AF_UNIX if params["host"].startswith("/") else socket.AF_INET
     number = int(params.get("port") or 5432)

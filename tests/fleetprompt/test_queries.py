@@ -1,4 +1,4 @@
-"""SQL that the ORM has no words for: values as PostgreSQL reads them."""
+"""Arrays as PostgreSQL reads them."""
 
 from django.db import connection
 from hypothesis import HealthCheck, example, given, settings

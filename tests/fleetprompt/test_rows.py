@@ -1,4 +1,4 @@
-"""Inserting many rows at once: the same rows as Django's own insert, the known ones left out."""
+"""Inserts of many rows: the same rows as by Django's own insert, without the known ones."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -127,7 +127,7 @@ def test_known_values_are_left_out_and_the_others_stored(alpha):
 
 
 def test_all_rows_of_a_statement_get_one_moment_in_it(alpha, monkeypatch):
-    monkeypatch.setattr(rows, "BATCH", 2)
+    monkeypatch.setattr(rows, "BATCH_SIZE", 2)
     facts = [bus.fact("a.b", dedupe_key=str(n), actor=TESTER) for n in range(5)]
     facts[0].recorded_at = early = datetime(2020, 1, 1, tzinfo=UTC)
     rows.insert(facts)

@@ -1,4 +1,4 @@
-"""What browsers are asked to refuse, which requests are refused here, and what a log-in renews."""
+"""Security headers, refused requests, and sessions that a log-in renews."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ PRODUCTION = {
     "DEBUG": "0",
     "SECRET_KEY": "k7#" + "pQ4z!x" * 12,
     "ALLOWED_HOSTS": ".example.org",
-    "PUBLIC_HOSTS": "operators.example.org",
+    "OPERATOR_HOSTS": "operators.example.org",
     "AUDIT_KEY": keys.generate(),
 }
 HTTPS = {
@@ -124,7 +124,7 @@ def test_cookies_are_kept_from_scripts_other_sites_and_other_hosts(database, sit
     assert 0 < int(answer.cookies["sessionid"]["max-age"]) <= 12 * 3600
 
 
-def test_a_log_in_renews_the_session_that_somebody_else_may_know(database):
+def test_a_log_in_renews_a_session_that_another_person_may_know(database):
     make_user("alpha", "una")
     client = AdminClient()
     planted = "a" * 32

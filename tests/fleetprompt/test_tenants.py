@@ -1,4 +1,4 @@
-"""Tenants come whole or not at all, and go with everything they had."""
+"""Creation and deletion of tenants: everything or nothing."""
 
 import io
 import json
@@ -130,7 +130,7 @@ def test_what_no_browser_can_ask_for_is_no_domain(domain):
     ],
 )
 def test_a_domain_is_stored_as_browsers_ask_for_it(settings, domain, stored):
-    settings.PUBLIC_HOSTS = []
+    settings.OPERATOR_HOSTS = []
     assert normalised_domain(domain) == stored
 
 

@@ -1,4 +1,4 @@
-"""Characters that nobody sees: shown in the admin and on the command line, kept in forms and exports."""
+"""Hidden characters: shown in the admin and on the command line, kept in forms and exports."""
 
 import io
 
@@ -7,7 +7,7 @@ from django.core.management import call_command
 
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 from signals.exporting import FORMATS
 from signals.types import Actor
 from tests.admin import client_of

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directives.models import Directive
-from fleetprompt.cli.lines import LINE_LENGTH
+from fleetprompt.cli.lines import MAX_LINE_CHARACTERS
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.web.visible import visible
+from fleetprompt.visible import visible
 from forums.models import Post
 from tests.hostile.strategies import broken, deep, examples, texts, values
 
@@ -119,7 +119,7 @@ def is_deep(value):
     return False
 
 
-@pytest.mark.parametrize("size", [LINE_LENGTH - 200, LINE_LENGTH + 1, 10_000_000])
+@pytest.mark.parametrize("size", [MAX_LINE_CHARACTERS - 200, MAX_LINE_CHARACTERS + 1, 10_000_000])
 def test_a_line_without_end_costs_itself_and_little_memory(database, tmp_path, size):
     csv = b"id,author,content\na,ann,One\nb,ann," + b"x" * size + b"\nc,ann,Three\n"
     lines = [
@@ -139,10 +139,10 @@ def test_a_line_without_end_costs_itself_and_little_memory(database, tmp_path, s
     assert (report["imported"], [row["line"] for row in report["refused"]]) == (2, [3])
     assert error == "1 row was refused; of the others, 2 were imported."
     assert (requested["created"], [row["line"] for row in requested["refused"]]) == (2, [2])
-    if size > LINE_LENGTH:
+    if size > MAX_LINE_CHARACTERS:
         assert "expected lines of at most 1,000,000 characters" in report["refused"][0]["error"]
         assert "expected lines of at most 1,000,000 characters" in requested["refused"][0]["error"]
-    assert peak < len(csv) + 12 * LINE_LENGTH
+    assert peak < len(csv) + 12 * MAX_LINE_CHARACTERS
 
 
 def test_a_quote_that_is_never_closed_ends_somewhere(database, tmp_path):

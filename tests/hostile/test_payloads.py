@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from directives import operations, registry, requests, runner
 from directives.errors import Refused
 from directives.models import Directive
-from fleetprompt.errors import BEGINNING, END, MESSAGES
-from fleetprompt.web.visible import visible
+from fleetprompt.errors import BEGINNING_CHARACTERS, END_CHARACTERS, MAX_MESSAGES
+from fleetprompt.visible import visible
 from signals.models import Signal
 from signals.types import LARGEST, Actor, is_storable, json_object
 from tests.hostile.strategies import broken, examples, values
@@ -26,9 +26,9 @@ ENDED = {*Directive.TERMINAL, "requested"}
 def assert_can_be_shown(refusal):
     for message in refusal.messages:
         assert is_storable(message)
-        assert 0 < len(message) <= 10 * (BEGINNING + END)
+        assert 0 < len(message) <= 10 * (BEGINNING_CHARACTERS + END_CHARACTERS)
         assert visible(message) == message
-    assert len(refusal.messages) <= MESSAGES + 1
+    assert len(refusal.messages) <= MAX_MESSAGES + 1
     assert ": " in refusal.messages[0]
 
 
@@ -139,4 +139,4 @@ def test_a_refusal_is_short_and_shows_what_hides_in_it(alpha, payload):
     with pytest.raises(Refused) as refused:
         requests.request("forum.post.hide", payload, actor=TESTER)
     assert_can_be_shown(refused.value)
-    assert len(str(refused.value)) < MESSAGES * (BEGINNING + END)
+    assert len(str(refused.value)) < MAX_MESSAGES * (BEGINNING_CHARACTERS + END_CHARACTERS)

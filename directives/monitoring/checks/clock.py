@@ -7,7 +7,8 @@ from django.conf import settings
 from django.core import checks
 from django.utils import timezone
 
-from fleetprompt.health.checkup import Findings, Tenants, ask, database
+from fleetprompt.health.checkup import Findings, Tenants, database
+from fleetprompt.postgres.queries import fetch_all
 
 TOLERATED_SECONDS = 1.0
 """Seconds that clocks may differ by; what NTP keeps is far below."""
@@ -17,7 +18,7 @@ _SAMPLES = 5
 @database("clocks agree")
 def clock(tenants: Tenants) -> Findings:
     """Leases and due times go by the database's clock; wake-ups for later, and people, by this one."""
-    ask("SELECT 1")
+    fetch_all("SELECT 1")
     skew, doubt = min((_sample() for _ in range(_SAMPLES)), key=lambda sample: sample[1])
     if abs(skew) - doubt <= TOLERATED_SECONDS:
         return
@@ -39,6 +40,6 @@ def clock(tenants: Tenants) -> Findings:
 def _sample() -> tuple[float, float]:
     """Return by how many seconds the database is ahead, and by how many that may be wrong."""
     before, started = timezone.now(), time.monotonic()
-    [(there,)] = ask("SELECT clock_timestamp()")
+    [(there,)] = fetch_all("SELECT clock_timestamp()")
     half = (time.monotonic() - started) / 2
     return (there - before - timedelta(seconds=half)).total_seconds(), half

@@ -5,9 +5,9 @@ from django.core import checks
 from directives import registry, sql
 from directives.authority import permissions
 from directives.monitoring import counts, stalled, statistics
+from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, grouped
 from fleetprompt.tenants import schemas
-from fleetprompt.tenants.checks.tables import complete
 from fleetprompt.tenants.context import in_tenant
 
 _MAX_COUNTED = 1_000

@@ -1,5 +1,9 @@
-"""Checks of the project's settings, its machine and its database server."""
+"""Checks of settings, machine, database server and tenants; importing it registers them in that order."""
 
 from fleetprompt.health.checks import machine, pooling, server, settings, versions
 
-__all__ = ["machine", "pooling", "server", "settings", "versions"]
+# isort: split
+# The last ones, because they need the tables that `server` checks.
+from fleetprompt.health.checks import constraints, hosts, tables
+
+__all__ = ["constraints", "hosts", "machine", "pooling", "server", "settings", "tables", "versions"]

@@ -1,9 +1,6 @@
-"""Whether this machine has what it needs: packages, static files, room on the disk."""
+"""Checks of this machine: static files, free space on the disk."""
 
-import re
 import shutil
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from django.conf import settings
@@ -13,12 +10,11 @@ from django.db import connection
 from fleetprompt.health.checkup import Findings, Tenants, database, setting
 
 _GIBIBYTE = 1024**3
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^ ;\\]+)", re.MULTILINE)
 
 
 @setting("static files are collected", deploy=True)
 def static_files() -> Findings:
-    """With DEBUG off, somebody else than Django serves them, from one folder."""
+    """With DEBUG off, another server than Django serves them from one folder."""
     folder = settings.STATIC_ROOT
     if settings.DEBUG or not folder:
         return
@@ -27,17 +23,6 @@ def static_files() -> Findings:
             f"{folder} is empty: the admin would have no style and no scripts",
             hint="Run `manage.py collectstatic --no-input` on each deploy.",
             id="fleetprompt.W003",
-        )
-
-
-@setting("packages are the pinned ones", deploy=True)
-def packages() -> Findings:
-    """Other versions may work; the tests ran with these."""
-    if others := list(_others()):
-        yield checks.Info(
-            f"packages are not the ones that were tested: {', '.join(others)}",
-            hint="Install them: python -m pip install --require-hashes -r requirements/base.txt",
-            id="fleetprompt.I002",
         )
 
 
@@ -51,17 +36,3 @@ def disk(tenants: Tenants) -> Findings:
             hint="Make room, or move the data to a PostgreSQL of its own and set DATABASE_URL.",
             id="fleetprompt.W004",
         )
-
-
-def _others() -> Iterator[str]:
-    pins = Path(settings.BASE_DIR) / "requirements" / "base.txt"
-    if not pins.is_file():
-        return
-    for name, pinned in _PIN.findall(pins.read_text()):
-        try:
-            installed = version(name)
-        except PackageNotFoundError:
-            # Some pins are for other systems.
-            continue
-        if installed != pinned:
-            yield f"{name} {installed} (tested: {pinned})"

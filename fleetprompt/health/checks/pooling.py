@@ -1,7 +1,7 @@
-"""Whether something between here and the database loses what a session was told.
+"""Check for a connection pooler that loses the settings of a session.
 
-A tenant is entered by setting `search_path` for the session. A pooler that hands out another session
-for each transaction would let the next statement read another tenant's tables.
+A tenant is entered by setting `search_path` for the session. With a pooler that assigns a session to
+each transaction, the next statement could read another tenant's tables.
 """
 
 from typing import Any
@@ -13,17 +13,20 @@ from fleetprompt.health.checkup import Findings, Tenants, database
 
 _MARK = "fleetprompt.health.doctor"
 _ROUNDS = 3
+_PID = "SELECT pg_backend_pid()"
+_SET_MARK = f"SELECT set_config('{_MARK}', 'kept', false)"
+_MARK_NOW = f"SELECT current_setting('{_MARK}', true)"
 
 
 @database("a session stays the same one")
 def pooling(tenants: Tenants) -> Findings:
-    """Watch one session while another one is in the middle of a transaction."""
+    """Compare one session before and during another session's transaction."""
     first, second = connection.copy(), connection.copy()
     try:
         if lost := _lost(first, second):
             yield checks.Error(
-                f"a connection pooler stands before the database and {lost}: statements of one tenant "
-                "may run in another one's schema",
+                f"a connection pooler before the database {lost}: statements of one tenant may run in "
+                "another tenant's schema",
                 hint="Let DATABASE_URL name the server itself, or a pooler in session mode "
                 "(PgBouncer: pool_mode = session).",
                 id="fleetprompt.E016",
@@ -34,16 +37,16 @@ def pooling(tenants: Tenants) -> Findings:
 
 
 def _lost(first: Any, second: Any) -> str:
-    """Return what the first connection's session forgot; empty when it kept everything."""
-    pid = _ask(first, "SELECT pg_backend_pid()")
-    _ask(first, f"SELECT set_config('{_MARK}', 'kept', false)")
+    """Return how the pooler treats sessions; empty when the first one kept everything."""
+    pid = _ask(first, _PID)
+    _ask(first, _SET_MARK)
     for _ in range(_ROUNDS):
-        # The other one takes whatever session is free; what it takes cannot be the first one's.
+        # The transaction occupies a session, which must not be the first connection's.
         second.set_autocommit(False)
-        # Asked in this order: with a single session to share, the first would wait for the second.
-        if _ask(second, "SELECT pg_backend_pid()") == pid or _ask(first, "SELECT pg_backend_pid()") != pid:
+        # In this order: with a single session to share, the first would wait for the second.
+        if _ask(second, _PID) == pid or _ask(first, _PID) != pid:
             return "hands out another session for each transaction"
-        mark = _ask(first, f"SELECT current_setting('{_MARK}', true)")
+        mark = _ask(first, _MARK_NOW)
         second.rollback()
         second.set_autocommit(True)
         if mark != "kept":

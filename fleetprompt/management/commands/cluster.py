@@ -1,4 +1,4 @@
-"""`manage.py cluster`: a qcluster that also stops cleanly under managers that signal whole groups."""
+"""`manage.py cluster`: a qcluster that also stops cleanly when its whole process group is signalled."""
 
 import signal
 import sys
@@ -14,7 +14,7 @@ from fleetprompt.telemetry import exposition, metrics
 
 
 class Command(BaseCommand):
-    """Runs `qcluster` as a child and passes on the wish to stop; may serve this machine's metrics."""
+    """Runs `qcluster` as a child and passes signals on; can serve this machine's metrics."""
 
     help = "Run a cluster of queue workers; Ctrl-C and SIGTERM let them finish what they do."
     requires_system_checks: list[str] = []

@@ -1,4 +1,4 @@
-"""`manage.py createsuperuser`: Django's, which takes no weaker password from scripts than from people."""
+"""`manage.py createsuperuser`: Django's, with the same password rules for scripts and people."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ from fleetprompt.tenants.management.commands.tenant import PASSWORD_VARIABLE
 
 
 class Command(DjangosCommand, OperatorCommand):
-    """Django checks the password that it asks for, and not the one that it reads from the environment."""
+    """Validates the password from the environment, which Django does not."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the superuser."""

@@ -1,5 +1,12 @@
-"""`manage.py demo`: two sample communities, moderated before your eyes."""
+"""`manage.py demo`: two sample communities and their moderation."""
 
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from django.core.management import call_command
@@ -7,8 +14,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.cli import web_addresses
 from fleetprompt.cli.console import OperatorCommand
-from fleetprompt.demo import main
-from fleetprompt.demo.cluster import DemoError
+from fleetprompt.demo import report, scenes, story, suggestions
+from fleetprompt.operators import clusters
 
 
 class Command(OperatorCommand):
@@ -35,6 +42,36 @@ class Command(OperatorCommand):
         web_addresses.check_port("--port", options["port"])
         call_command("migrate_schemas", verbosity=0)
         try:
-            main.run(self.console, options["timeout"], options["port"])
-        except DemoError as error:
+            self._play(options["timeout"], options["port"])
+        except (clusters.ClusterError, story.DemoError) as error:
             raise CommandError(str(error)) from None
+
+    def _play(self, seconds: float, port: int) -> None:
+        run, harbor, orchard = scenes.prepare()
+        self.stdout.write(
+            f"Run {run}. New threads in two communities: {harbor.tenant} with {len(harbor.posts)} posts "
+            f"and a spam wave, {orchard.tenant} with {len(orchard.posts)} posts and a quarrel.\n"
+            "Starting a qcluster …"
+        )
+        with (
+            _sigterm_as_exit(),
+            tempfile.TemporaryDirectory(prefix="fleetprompt-demo-") as folder,
+            clusters.running(Path(folder, "cluster.log")) as cluster,
+        ):
+            self.stdout.write("Requesting directives, which the cluster's workers execute …")
+            played = story.play(run, harbor, orchard, story.Waiter(cluster, seconds))
+        report.show(self.console, played)
+        suggestions.show(self.console, played, port)
+
+
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    # So that the cluster is stopped.
+    def leave(signum: int, frame: FrameType | None) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

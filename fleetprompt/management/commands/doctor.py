@@ -1,4 +1,4 @@
-"""`manage.py doctor`: is this deployment well, and how is what is wrong to be mended?"""
+"""`manage.py doctor`: health check of this deployment, with fixes."""
 
 from collections import Counter
 from typing import Any
@@ -14,7 +14,7 @@ _LEVELS = {checks.ERROR: "error", checks.WARNING: "warning", checks.INFO: "info"
 
 
 class Command(OperatorCommand):
-    """Makes the checks and prints what they found."""
+    """Runs the checks and prints their findings."""
 
     help = (
         "Check this deployment: settings that would lose or double work, the database, every tenant's "
@@ -35,7 +35,7 @@ class Command(OperatorCommand):
         add_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check, print and say by the status how it is."""
+        """Run the checks, print the findings and set the exit status."""
         made: list[doctor.Examined] = []
         with progress("Looking", doctor.number_of_checks()) as advance:
             for examined in doctor.examine(options["tenant"]):

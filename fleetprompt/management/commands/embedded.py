@@ -1,4 +1,4 @@
-"""`manage.py embedded`: look after the embedded PostgreSQL."""
+"""`manage.py embedded`: starts, stops, shows and uses the embedded PostgreSQL."""
 
 import argparse
 import os
@@ -47,13 +47,13 @@ class Command(OperatorCommand):
         self.stdout.write(f"Running. Socket: {socket}" if socket else "Not running.")
 
     def run_program(self, options: dict[str, Any]) -> None:
-        """Become the program, with the server and the database as what it connects to."""
+        """Replace this process by the program, which connects to the server and the database."""
         folder, programs = self._folder(), embedded.programs()
         known = sorted(path.name for path in programs.iterdir())
         if options["program"] not in known:
             raise CommandError(f"program: expected one of {', '.join(known)}; got {options['program']!r}")
         try:
-            # Not the project's database, which the program may be about to replace.
+            # Without the project's database, which the program may restore.
             socket = embedded.start(folder)
         except embedded.EmbeddedServerError as error:
             raise CommandError(str(error)) from error

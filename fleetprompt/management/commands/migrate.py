@@ -1,4 +1,4 @@
-"""`manage.py migrate`: the same as `migrate_schemas`, under the name that Django's tools call."""
+"""`manage.py migrate`: `migrate_schemas` under the name that Django's tools call."""
 
 from fleetprompt.management.commands.migrate_schemas import Command
 

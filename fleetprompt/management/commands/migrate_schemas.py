@@ -14,20 +14,30 @@ from django_tenants.utils import schema_exists
 
 from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.postgres.owner import as_owner
+from fleetprompt.postgres.sql import LOCK_IN_SESSION, TRY_LOCK_IN_SESSION
 from fleetprompt.tenants import provisioning, schemas, template, upgrades
 from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import Tenant
 
 _LOCK = "fleetprompt.migrations"
-_OTHERS = ("app_label", "migration_name", "fake", "fake_initial", "plan", "prune", "run_syncdb", "executor")
-"""Options with which each tenant goes through Django's own command, one after the other."""
+_DJANGO_OPTIONS = (
+    "app_label",
+    "migration_name",
+    "fake",
+    "fake_initial",
+    "plan",
+    "prune",
+    "run_syncdb",
+    "executor",
+)
+"""Options that django-tenants' own command handles, tenant by tenant."""
 
 
 class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
     """Migrates as the database's owner; errors are sentences.
 
-    Tenants are looked at together and worked on where something is missing. One that fails stops no
-    other, and the next run goes on where this one stopped.
+    Tenants that lack something are found together. A failure stops no other tenant, and the next run
+    continues where this one stopped.
     """
 
     requires_system_checks: Any = "__all__"
@@ -52,10 +62,10 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
         parser.add_argument("--executor", choices=executors, help="how the tenants' migrations are run")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate, after any other run has ended."""
+        """Migrate, after other runs have ended."""
         options["schema_name"] = _schema(options)
         with as_owner(), _alone(self.stderr):
-            if any(options.get(name) for name in _OTHERS):
+            if any(options.get(name) for name in _DJANGO_OPTIONS):
                 super().handle(*args, **options)
                 return
             SyncCommon.handle(self, *args, **options)
@@ -89,7 +99,7 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
                 looked_at |= tenants
                 with progress("Migrating tenants", len(tenants)) as advance:
                     upgrades.migrate_all(tenants, report, advance)
-                # Older code may have made some meanwhile.
+                # Older code may have created some meanwhile.
                 tenants = {} if schema else _others(looked_at)
         finally:
             self._tell(report, looked_at, options["verbosity"])
@@ -104,7 +114,7 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
         rows = [
             {"tenant": looked_at[schema], "migration": migration, "error": _line(error)}
             for schema, migration, error in report.failures
-            # Others were deleted meanwhile.
+            # Other tenants were deleted meanwhile.
             if schema_exists(schema) or Tenant.objects.filter(schema_name=schema).exists()
         ]
         if rows:
@@ -132,7 +142,7 @@ def _schema(options: dict[str, Any]) -> str | None:
 
 
 def _others(known: Collection[str]) -> dict[str, str]:
-    """Return the slugs of the tenants that are not known yet, by schema."""
+    """Return the slugs of the other tenants, by schema."""
     tenants = Tenant.objects.order_by("slug").values_list("schema_name", "slug")
     return {schema: slug for schema, slug in tenants if schema not in known}
 
@@ -143,14 +153,14 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def _alone(notes: Any) -> Iterator[None]:
-    """Let one process at a time migrate; the lock has a session of its own, since migrating ends some."""
+    """Let one process at a time migrate; the lock has a session of its own, because migrating ends some."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [_LOCK])
+            cursor.execute(TRY_LOCK_IN_SESSION, [_LOCK])
             if not cursor.fetchone()[0]:
                 notes.write("Another process is migrating; waiting for its end.")
-                cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [_LOCK])
+                cursor.execute(LOCK_IN_SESSION, [_LOCK])
         yield
     finally:
         other.close()

@@ -1,4 +1,4 @@
-"""`manage.py serve`: the web server and a cluster in one terminal, for development."""
+"""`manage.py serve`: web server and cluster in one terminal, for development."""
 
 import os
 import select
@@ -24,12 +24,12 @@ from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import is_unserved
 
 HOST = "127.0.0.1"
-LOOK_SECONDS = 1
-"""How often the server looks whether its terminal is still there."""
+CHECK_SECONDS = 1
+"""How often the server checks that its terminal is open."""
 
 
 class Command(OperatorCommand):
-    """Migrates, prints the addresses, and runs what stands in the Procfile until Ctrl-C."""
+    """Migrates, prints the addresses, and runs the Procfile until Ctrl-C."""
 
     help = "Bring the database up to date, print the addresses, run web server and cluster together."
 
@@ -46,7 +46,7 @@ class Command(OperatorCommand):
         sys.exit(_run(port))
 
     def _print_addresses(self, port: int) -> None:
-        host = settings.PUBLIC_HOSTS[0] if settings.PUBLIC_HOSTS else HOST
+        host = settings.OPERATOR_HOSTS[0] if settings.OPERATOR_HOSTS else HOST
         lacks = (
             "" if _has_operator() else "; nobody can log in yet: `manage.py createsuperuser` makes a user"
         )
@@ -98,7 +98,7 @@ def _run(port: int) -> int:
     manager = Manager(Printer(terminal))
     for name, command in parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes.items():
         manager.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
-    # Who was started by nohup goes on.
+    # A process that nohup has started ignores it.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, terminal.hang_up)
         threading.Thread(target=terminal.watch, name="terminal", daemon=True).start()
@@ -107,13 +107,13 @@ def _run(port: int) -> int:
 
 
 class _Terminal:
-    """Standard output, which may be closed while the servers run: as a window is, or a pipe."""
+    """Standard output that may be closed while the servers run, such as a window or a pipe."""
 
     def __init__(self) -> None:
         self._open = True
 
     def write(self, text: str) -> None:
-        """Print `text`, while anybody can see it."""
+        """Print `text` while the output is open."""
         try:
             if self._open:
                 sys.stdout.write(text)
@@ -122,16 +122,17 @@ class _Terminal:
             self._open = False
 
     def flush(self) -> None:
-        """Do nothing: every text is shown at once."""
+        """Do nothing: `write` flushes."""
 
     def isatty(self) -> bool:
         """Return whether colours make sense."""
         return sys.stdout.isatty()
 
     def watch(self) -> None:
-        """Hang up when the terminal is gone.
+        """Hang up when the terminal was closed.
 
-        The system tells the leader of the terminal's session alone; that may be `make`, which tells nobody.
+        The system signals the leader of the terminal's session alone; that may be `make`, which does not
+        pass the signal on.
         """
         try:
             terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
@@ -139,11 +140,11 @@ class _Terminal:
             return
         poll = select.poll()
         poll.register(terminal, 0)
-        while not poll.poll(LOOK_SECONDS * 1000):
+        while not poll.poll(CHECK_SECONDS * 1000):
             pass
         self.hang_up()
 
     def hang_up(self, *_signal: Any) -> None:
-        """Print nothing any more, and stop as on SIGTERM."""
+        """Stop printing, and stop as on SIGTERM."""
         self._open = False
         os.kill(os.getpid(), signal.SIGTERM)

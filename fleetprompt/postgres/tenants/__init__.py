@@ -1,1 +1,1 @@
-"""The database engine that knows tenants: django-tenants' own, with fewer statements."""
+"""Database engine of django-tenants, with fewer statements."""

@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError, connection
 from directives import tasks
 from directives.models import Directive
 from directives.requests import Requested, request
+from fleetprompt.operators import clusters
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from forums import content
@@ -41,15 +42,7 @@ class Cluster:
     def start(self) -> None:
         """Start it; its processes come up a moment later."""
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
-                cwd=settings.BASE_DIR,
-                env={**os.environ, "CLUSTER_WORKERS": str(WORKERS)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.process = clusters.start(output, CLUSTER_WORKERS=str(WORKERS))
 
     def members(self) -> list[psutil.Process]:
         """Return the processes under its guard: workers, the one that fetches, the one that reports."""

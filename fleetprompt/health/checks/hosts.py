@@ -1,4 +1,4 @@
-"""Whether people reach the tenants."""
+"""Checks that the tenants' hosts are served."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ from fleetprompt.tenants.provisioning import is_unserved
 
 @database("every tenant has a host that is served")
 def hosts(tenants: Tenants) -> Findings:
-    """A host that `ALLOWED_HOSTS` lacks is not found, and one of the operators' never is a tenant's."""
+    """Django serves `ALLOWED_HOSTS` only, and the operators' hosts before those of tenants."""
     found: dict[str, list[str]] = {slug: [] for slug in active(tenants).values()}
     domains = Domain.objects.order_by("domain")
     for slug, domain in domains.values_list("tenant__slug", "domain"):
@@ -20,7 +20,7 @@ def hosts(tenants: Tenants) -> Findings:
             found[slug].append(domain)
     if without := [slug for slug, names in found.items() if not names]:
         yield checks.Warning(
-            "there is no host name for it: nobody reaches it",
+            "it has no host name, so its pages cannot be reached",
             hint="Add a domain in the operators' admin.",
             obj=Where(without),
             id="tenants.W001",
@@ -33,11 +33,11 @@ def hosts(tenants: Tenants) -> Findings:
             obj=Where(unserved),
             id="tenants.W002",
         )
-    hidden = _those(found, lambda name: name in settings.PUBLIC_HOSTS)
+    hidden = _those(found, lambda name: name in settings.OPERATOR_HOSTS)
     if hidden:
         yield checks.Warning(
-            f"serves the operators' site, since PUBLIC_HOSTS contains it: {_listed(hidden)}",
-            hint="Remove it from PUBLIC_HOSTS, or remove the domain.",
+            f"serves the operators' site, since OPERATOR_HOSTS contains it: {_listed(hidden)}",
+            hint="Remove it from OPERATOR_HOSTS, or remove the domain.",
             obj=Where(hidden),
             id="tenants.W003",
         )

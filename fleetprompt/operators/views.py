@@ -1,4 +1,4 @@
-"""Pages of the operators' hosts."""
+"""Pages of the operators' hosts outside the admin: the index and the probes."""
 
 from dataclasses import asdict
 
@@ -11,7 +11,7 @@ from fleetprompt.health import readiness
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Say what this host is and where to go."""
+    """Show the index of this host."""
     return HttpResponse(
         "FleetPrompt operators' host. Admin: /admin/. Probes: /healthz, /readyz. Each community is served "
         "on its own host: see `manage.py tenant list`.\n",
@@ -22,14 +22,14 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 as long as this process answers at all; nothing else is looked at."""
+    """Answer 200 as long as this process answers at all."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when requests can be served and directives executed, 503 when not; say what is missing."""
+    """Answer 200 when all parts of readiness hold, and 503 with the reasons otherwise."""
     parts = readiness.look()
     ready = all(part.ok for part in parts.values())
     return JsonResponse(

@@ -1,6 +1,6 @@
-"""Whether each tenant has the constraints and indexes that its models declare.
+"""Checks of constraints: each tenant has those that its models declare, and none leads elsewhere.
 
-Keys are unique, and one line has one running directive, because the database says so.
+The database alone makes keys unique, and allows one running directive in a line.
 """
 
 from collections import defaultdict
@@ -13,8 +13,10 @@ from django.core import checks
 from django.db import models as fields
 from django.db.models import Model
 
-from fleetprompt.health.checkup import Findings, Tenants, ask, database, grouped
-from fleetprompt.tenants.checks.tables import complete, models
+from fleetprompt.health.checks.tables import complete
+from fleetprompt.health.checkup import Findings, Tenants, Where, database, grouped
+from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.tenants.schemas import models
 
 _INDEXES = """
     SELECT n.nspname, t.relname, i.relname, indisunique, indpred IS NULL,
@@ -28,10 +30,20 @@ _CHECKS = """
     FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
     WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
 """
+_FOREIGN_REFERENCES = """
+SELECT source.nspname, conname, target.nspname
+  FROM pg_constraint
+  JOIN pg_class ON pg_class.oid = confrelid
+  JOIN pg_namespace source ON source.oid = connamespace
+  JOIN pg_namespace target ON target.oid = pg_class.relnamespace
+ WHERE contype = 'f' AND source.oid <> target.oid
+   AND (source.nspname = ANY(%s) OR target.nspname = ANY(%s))
+ ORDER BY 1, 2
+"""
 
 
 class Declared(NamedTuple):
-    """What a model wants of the database: a constraint or an index by its name, or unique columns."""
+    """A constraint or an index by its name, or unique columns."""
 
     table: str
     name: str
@@ -43,7 +55,7 @@ class Declared(NamedTuple):
 
 @database("keys are unique, and constraints are there")
 def constraints(tenants: Tenants) -> Findings:
-    """Without them, two requests at one time become two directives, and two of one line may run."""
+    """Without them, two requests with one key become two directives, and two of one line may run."""
     for what, where in grouped(_lacking(tenants, _declared()[0])):
         yield checks.Error(
             f"constraints are missing or not valid: {what}",
@@ -65,6 +77,19 @@ def indexes(tenants: Tenants) -> Findings:
         )
 
 
+@database("tables of one schema refer to no other")
+def references(tenants: Tenants) -> Findings:
+    """A reference to another schema means another tenant's row."""
+    rows = fetch_all(_FOREIGN_REFERENCES, list(tenants), list(tenants))
+    for source, name, target in rows:
+        yield checks.Error(
+            f"the foreign key {source}.{name} refers to the schema {target}",
+            hint="Drop it, and make it again inside its own schema.",
+            obj=Where([tenants.get(source) or tenants[target]]),
+            id="tenants.E004",
+        )
+
+
 def _lacking(tenants: Tenants, declared: Collection[Declared]) -> dict[str, str]:
     ready = complete(tenants)
     found = _found(ready, {item.table for item in declared})
@@ -74,21 +99,24 @@ def _lacking(tenants: Tenants, declared: Collection[Declared]) -> dict[str, str]
 
 def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[Declared]]:
     found: dict[str, set[Declared]] = defaultdict(set)
-    for schema, table, name, unique, whole, columns in ask(_INDEXES, list(schemas), list(tables)):
+    for schema, table, name, unique, whole, columns in fetch_all(_INDEXES, list(schemas), list(tables)):
         found[schema].add(Declared(table, name))
         if unique and whole:
             found[schema].add(Declared(table, "", frozenset(columns)))
-    for schema, table, name in ask(_CHECKS, list(schemas), list(tables)):
+    for schema, table, name in fetch_all(_CHECKS, list(schemas), list(tables)):
         found[schema].add(Declared(table, name))
     return found
 
 
 @cache
 def _declared() -> tuple[list[Declared], list[Declared]]:
-    """Return what the models of tenants declare: constraints, and mere indexes."""
+    """Return what the models of tenants declare: constraints, and other indexes."""
     every = models(settings.TENANT_APPS)
-    mere = [Declared(model._meta.db_table, index.name) for model in every for index in model._meta.indexes]
-    return [item for model in every for item in _constraints(model)], mere
+    constraints = [item for model in every for item in _constraints(model)]
+    indexes = [
+        Declared(model._meta.db_table, index.name) for model in every for index in model._meta.indexes
+    ]
+    return constraints, indexes
 
 
 def _constraints(model: type[Model]) -> Iterator[Declared]:

@@ -1,46 +1,32 @@
-"""Whether each schema has its tables, all migrations, and no table of the other kind."""
+"""Checks that each schema has its tables and migrations, and no table of the other kind."""
 
 from collections import defaultdict
 from collections.abc import Collection
 
-from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.db.models import Model
 from django_tenants.utils import get_public_schema_name
 
-from fleetprompt.health.checkup import Findings, Tenants, Where, ask, database, grouped
+from fleetprompt.health.checkup import Findings, Tenants, Where, database, grouped
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
-from fleetprompt.tenants.schemas import missing_migrations
+from fleetprompt.tenants.schemas import missing_migrations, models
 
 _TABLES = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%s) AND tablename = ANY(%s)"
+_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
 _MIGRATE = "Run `manage.py migrate_schemas`."
 
 
-def models(installed: Collection[str]) -> list[type[Model]]:
-    """Return the models of installed apps that have tables, those between two models included."""
-    return [
-        model
-        for config in apps.get_app_configs()
-        if config.name in installed
-        for model in config.get_models(include_auto_created=True)
-        if model._meta.managed and not model._meta.proxy
-    ]
-
-
 def complete(tenants: Tenants) -> dict[str, str]:
-    """Return those tenants that have all migrations: what the others lack is said already."""
+    """Return the tenants that have all migrations; another check reports the others."""
     missing = missing_migrations(tenants)
     return {schema: slug for schema, slug in tenants.items() if missing[schema] == []}
 
 
 @database("every tenant has its schema, and every schema its tenant")
 def schemas(tenants: Tenants) -> Findings:
-    """They are made and removed together; a restored backup may have one without the other."""
-    existing = {
-        name
-        for (name,) in ask("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", SCHEMA_PREFIX)
-    }
+    """A restored backup may have one without the other."""
+    existing = {name for (name,) in fetch_all(_SCHEMAS, SCHEMA_PREFIX)}
     if lost := [slug for schema, slug in tenants.items() if schema not in existing]:
         yield checks.Error(
             "its schema is gone: pages and directives of it fail",
@@ -59,7 +45,7 @@ def schemas(tenants: Tenants) -> Findings:
 
 @database("every tenant is up to date")
 def migrations(tenants: Tenants) -> Findings:
-    """A tenant that lacks a migration fails where the code relies on it."""
+    """Code that relies on a missing migration fails."""
     missing = missing_migrations(tenants)
     lacks = {slug: _lack(missing[schema]) for schema, slug in tenants.items() if missing[schema] != []}
     for what, where in grouped(lacks):
@@ -68,7 +54,7 @@ def migrations(tenants: Tenants) -> Findings:
 
 @database("no table is missing")
 def missing_tables(tenants: Tenants) -> Findings:
-    """Behind a tenant's missing table, the public one of that name would answer for it."""
+    """Instead of a tenant's missing table, the public one of that name would be used."""
     ready = complete(tenants)
     expected = {model._meta.db_table for model in models(settings.TENANT_APPS)}
     found = _tables(ready, expected)
@@ -88,13 +74,13 @@ def missing_tables(tenants: Tenants) -> Findings:
 
 @database("every table is in its own kind of schema")
 def misplaced_tables(tenants: Tenants) -> Findings:
-    """A shared table in a tenant's schema hides the real one; a tenant's in public is everybody's."""
+    """A shared table in a tenant's schema hides the real one; a tenant's in public is shared by all."""
     own = {model._meta.db_table for model in models(settings.TENANT_APPS)}
     shared = {model._meta.db_table for model in models(settings.SHARED_APPS)}
     hiding = {tenants[schema]: _listed(found) for schema, found in _tables(tenants, shared - own).items()}
     for what, where in grouped(hiding):
         yield checks.Error(
-            f"tables of shared apps hide the public ones: {what}; nobody else sees what is written there",
+            f"tables of shared apps hide the public ones: {what}; their rows stay in this tenant",
             hint="Move their rows to the public schema, and drop them.",
             obj=where,
             id="tenants.E013",
@@ -102,16 +88,16 @@ def misplaced_tables(tenants: Tenants) -> Findings:
     public = get_public_schema_name()
     for found in _tables([public], own - shared).values():
         yield checks.Error(
-            f"tables of tenants stand in the public schema: {_listed(found)}; a tenant that lacks one "
+            f"tables of tenants are in the public schema: {_listed(found)}; a tenant that lacks one "
             "would use this one together with others",
-            hint="Drop them there, after a look at what is in them.",
+            hint="Drop them there, after you have checked their rows.",
             id="tenants.E014",
         )
 
 
 def _tables(schemas: Collection[str], names: Collection[str]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for schema, table in ask(_TABLES, list(schemas), list(names)):
+    for schema, table in fetch_all(_TABLES, list(schemas), list(names)):
         found[schema].add(table)
     return found
 
