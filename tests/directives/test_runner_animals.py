@@ -85,7 +85,7 @@ def test_an_error_is_recorded_as_class_and_message_of_at_most_2000_characters(al
     run(directive)
     assert len(directive.last_error) == 2000
     assert "Traceback" not in directive.last_error
-    [record] = [record for record in caplog.records if record.name == "directives.executing.single"]
+    [record] = [record for record in caplog.records if record.name == "directives.executing.recording"]
     assert record.exc_info, "the traceback is in the log"
 
 

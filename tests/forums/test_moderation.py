@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from directives.errors import DirectiveError
+from directives.handlers import Context, Handler
 from fleetprompt.tenants.context import in_tenant
 from forums import moderation
+from forums.directive_handlers.hide_post import HidePost
 from forums.models import Post, Thread
 from signals.models import Signal
 from tests.recipes import forums
-from tests.support import make_forum, somebody_waits, wait_until
+from tests.support import ask, make_forum, somebody_waits, wait_until
 
 
 def set_status(model, pk, status, expected_revision=None):
@@ -53,6 +55,21 @@ def test_a_deleted_post_keeps_its_text(forum):
     with transaction.atomic():
         delete_post(pk=forum.posts[0].pk)
     assert Post.objects.get(pk=forum.posts[0].pk).content == "Post 0"
+
+
+class HideSingly(HidePost):
+    """Has `execute` only."""
+
+    execute_many = Handler.execute_many
+
+
+def test_a_handler_that_executes_one_at_a_time_makes_the_same_change(forum):
+    post = forum.posts[0]
+    context = Context(ask("forum.post.hide", {"post_id": str(post.pk)}).directive, "alpha")
+    with transaction.atomic():
+        result = HideSingly().execute(context, HidePost.Payload(post_id=post.pk))
+    assert (result["changed"], result["status"]) == (True, "hidden")
+    assert [signal.name for signal in context.signals] == ["forum.post.hidden"]
 
 
 @pytest.mark.parametrize("change", [change for change, _ in CHANGES])

@@ -323,7 +323,7 @@ def test_a_clusters_log_is_one_json_object_a_line(told):
     lines = told.lines("cluster")
     assert len(lines) == len(told.logs["cluster"].splitlines())
     assert all({"time", "level", "logger", "message", "process"} <= line.keys() for line in lines)
-    assert {"django-q", "directives.monitoring.telemetry", "directives.executing.single"} <= {
+    assert {"django-q", "directives.monitoring.telemetry", "directives.executing.recording"} <= {
         line["logger"] for line in lines
     }
 
@@ -332,7 +332,7 @@ def test_what_an_attempt_logs_says_where_it_belongs(told):
     [parrot] = [directive for directive in told.directives if directive.subject_id == "parrot"]
     lines = [line for line in told.lines("cluster") if line.get("directive") == str(parrot.id)]
     assert {line["logger"] for line in lines} == {
-        "directives.executing.single",
+        "directives.executing.recording",
         "directives.monitoring.telemetry",
     }
     [failure] = [line for line in lines if line["level"] == "WARNING"]
