@@ -250,8 +250,8 @@ def test_every_error_of_pydantic_has_a_sentence():
     [
         ("DEBUG", "perhaps", "DEBUG: expected true or false"),
         ("SECRET_KEY", "short", "SECRET_KEY: expected at least 32 characters; got 5"),
-        ("LOG_FORMAT", "xml", "LOG_FORMAT: expected line or json"),
-        ("TRUSTED_PROXIES", "many", "TRUSTED_PROXIES: expected a whole number"),
+        ("LOG_FORMAT", "xml", "LOG_FORMAT: expected 'line' or 'json'"),
+        ("TRUSTED_PROXY_COUNT", "many", "TRUSTED_PROXY_COUNT: expected a whole number"),
     ],
 )
 def test_a_wrong_setting_is_told_in_the_same_words(monkeypatch, name, value, sentence):

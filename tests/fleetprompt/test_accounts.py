@@ -464,7 +464,7 @@ class TestCreateSuperuser:
     def test_makes_a_superuser_of_that_tenant_only(self, database):
         done = manage(*self.ARGUMENTS, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
         assert done.returncode == 0, done.stderr
-        assert "alpha.localhost/admin/" in done.stdout
+        assert "http://alpha.localhost:8000/admin/" in done.stdout
         with in_tenant("alpha"):
             ada = User.objects.get()
             assert (ada.is_superuser, ada.is_staff, ada.check_password(PASSWORD)) == (True, True, True)

@@ -88,7 +88,7 @@ def test_bad_input_is_refused_with_the_fields_name_and_changes_nothing(
 ):
     before = _traces()
     with pytest.raises(CommandError, match=f"^{re.escape(message)}"):
-        call_command("tenant", "create", slug, name=name, domain=domain)
+        call_command("tenant", "create", slug, f"--name={name}", f"--domain={domain}")
     assert _traces() == before
 
 

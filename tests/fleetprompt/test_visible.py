@@ -63,7 +63,7 @@ def test_what_is_typed_comes_back_as_it_was(hidden):
     with in_tenant("alpha"):
         post = Directive.objects.get().payload["post_id"]
     fields = {"subjects": post, "confirm": "dry_run", "reason": OVERRIDE * 200, "when": "now"}
-    answer = client.post("/admin/directives/directive/request/forum.post.hide/", fields)
+    answer = client.post("/admin/directives/directive/request/forum.post.hide/", fields, follow=True)
     assert OVERRIDE in answer.content.decode()
 
 

@@ -36,7 +36,7 @@ def test_a_deployment_is_well_until_its_cluster_stops(database, settings, monkey
 
 def _assert_a_late_sweep_is_found(monkeypatch):
     # The cluster has been alive for seconds, and looks at its schedule every half minute.
-    monkeypatch.setattr(queueing, "LATE", timedelta(seconds=0.1))
+    monkeypatch.setattr(queueing, "LATE_AFTER", timedelta(seconds=0.1))
     late = Schedule.objects.filter(name=clusters.SWEEP)
     late.update(next_run=timezone.now() - timedelta(minutes=10))
     assert "10 minutes ago" in found(queueing.sweep)["directives.E024"].msg

@@ -3,9 +3,11 @@
 import os
 import pty
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -26,6 +28,16 @@ def test_everything_ends_when_the_terminal_is_closed(database, tmp_path, redirec
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     terminal, inner = pty.openpty()
+    processes = []
+
+    def own_terminal():
+        # The terminal is the session's, as in a window that runs just this.
+        os.setsid()
+        os.close(os.open(os.ttyname(0), os.O_RDWR))
+        # A test run in the background ignores these, and so would its children.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
     leader = subprocess.Popen(
         [MAKE, "-f", str(tmp_path / "Makefile"), "run", f"PORT={port}", f"BASE={settings.BASE_DIR}"],
         cwd=tmp_path,
@@ -33,8 +45,7 @@ def test_everything_ends_when_the_terminal_is_closed(database, tmp_path, redirec
         stdin=inner,
         stdout=inner,
         stderr=inner,
-        # The terminal is the session's, as in a window that runs just this.
-        preexec_fn=lambda: (os.setsid(), os.close(os.open(os.ttyname(0), os.O_RDWR))),
+        preexec_fn=own_terminal,
     )
     os.close(inner)
     try:
@@ -51,8 +62,9 @@ def test_everything_ends_when_the_terminal_is_closed(database, tmp_path, redirec
         assert not alive
         wait_until(lambda: other_sessions() == 0, "nobody uses the database")
     finally:
-        for process in _children(leader) if leader.poll() is None else []:
-            process.kill()
+        for process in [*processes, *(_children(leader) if leader.poll() is None else [])]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         leader.kill()
         leader.wait()
 

@@ -323,7 +323,7 @@ def test_a_clusters_log_is_one_json_object_a_line(told):
     lines = told.lines("cluster")
     assert len(lines) == len(told.logs["cluster"].splitlines())
     assert all({"time", "level", "logger", "message", "process"} <= line.keys() for line in lines)
-    assert {"django-q", "directives.monitoring.telemetry", "directives.executing.recording"} <= {
+    assert {"django-q", "fleetprompt.telemetry.work", "directives.executing.recording"} <= {
         line["logger"] for line in lines
     }
 
@@ -333,7 +333,7 @@ def test_what_an_attempt_logs_says_where_it_belongs(told):
     lines = [line for line in told.lines("cluster") if line.get("directive") == str(parrot.id)]
     assert {line["logger"] for line in lines} == {
         "directives.executing.recording",
-        "directives.monitoring.telemetry",
+        "fleetprompt.telemetry.work",
     }
     [failure] = [line for line in lines if line["level"] == "WARNING"]
     expected = {"tenant": "alpha", "name": "zoo.animal.blurt", "attempt": 1, "correlation": CORRELATION}
@@ -356,10 +356,10 @@ def test_a_database_error_is_logged_with_its_code(told):
 
 
 def test_requests_are_logged_by_who_made_them(told):
-    [line] = [line for line in told.lines("command") if line["logger"] == "directives.monitoring.telemetry"]
+    [line] = [line for line in told.lines("command") if line["logger"] == "directives.requests"]
     assert line["message"] == "requested 8: 3 names"
     assert (line["tenant"], line["correlation"]) == ("alpha", CORRELATION)
-    [line] = [line for line in told.lines("web") if line["logger"] == "directives.monitoring.telemetry"]
+    [line] = [line for line in told.lines("web") if line["logger"] == "directives.requests"]
     assert line["message"] == "requested 1: zoo.animal.work"
     assert (line["request"], line["correlation"]) == ("r-1", str(FROM_WEB))
 
