@@ -13,6 +13,7 @@ from directives.admin.subjects import Newest, SubjectAdmin
 from directives.display.labels import Look
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, moment
+from fleetprompt.web.model_admin import column
 from forums.models import Category, Post, Record, Thread
 from forums.web.views import post_url
 
@@ -29,10 +30,15 @@ _STATUSES: dict[str, Look] = {
 }
 
 
+def _author(post: Any) -> str:
+    return str(post.author_label or post.author_id)
+
+
 class RecordAdmin(SubjectAdmin):
     """What the pages of categories, threads and posts share."""
 
     status_looks = _STATUSES
+    created = column("created", lambda record: ago(record.created_at), "created_at")
 
     def facts(self, request: HttpRequest, record: Record) -> Sequence[tuple[str, Any]]:
         """Return when and as which revision the forum has it, and its id where it came from."""
@@ -66,11 +72,6 @@ class CategoryAdmin(RecordAdmin):
         url = reverse("admin:forums_thread_changelist")
         return Newest("Newest threads", rows, f"{url}?category__id__exact={record.pk}")
 
-    @admin.display(description="created", ordering="created_at")
-    def created(self, category: Category) -> str:
-        """Show when it was made."""
-        return ago(category.created_at)
-
 
 @admin.register(Thread, site=tenant_site)
 class ThreadAdmin(RecordAdmin):
@@ -95,7 +96,7 @@ class ThreadAdmin(RecordAdmin):
         if not request.user.has_perm("forums.view_post"):
             return None
         rows = [
-            (post, self.status_look(post), f"by {post.author_label or post.author_id}")
+            (post, self.status_look(post), f"by {_author(post)}")
             for post in record.posts.order_by("-created_at", "-id")[:NEWEST]
         ]
         url = reverse("admin:forums_post_changelist")
@@ -104,11 +105,6 @@ class ThreadAdmin(RecordAdmin):
     def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
         """Return the thread's posts."""
         return [(Post.SUBJECT_TYPE, record.posts.all())]
-
-    @admin.display(description="created", ordering="created_at")
-    def created(self, thread: Thread) -> str:
-        """Show when it was made."""
-        return ago(thread.created_at)
 
 
 @admin.register(Post, site=tenant_site)
@@ -125,7 +121,7 @@ class PostAdmin(RecordAdmin):
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
         """Return what there is to know about a post."""
         return [
-            ("author", self.author(record)),
+            ("author", _author(record)),
             ("kind of author", record.get_author_type_display()),
             ("posted", moment(record.posted_at or record.created_at)),
             ("thread", self.link(request, record.thread)),
@@ -141,17 +137,6 @@ class PostAdmin(RecordAdmin):
         """Return the post's place in the forum, on the page of its thread where it stands."""
         return post_url(record)
 
-    @admin.display(description="post")
-    def excerpt(self, post: Post) -> str:
-        """Show how the post begins."""
-        return Truncator(post.content).chars(100)
-
-    @admin.display(description="author")
-    def author(self, post: Post) -> str:
-        """Show who wrote it."""
-        return post.author_label or post.author_id
-
-    @admin.display(description="posted", ordering="posted_at")
-    def posted(self, post: Post) -> str:
-        """Show when it was written, or else when it came in."""
-        return ago(post.posted_at or post.created_at)
+    excerpt = column("post", lambda post: Truncator(post.content).chars(100))
+    author = column("author", _author)
+    posted = column("posted", lambda post: ago(post.posted_at or post.created_at), "posted_at")

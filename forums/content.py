@@ -89,13 +89,8 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
         Post.objects.bulk_create(posts, ignore_conflicts=True)
         ids = [post.pk for post in posts]
         stored = set(Post.objects.filter(pk__in=ids).values_list("pk", flat=True))
-        bus.record(
-            [
-                _created("forum.post.created", post, post_facts(post), actor)
-                for post in posts
-                if post.pk in stored
-            ]
-        )
+        new = [post for post in posts if post.pk in stored]
+        bus.record([_created("forum.post.created", post, post_facts(post), actor) for post in new])
     return stored
 
 

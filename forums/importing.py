@@ -11,10 +11,11 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
-from django.db import connection, transaction
+from django.db import transaction
 
 from fleetprompt.cli.lines import MAX_LINE_CHARACTERS, Lines, LongLine
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.advisory_locks import lock_in_transaction
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
@@ -241,9 +242,8 @@ def _store(posts: list[Post], title: str, category: str, report: Report) -> None
 
 def _thread(title: str, slug: str) -> Thread:
     """Return the oldest thread of that title in the category; make what is missing."""
-    with connection.cursor() as cursor:
-        # Two imports into one new thread meet here; titles have no constraint that would decide.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('forums.importing'))")
+    # Two imports into one new thread meet here; titles have no constraint that would decide.
+    lock_in_transaction("forums.importing")
     category = Category.objects.filter(slug=slug).first()
     if category is None:
         name = slug.replace("-", " ").replace("_", " ").strip().capitalize() or slug

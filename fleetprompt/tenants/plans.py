@@ -6,18 +6,16 @@ from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db import connection as _django_connection
 from django.db import transaction
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from fleetprompt.postgres.direct import connection
 from fleetprompt.tenants import seeds
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.schemas import History, histories
-
-connection: Any = _django_connection
 
 LOCK_TIMEOUT_MILLISECONDS = 30_000
 """How long a migration waits for a lock on a table."""

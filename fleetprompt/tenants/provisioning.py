@@ -114,17 +114,13 @@ def lock() -> None:
     lock_in_transaction("fleetprompt.provisioning")
 
 
+@as_owner()
 def delete_tenant(slug: str) -> None:
     """Remove a tenant for good: its row, its domains and its schema with everything in it.
 
     Raises:
         ValidationError: there is no such tenant.
     """
-    with as_owner():
-        _delete(slug)
-
-
-def _delete(slug: str) -> None:
     # Read first: a row that cannot be read stays as it is.
     if not Tenant.objects.filter(slug=slug).first():
         raise unknown("slug", slug)

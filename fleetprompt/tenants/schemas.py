@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import cache
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError
 from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
 from django_tenants.utils import get_public_schema_name
@@ -117,22 +117,17 @@ def behind() -> list[str]:
 def _read(
     names: Collection[str], tables: Collection[str], select: str, values: Mapping[str, Any]
 ) -> dict[str, list[tuple[Any, ...]]]:
-    found: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _with_tables(names, tables)}
+    complete = fetch_all(SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
+    found: dict[str, list[tuple[Any, ...]]] = {name: [] for (name,) in complete}
     if found:
         statement = " UNION ALL ".join(
             ROWS_OF_SCHEMA.format(name=f"name{n}", select=select.format(schema=quoted(name)))
             for n, name in enumerate(found)
         )
-        with connection.cursor() as cursor:
-            cursor.execute(statement, {**values, **{f"name{n}": name for n, name in enumerate(found)}})
-            for name, *row in cursor.fetchall():
-                found[name].append(tuple(row))
+        names_of = {f"name{n}": name for n, name in enumerate(found)}
+        for name, *row in fetch_all(statement, **values, **names_of):
+            found[name].append(tuple(row))
     return found
-
-
-def _with_tables(names: Collection[str], tables: Collection[str]) -> list[str]:
-    rows = fetch_all(SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
-    return [schema for (schema,) in rows]
 
 
 def _lacks(applied: list[tuple[Any, ...]], installed: Collection[str]) -> list[str]:

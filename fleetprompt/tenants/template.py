@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import django
 from django.conf import settings
@@ -56,7 +55,7 @@ def clone(schema: str) -> None:
 
 def _ensure() -> None:
     wanted = _fingerprint()
-    if _recorded() == wanted:
+    if fetch_all(COMMENT, TEMPLATE) == [(wanted,)]:
         return
     # Not in one transaction, because some migrations refuse to run in one. A template that was left
     # incomplete has no fingerprint, and is rebuilt.
@@ -68,11 +67,6 @@ def _ensure() -> None:
         execute(CREATE_SCHEMA.format(schema=name))
     migrate(TEMPLATE)
     execute(SET_COMMENT.format(schema=name, comment=wanted))
-
-
-def _recorded() -> Any:
-    rows = fetch_all(COMMENT, TEMPLATE)
-    return rows[0][0] if rows else None
 
 
 def _fingerprint() -> str:

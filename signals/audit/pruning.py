@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus, sql
@@ -93,11 +94,11 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
 def _is_before(seal: Seal, before: datetime) -> bool:
     if seal.size == 0:
         return seal.horizon < before
-    return bool(sql.rows(sql.ALL_BEFORE, [before, seal.number])[0][0])
+    return bool(fetch_all(sql.ALL_BEFORE, before, seal.number)[0][0])
 
 
 def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) -> Pruning:
-    [[transaction_id]] = sql.rows(sql.TRANSACTION)
+    [[transaction_id]] = fetch_all(sql.TRANSACTION)
     record = heads.following(
         Pruning.objects.order_by("-number").first(),
         Pruning,

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_tenant
 from signals import sql
 from signals.audit.format import canonical, events, merkle
@@ -33,7 +34,7 @@ def prove(signal_id: UUID) -> dict[str, Any]:
     """
     tenant = active_tenant()
     with locks.reading():
-        rows = sql.rows(_SIGNAL, [signal_id])
+        rows = fetch_all(_SIGNAL, signal_id)
         if not rows:
             raise Refused(
                 f"signal: tenant {tenant.slug} has no signal {signal_id}; it may have been pruned"

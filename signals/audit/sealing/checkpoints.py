@@ -11,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from fasteners import InterProcessLock
 
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import Tenant
 from signals import sql
 from signals.audit.format import canonical
@@ -130,7 +131,7 @@ def _owner() -> str:
 
 def _database() -> str:
     """Return the mark of this database: the time when it was made; "" where that is not known."""
-    rows = sql.rows(sql.DATABASE_MADE)
+    rows = fetch_all(sql.DATABASE_MADE)
     return heads.timestamp(rows[0][0]) if rows else ""
 
 

@@ -139,7 +139,9 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Seal
     if last and (problem := heads.of(last, tenant).problem(trusted)):
         done.problem = f"seal {last.number} {problem}"
     batch = _read(tenant, since=last.horizon if last else None)
-    if not batch.ids and not _needs_empty_seal(last, complete.at):
+    # Without an empty seal a signal could be inserted unnoticed with any time since the last one.
+    is_old = last and complete.at and complete.at - last.horizon > EMPTY_SEAL_AFTER
+    if not batch.ids and not is_old:
         return True
     earlier = last.horizon if last else FIRST_HORIZON
     reached = min(complete.at or earlier, batch.next_at or datetime.max.replace(tzinfo=UTC))
@@ -149,11 +151,6 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Seal
     done.seals.append(new.number)
     done.signals += new.size
     return batch.next_at is None
-
-
-def _needs_empty_seal(last: Seal | None, complete: datetime | None) -> bool:
-    # Otherwise a signal could be inserted unnoticed with any time since the last seal.
-    return last is not None and complete is not None and complete - last.horizon > EMPTY_SEAL_AFTER
 
 
 def _read(tenant: Tenant, since: datetime | None) -> _Batch:
