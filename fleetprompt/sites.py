@@ -13,7 +13,6 @@ from django.contrib.admin.options import TO_FIELD_VAR
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from unfold.sites import UnfoldAdminSite
@@ -143,18 +142,3 @@ def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -
     side_links: Any = getattr(model_admin, "side_links", None)
     further = side_links(request) if side_links else []
     return [{"title": entry["name"], "icon": icon, "link": entry["admin_url"]}, *further]
-
-
-def stylesheet(request: HttpRequest) -> str:
-    """Return the address of the project's own styles."""
-    return static("fleetprompt/admin.css")
-
-
-def favicon(request: HttpRequest) -> str:
-    """Return the address of the symbol in the browser's tab."""
-    return static("fleetprompt/favicon.svg")
-
-
-def script(request: HttpRequest) -> str:
-    """Return the address of the project's own script."""
-    return static("fleetprompt/admin.js")

@@ -1,4 +1,4 @@
-"""The admin pages of a community's forum. They read: what changes a thread or a post is a directive."""
+"""Admin pages of a community's forum. They are read-only: a change of a thread or a post is a directive."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +17,8 @@ from fleetprompt.web.model_admin import column
 from forums.models import Category, Post, Record, Thread
 from forums.web.views import post_url
 
-NEWEST = 20
-"""How many posts a thread's page shows, and how many threads a category's."""
+MAX_NEWEST = 20
+"""The most posts on a thread's page, and the most threads on a category's."""
 
 _STATUSES: dict[str, Look] = {
     Thread.Status.OPEN: Look("Open", "lock_open", "good"),
@@ -35,13 +35,13 @@ def _author(post: Any) -> str:
 
 
 class RecordAdmin(SubjectAdmin):
-    """What the pages of categories, threads and posts share."""
+    """Common parts of the pages of categories, threads and posts."""
 
     status_looks = _STATUSES
     created = column("created", lambda record: ago(record.created_at), "created_at")
 
     def facts(self, request: HttpRequest, record: Record) -> Sequence[tuple[str, Any]]:
-        """Return when and as which revision the forum has it, and its id where it came from."""
+        """Return the time of storing, the revision, and the id in the forum that it was imported from."""
         return [
             ("came in", moment(record.created_at)),
             ("revision", record.revision),
@@ -58,7 +58,7 @@ class CategoryAdmin(RecordAdmin):
     search_fields = ("name", "slug")
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
-        """Return what there is to know about a category."""
+        """Return the facts about a category: names and values."""
         return [("slug", record.slug), ("description", record.description), *super().facts(request, record)]
 
     def newest(self, request: HttpRequest, record: Any) -> Newest | None:
@@ -67,7 +67,7 @@ class CategoryAdmin(RecordAdmin):
             return None
         rows = [
             (thread, self.status_look(thread), "thread")
-            for thread in record.threads.order_by("-created_at", "-id")[:NEWEST]
+            for thread in record.threads.order_by("-created_at", "-id")[:MAX_NEWEST]
         ]
         url = reverse("admin:forums_thread_changelist")
         return Newest("Newest threads", rows, f"{url}?category__id__exact={record.pk}")
@@ -84,7 +84,7 @@ class ThreadAdmin(RecordAdmin):
     search_fields = ("title",)
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
-        """Return what there is to know about a thread."""
+        """Return the facts about a thread."""
         return [("category", self.link(request, record.category)), *super().facts(request, record)]
 
     def public_url(self, record: Any) -> str:
@@ -97,7 +97,7 @@ class ThreadAdmin(RecordAdmin):
             return None
         rows = [
             (post, self.status_look(post), f"by {_author(post)}")
-            for post in record.posts.order_by("-created_at", "-id")[:NEWEST]
+            for post in record.posts.order_by("-created_at", "-id")[:MAX_NEWEST]
         ]
         url = reverse("admin:forums_post_changelist")
         return Newest("Newest posts", rows, f"{url}?thread__id__exact={record.pk}")
@@ -119,7 +119,7 @@ class PostAdmin(RecordAdmin):
     search_fields = ("content", "author_label", "author_id")
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
-        """Return what there is to know about a post."""
+        """Return the facts about a post."""
         return [
             ("author", _author(record)),
             ("kind of author", record.get_author_type_display()),

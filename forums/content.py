@@ -1,4 +1,4 @@
-"""How categories, threads and posts come to be: checked, stored, and said in a signal."""
+"""Creation of categories, threads and posts: each is checked, stored, and leaves a signal."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -95,7 +95,7 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
 
 
 def post_facts(post: Post) -> dict[str, str]:
-    """Return what `forum.post.created` says of a post."""
+    """Return the payload of `forum.post.created` for a post."""
     return {
         "thread_id": str(post.thread_id),
         "author_type": post.author_type,

@@ -22,7 +22,8 @@ from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
 from signals.types import ID_LENGTH, Actor, check_identifier, check_moment, check_text
 
 ACTOR = Actor("system", "import_posts")
-BATCH = 500
+BATCH_ROWS = 500
+"""Rows in one transaction."""
 BYTE_ORDER_MARK = "\ufeff"
 DATE_COLUMN = "date"
 SLUG_LENGTH = 50
@@ -42,7 +43,7 @@ class Columns(NamedTuple):
 
 
 class RefusedRow(NamedTuple):
-    """A row that was not imported: the line on which it starts, and why."""
+    """A row that was not imported: the number of its first line, and the reason."""
 
     line: int
     error: str
@@ -50,12 +51,12 @@ class RefusedRow(NamedTuple):
 
 @dataclass
 class Report:
-    """What an import came to.
+    """Result of an import.
 
     Args:
-        thread_id: where the posts are; None when no row was good, so that no thread was needed.
-        imported: how many rows became posts.
-        repeated: how many rows had the id of an earlier row, or of a post that was there before.
+        thread_id: the thread with the posts; None when no row was good, so that no thread was needed.
+        imported: the number of rows that became posts.
+        repeated: the number of rows with the id of an earlier row, or of a post that was there before.
     """
 
     thread_id: UUID | None = None
@@ -92,14 +93,14 @@ def import_posts(
     rows = _rows(file, advance)
     reader = _Reader(_header(rows), columns or Columns())
     report = Report()
-    while batch := list(islice(rows, BATCH)):
+    while batch := list(islice(rows, BATCH_ROWS)):
         if posts := list(reader.posts(batch, report.refused)):
             _store(posts, thread, category, report)
     return report
 
 
 class _Row(NamedTuple):
-    """What the CSV parser made of one row, or why it could not."""
+    """The cells of one row, or the reason why it cannot be parsed."""
 
     line: int
     cells: list[str]

@@ -88,7 +88,7 @@ class PostHandler(StatusHandler[PostPayload]):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a record.
+    """Result for one record.
 
     Args:
         changed: False when the record was in the wanted state already; then nothing was written.

@@ -26,7 +26,7 @@ from signals.types import (
 )
 
 NOT_STORED = "signals were not stored"
-"""What the database's error says when a statement with `all_stored` fails."""
+"""The text in the database's error when a statement with `all_stored` fails."""
 
 
 class NotStored(Refused):
@@ -41,7 +41,7 @@ class Emitted(NamedTuple):
 
 
 class Details(TypedDict, total=False):
-    """What a signal may say besides its name, payload, key and actor; see `emit`."""
+    """Optional parts of a signal besides its name, payload, key and actor; see `emit`."""
 
     subject: Subject | None
     occurred_at: datetime | None

@@ -79,7 +79,11 @@ def restore_tenant(record: Record) -> Tenant:
 
 def _register(record: Record, *, restored: bool) -> Tenant:
     validate_slug(record.slug)
-    _check_creation(record.created_at)
+    if record.created_at and not OLDEST_CREATION <= record.created_at <= timezone.now() + CLOCK_TOLERANCE:
+        raise ValidationError(
+            f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
+            f"got {record.created_at.isoformat()}"
+        )
     names = [normalised_domain(domain) for domain in record.domains]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValidationError(f"domain: {repeated[0]!r} is named twice")
@@ -174,15 +178,6 @@ def normalised_domain(domain: str) -> str:
     if domain in settings.OPERATOR_HOSTS:
         raise ValidationError(f"domain: {domain!r} is a host of the operators")
     return domain
-
-
-def _check_creation(created_at: datetime | None) -> None:
-    latest = timezone.now() + CLOCK_TOLERANCE
-    if created_at and not OLDEST_CREATION <= created_at <= latest:
-        raise ValidationError(
-            f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
-            f"got {created_at.isoformat()}"
-        )
 
 
 def refuse_taken_hosts(names: Sequence[str]) -> None:

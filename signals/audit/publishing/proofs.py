@@ -69,24 +69,19 @@ def check(text: str | bytes, keys: PublicKeys) -> dict[str, Any]:
         Invalid: naming the fault.
     """
     try:
-        proof = canonical.reload(text)
-        return _checked(proof, keys)
+        proof: dict[str, Any] = canonical.reload(text)
+        if not isinstance(proof, dict) or set(proof) != _FIELDS or proof["kind"] != KIND:
+            raise Invalid(f"this is no proof: expected an object with {', '.join(sorted(_FIELDS))}")
+        seal = heads.read(proof["seal"])
+        if seal.head.get("kind") != "seal" or not isinstance(seal.head.get("size"), int):
+            raise Invalid("the proof does not hold: what is signed is no seal")
+        if problem := seal.problem(keys):
+            raise Invalid(f"the proof does not hold: its seal {problem}")
+        if _root(proof, seal.head["size"]) != seal.head["root"]:
+            raise Invalid("the proof does not hold: the event is not the one at this place of the seal")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Invalid(f"this is no proof: {error}") from None
-
-
-def _checked(proof: Any, keys: PublicKeys) -> dict[str, Any]:
-    if not isinstance(proof, dict) or set(proof) != _FIELDS or proof["kind"] != KIND:
-        raise Invalid(f"this is no proof: expected an object with {', '.join(sorted(_FIELDS))}")
-    seal = heads.read(proof["seal"])
-    if seal.head.get("kind") != "seal" or not isinstance(seal.head.get("size"), int):
-        raise Invalid("the proof does not hold: what is signed is no seal")
-    if problem := seal.problem(keys):
-        raise Invalid(f"the proof does not hold: its seal {problem}")
-    if _root(proof, seal.head["size"]) != seal.head["root"]:
-        raise Invalid("the proof does not hold: the event is not the one at this place of the seal")
-    found: dict[str, Any] = proof
-    return found
+    return proof
 
 
 def _root(proof: dict[str, Any], size: int) -> str | None:
