@@ -47,7 +47,7 @@ class StatusHandler(Handler[PayloadT]):
 
     def execute(self, context: Context, payload: PayloadT) -> dict[str, Any]:
         """Change the status; an unchanged one succeeds without a new revision or signal."""
-        [result] = self.execute_many([(context, payload)])
+        [result] = self.change_all([(context, payload)])
         if isinstance(result, Exception):
             raise result
         return result
@@ -55,6 +55,10 @@ class StatusHandler(Handler[PayloadT]):
     def execute_many(
         self, work: Sequence[tuple[Context, PayloadT]]
     ) -> Sequence[dict[str, Any] | Exception]:
+        """Change the statuses of all of them together."""
+        return self.change_all(work)
+
+    def change_all(self, work: Sequence[tuple[Context, PayloadT]]) -> list[dict[str, Any] | Exception]:
         """Change the statuses of the payloads' records; return results and errors in their order."""
         expected = {getattr(payload, self.subject_field): payload.expected_revision for _, payload in work}
         changes = set_statuses(self.model, expected, self.becomes)

@@ -8,7 +8,8 @@ from typing import Any
 from django.db import transaction
 
 from fleetprompt.postgres import definitions
-from fleetprompt.postgres.queries import execute, fetch_all, quoted
+from fleetprompt.postgres.direct import execute
+from fleetprompt.postgres.queries import fetch_all, quoted
 from fleetprompt.postgres.sql import CREATE_SCHEMA, SET_SEARCH_PATH
 
 # Rows before constraints, indexes and triggers: keys and indexes are then built in one go.
@@ -39,12 +40,12 @@ def clone(source: str, target: str) -> None:
     Rows and the values of sequences are copied. References to `source` become references to `target`. The
     caller is the owner, and other roles get no rights in the copy. `not_cloneable(source)` must be empty.
     """
+    identity = _identity(source)
     with transaction.atomic():
         execute(CREATE_SCHEMA.format(schema=quoted(target)))
         # Names are then written, and read, without their schema.
         execute(SET_SEARCH_PATH.format(schema=quoted(source)))
-        identity = _identity(source)
-        script = [text for step in _STEPS for (text,) in fetch_all(step, **identity)]
+        script = [text for step in _STEPS for (text,) in execute(step, identity)]
         execute(SET_SEARCH_PATH.format(schema=quoted(target)))
         execute(";\n".join(script))
 

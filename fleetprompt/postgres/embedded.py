@@ -22,6 +22,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from fleetprompt.errors import Refused
+
 START_SECONDS = 60
 """Time limit for the first answer, crash recovery included."""
 PROGRAM_SECONDS = 120
@@ -36,7 +38,7 @@ MAX_SOCKET_BYTES = 100
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@%=:~-]+")
 
 
-class EmbeddedServerError(Exception):
+class EmbeddedServerError(Refused):
     """The embedded server could not be started or reached."""
 
 

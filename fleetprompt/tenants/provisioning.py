@@ -203,6 +203,6 @@ def _refuse_taken(tenant: Tenant, names: Sequence[str], restored: bool) -> None:
         )
 
 
-def is_unserved(domain: str, allowed_hosts: list[str]) -> bool:
-    """Return whether `domain` is missing from `allowed_hosts`, so that requests to it are not found."""
-    return not validate_host(domain, allowed_hosts)
+def is_unserved(domain: str) -> bool:
+    """Return whether `domain` is missing from `ALLOWED_HOSTS`, so that requests to it are not found."""
+    return not validate_host(domain, settings.ALLOWED_HOSTS)

@@ -47,17 +47,15 @@ def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
     Args:
         names: of schemas; it takes one statement per hundred.
     """
-    rows = read_each(names, ("django_migrations",), APPLIED_MIGRATIONS)
     return {
         schema: None if found is None else _lacks(found, settings.TENANT_APPS)
-        for schema, found in rows.items()
+        for schema, found in histories(names).items()
     }
 
 
 def missing_in_public() -> list[str] | None:
     """Return the migrations that the public schema lacks; None when it has no tables at all."""
-    public = get_public_schema_name()
-    found = read_each([public], ("django_migrations",), APPLIED_MIGRATIONS)[public]
+    [found] = histories([get_public_schema_name()]).values()
     return None if found is None else _lacks(found, settings.SHARED_APPS)
 
 
@@ -130,12 +128,12 @@ def _read(
     return found
 
 
-def _lacks(applied: list[tuple[Any, ...]], installed: Collection[str]) -> list[str]:
-    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - set(applied))]
+def _lacks(applied: History, installed: Collection[str]) -> list[str]:
+    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - applied)]
 
 
 @lru_cache
-def _expected(installed: frozenset[str]) -> frozenset[tuple[str, str]]:
+def _expected(installed: frozenset[str]) -> History:
     labels = {config.label for config in apps.get_app_configs() if config.name in installed}
     known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     return frozenset((app, name) for app, name in known if app in labels)

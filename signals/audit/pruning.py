@@ -84,7 +84,11 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         if plan(before) != planned:
             raise Refused("another process has pruned meanwhile; plan again")
         record = _recorded(tenant, key, planned, before)
-        removed = _remove(planned)
+        with connection.cursor() as cursor:
+            seals = [planned.first_seal, planned.last_seal]
+            cursor.execute(sql.REMOVE_SIGNALS, seals)
+            removed = int(cursor.rowcount)
+            cursor.execute(sql.REMOVE_ENTRIES, seals)
         if removed != planned.signals:
             raise Refused(f"{removed} of {planned.signals} signals could be removed; run audit verify")
         _emit(tenant, record, actor)
@@ -113,16 +117,6 @@ def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) 
     )
     record.save()
     return record
-
-
-def _remove(planned: Plan) -> int:
-    """Delete signals and entries, which needs the right to delete; return the number of signals."""
-    seals = [planned.first_seal, planned.last_seal]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.REMOVE_SIGNALS, seals)
-        removed = int(cursor.rowcount)
-        cursor.execute(sql.REMOVE_ENTRIES, seals)
-    return removed
 
 
 def _emit(tenant: Tenant, record: Pruning, actor: Actor) -> None:

@@ -59,7 +59,7 @@ class Command(OperatorCommand):
         for tenant in tenants:
             for domain in tenant.domains.all():
                 hosts.append(domain.domain)
-                unserved = is_unserved(domain.domain, settings.ALLOWED_HOSTS)
+                unserved = is_unserved(domain.domain)
                 note = " (not served: ALLOWED_HOSTS does not contain it)" if unserved else ""
                 self.stdout.write(
                     f"{tenant.name}: {local(domain.domain, port)} "
