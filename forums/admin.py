@@ -38,6 +38,9 @@ class RecordAdmin(SubjectAdmin):
     """Common parts of the pages of categories, threads and posts."""
 
     status_looks = _STATUSES
+    part = ""
+    """The model whose records belong to such a record, if one does."""
+
     created = column("created", lambda record: ago(record.created_at), "created_at")
 
     def facts(self, request: HttpRequest, record: Record) -> Sequence[tuple[str, Any]]:
@@ -48,12 +51,23 @@ class RecordAdmin(SubjectAdmin):
             ("external id", record.external_id),
         ]
 
+    def newest(self, request: HttpRequest, record: Any) -> Newest | None:
+        """Return the category's newest threads, or the thread's newest posts."""
+        if not self.part or not request.user.has_perm(f"forums.view_{self.part}"):
+            return None
+        found = getattr(record, f"{self.part}s").order_by("-created_at", "-id")[:MAX_NEWEST]
+        notes = [f"by {_author(one)}" if isinstance(one, Post) else self.part for one in found]
+        rows = [(one, self.status_look(one), note) for one, note in zip(found, notes, strict=True)]
+        url = reverse(f"admin:forums_{self.part}_changelist")
+        return Newest(f"Newest {self.part}s", rows, f"{url}?{self.opts.model_name}__id__exact={record.pk}")
+
 
 @admin.register(Category, site=tenant_site)
 class CategoryAdmin(RecordAdmin):
     """Lists categories."""
 
     icon = "category"
+    part = "thread"
     list_display = ("name", "slug", "created")
     search_fields = ("name", "slug")
 
@@ -61,23 +75,13 @@ class CategoryAdmin(RecordAdmin):
         """Return the facts about a category: names and values."""
         return [("slug", record.slug), ("description", record.description), *super().facts(request, record)]
 
-    def newest(self, request: HttpRequest, record: Any) -> Newest | None:
-        """Return the category's newest threads."""
-        if not request.user.has_perm("forums.view_thread"):
-            return None
-        rows = [
-            (thread, self.status_look(thread), "thread")
-            for thread in record.threads.order_by("-created_at", "-id")[:MAX_NEWEST]
-        ]
-        url = reverse("admin:forums_thread_changelist")
-        return Newest("Newest threads", rows, f"{url}?category__id__exact={record.pk}")
-
 
 @admin.register(Thread, site=tenant_site)
 class ThreadAdmin(RecordAdmin):
     """Lists threads."""
 
     icon = "forum"
+    part = "post"
     list_display = ("title", "category", "status", "created")
     list_filter = ("status", "category")
     list_select_related = ("category",)
@@ -90,17 +94,6 @@ class ThreadAdmin(RecordAdmin):
     def public_url(self, record: Any) -> str:
         """Return the thread's page in the forum."""
         return reverse("thread", args=[record.pk])
-
-    def newest(self, request: HttpRequest, record: Any) -> Newest | None:
-        """Return the thread's newest posts."""
-        if not request.user.has_perm("forums.view_post"):
-            return None
-        rows = [
-            (post, self.status_look(post), f"by {_author(post)}")
-            for post in record.posts.order_by("-created_at", "-id")[:MAX_NEWEST]
-        ]
-        url = reverse("admin:forums_post_changelist")
-        return Newest("Newest posts", rows, f"{url}?thread__id__exact={record.pk}")
 
     def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
         """Return the thread's posts."""

@@ -161,7 +161,7 @@ class _Reader:
 
     def _text(self, row: _Row, position: int, length: int, *, required: bool = True) -> str:
         name, value = self.header[position], row.cells[position].replace(BYTE_ORDER_MARK, "")
-        if not _is_unicode(value):
+        if value.encode(errors="ignore").decode() != value:
             raise Refused(f"{name}: expected UTF-8")
         return check_text(name, value, length=length, required=required)
 
@@ -220,14 +220,6 @@ def _header(rows: Iterator[_Row]) -> list[str]:
     if first.error:
         raise Refused(f"header: {first.error}")
     return [name.strip() for name in first.cells]
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @transaction.atomic

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from directives.display import labels
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.demo.scenes import Mark, Scene
@@ -116,25 +117,12 @@ def _timeline(subject: Subject | None, *directives: Directive) -> Table:
 
 
 def _details(signal: Signal) -> str:
-    payload = signal.payload
-    reason = f": {payload['reason']}" if payload.get("reason") else ""
-    match signal.name.split(".", 1):
-        case ["directive", "requested"]:
-            return f"{payload['name']} by {signal.actor}{reason}"
-        case ["directive", "started"]:
-            return f"attempt {payload['attempt']}, worker {payload['worker']}"
-        case ["directive", "succeeded"]:
-            return "" if payload["result"].get("changed") else "nothing had to be changed"
-        case ["directive", "failed"]:
-            return str(payload["error"])
-        case ["directive", "snoozed"]:
-            until = parse_datetime(payload["until"]) or signal.occurred_at
-            return f"until {timezone.localtime(until):%H:%M} by {signal.actor}{reason}"
-        case ["directive", _]:
-            return f"by {signal.actor}{reason}"
-    if "after" in payload:
-        return f"{payload['before']} → {payload['after']}, revision {payload['revision']}"
-    return f"by {payload.get('author_id') or signal.actor}"
+    says = labels.gist(signal)
+    if signal.payload.get("error"):
+        return says
+    until = parse_datetime(signal.payload.get("until", ""))
+    time = f"until {timezone.localtime(until):%H:%M} " if until else ""
+    return f"{time}by {signal.actor}{says and f': {says}'}"
 
 
 def _excerpt(text: str) -> str:

@@ -43,17 +43,16 @@ _COMMON: dict[str, Any] = {
     ],
     "SCRIPTS": [lambda request: static("fleetprompt/admin.js")],
     "SIDEBAR": {"navigation": "fleetprompt.sites.navigation"},
+    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }
 
 TENANT: dict[str, Any] = {
     **_COMMON,
     "SITE_SYMBOL": "forum",
     "SITE_SUBHEADER": "Moderation",
-    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }
 OPERATORS: dict[str, Any] = {
     **_COMMON,
     "SITE_SYMBOL": "hub",
     "SITE_SUBHEADER": "Operators",
-    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }

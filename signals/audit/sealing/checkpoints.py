@@ -11,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from fasteners import InterProcessLock
 
+from fleetprompt.errors import Refused
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import Tenant
 from signals import sql
@@ -25,7 +26,7 @@ _MAX_LINE_BYTES = 64 * 1024
 _thread_lock = threading.RLock()
 
 
-class Damaged(ValueError):
+class Damaged(Refused):
     """A line of a checkpoint file is not what this program writes."""
 
 
@@ -51,6 +52,7 @@ def append(tenant: Tenant) -> bool:
         whether the file's last line agrees with the database.
 
     Raises:
+        Damaged: the file's last line cannot be read.
         OSError: the file cannot be written.
     """
     with locked():
