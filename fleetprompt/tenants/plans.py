@@ -75,9 +75,11 @@ class Plan:
         Raises:
             MigrationFailed: a migration raised an error.
         """
-        connection.set_schema(schema)
         if self._is_new:
-            self._make_record()
+            # Behind a schema without the table, the public one would answer for it.
+            connection.set_schema(schema, include_public=False)
+            MigrationRecorder(connection).ensure_schema()
+        connection.set_schema(schema)
         if self.migrations:
             self._apply_all(schema)
         else:
@@ -123,13 +125,6 @@ class Plan:
         # Models are built on first access; clones of the state share them.
         _ = state.apps
         return state
-
-    def _make_record(self) -> None:
-        # Behind a schema without the table, the public one would answer for it.
-        schema = connection.schema_name
-        connection.set_schema(schema, include_public=False)
-        MigrationRecorder(connection).ensure_schema()
-        connection.set_schema(schema)
 
 
 def migrate(schema: str) -> None:

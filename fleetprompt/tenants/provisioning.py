@@ -90,7 +90,6 @@ def _register(record: Record, *, restored: bool) -> Tenant:
     ensure_shared_tables()
     schema = f"{SCHEMA_PREFIX}{record.slug}"
     tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
-    addresses = [Domain(domain=name, is_primary=place == 0) for place, name in enumerate(names)]
     with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         lock()
         _refuse_taken(tenant, names, restored)
@@ -100,9 +99,8 @@ def _register(record: Record, *, restored: bool) -> Tenant:
             # The insert has set the present time.
             tenant.created_at = record.created_at
             tenant.save(update_fields=["created_at"])
-        for address in addresses:
-            address.tenant = tenant
-            address.save()
+        for place, name in enumerate(names):
+            Domain(tenant=tenant, domain=name, is_primary=place == 0).save()
         if restored:
             migrate(schema)
         else:
