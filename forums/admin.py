@@ -127,7 +127,7 @@ class PostAdmin(RecordAdmin):
         return str(record.content)
 
     def public_url(self, record: Any) -> str:
-        """Return the post's place in the forum, on the page of its thread where it stands."""
+        """Return the address of the post on its thread's page in the forum."""
         return post_url(record)
 
     excerpt = column("post", lambda post: Truncator(post.content).chars(100))

@@ -1,4 +1,4 @@
-"""Directives of the demo: who requests which, for what reason, and in which order."""
+"""Directives of the demo: their actors, reasons and order."""
 
 import time
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ def grant(schema: str) -> None:
 
     The caller is the owner. Only differences are written, and objects of other owners are left alone,
     such as an extension's views. In the public schema it also revokes what PostgreSQL grants to
-    everybody: temporary tables, which would shadow real ones, and before version 15 new tables in that
+    PUBLIC: temporary tables, which would shadow real ones, and before version 15 new tables in that
     schema. It does nothing in `TEMPLATE`, nor where owner and application are one role.
 
     Raises:
