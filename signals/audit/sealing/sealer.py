@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import sql
@@ -112,8 +113,7 @@ def ahead(seal: Seal) -> str:
 
 def begin() -> None:
     """Begin a transaction that seals: each statement of it sees what was committed before."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.READ_COMMITTED)
+    execute(sql.READ_COMMITTED)
     limit_idle_in_transaction(MAX_IDLE_SECONDS)
 
 
@@ -173,8 +173,8 @@ def _signed(
 def _store(new: Seal, ids: list[str], leaves: list[bytes]) -> None:
     new.save()
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(sql.ENTER, [new.number, ids, leaves])
+        with transaction.atomic():
+            execute(sql.ENTER, new.number, ids, leaves)
     except IntegrityError as error:
         raise Refused(
             f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"
