@@ -5,7 +5,6 @@ from typing import Any, cast
 
 from django import forms
 from django.apps import apps
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import connection
@@ -205,11 +204,11 @@ class DomainAdmin(ModelAdmin):
     @admin.display(description="served", boolean=True)
     def is_served(self, domain: Domain) -> bool:
         """Show whether ALLOWED_HOSTS contains it."""
-        return not provisioning.is_unserved(domain.domain, settings.ALLOWED_HOSTS)
+        return not provisioning.is_unserved(domain.domain)
 
 
 def _warn_unserved(request: HttpRequest, domain: str) -> None:
-    if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
+    if provisioning.is_unserved(domain):
         messages.warning(request, f"ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
 
 

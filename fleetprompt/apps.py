@@ -21,7 +21,7 @@ class FleetPromptConfig(AppConfig):
         from fleetprompt.tenants import seeds
 
         environment.refuse_renamed(dir(settings))
-        seeds.register(seeds.Seed(wanted=list, lacking=grants.lacking))
+        seeds.register(wanted=list, lacking=grants.lacking)
         post_migrate.connect(_create_cache_table, dispatch_uid="fleetprompt.cache")
         post_migrate.connect(_grant, sender=last_app(), dispatch_uid="fleetprompt.grants")
 

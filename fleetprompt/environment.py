@@ -62,12 +62,8 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _in_lower_case(names: list[str]) -> list[str]:
-    return [name.lower() for name in names]
-
-
 _List = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-_Hosts = Annotated[_List, AfterValidator(_in_lower_case)]
+_Hosts = Annotated[_List, AfterValidator(lambda names: [name.lower() for name in names])]
 # It precedes a tenant's slug in a message's key, which has 100 characters.
 _ClusterName = Annotated[
     str, _matching(r"[A-Za-z0-9._-]{1,40}", "1 to 40 letters, digits, dots, hyphens and underscores")

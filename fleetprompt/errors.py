@@ -69,6 +69,6 @@ def sqlstate(error: BaseException) -> str:
     return found or ""
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of a database error's text."""
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class when it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -204,7 +204,6 @@ LOGGING = {
             "callback": f"ext://fleetprompt.operators.log_filters.{name}",
         }
         for name in (
-            "brief",
             "no_query",
             "no_result",
             "not_enqueued",
@@ -228,7 +227,6 @@ LOGGING = {
     # Django's own handler would log everything twice.
     "loggers": {
         "django": {"handlers": []},
-        "django.request": {"filters": ["brief"]},
         # Requests for other hosts must not fill the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # `fleetprompt.web.lockout` logs lockouts.

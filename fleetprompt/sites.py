@@ -13,7 +13,6 @@ from django.contrib.admin.options import TO_FIELD_VAR
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from unfold.sites import UnfoldAdminSite
@@ -41,7 +40,9 @@ def _with_field(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResp
 class _Site(UnfoldAdminSite):
     """Common parts of both sites."""
 
+    index_title = "Overview"
     index_context: IndexContext | None = None
+    is_for_operators: bool
 
     def set_index(self, template: str, context: IndexContext) -> None:
         """Set the first page, for the app whose figures it shows.
@@ -51,6 +52,15 @@ class _Site(UnfoldAdminSite):
             context: takes the request and the context of every page, and returns the template's context.
         """
         self.index_template, self.index_context = template, context
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user is active staff of the active schema, and the site is for such ones."""
+        return is_public() == self.is_for_operators and bool(super().has_permission(request))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the context of every page, with the community's name."""
+        name = "FleetPrompt" if self.is_for_operators else active_tenant().name
+        return {**super().each_context(request), "site_title": name, "site_header": name}
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Callable[..., HttpResponseBase]:
         """Return the view for staff only, with the policy of the admin."""
@@ -71,31 +81,14 @@ class TenantSite(_Site):
     """The site of a community's moderators and auditors."""
 
     settings_name = "UNFOLD_TENANT"
-    index_title = "Overview"
-
-    def has_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user of the request is active staff of the active tenant."""
-        return not is_public() and bool(super().has_permission(request))
-
-    def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the context of every page, with the community's name."""
-        name = active_tenant().name
-        return {**super().each_context(request), "site_title": name, "site_header": name}
+    is_for_operators = False
 
 
 class OperatorsSite(_Site):
     """The site of the operators: all tenants, the queue and the clusters."""
 
     settings_name = "UNFOLD_OPERATORS"
-    index_title = "Overview"
-
-    def has_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user of the request is active staff of the public schema."""
-        return is_public() and bool(super().has_permission(request))
-
-    def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the context of every page."""
-        return {**super().each_context(request), "site_title": "FleetPrompt", "site_header": "FleetPrompt"}
+    is_for_operators = True
 
 
 tenant_site = TenantSite()
@@ -143,18 +136,3 @@ def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -
     side_links: Any = getattr(model_admin, "side_links", None)
     further = side_links(request) if side_links else []
     return [{"title": entry["name"], "icon": icon, "link": entry["admin_url"]}, *further]
-
-
-def stylesheet(request: HttpRequest) -> str:
-    """Return the address of the project's own styles."""
-    return static("fleetprompt/admin.css")
-
-
-def favicon(request: HttpRequest) -> str:
-    """Return the address of the symbol in the browser's tab."""
-    return static("fleetprompt/favicon.svg")
-
-
-def script(request: HttpRequest) -> str:
-    """Return the address of the project's own script."""
-    return static("fleetprompt/admin.js")

@@ -3,21 +3,11 @@
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import NamedTuple
 
 PYTHON = "Python"
 """The name of the interpreter, and of its standard library, among the packages."""
 
 _GUARDS: dict[str, Mapping[str, Sequence[str]]] = {}
-
-
-class Mismatch(NamedTuple):
-    """An installed version that a module was not written for."""
-
-    module: str
-    package: str
-    installed: str
-    written_for: Sequence[str]
 
 
 def guard(module: str, written_for: Mapping[str, Sequence[str]]) -> None:
@@ -30,10 +20,11 @@ def guard(module: str, written_for: Mapping[str, Sequence[str]]) -> None:
     _GUARDS[module] = written_for
 
 
-def mismatches() -> Iterator[Mismatch]:
-    """Yield the installed packages whose versions the registered modules were not written for."""
+def mismatches() -> Iterator[str]:
+    """Yield a sentence for each installed package whose version a registered module was not written for."""
     for module, packages in _GUARDS.items():
         for package, written_for in packages.items():
             installed = platform.python_version() if package == PYTHON else version(package)
             if not any(f"{installed}.".startswith(f"{known}.") for known in written_for):
-                yield Mismatch(module, package, installed, written_for)
+                known = ", ".join(written_for)
+                yield f"{package} {installed} is installed; {module} uses private parts of {known}"

@@ -1,4 +1,4 @@
-"""The admin pages of a community's forum. They read: what changes a thread or a post is a directive."""
+"""Admin pages of a community's forum. They are read-only: a change of a thread or a post is a directive."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,12 @@ from directives.admin.subjects import Newest, SubjectAdmin
 from directives.display.labels import Look
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, moment
+from fleetprompt.web.model_admin import column
 from forums.models import Category, Post, Record, Thread
 from forums.web.views import post_url
 
-NEWEST = 20
-"""How many posts a thread's page shows, and how many threads a category's."""
+MAX_NEWEST = 20
+"""The most posts on a thread's page, and the most threads on a category's."""
 
 _STATUSES: dict[str, Look] = {
     Thread.Status.OPEN: Look("Open", "lock_open", "good"),
@@ -29,18 +30,36 @@ _STATUSES: dict[str, Look] = {
 }
 
 
+def _author(post: Any) -> str:
+    return str(post.author_label or post.author_id)
+
+
 class RecordAdmin(SubjectAdmin):
-    """What the pages of categories, threads and posts share."""
+    """Common parts of the pages of categories, threads and posts."""
 
     status_looks = _STATUSES
+    part = ""
+    """The model whose records belong to such a record, if one does."""
+
+    created = column("created", lambda record: ago(record.created_at), "created_at")
 
     def facts(self, request: HttpRequest, record: Record) -> Sequence[tuple[str, Any]]:
-        """Return when and as which revision the forum has it, and its id where it came from."""
+        """Return the time of storing, the revision, and the id in the forum that it was imported from."""
         return [
             ("came in", moment(record.created_at)),
             ("revision", record.revision),
             ("external id", record.external_id),
         ]
+
+    def newest(self, request: HttpRequest, record: Any) -> Newest | None:
+        """Return the category's newest threads, or the thread's newest posts."""
+        if not self.part or not request.user.has_perm(f"forums.view_{self.part}"):
+            return None
+        found = getattr(record, f"{self.part}s").order_by("-created_at", "-id")[:MAX_NEWEST]
+        notes = [f"by {_author(one)}" if isinstance(one, Post) else self.part for one in found]
+        rows = [(one, self.status_look(one), note) for one, note in zip(found, notes, strict=True)]
+        url = reverse(f"admin:forums_{self.part}_changelist")
+        return Newest(f"Newest {self.part}s", rows, f"{url}?{self.opts.model_name}__id__exact={record.pk}")
 
 
 @admin.register(Category, site=tenant_site)
@@ -48,28 +67,13 @@ class CategoryAdmin(RecordAdmin):
     """Lists categories."""
 
     icon = "category"
+    part = "thread"
     list_display = ("name", "slug", "created")
     search_fields = ("name", "slug")
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
-        """Return what there is to know about a category."""
+        """Return the facts about a category: names and values."""
         return [("slug", record.slug), ("description", record.description), *super().facts(request, record)]
-
-    def newest(self, request: HttpRequest, record: Any) -> Newest | None:
-        """Return the category's newest threads."""
-        if not request.user.has_perm("forums.view_thread"):
-            return None
-        rows = [
-            (thread, self.status_look(thread), "thread")
-            for thread in record.threads.order_by("-created_at", "-id")[:NEWEST]
-        ]
-        url = reverse("admin:forums_thread_changelist")
-        return Newest("Newest threads", rows, f"{url}?category__id__exact={record.pk}")
-
-    @admin.display(description="created", ordering="created_at")
-    def created(self, category: Category) -> str:
-        """Show when it was made."""
-        return ago(category.created_at)
 
 
 @admin.register(Thread, site=tenant_site)
@@ -77,38 +81,23 @@ class ThreadAdmin(RecordAdmin):
     """Lists threads."""
 
     icon = "forum"
+    part = "post"
     list_display = ("title", "category", "status", "created")
     list_filter = ("status", "category")
     list_select_related = ("category",)
     search_fields = ("title",)
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
-        """Return what there is to know about a thread."""
+        """Return the facts about a thread."""
         return [("category", self.link(request, record.category)), *super().facts(request, record)]
 
     def public_url(self, record: Any) -> str:
         """Return the thread's page in the forum."""
         return reverse("thread", args=[record.pk])
 
-    def newest(self, request: HttpRequest, record: Any) -> Newest | None:
-        """Return the thread's newest posts."""
-        if not request.user.has_perm("forums.view_post"):
-            return None
-        rows = [
-            (post, self.status_look(post), f"by {post.author_label or post.author_id}")
-            for post in record.posts.order_by("-created_at", "-id")[:NEWEST]
-        ]
-        url = reverse("admin:forums_post_changelist")
-        return Newest("Newest posts", rows, f"{url}?thread__id__exact={record.pk}")
-
     def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
         """Return the thread's posts."""
         return [(Post.SUBJECT_TYPE, record.posts.all())]
-
-    @admin.display(description="created", ordering="created_at")
-    def created(self, thread: Thread) -> str:
-        """Show when it was made."""
-        return ago(thread.created_at)
 
 
 @admin.register(Post, site=tenant_site)
@@ -123,9 +112,9 @@ class PostAdmin(RecordAdmin):
     search_fields = ("content", "author_label", "author_id")
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
-        """Return what there is to know about a post."""
+        """Return the facts about a post."""
         return [
-            ("author", self.author(record)),
+            ("author", _author(record)),
             ("kind of author", record.get_author_type_display()),
             ("posted", moment(record.posted_at or record.created_at)),
             ("thread", self.link(request, record.thread)),
@@ -138,20 +127,9 @@ class PostAdmin(RecordAdmin):
         return str(record.content)
 
     def public_url(self, record: Any) -> str:
-        """Return the post's place in the forum, on the page of its thread where it stands."""
+        """Return the address of the post on its thread's page in the forum."""
         return post_url(record)
 
-    @admin.display(description="post")
-    def excerpt(self, post: Post) -> str:
-        """Show how the post begins."""
-        return Truncator(post.content).chars(100)
-
-    @admin.display(description="author")
-    def author(self, post: Post) -> str:
-        """Show who wrote it."""
-        return post.author_label or post.author_id
-
-    @admin.display(description="posted", ordering="posted_at")
-    def posted(self, post: Post) -> str:
-        """Show when it was written, or else when it came in."""
-        return ago(post.posted_at or post.created_at)
+    excerpt = column("post", lambda post: Truncator(post.content).chars(100))
+    author = column("author", _author)
+    posted = column("posted", lambda post: ago(post.posted_at or post.created_at), "posted_at")

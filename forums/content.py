@@ -1,4 +1,4 @@
-"""How categories, threads and posts come to be: checked, stored, and said in a signal."""
+"""Creation of categories, threads and posts: each is checked, stored, and leaves a signal."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -89,18 +89,13 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
         Post.objects.bulk_create(posts, ignore_conflicts=True)
         ids = [post.pk for post in posts]
         stored = set(Post.objects.filter(pk__in=ids).values_list("pk", flat=True))
-        bus.record(
-            [
-                _created("forum.post.created", post, post_facts(post), actor)
-                for post in posts
-                if post.pk in stored
-            ]
-        )
+        new = [post for post in posts if post.pk in stored]
+        bus.record([_created("forum.post.created", post, post_facts(post), actor) for post in new])
     return stored
 
 
 def post_facts(post: Post) -> dict[str, str]:
-    """Return what `forum.post.created` says of a post."""
+    """Return the payload of `forum.post.created` for a post."""
     return {
         "thread_id": str(post.thread_id),
         "author_type": post.author_type,

@@ -11,17 +11,19 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
-from django.db import connection, transaction
+from django.db import transaction
 
 from fleetprompt.cli.lines import MAX_LINE_CHARACTERS, Lines, LongLine
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.advisory_locks import lock_in_transaction
 from fleetprompt.tenants.context import active_tenant
 from forums import content
 from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
 from signals.types import ID_LENGTH, Actor, check_identifier, check_moment, check_text
 
 ACTOR = Actor("system", "import_posts")
-BATCH = 500
+BATCH_ROWS = 500
+"""Rows in one transaction."""
 BYTE_ORDER_MARK = "\ufeff"
 DATE_COLUMN = "date"
 SLUG_LENGTH = 50
@@ -41,7 +43,7 @@ class Columns(NamedTuple):
 
 
 class RefusedRow(NamedTuple):
-    """A row that was not imported: the line on which it starts, and why."""
+    """A row that was not imported: the number of its first line, and the reason."""
 
     line: int
     error: str
@@ -49,12 +51,12 @@ class RefusedRow(NamedTuple):
 
 @dataclass
 class Report:
-    """What an import came to.
+    """Result of an import.
 
     Args:
-        thread_id: where the posts are; None when no row was good, so that no thread was needed.
-        imported: how many rows became posts.
-        repeated: how many rows had the id of an earlier row, or of a post that was there before.
+        thread_id: the thread with the posts; None when no row was good, so that no thread was needed.
+        imported: the number of rows that became posts.
+        repeated: the number of rows with the id of an earlier row, or of a post that was there before.
     """
 
     thread_id: UUID | None = None
@@ -91,14 +93,14 @@ def import_posts(
     rows = _rows(file, advance)
     reader = _Reader(_header(rows), columns or Columns())
     report = Report()
-    while batch := list(islice(rows, BATCH)):
+    while batch := list(islice(rows, BATCH_ROWS)):
         if posts := list(reader.posts(batch, report.refused)):
             _store(posts, thread, category, report)
     return report
 
 
 class _Row(NamedTuple):
-    """What the CSV parser made of one row, or why it could not."""
+    """The cells of one row, or the reason why it cannot be parsed."""
 
     line: int
     cells: list[str]
@@ -159,7 +161,7 @@ class _Reader:
 
     def _text(self, row: _Row, position: int, length: int, *, required: bool = True) -> str:
         name, value = self.header[position], row.cells[position].replace(BYTE_ORDER_MARK, "")
-        if not _is_unicode(value):
+        if value.encode(errors="ignore").decode() != value:
             raise Refused(f"{name}: expected UTF-8")
         return check_text(name, value, length=length, required=required)
 
@@ -220,14 +222,6 @@ def _header(rows: Iterator[_Row]) -> list[str]:
     return [name.strip() for name in first.cells]
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @transaction.atomic
 def _store(posts: list[Post], title: str, category: str, report: Report) -> None:
     thread = _thread(title, category)
@@ -241,9 +235,8 @@ def _store(posts: list[Post], title: str, category: str, report: Report) -> None
 
 def _thread(title: str, slug: str) -> Thread:
     """Return the oldest thread of that title in the category; make what is missing."""
-    with connection.cursor() as cursor:
-        # Two imports into one new thread meet here; titles have no constraint that would decide.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('forums.importing'))")
+    # Two imports into one new thread meet here; titles have no constraint that would decide.
+    lock_in_transaction("forums.importing")
     category = Category.objects.filter(slug=slug).first()
     if category is None:
         name = slug.replace("-", " ").replace("_", " ").strip().capitalize() or slug

@@ -1,4 +1,4 @@
-"""What a forum consists of. Its statuses change through `forums.moderation` only."""
+"""Categories, threads and posts of a forum. Statuses change through `forums.moderation` only."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ models.TextField.register_lookup(Length)
 
 
 class Record(models.Model):
-    """What categories, threads and posts share.
+    """Common fields of categories, threads and posts.
 
     `revision` counts the moderation changes; a directive's default idempotency key ends in it.
     `external_id` is the record's id where it was imported from.
@@ -75,7 +75,7 @@ class Thread(Record):
     """A conversation in a category."""
 
     class Status(models.TextChoices):
-        """Whether posts may be added."""
+        """State of a thread: posts can be added to an open one only."""
 
         OPEN = "open"
         LOCKED = "locked"
@@ -102,17 +102,17 @@ class Thread(Record):
 
 
 class Post(Record):
-    """What somebody said in a thread."""
+    """A member's or an agent's text in a thread."""
 
     class Status(models.TextChoices):
-        """Whether people see it; a deleted post is kept for the record."""
+        """Visibility to readers; a deleted post is kept for the record."""
 
         PUBLISHED = "published"
         HIDDEN = "hidden"
         DELETED = "deleted"
 
     class AuthorType(models.TextChoices):
-        """What kind of author wrote it."""
+        """Kind of author."""
 
         HUMAN = "human"
         AGENT = "agent"

@@ -18,7 +18,7 @@ PostId = Annotated[UUID, Reference(Post.SUBJECT_TYPE)]
 # Building these by the ORM takes longer than all the rest of hiding a post.
 _LOCK = "SELECT id, status, revision FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _SET_STATUS = "UPDATE {table} SET status = %s, revision = revision + 1 WHERE id = ANY(%s)"
-# A lock that others share, so that those who only read do not wait for each other.
+# A shared lock: readers do not wait for each other.
 _FIND = "SELECT * FROM {table} WHERE id = %s FOR SHARE"
 
 
@@ -92,7 +92,7 @@ class PostHandler(StatusHandler[PostPayload]):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a record.
+    """Result for one record.
 
     Args:
         changed: False when the record was in the wanted state already; then nothing was written.

@@ -26,7 +26,7 @@ from signals.types import (
 )
 
 NOT_STORED = "signals were not stored"
-"""What the database's error says when a statement with `all_stored` fails."""
+"""The text in the database's error when a statement with `all_stored` fails."""
 
 
 class NotStored(Refused):
@@ -41,7 +41,7 @@ class Emitted(NamedTuple):
 
 
 class Details(TypedDict, total=False):
-    """What a signal may say besides its name, payload, key and actor; see `emit`."""
+    """Optional parts of a signal besides its name, payload, key and actor; see `emit`."""
 
     subject: Subject | None
     occurred_at: datetime | None
@@ -64,9 +64,9 @@ def emit(
     Args:
         name: a fact in the past tense, such as `forum.thread.locked`.
         payload: JSON-safe details.
-        dedupe_key: unique in the tenant, at most 512 characters; it stands for one fact, so emitting with a
+        dedupe_key: unique in the tenant, at most 512 characters; it identifies one fact, so emitting with a
             known key stores nothing and gives the stored signal back, whatever the payload.
-        actor: who is behind it.
+        actor: the user, agent or process that caused it.
         subject: what it is about.
         occurred_at: when it happened, with a time zone; the moment of recording by default.
         source: the part of the program that says so.
@@ -143,7 +143,7 @@ def insertion(source: str, values: Mapping[str, str]) -> str:
     keys that were stored; `all_stored`, in the same statement, checks that these are all.
 
     Args:
-        source: what stands after FROM, within the statement.
+        source: the SQL after FROM, within the statement.
         values: SQL for each column except metadata and the times.
     """
     columns = {**values, "metadata": "'{}'", "occurred_at": "moment.at", "recorded_at": "moment.at"}

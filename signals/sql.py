@@ -1,11 +1,6 @@
 """SQL that the ORM cannot say. `{columns}` of signals are those of `signals.audit.format.events`."""
 # ruff: noqa: S608 -- no text of users is put into a statement
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from django.db import connection
-
 # PostgreSQL holds times that Python does not. These texts are the same whatever the session's settings.
 TIME_TEXT = """
     CASE WHEN NOT isfinite({column}) THEN {column}::text
@@ -199,10 +194,3 @@ TRIGGERS = """
     JOIN pg_language ON pg_language.oid = prolang JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)
 """
-
-
-def rows(statement: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        return list(cursor.fetchall())

@@ -205,7 +205,7 @@ def _check_one_form(actor_type: str, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who is behind something: a copy that survives the deletion of the user.
+    """User, agent or process that caused something: a copy that survives the deletion of the user.
 
     Args:
         type: `user`, `agent` or `system`.
@@ -293,7 +293,7 @@ class ActorAndSubject:
 
     @property
     def actor(self: _Columns) -> Actor:
-        """Who is behind it."""
+        """The user, agent or process that caused it."""
         return stored_actor(self.actor_type, self.actor_id, self.actor_label)
 
     @property

@@ -27,7 +27,7 @@ from directives import operations  # noqa: E402
 from directives.models import Directive  # noqa: E402
 from directives.requests import request, request_many  # noqa: E402
 from fleetprompt.demo import people, scenes, story  # noqa: E402
-from fleetprompt.demo.forums import Mark  # noqa: E402
+from fleetprompt.demo.scenes import Mark  # noqa: E402
 from fleetprompt.demo.story import Story, Waiter  # noqa: E402
 from fleetprompt.operators import clusters  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402

@@ -48,14 +48,14 @@ class OperatorCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except CommandError as error:
-            # What it quotes may be anybody's, and steer the terminal.
+            # It may quote untrusted input, which could steer the terminal.
             raise CommandError(presentable(str(error)), returncode=error.returncode) from error
         except ValidationError as error:
             raise CommandError("; ".join(map(presentable, _sentences(error)))) from error
         except UnicodeEncodeError as error:
             raise CommandError("an argument is no UTF-8 text") from error
         except OSError as error:
-            # Such as a file that may not be read; a closed pipe is nobody's mistake.
+            # Such as a file that may not be read; a closed pipe is no mistake of the input.
             if error.filename is None:
                 raise
             raise CommandError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
@@ -83,7 +83,7 @@ class OperatorCommand(BaseCommand):
             refused: what did not happen then, such as `Not deleted`.
 
         Raises:
-            CommandError: something else was typed, or nobody is there to be asked.
+            CommandError: something else was typed, or standard input is closed.
         """
         # Not on standard output, which may be JSON for a program.
         self.stderr.write(question, style_func=str, ending="")
@@ -139,7 +139,7 @@ class OperatorCommand(BaseCommand):
             rows: dictionaries with the same keys.
             columns: the keys that the table shows, in order.
             style: `table` or `json`.
-            empty: the sentence that stands in place of a table without rows.
+            empty: the sentence in place of a table without rows.
         """
         if style == "json":
             self.print_json(rows)

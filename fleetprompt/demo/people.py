@@ -39,16 +39,9 @@ ADA = Person("ada", "Ada", "Marsh")
 OLGA = Person("olga", "Olga", "Reyes")
 
 
-class LogIn(NamedTuple):
-    """A person's user name and password."""
-
-    person: Person
-    password: str
-
-
-def log_ins(people: Sequence[Person]) -> list[LogIn]:
+def log_ins(people: Sequence[Person]) -> list[tuple[Person, str]]:
     """Give people a new random password in the active schema, which is stored as a hash only."""
-    given = [LogIn(person, secrets.token_urlsafe(9)) for person in people]
+    given = [(person, secrets.token_urlsafe(9)) for person in people]
     for person, password in given:
         user = _account(person)
         user.set_password(password)

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from directives.display import labels
 from directives.models import Directive
 from directives.outcomes import Kind
-from fleetprompt.demo.forums import Mark
-from fleetprompt.demo.scenes import Scene
+from fleetprompt.demo.scenes import Mark, Scene
 from fleetprompt.demo.story import Story
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post
@@ -37,14 +37,11 @@ def _show_harbor(console: Console, story: Story) -> None:
     scene = story.harbor
     _heading(console, scene, f"The spam wave: {len(story.wave)} posts hidden by one batch of requests")
     spam = scene.marked(Mark.SPAM)
-    rows = _table()
-    for post in spam[:_EXAMPLES]:
-        post.refresh_from_db()
-        rows.add_row(Text(post.author_label, "bold"), Text(post.status, "green"), _excerpt(post.content))
-    console.print(rows)
-    hidden = Post.objects.filter(pk__in=[post.pk for post in spam[_EXAMPLES:]], status=Post.Status.HIDDEN)
+    hidden = Post.objects.filter(pk__in=[post.pk for post in spam], status=Post.Status.HIDDEN)
+    for post in hidden[:_EXAMPLES]:
+        console.print(f"{post.author_label}: {_excerpt(post.content)} is {post.status}")
     console.print(
-        f"and {hidden.count()} more, all under one correlation id; "
+        f"and {hidden.count() - _EXAMPLES} more, all under one correlation id; "
         f"{len(story.wave) - len(spam)} of the {len(story.wave)} was no spam, see below."
     )
     [misjudged] = scene.marked(Mark.MISJUDGED)
@@ -82,9 +79,10 @@ def _show_post(console: Console, scene: Scene, title: str, post: Post, *directiv
 
 def _show_figures(console: Console, story: Story) -> None:
     found: list[Directive] = []
-    for tenant, directives in story.directives.items():
-        with in_tenant(tenant):
-            found += Directive.objects.filter(pk__in=[directive.pk for directive in directives])
+    for scene in (story.harbor, story.orchard):
+        with in_tenant(scene.tenant):
+            subjects = [str(record.pk) for record in (scene.thread, *(post for post, _ in scene.posts))]
+            found += Directive.objects.filter(subject_id__in=subjects)
     ended = [directive for directive in found if directive.completed_at]
     seconds = [(d.completed_at - d.queued_at).total_seconds() for d in ended if d.completed_at]
     console.print(Text(f"\nRun {story.run} in figures", "bold"))
@@ -102,20 +100,14 @@ def _heading(console: Console, scene: Scene, text: str) -> None:
     console.print(Text.assemble((f"\n{scene.tenant}  ", "bold magenta"), (text, "bold")))
 
 
-def _table() -> Table:
-    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    rows.add_column(no_wrap=True, style="dim")
-    rows.add_column(no_wrap=True)
-    rows.add_column()
-    return rows
-
-
 def _timeline(subject: Subject | None, *directives: Directive) -> Table:
     """Return the signals about a subject, and those of the directives: time, name, details."""
     wanted = Q(causation_id__in=[str(directive.id) for directive in directives])
     if subject:
         wanted |= Q(subject_type=subject.type, subject_id=subject.id)
-    rows = _table()
+    rows = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True, style="dim")
+    rows.add_column(no_wrap=True)
     for signal in Signal.objects.filter(wanted):
         app, _, event = signal.name.partition(".")
         style = _STYLES.get(event, "cyan") if app == "directive" else "bold"
@@ -125,25 +117,12 @@ def _timeline(subject: Subject | None, *directives: Directive) -> Table:
 
 
 def _details(signal: Signal) -> str:
-    payload = signal.payload
-    reason = f": {payload['reason']}" if payload.get("reason") else ""
-    match signal.name.split(".", 1):
-        case ["directive", "requested"]:
-            return f"{payload['name']} by {signal.actor}{reason}"
-        case ["directive", "started"]:
-            return f"attempt {payload['attempt']}, worker {payload['worker']}"
-        case ["directive", "succeeded"]:
-            return "" if payload["result"].get("changed") else "nothing had to be changed"
-        case ["directive", "failed"]:
-            return str(payload["error"])
-        case ["directive", "snoozed"]:
-            until = parse_datetime(payload["until"]) or signal.occurred_at
-            return f"until {timezone.localtime(until):%H:%M} by {signal.actor}{reason}"
-        case ["directive", _]:
-            return f"by {signal.actor}{reason}"
-    if "after" in payload:
-        return f"{payload['before']} → {payload['after']}, revision {payload['revision']}"
-    return f"by {payload.get('author_id') or signal.actor}"
+    says = labels.gist(signal)
+    if signal.payload.get("error"):
+        return says
+    until = parse_datetime(signal.payload.get("until", ""))
+    time = f"until {timezone.localtime(until):%H:%M} " if until else ""
+    return f"{time}by {signal.actor}{says and f': {says}'}"
 
 
 def _excerpt(text: str) -> str:

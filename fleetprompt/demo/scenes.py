@@ -1,12 +1,13 @@
-"""Tenants of the demo, made when they are missing, and the new threads of each run."""
+"""Sample communities of the demo: tenants, made when they are missing, and the new threads of each run."""
 
 from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from django.utils import timezone
 from django.utils.text import slugify
 
-from fleetprompt.demo.forums import HARBOR, ORCHARD, Community, Mark
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
@@ -16,7 +17,23 @@ from signals.types import Actor
 
 _ACTOR = Actor("system", "demo", "the demo")
 _EXTERNAL = "demo-run-"
-_MINUTES_BETWEEN_POSTS = 7
+_BETWEEN_POSTS = timedelta(minutes=7)
+_COMMUNITIES = (
+    ("harbor", "Harbor Model Boats", "Workbench", "Which varnish for a cedar deck?"),
+    ("orchard", "Orchard Growers", "Trees", "Is autumn grafting a mistake?"),
+)
+"""Slug, name, category and thread of each community; its posts are in the text file `<slug>.txt`."""
+
+
+class Mark(StrEnum):
+    """A moderator's opinion of a post: the first character of its line in the samples."""
+
+    FINE = " "
+    SPAM = "!"
+    MISJUDGED = "?"
+    """Fine, although it looks like spam."""
+    PRIVATE = "#"
+    """It gives away where a member lives."""
 
 
 class Scene(NamedTuple):
@@ -41,44 +58,41 @@ def prepare() -> tuple[int, Scene, Scene]:
     Raises:
         ValidationError: a tenant is missing and cannot be made, as when its domain is another's.
     """
-    communities = [(_tenant(community), community) for community in (HARBOR, ORCHARD)]
-    run = 1 + max(_last_run(tenant) for tenant, _ in communities)
-    harbor, orchard = (_scene(tenant, community, run) for tenant, community in communities)
+    earlier = 0
+    for slug, name, *_ in _COMMUNITIES:
+        if not Tenant.objects.filter(slug=slug).exists():
+            create_tenant(slug, name=name, domain=f"{slug}.localhost")
+        with in_tenant(slug):
+            earlier = max(earlier, Thread.objects.filter(external_id__startswith=_EXTERNAL).count())
+    run = earlier + 1
+    harbor, orchard = (_scene(slug, category, title, run) for slug, _, category, title in _COMMUNITIES)
     return run, harbor, orchard
 
 
-def _tenant(community: Community) -> Tenant:
-    found: Tenant | None = Tenant.objects.filter(slug=community.slug).first()
-    return found or create_tenant(community.slug, name=community.name, domain=f"{community.slug}.localhost")
-
-
-def _last_run(tenant: Tenant) -> int:
-    with in_tenant(tenant.slug):
-        threads = Thread.objects.filter(external_id__regex=rf"^{_EXTERNAL}\d+$")
-        names = [str(name) for name in threads.values_list("external_id", flat=True)]
-    return max((int(name.removeprefix(_EXTERNAL)) for name in names), default=0)
-
-
-def _scene(tenant: Tenant, community: Community, run: int) -> Scene:
-    first = timezone.now() - timedelta(minutes=_MINUTES_BETWEEN_POSTS * len(community.posts))
-    slug = slugify(community.category)
-    with in_tenant(tenant.slug):
-        category = Category.objects.filter(slug=slug).first() or content.create_category(
-            slug, community.category, actor=_ACTOR
+def _scene(slug: str, category: str, title: str, run: int) -> Scene:
+    with in_tenant(slug) as tenant:
+        group = Category.objects.filter(slug=slugify(category)).first() or content.create_category(
+            slugify(category), category, actor=_ACTOR
         )
-        title, key = f"{community.title} (run {run})", f"{_EXTERNAL}{run}"
-        thread = content.create_thread(category, title, actor=_ACTOR, external_id=key)
-        posts = [
-            content.create_post(
-                thread,
-                sample.text,
-                actor=_ACTOR,
-                author_id=slugify(sample.author),
-                author_label=sample.author,
-                posted_at=first + timedelta(minutes=_MINUTES_BETWEEN_POSTS * number),
-            )
-            for number, sample in enumerate(community.posts)
-        ]
-    domain = tenant.domains.values_list("domain", flat=True)[0]
-    marks = [sample.mark for sample in community.posts]
-    return Scene(tenant.slug, domain, thread, list(zip(posts, marks, strict=True)))
+        thread = content.create_thread(
+            group, f"{title} (run {run})", actor=_ACTOR, external_id=f"{_EXTERNAL}{run}"
+        )
+        domain = tenant.domains.values_list("domain", flat=True)[0]
+        return Scene(slug, domain, thread, _posts(slug, thread))
+
+
+def _posts(slug: str, thread: Thread) -> list[tuple[Post, Mark]]:
+    lines = Path(__file__).with_name(f"{slug}.txt").read_text(encoding="utf-8").splitlines()
+    posts = []
+    for left, line in zip(range(len(lines), 0, -1), lines, strict=True):
+        author, text = line[2:].split(": ", 1)
+        post = content.create_post(
+            thread,
+            text,
+            actor=_ACTOR,
+            author_id=slugify(author),
+            author_label=author,
+            posted_at=timezone.now() - _BETWEEN_POSTS * left,
+        )
+        posts.append((post, Mark(line[0])))
+    return posts

@@ -1,7 +1,7 @@
-"""Directives of the demo: who requests which, for what reason, and in which order."""
+"""Directives of the demo: their actors, reasons and order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,18 +11,19 @@ from django.utils import timezone
 from directives import operations, runner
 from directives.models import Directive
 from directives.outcomes import Outcome
-from directives.requests import DirectiveRequest, Requested, request, request_many
+from directives.requests import Requested, request, request_many
 from fleetprompt.cli.console import progress
-from fleetprompt.demo.forums import Mark
 from fleetprompt.demo.people import ADA, HELPER, MIRA, SENTRY
-from fleetprompt.demo.scenes import Scene
+from fleetprompt.demo.scenes import Mark, Scene
 from fleetprompt.operators.clusters import Cluster
 from fleetprompt.tenants.context import in_tenant
+from forums.models import Post
+from signals.types import Actor
 
 Status = Directive.Status
 _POLL_SECONDS = 0.05
-_NAMED = 3
-"""How many directives an error names."""
+_MAX_NAMED = 3
+"""The directives that an error names."""
 
 
 class DemoError(Exception):
@@ -44,55 +45,39 @@ class Waiter:
             DemoError: one has another end, or the time is over.
             ClusterError: the cluster has ended.
         """
-        with progress(what, len(directives)) as advance, in_tenant(tenant):
-            left = list(directives)
-            while left:
-                found = Directive.objects.in_bulk([directive.pk for directive in left])
-                ended = [
-                    directive for directive in found.values() if directive.status in Directive.TERMINAL
-                ]
+        left = list(directives)
+        with progress(f"{what:<25}", len(directives)) as advance, in_tenant(tenant):
+            while True:
+                found = list(Directive.objects.filter(pk__in=[directive.pk for directive in left]))
+                ended = [directive for directive in found if directive.status in Directive.TERMINAL]
                 if others := [directive for directive in ended if directive.status != status]:
                     raise DemoError(f"{len(others)} directives were to end {status}: {_named(others)}")
                 advance(len(ended))
-                left = [directive for directive in found.values() if directive not in ended]
-                if left:
-                    self._pause(left, len(directives))
-
-    def _pause(self, left: Sequence[Directive], count: int) -> None:
-        self._cluster.check()
-        if time.monotonic() > self._deadline:
-            raise DemoError(
-                f"{len(left)} of {count} directives did not finish within {self._seconds:g} s: "
-                f"{_named(left)}.{self._cluster.last_lines()}"
-            )
-        time.sleep(_POLL_SECONDS)
+                left = [directive for directive in found if directive not in ended]
+                if not left:
+                    return
+                self._cluster.check()
+                if time.monotonic() > self._deadline:
+                    raise DemoError(
+                        f"{len(left)} of {len(directives)} directives did not finish within "
+                        f"{self._seconds:g} s: {_named(left)}.{self._cluster.last_lines()}"
+                    )
+                time.sleep(_POLL_SECONDS)
 
 
 @dataclass(frozen=True)
 class Story:
-    """All that was requested in a run, by tenant."""
+    """A run: its two scenes, and the directives that the report names."""
 
     run: int
     harbor: Scene
+    orchard: Scene
     wave: list[Directive]
-    unhide: Directive
     notice: Directive
     repeated: Requested
     snoozed: Directive
-    orchard: Scene
-    lock: Directive
-    delete: Directive
     late: Directive
-    unlock: Directive
     discarded: Outcome
-
-    @property
-    def directives(self) -> dict[str, list[Directive]]:
-        """All directives by tenant."""
-        return {
-            self.harbor.tenant: [*self.wave, self.unhide, self.notice, self.snoozed],
-            self.orchard.tenant: [self.lock, self.delete, self.late, self.unlock],
-        }
 
 
 def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
@@ -104,50 +89,48 @@ def play(run: int, harbor: Scene, orchard: Scene, waiter: Waiter) -> Story:
         Refused: a tenant takes no directives, as a suspended one does not.
     """
     with in_tenant(harbor.tenant):
-        wave = _hide(harbor.marked(Mark.SPAM, Mark.MISJUDGED))
+        mira = MIRA.actor
+        hide = [("forum.post.hide", _post(post)) for post in harbor.marked(Mark.SPAM, Mark.MISJUDGED)]
+        spam = request_many(hide, actor=SENTRY, reason="Looks like the spam wave of tonight")
+        wave = [requested.directive for requested in spam]
         [misjudged] = harbor.marked(Mark.MISJUDGED)
-        why = "A member giving varnish away is no spam"
-        unhide = request("forum.post.unhide", _post(misjudged), actor=MIRA.actor, reason=why).directive
+        unhide = _ask(
+            "forum.post.unhide", _post(misjudged), mira, "A member giving varnish away is no spam"
+        )
         notice = _announce(harbor).directive
         # The agent got no answer and asks again.
         repeated = _announce(harbor)
-        snoozed = _snoozed_lock(harbor)
+        snoozed = _snoozed_lock(harbor, mira)
+    waiter.until(Status.SUCCEEDED, harbor.tenant, "Spam", *wave, unhide, notice)
     thread = {"thread_id": str(orchard.thread.pk)}
     with in_tenant(orchard.tenant):
-        why = "Insults; everybody sleeps on it"
-        lock = request("forum.thread.lock", thread, actor=MIRA.actor, reason=why).directive
+        mira, ada = MIRA.actor, ADA.actor
+        lock = _ask("forum.thread.lock", thread, mira, "Insults; everybody sleeps on it")
         [private] = orchard.marked(Mark.PRIVATE)
-        why = "Gives away where a member lives"
         # Moderators may neither delete nor rerun.
-        delete = request("forum.post.delete", _post(private), actor=ADA.actor, reason=why).directive
-    waiter.until(Status.SUCCEEDED, harbor.tenant, "Spam                     ", *wave, unhide, notice)
-    waiter.until(Status.SUCCEEDED, orchard.tenant, "Lock and deletion        ", lock, delete)
+        delete = _ask("forum.post.delete", _post(private), ada, "Gives away where a member lives")
+    waiter.until(Status.SUCCEEDED, orchard.tenant, "Lock and deletion", lock, delete)
     with in_tenant(orchard.tenant):
         text = "Summary: October works where it stays above 7 degrees for three weeks."
         late = _reply(orchard, "summary", text, "Summary of a long thread").directive
     waiter.until(Status.FAILED, orchard.tenant, "Post into a locked thread", late)
     with in_tenant(orchard.tenant):
-        why = "Everybody has apologised"
-        unlock = request("forum.thread.unlock", thread, actor=MIRA.actor, reason=why).directive
-    waiter.until(Status.SUCCEEDED, orchard.tenant, "Unlocking the thread     ", unlock)
+        unlock = _ask("forum.thread.unlock", thread, mira, "Everybody has apologised")
+    waiter.until(Status.SUCCEEDED, orchard.tenant, "Unlocking the thread", unlock)
     with in_tenant(orchard.tenant):
-        operations.rerun(late.id, actor=ADA.actor, reason="The thread is open again")
-    waiter.until(Status.SUCCEEDED, orchard.tenant, "Rerun of that post       ", late)
+        operations.rerun(late.id, actor=ada, reason="The thread is open again")
+    waiter.until(Status.SUCCEEDED, orchard.tenant, "Rerun of that post", late)
     with in_tenant(orchard.tenant):
         discarded = runner.run(lock.id)
-    return Story(
-        run, harbor, wave, unhide, notice, repeated, snoozed, orchard, lock, delete, late, unlock, discarded
-    )
+    return Story(run, harbor, orchard, wave, notice, repeated, snoozed, late, discarded)
 
 
-def _post(post: object) -> dict[str, str]:
-    return {"post_id": str(getattr(post, "pk", post))}
+def _ask(name: str, payload: Mapping[str, str], actor: Actor, reason: str) -> Directive:
+    return request(name, payload, actor=actor, reason=reason).directive
 
 
-def _hide(posts: Sequence[object]) -> list[Directive]:
-    hide = [DirectiveRequest("forum.post.hide", _post(post)) for post in posts]
-    why = "Looks like the spam wave of tonight"
-    return [requested.directive for requested in request_many(hide, actor=SENTRY, reason=why)]
+def _post(post: Post) -> dict[str, str]:
+    return {"post_id": str(post.pk)}
 
 
 def _announce(scene: Scene) -> Requested:
@@ -156,26 +139,20 @@ def _announce(scene: Scene) -> Requested:
 
 
 def _reply(scene: Scene, key: str, text: str, reason: str) -> Requested:
-    payload = {
-        "thread_id": str(scene.thread.pk),
-        "content": text,
-        "author_id": HELPER.id,
-        "client_request_id": key,
-    }
+    thread = str(scene.thread.pk)
+    payload = {"thread_id": thread, "content": text, "author_id": HELPER.id, "client_request_id": key}
     return request("forum.post.create", payload, actor=HELPER, reason=reason)
 
 
-def _snoozed_lock(scene: Scene) -> Directive:
+def _snoozed_lock(scene: Scene, actor: Actor) -> Directive:
     thread, until = {"thread_id": str(scene.thread.pk)}, timezone.now() + timedelta(hours=1)
     # In one transaction, so that no worker can claim it in between.
     with transaction.atomic():
-        why = "Close the thread if the wave goes on"
-        lock = request("forum.thread.lock", thread, actor=MIRA.actor, reason=why).directive
-        why = "Quiet for now; look again in an hour"
-        return operations.snooze(lock.id, until, actor=MIRA.actor, reason=why)
+        lock = _ask("forum.thread.lock", thread, actor, "Close the thread if the wave goes on")
+        return operations.snooze(lock.id, until, actor=actor, reason="Quiet for now; look again in an hour")
 
 
-def _named(directives: Sequence[Directive]) -> str:
-    texts = [f"{d} is {d.status}{d.last_error and f' ({d.last_error})'}" for d in directives[:_NAMED]]
+def _named(directives: list[Directive]) -> str:
+    texts = [f"{d} is {d.status}{d.last_error and f' ({d.last_error})'}" for d in directives[:_MAX_NAMED]]
     more = len(directives) - len(texts)
     return "; ".join(texts) + (f" and {more} more" if more else "")

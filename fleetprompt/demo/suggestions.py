@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fleetprompt.cli.web_addresses import hosts_advice, local
-from fleetprompt.demo.people import ADA, AKI, MIRA, OLGA, LogIn, log_ins
+from fleetprompt.demo.people import ADA, AKI, MIRA, OLGA, Person, log_ins
 from fleetprompt.demo.story import Story
 from fleetprompt.tenants.context import in_tenant
 
@@ -40,7 +40,7 @@ def _show_operators(console: Console, port: int) -> None:
 
 
 def _show_log_ins(
-    console: Console, where: str, port: int, given: list[LogIn], *, role: str | None = None
+    console: Console, where: str, port: int, given: list[tuple[Person, str]], *, role: str | None = None
 ) -> None:
     console.print(f"  {where}, while `{_run(port)}` runs; log in as", highlight=False)
     for person, password in given:

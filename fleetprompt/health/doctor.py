@@ -57,7 +57,11 @@ def examine(slug: str | None = None) -> Iterator[Examined]:
         "Django's own checks find nothing", _django, databases=None if reached.findings else ["default"]
     )
     usable = not reached.findings
-    tenants = _scope(slug) if usable else {}
+    tenants = checkup.known_tenants() if usable else {}
+    if usable and slug is not None:
+        if slug not in tenants.values():
+            raise unknown("--tenant", slug)
+        tenants = {schema: known for schema, known in tenants.items() if known == slug}
     for check in checkup.CHECKS:
         if check.needs_database:
             if not usable:
@@ -91,12 +95,3 @@ def _django(databases: list[str] | None, **options: Any) -> list[checks.CheckMes
         if checkup.TAG not in check.tags
         for finding in check(app_configs=None, databases=databases)
     ]
-
-
-def _scope(slug: str | None) -> dict[str, str]:
-    tenants = checkup.known_tenants()
-    if slug is None:
-        return tenants
-    if slug not in tenants.values():
-        raise unknown("--tenant", slug)
-    return {schema: known for schema, known in tenants.items() if known == slug}

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from fleetprompt.postgres.bounded import Question
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 
@@ -49,9 +50,13 @@ def look() -> dict[str, Part]:
 
 def _ask() -> Iterator[tuple[str, Part]]:
     for name, ask in _asked.items():
-        part = _answer(ask)
-        yield name, part
-        if name == "database" and not part.ok:
+        try:
+            reason = ask()
+        except DatabaseError:
+            # Its text may name hosts and roles; the log of the database and `doctor` tell more.
+            reason = "the database does not answer"
+        yield name, Part(not reason, reason)
+        if name == "database" and reason:
             return
 
 
@@ -59,18 +64,8 @@ _question = Question("readiness", _ask, seconds=TIMEOUT_SECONDS)
 _migrated_until = 0.0
 
 
-def _answer(ask: Callable[[], str]) -> Part:
-    try:
-        reason = ask()
-    except DatabaseError:
-        # Its text may name hosts and roles; the log of the database and `doctor` tell more.
-        reason = "the database does not answer"
-    return Part(not reason, reason)
-
-
 def _database() -> str:
-    with connections["default"].cursor() as cursor:
-        cursor.execute("SELECT 1")
+    execute("SELECT 1")
     return ""
 
 

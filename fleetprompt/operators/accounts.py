@@ -1,5 +1,6 @@
 """Accounts of both admin sites. Users can grant only permissions that they hold."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django import forms
@@ -54,11 +55,46 @@ class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-ar
         return str(obj.name)
 
 
-class _UserForm(UserChangeForm):
-    """Keeps a superuser for the site; users cannot change their own groups and permissions."""
+_NOT_OWN = "You cannot change your own groups and permissions: ask another manager of users."
+
+
+class _EditorForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Keeps the editing user from changing the groups and permissions that the user holds."""
 
     editor: Any
     """The user of the request."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.kept():
+            field: Any = self.fields.get(name)
+            if field:
+                field.help_text = _NOT_OWN
+                # The widget inside the one that links to the related model.
+                getattr(field.widget, "widget", field.widget).attrs["disabled"] = True
+
+    def kept(self) -> Sequence[str]:
+        """Return the fields that keep the values that are held."""
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        """Return the input, with the held values, also those that the form does not offer.
+
+        Disabled boxes send nothing. Other choices are errors.
+        """
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name in self.kept():
+            chosen, held = set(cleaned.get(name, ())), getattr(self.instance, name)
+            offered: Any = self.fields.get(name)
+            if chosen and chosen != set(offered.queryset.filter(pk__in=held.values("pk"))):
+                self.add_error(name, _NOT_OWN)
+            elif name in cleaned:
+                cleaned[name] = held.all()
+        return cleaned
+
+
+class _UserForm(_EditorForm, UserChangeForm):
+    """Keeps a superuser for the site; users cannot change their own groups and permissions."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,21 +103,18 @@ class _UserForm(UserChangeForm):
                 "Untick instead of deleting: an inactive user cannot log in, and the admin log keeps "
                 "the user's actions."
             )
-        if self.instance == self.editor:
-            for name in _OWN_RIGHTS:
-                _only_show(self, name)
+
+    def kept(self) -> Sequence[str]:
+        """Return the user's own groups and permissions."""
+        return ("groups", "user_permissions") if self.instance == self.editor else ()
 
     def clean(self) -> dict[str, Any]:
         """Return the input.
 
         Raises:
-            ValidationError: no superuser would be left, or users change their own groups or
-                permissions.
+            ValidationError: no superuser would be left.
         """
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance == self.editor:
-            for name in _OWN_RIGHTS:
-                _keep(self, name, getattr(self.instance, name))
+        cleaned = super().clean()
         keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _SUPERUSER_FLAGS)
         if self.instance.is_superuser and not keeps_power:
             _refuse_last_superuser(self.instance)
@@ -103,57 +136,20 @@ class _PasswordForm(AdminPasswordChangeForm):
         return cleaned
 
 
-class _GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+class _GroupForm(_EditorForm):
     """Keeps the permissions of a group from changes by its members."""
 
-    editor: Any
-    """The user of the request."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk and _is_bound_by(self.instance, self.editor):
-            _only_show(self, "permissions")
-
-    def clean(self) -> dict[str, Any]:
-        """Return the input.
-
-        Raises:
-            ValidationError: a member who is no superuser changes the group's permissions.
-        """
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance.pk and _is_bound_by(self.instance, self.editor):
-            _keep(self, "permissions", self.instance.permissions)
-        return cleaned
+    def kept(self) -> Sequence[str]:
+        """Return the permissions where a member edits who is no superuser."""
+        return ("permissions",) if self.instance.pk and _is_bound_by(self.instance, self.editor) else ()
 
 
 _SUPERUSER_FLAGS = ("is_active", "is_staff", "is_superuser")
-_OWN_RIGHTS = ("groups", "user_permissions")
-_NOT_OWN = "You cannot change your own groups and permissions: ask another manager of users."
 
 
 def _is_bound_by(group: Group, user: Any) -> bool:
     """Return whether a user holds permissions through a group; a superuser needs none."""
     return not user.is_superuser and group.user_set.filter(pk=user.pk).exists()
-
-
-def _only_show(form: Any, name: str) -> None:
-    """Disable a field's boxes."""
-    if field := form.fields.get(name):
-        field.help_text = _NOT_OWN
-        # The widget inside the one that links to the related model.
-        getattr(field.widget, "widget", field.widget).attrs["disabled"] = True
-
-
-def _keep(form: Any, name: str, held: Any) -> None:
-    """Keep the held values, also those that the form does not offer; refuse other choices.
-
-    Disabled boxes send nothing.
-    """
-    chosen = set(form.cleaned_data.get(name, ()))
-    if chosen and chosen != set(form.fields[name].queryset.filter(pk__in=held.values("pk"))):
-        form.add_error(name, _NOT_OWN)
-    elif name in form.cleaned_data:
-        form.cleaned_data[name] = held.all()
 
 
 def _refuse_last_superuser(user: User) -> None:
@@ -215,19 +211,14 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
         """Return boxes for the groups and permissions that the user can grant."""
         permissions = own(self.admin_site, request.user)
         if db_field.name == "groups":
-            kwargs["queryset"] = _within(permissions, grantable(self.admin_site))
+            beyond = grantable(self.admin_site).exclude(pk__in=permissions.values("pk"))
+            kwargs["queryset"] = Group.objects.exclude(permissions__in=beyond.values("pk"))
             kwargs["form_class"] = forms.ModelMultipleChoiceField
         else:
             kwargs["queryset"] = permissions
             kwargs["form_class"] = _PermissionsField
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
-
-
-def _within(permissions: QuerySet[Permission], known: QuerySet[Permission]) -> QuerySet[Group]:
-    """Return the groups that have none of `known` besides `permissions`."""
-    beyond = known.exclude(pk__in=permissions.values("pk"))
-    return Group.objects.exclude(permissions__in=beyond.values("pk"))
 
 
 class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]

@@ -20,7 +20,7 @@ START_SECONDS = 40.0
 STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.05
 _RUNNING = b"running."
-"""What django-q2 logs when its workers are up."""
+"""A part of django-q2's log line when its workers are up."""
 _SHOWN_LINES = 15
 
 

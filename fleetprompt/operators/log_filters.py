@@ -18,16 +18,10 @@ def not_enqueued(record: logging.LogRecord) -> bool:
 
 
 def untraced(record: logging.LogRecord) -> bool:
-    """Remove the tracebacks of Django's records about hostile requests, which would fill the log."""
-    if record.name.startswith("django.security."):
+    """Remove the tracebacks of Django's records about refused and hostile requests: they fill the log."""
+    is_refused = record.name == "django.request" and record.levelno < logging.ERROR
+    if is_refused or record.name.startswith("django.security."):
         record.exc_info = record.exc_text = None
-    return True
-
-
-def brief(record: logging.LogRecord) -> bool:
-    """Remove the tracebacks of Django's records about refused requests."""
-    if record.levelno < logging.ERROR:
-        record.exc_info = None
     return True
 
 

@@ -71,7 +71,10 @@ class _Asking(threading.Thread, Generic[T]):
     def run(self) -> None:
         """Read until something does not answer."""
         try:
-            self._connect()
+            own = connections.create_connection("default")
+            options = {"connect_timeout": _CONNECT_SECONDS, **own.settings_dict.get("OPTIONS", {})}
+            own.settings_dict = {**own.settings_dict, "OPTIONS": options}
+            connections["default"] = self._connection = own
             for name, part in self._read():
                 self._found[name] = part
         except Exception as error:
@@ -91,12 +94,6 @@ class _Asking(threading.Thread, Generic[T]):
         elif self._error is not None:
             raise self._error
         return dict(self._found)
-
-    def _connect(self) -> None:
-        own = connections.create_connection("default")
-        options = {"connect_timeout": _CONNECT_SECONDS, **own.settings_dict.get("OPTIONS", {})}
-        own.settings_dict = {**own.settings_dict, "OPTIONS": options}
-        connections["default"] = self._connection = own
 
     def _hang_up(self) -> None:
         """Shut down the connection's socket, so that the thread that waits for it continues."""

@@ -6,6 +6,7 @@ from django.db import connection as _django_connection
 from psycopg import Cursor
 
 connection: Any = _django_connection
+"""Django's connection of this thread; the wrappers' further attributes have no types."""
 
 
 def execute(statement: str, parameters: Any = None, *, prepare: bool = False) -> Any:

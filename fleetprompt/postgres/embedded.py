@@ -5,9 +5,9 @@ All processes share one server for a folder; it runs until `stop` or the end of 
 
 import hashlib
 import os
-import pwd
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -21,6 +21,8 @@ import fasteners
 import psutil
 import psycopg
 from psycopg import sql
+
+from fleetprompt.errors import Refused
 
 START_SECONDS = 60
 """Time limit for the first answer, crash recovery included."""
@@ -36,7 +38,7 @@ MAX_SOCKET_BYTES = 100
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@%=:~-]+")
 
 
-class EmbeddedServerError(Exception):
+class EmbeddedServerError(Refused):
     """The embedded server could not be started or reached."""
 
 
@@ -221,12 +223,7 @@ def _let_in(folder: Path) -> None:
     utils.ensure_prefix_permissions(programs())
     utils.ensure_folder_permissions(programs(), executable | readable)
     utils.ensure_folder_permissions(programs().parent / "lib", readable)
-    _give(folder)
-
-
-def _give(folder: Path) -> None:
-    user = pwd.getpwnam(SYSTEM_USER)
-    os.chown(folder, user.pw_uid, user.pw_gid)
+    shutil.chown(folder, SYSTEM_USER)
 
 
 def _socket_folder(folder: Path) -> Path:
@@ -243,7 +240,7 @@ def _socket_folder(folder: Path) -> Path:
     if socket.is_symlink() or socket.stat().st_uid not in (os.geteuid(), folder.stat().st_uid):
         raise EmbeddedServerError(f"{socket} is a link or another user's; remove it, or set DATABASE_URL")
     if os.geteuid() == 0:
-        _give(socket)
+        shutil.chown(socket, SYSTEM_USER)
     return socket
 
 

@@ -33,7 +33,7 @@ def grant(schema: str) -> None:
 
     The caller is the owner. Only differences are written, and objects of other owners are left alone,
     such as an extension's views. In the public schema it also revokes what PostgreSQL grants to
-    everybody: temporary tables, which would shadow real ones, and before version 15 new tables in that
+    PUBLIC: temporary tables, which would shadow real ones, and before version 15 new tables in that
     schema. It does nothing in `TEMPLATE`, nor where owner and application are one role.
 
     Raises:
@@ -47,10 +47,17 @@ def grant(schema: str) -> None:
         lock_in_transaction("fleetprompt.grants")
         if not fetch_all(sql.ROLE_EXISTS, role):
             raise Refused(f"DATABASE_URL: the database has no role {role!r}; make it, or name another")
-        _grant_schema(schema, role)
-        _grant_relations(schema, role)
-        if schema == "public":
-            _refuse_temporary(role)
+        names = {"schema": quoted(schema), "role": quoted(role)}
+        [(may_use, may_create)] = fetch_all(sql.SCHEMA_RIGHTS, role, schema, role, schema)
+        if may_create:
+            execute(sql.REVOKE_CREATE.format(**names))
+        if not may_use:
+            execute(sql.GRANT_USAGE.format(**names))
+        if statements := list(_corrections(schema, role)):
+            execute("\n".join(statements))
+        [(database, is_allowed)] = fetch_all(sql.TEMPORARY_RIGHT, role)
+        if schema == "public" and is_allowed:
+            execute(sql.REVOKE_TEMPORARY.format(database=quoted(database), role=quoted(role)))
 
 
 def lacking(schemas: Collection[str]) -> set[str]:
@@ -64,26 +71,13 @@ def lacking(schemas: Collection[str]) -> set[str]:
     return found
 
 
-def _grant_schema(schema: str, role: str) -> None:
-    [(may_use, may_create)] = fetch_all(sql.SCHEMA_RIGHTS, role, schema, role, schema)
-    names = {"schema": quoted(schema), "role": quoted(role)}
-    if may_create:
-        execute(sql.REVOKE_CREATE.format(**names))
-    if not may_use:
-        execute(sql.GRANT_USAGE.format(**names))
-
-
-def _grant_relations(schema: str, role: str) -> None:
-    statements = [
-        sql.GRANT_RELATION.format(
+def _corrections(schema: str, role: str) -> Iterator[str]:
+    for name, wanted, _ in _deviations([schema], role):
+        yield sql.GRANT_RELATION.format(
             relation=f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{quoted(schema)}.{quoted(name)}",
             role=quoted(role),
             privileges=", ".join(sorted(wanted)),
         )
-        for name, wanted, _ in _deviations([schema], role)
-    ]
-    if statements:
-        execute("\n".join(statements))
 
 
 def _deviations(schemas: Collection[str], role: str) -> Iterator[tuple[str, frozenset[str], list[str]]]:
@@ -101,9 +95,3 @@ def _wanted(name: str, kind: str, append_only: Iterable[str]) -> frozenset[str]:
     if kind in "vm" or name == "django_migrations":
         return _READ
     return _APPEND if name in append_only else _ROWS
-
-
-def _refuse_temporary(role: str) -> None:
-    [(database, is_allowed)] = fetch_all(sql.TEMPORARY_RIGHT, role)
-    if is_allowed:
-        execute(sql.REVOKE_TEMPORARY.format(database=quoted(database), role=quoted(role)))

@@ -9,11 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import Error, transaction
-from django.db import connection as _django_connection
 
-from fleetprompt.postgres.direct import execute
-
-connection: Any = _django_connection
+from fleetprompt.postgres.direct import connection, execute
 
 INTERVAL_SECONDS = 0.005
 """Seconds after a notification in which the same thread sends no other one on that channel."""

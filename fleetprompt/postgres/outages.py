@@ -3,14 +3,11 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.db import connection as _django_connection
 
 from fleetprompt.errors import sqlstate
-
-connection: Any = _django_connection
+from fleetprompt.postgres.direct import connection
 
 RECONNECT_SECONDS = 0.1
 """Between two attempts to connect to a server that does not answer."""

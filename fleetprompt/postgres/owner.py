@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection as _django_connection
-
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.direct import connection
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.postgres.sql import CREATE_SCHEMA_RIGHT
-
-connection: Any = _django_connection
 
 
 @contextmanager

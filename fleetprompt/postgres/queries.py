@@ -22,10 +22,10 @@ def execute(statement: str, *values: Any) -> None:
         cursor.execute(statement, values or None)
 
 
-def fetch_all(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Return the rows of one statement in the active schema."""
+def fetch_all(statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of one statement in the active schema, whose placeholders have names or places."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, values or None)
+        cursor.execute(statement, values or named or None)
         return list(cursor.fetchall())
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -35,7 +35,7 @@ def insert(records: Sequence[ModelT]) -> list[ModelT]:
     fields: Any = records[0]._meta.concrete_fields
     clocked = [field.attname for field in fields if isinstance(field.db_default, ClockTimestamp)]
     dated = [field.attname for field in fields if field.has_db_default()]
-    now = _now() if set(dated) - set(clocked) else None
+    now = fetch_all(STATEMENT_TIMESTAMP)[0][0] if set(dated) - set(clocked) else None
     for record in records:
         values = vars(record)
         for name in dated:
@@ -86,11 +86,6 @@ def fetch(model: type[ModelT], cursor: Any) -> list[ModelT]:
             row[index] = None if row[index] is None else json.loads(row[index])
         records.append(model.from_db(connection.alias, names, row))
     return records
-
-
-def _now() -> datetime:
-    [(now,)] = fetch_all(STATEMENT_TIMESTAMP)
-    return cast(datetime, now)
 
 
 def as_json(value: Any) -> str:

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db import connection as _django_connection
 from psycopg.pq import TransactionStatus
 
-connection: Any = _django_connection
+from fleetprompt.postgres.direct import connection
 
 SAVEPOINT = "SAVEPOINT member"
 """Sets the savepoint, before the first block."""

@@ -27,7 +27,8 @@ def brief(error: BaseException) -> str:
 def stack(error: BaseException) -> str:
     """Return the tracebacks of the exception's causes and its own, without messages."""
     chain = [error]
-    while len(chain) < MAX_CAUSES and (earlier := _cause(chain[-1])) and _is_new(earlier, chain):
+    # By identity: exceptions may define `__eq__`.
+    while len(chain) < MAX_CAUSES and (earlier := _cause(chain[-1])) and id(earlier) not in map(id, chain):
         chain.append(earlier)
     parts = [_one(chain[-1])]
     for later, earlier in reversed(list(pairwise(chain))):
@@ -45,11 +46,6 @@ def say_once(what: str, error: BaseException) -> None:
 
 def _cause(error: BaseException) -> BaseException | None:
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _is_new(error: BaseException, chain: list[BaseException]) -> bool:
-    # By identity: exceptions may define `__eq__`.
-    return all(error is not known for known in chain)
 
 
 def _one(error: BaseException) -> str:

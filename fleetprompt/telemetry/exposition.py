@@ -5,14 +5,13 @@ import ipaddress
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from django.conf import settings
 from django.db import connection
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -78,7 +77,7 @@ def serve(host: str, port: int) -> None:
     Raises:
         OSError: the address cannot be used.
     """
-    server = make_server(host, port, _application, _Server, _Handler)
+    server = make_server(host, port, _application, ThreadingWSGIServer, _Handler)
     threading.Thread(target=server.serve_forever, daemon=True, name="metrics").start()
 
 
@@ -119,10 +118,6 @@ class _Read(Collector):
         except Exception as error:
             errors.say_once(f"metrics: {self._source.__module__} is", error)
             return []
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
 
 
 class _Handler(WSGIRequestHandler):

@@ -94,6 +94,8 @@ class _Files:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._check_at = 0.0
+        self._paths: list[Path] = []
+        self._metrics: dict[Measure, Any] = {}
         self._open()
 
     def metric(self, measure: Measure) -> Any:
@@ -110,36 +112,31 @@ class _Files:
         return self._metrics[measure]
 
     def _open(self) -> None:
-        self._paths, self._metrics = _make(self._folder)
+        """Make the files, or none after an error, and the metrics by measure."""
+        # Imported late: most commands and most installations count nothing.
+        from prometheus_client import Counter, Histogram
+
+        from fleetprompt.telemetry.folder import prepare
+
         self._check_at = time.monotonic() + CHECK_SECONDS
+        self._paths, self._metrics = [], dict.fromkeys(ALL)
+        try:
+            word, self._paths = prepare(self._folder)
+        except OSError as error:
+            errors.say_once("metrics are", error)
+            return
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder)
+        compat.name_process_files(word)
+        for one in ALL:
+            described = (one.name, one.text, one.labels)
+            self._metrics[one] = (
+                Histogram(*described, buckets=one.buckets, registry=None)
+                if one.buckets
+                else Counter(*described, registry=None)
+            )
 
 
 @lru_cache(maxsize=1)
 def _opened(folder: str, pid: int) -> _Files:
     """Return the metrics of this process; a fork gets new ones."""
     return _Files(Path(folder))
-
-
-def _make(folder: Path) -> tuple[list[Path], dict[Measure, Any]]:
-    """Make a process' files; return them, or none after an error, and the metrics by measure."""
-    # Imported late: most commands and most installations count nothing.
-    from prometheus_client import Counter, Histogram
-
-    from fleetprompt.telemetry.folder import prepare
-
-    try:
-        word, paths = prepare(folder)
-    except OSError as error:
-        errors.say_once("metrics are", error)
-        return [], dict.fromkeys(ALL)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    compat.name_process_files(word)
-    metrics = {
-        measure: Histogram(
-            measure.name, measure.text, measure.labels, buckets=measure.buckets, registry=None
-        )
-        if measure.buckets
-        else Counter(measure.name, measure.text, measure.labels, registry=None)
-        for measure in ALL
-    }
-    return paths, metrics

@@ -113,23 +113,19 @@ def _extract(parent: Mapping[str, Any]) -> Any:
 @lru_cache(maxsize=1)
 def _tracer(endpoint: str, pid: int) -> Any:
     """Return the tracer of this process: its sending thread does not survive a fork."""
-    try:
-        return _provider(endpoint).get_tracer("fleetprompt")
-    except Exception as error:
-        errors.say_once("traces are", error)
-        return None
-
-
-def _provider(endpoint: str) -> Any:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import PROCESS_PID, SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
 
-    resource = Resource.create({PROCESS_PID: os.getpid()})
-    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: "fleetprompt"}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(compat.span_processor(exporter, shutdown_seconds=SHUTDOWN_SECONDS))
-    compat.at_process_end(provider.shutdown)
-    return provider
+    try:
+        resource = Resource.create({PROCESS_PID: pid})
+        if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+            resource = resource.merge(Resource({SERVICE_NAME: "fleetprompt"}))
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+        provider.add_span_processor(compat.span_processor(exporter, shutdown_seconds=SHUTDOWN_SECONDS))
+        compat.at_process_end(provider.shutdown)
+        return provider.get_tracer("fleetprompt")
+    except Exception as error:
+        errors.say_once("traces are", error)
+        return None

@@ -1,4 +1,4 @@
-"""Where a page stands in the admin: the links above it."""
+"""Breadcrumbs of an admin page: the links above it."""
 
 from typing import Any, NamedTuple
 

@@ -2,21 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from django.db import connection as _django_connection
 from django.db.models import CharField
 from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.errors import Refused, near
-from fleetprompt.postgres.direct import execute
+from fleetprompt.postgres.direct import connection, execute
 from fleetprompt.postgres.rows import fetch
 from fleetprompt.telemetry.context import bound
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.sql import TENANT_BY_NAME
-
-# django-tenants adds the schema to the connection; its types do not say so.
-connection: Any = _django_connection
 
 
 class TenantError(Refused):

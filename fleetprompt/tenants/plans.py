@@ -6,18 +6,16 @@ from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db import connection as _django_connection
 from django.db import transaction
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from fleetprompt.postgres.direct import connection
 from fleetprompt.tenants import seeds
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.schemas import History, histories
-
-connection: Any = _django_connection
 
 LOCK_TIMEOUT_MILLISECONDS = 30_000
 """How long a migration waits for a lock on a table."""
@@ -77,9 +75,11 @@ class Plan:
         Raises:
             MigrationFailed: a migration raised an error.
         """
-        connection.set_schema(schema)
         if self._is_new:
-            self._make_record()
+            # Behind a schema without the table, the public one would answer for it.
+            connection.set_schema(schema, include_public=False)
+            MigrationRecorder(connection).ensure_schema()
+        connection.set_schema(schema)
         if self.migrations:
             self._apply_all(schema)
         else:
@@ -125,13 +125,6 @@ class Plan:
         # Models are built on first access; clones of the state share them.
         _ = state.apps
         return state
-
-    def _make_record(self) -> None:
-        # Behind a schema without the table, the public one would answer for it.
-        schema = connection.schema_name
-        connection.set_schema(schema, include_public=False)
-        MigrationRecorder(connection).ensure_schema()
-        connection.set_schema(schema)
 
 
 def migrate(schema: str) -> None:

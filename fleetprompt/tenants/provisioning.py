@@ -79,14 +79,17 @@ def restore_tenant(record: Record) -> Tenant:
 
 def _register(record: Record, *, restored: bool) -> Tenant:
     validate_slug(record.slug)
-    _check_creation(record.created_at)
+    if record.created_at and not OLDEST_CREATION <= record.created_at <= timezone.now() + CLOCK_TOLERANCE:
+        raise ValidationError(
+            f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
+            f"got {record.created_at.isoformat()}"
+        )
     names = [normalised_domain(domain) for domain in record.domains]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ValidationError(f"domain: {repeated[0]!r} is named twice")
     ensure_shared_tables()
     schema = f"{SCHEMA_PREFIX}{record.slug}"
     tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
-    addresses = [Domain(domain=name, is_primary=place == 0) for place, name in enumerate(names)]
     with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         lock()
         _refuse_taken(tenant, names, restored)
@@ -96,9 +99,8 @@ def _register(record: Record, *, restored: bool) -> Tenant:
             # The insert has set the present time.
             tenant.created_at = record.created_at
             tenant.save(update_fields=["created_at"])
-        for address in addresses:
-            address.tenant = tenant
-            address.save()
+        for place, name in enumerate(names):
+            Domain(tenant=tenant, domain=name, is_primary=place == 0).save()
         if restored:
             migrate(schema)
         else:
@@ -114,17 +116,13 @@ def lock() -> None:
     lock_in_transaction("fleetprompt.provisioning")
 
 
+@as_owner()
 def delete_tenant(slug: str) -> None:
     """Remove a tenant for good: its row, its domains and its schema with everything in it.
 
     Raises:
         ValidationError: there is no such tenant.
     """
-    with as_owner():
-        _delete(slug)
-
-
-def _delete(slug: str) -> None:
     # Read first: a row that cannot be read stays as it is.
     if not Tenant.objects.filter(slug=slug).first():
         raise unknown("slug", slug)
@@ -180,15 +178,6 @@ def normalised_domain(domain: str) -> str:
     return domain
 
 
-def _check_creation(created_at: datetime | None) -> None:
-    latest = timezone.now() + CLOCK_TOLERANCE
-    if created_at and not OLDEST_CREATION <= created_at <= latest:
-        raise ValidationError(
-            f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
-            f"got {created_at.isoformat()}"
-        )
-
-
 def refuse_taken_hosts(names: Sequence[str]) -> None:
     """Check that no tenant has one of the host names.
 
@@ -212,6 +201,6 @@ def _refuse_taken(tenant: Tenant, names: Sequence[str], restored: bool) -> None:
         )
 
 
-def is_unserved(domain: str, allowed_hosts: list[str]) -> bool:
-    """Return whether `domain` is missing from `allowed_hosts`, so that requests to it are not found."""
-    return not validate_host(domain, allowed_hosts)
+def is_unserved(domain: str) -> bool:
+    """Return whether `domain` is missing from `ALLOWED_HOSTS`, so that requests to it are not found."""
+    return not validate_host(domain, settings.ALLOWED_HOSTS)

@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import cache
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError
 from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
 from django_tenants.utils import get_public_schema_name
@@ -47,17 +47,15 @@ def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
     Args:
         names: of schemas; it takes one statement per hundred.
     """
-    rows = read_each(names, ("django_migrations",), APPLIED_MIGRATIONS)
     return {
         schema: None if found is None else _lacks(found, settings.TENANT_APPS)
-        for schema, found in rows.items()
+        for schema, found in histories(names).items()
     }
 
 
 def missing_in_public() -> list[str] | None:
     """Return the migrations that the public schema lacks; None when it has no tables at all."""
-    public = get_public_schema_name()
-    found = read_each([public], ("django_migrations",), APPLIED_MIGRATIONS)[public]
+    [found] = histories([get_public_schema_name()]).values()
     return None if found is None else _lacks(found, settings.SHARED_APPS)
 
 
@@ -117,30 +115,25 @@ def behind() -> list[str]:
 def _read(
     names: Collection[str], tables: Collection[str], select: str, values: Mapping[str, Any]
 ) -> dict[str, list[tuple[Any, ...]]]:
-    found: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _with_tables(names, tables)}
+    complete = fetch_all(SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
+    found: dict[str, list[tuple[Any, ...]]] = {name: [] for (name,) in complete}
     if found:
         statement = " UNION ALL ".join(
             ROWS_OF_SCHEMA.format(name=f"name{n}", select=select.format(schema=quoted(name)))
             for n, name in enumerate(found)
         )
-        with connection.cursor() as cursor:
-            cursor.execute(statement, {**values, **{f"name{n}": name for n, name in enumerate(found)}})
-            for name, *row in cursor.fetchall():
-                found[name].append(tuple(row))
+        names_of = {f"name{n}": name for n, name in enumerate(found)}
+        for name, *row in fetch_all(statement, **values, **names_of):
+            found[name].append(tuple(row))
     return found
 
 
-def _with_tables(names: Collection[str], tables: Collection[str]) -> list[str]:
-    rows = fetch_all(SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
-    return [schema for (schema,) in rows]
-
-
-def _lacks(applied: list[tuple[Any, ...]], installed: Collection[str]) -> list[str]:
-    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - set(applied))]
+def _lacks(applied: History, installed: Collection[str]) -> list[str]:
+    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - applied)]
 
 
 @lru_cache
-def _expected(installed: frozenset[str]) -> frozenset[tuple[str, str]]:
+def _expected(installed: frozenset[str]) -> History:
     labels = {config.label for config in apps.get_app_configs() if config.name in installed}
     known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     return frozenset((app, name) for app, name in known if app in labels)

@@ -5,32 +5,25 @@ cheaper than making them again in each.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple
+
+_Wanted = Callable[[], Iterable[str]]
+_Lacking = Callable[[Collection[str]], Iterable[str]]
+_SEEDS: list[tuple[_Wanted, _Lacking]] = []
 
 
-class Seed(NamedTuple):
-    """One kind of seed.
+def register(wanted: _Wanted, lacking: _Lacking) -> None:
+    """Register a kind of seed, for the app whose receiver of `post_migrate` makes it.
 
-    Attributes:
+    Args:
         wanted: returns texts that identify the seeds of the present code.
         lacking: returns those of some migrated schemas in which seeds are missing.
     """
-
-    wanted: Callable[[], Iterable[str]]
-    lacking: Callable[[Collection[str]], Iterable[str]]
-
-
-_SEEDS: list[Seed] = []
-
-
-def register(seed: Seed) -> None:
-    """Register a kind of seed, for the app whose receiver of `post_migrate` makes it."""
-    _SEEDS.append(seed)
+    _SEEDS.append((wanted, lacking))
 
 
 def wanted() -> list[str]:
     """Return the sorted texts that identify all seeds of the present code."""
-    return sorted(text for seed in _SEEDS for text in seed.wanted())
+    return sorted(text for wanted_texts, _ in _SEEDS for text in wanted_texts())
 
 
 def lacking(schemas: Collection[str]) -> list[str]:
@@ -38,5 +31,5 @@ def lacking(schemas: Collection[str]) -> list[str]:
 
     It takes a few statements per 25.
     """
-    found = {schema for seed in _SEEDS for schema in seed.lacking(schemas)}
+    found = {schema for _, lacking_schemas in _SEEDS for schema in lacking_schemas(schemas)}
     return [schema for schema in schemas if schema in found]

@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import django
 from django.conf import settings
@@ -36,8 +35,18 @@ def current() -> Iterator[None]:
     Raises:
         Exception: whatever a migration raised.
     """
+    name, wanted = quoted(TEMPLATE), _fingerprint()
     with locked_session("fleetprompt.template"):
-        _ensure()
+        if fetch_all(COMMENT, TEMPLATE) != [(wanted,)]:
+            # Not in one transaction, because some migrations refuse to run in one. A template that was
+            # left incomplete has no fingerprint, and is rebuilt.
+            with transaction.atomic():
+                # A running backup holds a lock on it.
+                execute(SET_LOCAL_LOCK_TIMEOUT.format(milliseconds=LOCK_TIMEOUT_MILLISECONDS))
+                execute(DROP_SCHEMA.format(schema=name))
+                execute(CREATE_SCHEMA.format(schema=name))
+            migrate(TEMPLATE)
+            execute(SET_COMMENT.format(schema=name, comment=wanted))
         yield
 
 
@@ -52,27 +61,6 @@ def clone(schema: str) -> None:
     else:
         cloning.clone(TEMPLATE, schema)
         grants.grant(schema)
-
-
-def _ensure() -> None:
-    wanted = _fingerprint()
-    if _recorded() == wanted:
-        return
-    # Not in one transaction, because some migrations refuse to run in one. A template that was left
-    # incomplete has no fingerprint, and is rebuilt.
-    name = quoted(TEMPLATE)
-    with transaction.atomic():
-        # A running backup holds a lock on it.
-        execute(SET_LOCAL_LOCK_TIMEOUT.format(milliseconds=LOCK_TIMEOUT_MILLISECONDS))
-        execute(DROP_SCHEMA.format(schema=name))
-        execute(CREATE_SCHEMA.format(schema=name))
-    migrate(TEMPLATE)
-    execute(SET_COMMENT.format(schema=name, comment=wanted))
-
-
-def _recorded() -> Any:
-    rows = fetch_all(COMMENT, TEMPLATE)
-    return rows[0][0] if rows else None
 
 
 def _fingerprint() -> str:

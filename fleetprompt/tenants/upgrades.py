@@ -96,15 +96,11 @@ def _work(
             function(name)
             done.append(name)
         except Exception as error:
-            report.failures.append(_failure(name, error))
+            migration = str(error) if isinstance(error, MigrationFailed) else ""
+            cause = error.__cause__ if migration else None
+            report.failures.append(Failure(name, migration, cause or error))
             _restore_session()
         advance(1)
-
-
-def _failure(schema: str, error: Exception) -> Failure:
-    if isinstance(error, MigrationFailed):
-        return Failure(schema, str(error), error.__cause__ or error)
-    return Failure(schema, "", error)
 
 
 def _restore_session() -> None:

@@ -30,9 +30,9 @@ PARAMETER = "kept"
 """The parameter that names a kept form."""
 KEPT_SECONDS = 3600
 MAX_KEPT = 5
-"""How many forms a browser may have waiting for a log-in."""
+"""The most forms of one browser that wait for a log-in."""
 MAX_PER_USER = 50
-"""How many forms a user may have in the cache; the oldest ones go first."""
+"""The most forms of one user in the cache; the oldest ones go first."""
 
 _SESSION_KEY = "kept_forms"
 _SALT = "fleetprompt.kept_forms"

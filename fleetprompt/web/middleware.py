@@ -18,12 +18,14 @@ _OUTSIDE_INPUTS = re.compile(
 )
 
 
-class _Middleware:
+class Middleware:
+    """Base of middleware classes."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
 
-class AddressMiddleware(_Middleware):
+class AddressMiddleware(Middleware):
     """Answers 400 to an address with a NUL, which PostgreSQL cannot even be asked about."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -37,7 +39,7 @@ class AddressMiddleware(_Middleware):
         return self._get_response(request)
 
 
-class HeadersMiddleware(_Middleware):
+class HeadersMiddleware(Middleware):
     """Adds the security headers that Django does not set."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -48,7 +50,7 @@ class HeadersMiddleware(_Middleware):
         return response
 
 
-class VisibleMiddleware(_Middleware):
+class VisibleMiddleware(Middleware):
     """Shows hidden characters in the pages of the admin.
 
     Pages for readers keep them: they isolate each text instead, so that it disguises nothing but itself.

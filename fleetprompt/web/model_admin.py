@@ -108,17 +108,11 @@ class ReadOnlyModelAdmin(ModelAdmin):
         """Return how the list finds its rows."""
         return CappedChangeList
 
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Return False."""
-        return False
-
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Return False."""
-        return False
+    has_add_permission = has_delete_permission = has_change_permission
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Answer an action; malformed ids get a message."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.templatetags.static import static
+
 # A calm blue: white text on it, and it on white, both have a contrast above 4.5 to 1.
 _PRIMARY = {
     "50": "oklch(97% .014 254.604)",
@@ -31,23 +33,26 @@ _COMMON: dict[str, Any] = {
     },
     "BORDER_RADIUS": "6px",
     "SHOW_HISTORY": False,
-    "STYLES": ["fleetprompt.sites.stylesheet"],
+    "STYLES": [lambda request: static("fleetprompt/admin.css")],
     "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": "fleetprompt.sites.favicon"},
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("fleetprompt/favicon.svg"),
+        },
     ],
-    "SCRIPTS": ["fleetprompt.sites.script"],
+    "SCRIPTS": [lambda request: static("fleetprompt/admin.js")],
     "SIDEBAR": {"navigation": "fleetprompt.sites.navigation"},
+    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }
 
 TENANT: dict[str, Any] = {
     **_COMMON,
     "SITE_SYMBOL": "forum",
     "SITE_SUBHEADER": "Moderation",
-    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }
 OPERATORS: dict[str, Any] = {
     **_COMMON,
     "SITE_SYMBOL": "hub",
     "SITE_SUBHEADER": "Operators",
-    "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }

@@ -1,6 +1,5 @@
 """Time zone of a request: the browser's, which a cookie carries."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,6 +11,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from fleetprompt.web.middleware import Middleware
+
 COOKIE = "timezone"
 """Set by `fleetprompt/admin.js` to the browser's zone, such as `Europe/Paris`."""
 MAX_NAME_LENGTH = 64
@@ -21,11 +22,8 @@ MAX_CLOCK_SKEW_SECONDS = 60
 """The largest difference between the clocks of two web servers."""
 
 
-class TimezoneMiddleware:
+class TimezoneMiddleware(Middleware):
     """Activates the browser's zone for a request; the project's own when it is unknown."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer `request` in its zone."""

@@ -12,7 +12,7 @@ from forums.moderation import ThreadId
 
 
 class CreatePostPayload(DirectivePayload):
-    """What an agent wants to say, and where."""
+    """An agent's text, and the thread for it."""
 
     thread_id: ThreadId = Field(description="The thread; it must be open.")
     content: str = Field(min_length=1, max_length=CONTENT_LENGTH, description="The text.")

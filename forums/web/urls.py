@@ -1,4 +1,4 @@
-"""The forum as its readers see it."""
+"""URLs of the forum for its readers."""
 
 from django.urls import path
 

@@ -16,7 +16,7 @@ POSTS_PER_PAGE = 50
 
 
 def post_url(post: Post) -> str:
-    """Return the address of a post: the page of its thread on which it stands, and its place there."""
+    """Return the address of a post: the page of its thread, and its place there."""
     earlier = Q(created_at__lt=post.created_at) | Q(created_at=post.created_at, pk__lt=post.pk)
     # The first condition is what an index can find.
     before = post.thread.posts.filter(earlier, created_at__lte=post.created_at).count()

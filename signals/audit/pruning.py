@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus, sql
@@ -83,7 +84,11 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         if plan(before) != planned:
             raise Refused("another process has pruned meanwhile; plan again")
         record = _recorded(tenant, key, planned, before)
-        removed = _remove(planned)
+        with connection.cursor() as cursor:
+            seals = [planned.first_seal, planned.last_seal]
+            cursor.execute(sql.REMOVE_SIGNALS, seals)
+            removed = int(cursor.rowcount)
+            cursor.execute(sql.REMOVE_ENTRIES, seals)
         if removed != planned.signals:
             raise Refused(f"{removed} of {planned.signals} signals could be removed; run audit verify")
         _emit(tenant, record, actor)
@@ -93,11 +98,11 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
 def _is_before(seal: Seal, before: datetime) -> bool:
     if seal.size == 0:
         return seal.horizon < before
-    return bool(sql.rows(sql.ALL_BEFORE, [before, seal.number])[0][0])
+    return bool(fetch_all(sql.ALL_BEFORE, before, seal.number)[0][0])
 
 
 def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) -> Pruning:
-    [[transaction_id]] = sql.rows(sql.TRANSACTION)
+    [[transaction_id]] = fetch_all(sql.TRANSACTION)
     record = heads.following(
         Pruning.objects.order_by("-number").first(),
         Pruning,
@@ -112,16 +117,6 @@ def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) 
     )
     record.save()
     return record
-
-
-def _remove(planned: Plan) -> int:
-    """Delete signals and entries, which needs the right to delete; return the number of signals."""
-    seals = [planned.first_seal, planned.last_seal]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.REMOVE_SIGNALS, seals)
-        removed = int(cursor.rowcount)
-        cursor.execute(sql.REMOVE_ENTRIES, seals)
-    return removed
 
 
 def _emit(tenant: Tenant, record: Pruning, actor: Actor) -> None:

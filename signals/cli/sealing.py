@@ -1,7 +1,6 @@
 """Subcommands of `manage.py audit` that seal and verify: `seal`, `verify`, `acknowledge`, and keys."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Seal new signals."""
     rows, problems = [], []
     for slug in parse.tenants(options):
-        with in_tenant(slug), _writing():
+        with in_tenant(slug):
             done = _seal()
         rows.append({"tenant": slug, **asdict(done)})
         if done.problem:
@@ -97,8 +96,7 @@ def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any]) -> tupl
     loss = acknowledging.look()
     sentences = [finding.text for finding in loss.findings[:MAX_SHOWN]]
     _confirm(command, options, sentences, "Accept this loss?" if loss.files else "")
-    with _writing():
-        aside = acknowledging.acknowledge(options["reason"], actor=actor)
+    aside = acknowledging.acknowledge(options["reason"], actor=actor)
     files = [str(file) for file in aside]
     return {"put_aside": files}, f"Put aside: {', '.join(files)}"
 
@@ -108,8 +106,7 @@ def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> tup
     wrong = acknowledging.look_at_clock()
     question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?" if wrong.sentences else ""
     _confirm(command, options, wrong.sentences, question)
-    with _writing():
-        seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
+    seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
     since = heads.timestamp(seal.horizon)
     text = f"Seal {seal.number} takes back claims since {since}."
     return {"taken_back": seal.number, "since": since}, text
@@ -147,15 +144,6 @@ def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Ro
         command.print_json(rows)
     elif not rows:
         command.stdout.write("There are no tenants yet.")
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Turn an error of the checkpoints' files into the command's."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise CommandError(f"the checkpoints: {error}") from error
 
 
 def _sealed_sentence(slug: str, done: Sealed) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.db.models import Model, UniqueConstraint
 
+from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.tenants import schemas as tenant_schemas
 from signals import sql
 from signals.storage import triggers
 from signals.storage.triggers import Deviation
@@ -60,7 +61,7 @@ def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
         schemas: of tenants that have all migrations.
     """
     found: dict[str, list[Deviation]] = {schema: [] for schema in schemas}
-    rows = sql.rows(sql.TABLE_DEVIATIONS, {"schemas": list(schemas), **_wanted()})
+    rows = fetch_all(sql.TABLE_DEVIATIONS, schemas=list(schemas), **_wanted())
     for schema, table, kind, what in sorted(rows):
         text, mend = _TEXTS[kind]
         names = {"table": table, "what": what}
@@ -72,7 +73,8 @@ def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
 @cache
 def _wanted() -> dict[str, Any]:
     """Return the declarations of append-only models, for `TABLE_DEVIATIONS`."""
-    models = list(_models())
+    every = tenant_schemas.models(settings.TENANT_APPS)
+    models = [model for model in every if getattr(model, "append_only", False)]
     editor = connection.schema_editor()
     columns = [
         (model._meta.db_table, field.column, field.db_type(connection), _default(editor, field))
@@ -89,13 +91,6 @@ def _wanted() -> dict[str, Any]:
         "unique": [f"{model._meta.db_table}.{columns}" for model in models for columns in _unique(model)],
         "triggers": [f"{trigger.table}.{trigger.name}" for trigger in triggers.expected()],
     }
-
-
-def _models() -> Iterator[type[Model]]:
-    for model in apps.get_models():
-        config = model._meta.app_config
-        if getattr(model, "append_only", False) and config and config.name in settings.TENANT_APPS:
-            yield model
 
 
 def _default(editor: Any, field: Any) -> str | None:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
 
+from fleetprompt.postgres.queries import fetch_all
 from signals import sql
 
 _STATEMENTS = re.compile(
@@ -78,7 +79,7 @@ def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
     """
     wanted = expected()
     found: dict[str, dict[tuple[str, str], tuple[Trigger, str]]] = {schema: {} for schema in schemas}
-    rows = sql.rows(sql.TRIGGERS, [list(schemas), [trigger.table for trigger in wanted]])
+    rows = fetch_all(sql.TRIGGERS, list(schemas), [trigger.table for trigger in wanted])
     for schema, *columns, enabled in rows:
         trigger = Trigger(*columns)
         found[schema][trigger.table, trigger.name] = trigger, enabled

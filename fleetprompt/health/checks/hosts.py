@@ -1,7 +1,5 @@
 """Checks that the tenants' hosts are served."""
 
-from collections.abc import Callable, Mapping
-
 from django.conf import settings
 from django.core import checks
 
@@ -25,28 +23,19 @@ def hosts(tenants: Tenants) -> Findings:
             obj=Where(without),
             id="tenants.W001",
         )
-    unserved = _those(found, lambda name: is_unserved(name, settings.ALLOWED_HOSTS))
-    if unserved:
+    pairs = [(slug, name) for slug, names in found.items() for name in names]
+    if unserved := [(slug, name) for slug, name in pairs if is_unserved(name)]:
         yield checks.Warning(
-            f"not served, since ALLOWED_HOSTS does not contain it: {_listed(unserved)}",
+            f"not served, since ALLOWED_HOSTS does not contain it: {Where(name for _, name in unserved)}",
             hint="Add it to ALLOWED_HOSTS, or remove the domain.",
-            obj=Where(unserved),
+            obj=Where(dict(unserved)),
             id="tenants.W002",
         )
-    hidden = _those(found, lambda name: name in settings.OPERATOR_HOSTS)
-    if hidden:
+    if hidden := [(slug, name) for slug, name in pairs if name in settings.OPERATOR_HOSTS]:
+        names = Where(name for _, name in hidden)
         yield checks.Warning(
-            f"serves the operators' site, since OPERATOR_HOSTS contains it: {_listed(hidden)}",
+            f"serves the operators' site, since OPERATOR_HOSTS contains it: {names}",
             hint="Remove it from OPERATOR_HOSTS, or remove the domain.",
-            obj=Where(hidden),
+            obj=Where(dict(hidden)),
             id="tenants.W003",
         )
-
-
-def _those(names: Mapping[str, list[str]], is_wrong: Callable[[str], bool]) -> dict[str, list[str]]:
-    wrong = {slug: [name for name in mine if is_wrong(name)] for slug, mine in names.items()}
-    return {slug: mine for slug, mine in wrong.items() if mine}
-
-
-def _listed(names: Mapping[str, list[str]]) -> str:
-    return str(Where(name for mine in names.values() for name in mine))

@@ -12,7 +12,7 @@ def operator_hosts() -> Findings:
     """The operators' site and the probes are served on `OPERATOR_HOSTS` only."""
     if settings.DEBUG:
         return
-    if all(is_unserved(host, settings.ALLOWED_HOSTS) for host in settings.OPERATOR_HOSTS):
+    if all(is_unserved(host) for host in settings.OPERATOR_HOSTS):
         yield checks.Warning(
             "ALLOWED_HOSTS has none of OPERATOR_HOSTS "
             f"({', '.join(settings.OPERATOR_HOSTS) or 'which is empty'}): "

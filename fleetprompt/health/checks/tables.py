@@ -14,7 +14,6 @@ from fleetprompt.tenants.schemas import missing_migrations, models
 
 _TABLES = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%s) AND tablename = ANY(%s)"
 _SCHEMAS = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
-_MIGRATE = "Run `manage.py migrate_schemas`."
 
 
 def complete(tenants: Tenants) -> dict[str, str]:
@@ -47,9 +46,12 @@ def schemas(tenants: Tenants) -> Findings:
 def migrations(tenants: Tenants) -> Findings:
     """Code that relies on a missing migration fails."""
     missing = missing_migrations(tenants)
-    lacks = {slug: _lack(missing[schema]) for schema, slug in tenants.items() if missing[schema] != []}
-    for what, where in grouped(lacks):
-        yield checks.Error(what, hint=_MIGRATE, obj=where, id="tenants.E011")
+    lacks = {
+        slug: _listed(missing[schema] or ()) for schema, slug in tenants.items() if missing[schema] != []
+    }
+    for names, where in grouped(lacks):
+        what = f"migrations are missing: {names}" if names else "there are no tables"
+        yield checks.Error(what, hint="Run `manage.py migrate_schemas`.", obj=where, id="tenants.E011")
 
 
 @database("no table is missing")
@@ -58,11 +60,7 @@ def missing_tables(tenants: Tenants) -> Findings:
     ready = complete(tenants)
     expected = {model._meta.db_table for model in models(settings.TENANT_APPS)}
     found = _tables(ready, expected)
-    gone = {
-        slug: ", ".join(sorted(expected - found[schema]))
-        for schema, slug in ready.items()
-        if expected - found[schema]
-    }
+    gone = {slug: _listed(lost) for schema, slug in ready.items() if (lost := expected - found[schema])}
     for what, where in grouped(gone):
         yield checks.Error(
             f"a table is missing, though its migrations are recorded: {what}",
@@ -104,7 +102,3 @@ def _tables(schemas: Collection[str], names: Collection[str]) -> dict[str, set[s
 
 def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names))
-
-
-def _lack(missing: list[str] | None) -> str:
-    return f"migrations are missing: {', '.join(missing)}" if missing else "there are no tables"

@@ -11,8 +11,7 @@ def private_parts() -> Findings:
     """Compare the installed versions with those that the `compat` modules were written for."""
     for found in versions.mismatches():
         yield checks.Warning(
-            f"{found.package} {found.installed} is installed; {found.module} uses private parts of "
-            f"{', '.join(found.written_for)}",
+            found,
             hint="Install one of these versions; or run the tests of that module, and if they pass, add "
             "the version to its WRITTEN_FOR.",
             id="fleetprompt.W014",

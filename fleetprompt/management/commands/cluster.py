@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -39,12 +38,8 @@ class Command(BaseCommand):
         if options["metrics_port"] is not None:
             _serve_metrics(options["metrics_address"], options["metrics_port"])
         process = clusters.start()
-
-        def stop(signum: int, frame: FrameType | None) -> None:
-            process.terminate()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda signum, frame: process.terminate())
         status = process.wait()
         sys.exit(status if status >= 0 else 128 - status)
 

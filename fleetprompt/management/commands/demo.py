@@ -3,10 +3,7 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from django.core.management import call_command
@@ -53,8 +50,9 @@ class Command(OperatorCommand):
             f"and a spam wave, {orchard.tenant} with {len(orchard.posts)} posts and a quarrel.\n"
             "Starting a qcluster …"
         )
+        # So that the cluster is stopped.
+        signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
         with (
-            _sigterm_as_exit(),
             tempfile.TemporaryDirectory(prefix="fleetprompt-demo-") as folder,
             clusters.running(Path(folder, "cluster.log")) as cluster,
         ):
@@ -62,16 +60,3 @@ class Command(OperatorCommand):
             played = story.play(run, harbor, orchard, story.Waiter(cluster, seconds))
         report.show(self.console, played)
         suggestions.show(self.console, played, port)
-
-
-@contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    # So that the cluster is stopped.
-    def leave(signum: int, frame: FrameType | None) -> None:
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

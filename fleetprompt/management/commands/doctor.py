@@ -10,7 +10,7 @@ from fleetprompt.cli.console import OperatorCommand, Row, add_format, progress
 from fleetprompt.health import doctor
 from fleetprompt.health.checkup import Where
 
-_LEVELS = {checks.ERROR: "error", checks.WARNING: "warning", checks.INFO: "info"}
+_LEVELS = {"error": checks.ERROR, "warning": checks.WARNING, "info": checks.INFO}
 
 
 class Command(OperatorCommand):
@@ -45,11 +45,18 @@ class Command(OperatorCommand):
             (_row(examined.title, finding) for examined in made for finding in examined.findings),
             key=lambda row: -row["severity"],
         )
-        bad = sum(row["severity"] >= _severity(options["fail_level"]) for row in rows)
+        bad = sum(row["severity"] >= _LEVELS[options["fail_level"]] for row in rows)
         for row in rows:
             del row["severity"]
         if options["format"] == "json":
-            self._print_json(made, rows, healthy=not bad)
+            self.print_json(
+                {
+                    "healthy": not bad,
+                    "passed": [one.title for one in made if one.is_made and not one.findings],
+                    "not_made": [one.title for one in made if not one.is_made],
+                    "findings": rows,
+                }
+            )
         else:
             self._print_table(made, rows, passed=options["passed"])
         sentence = _sentence(made, rows, options["tenant"])
@@ -67,32 +74,18 @@ class Command(OperatorCommand):
             shown = [{**row, "where": str(Where(row["tenants"]))} for row in rows]
             self.print_rows(shown, ["level", "id", "where", "what", "mend"], style="table", empty="")
 
-    def _print_json(self, made: list[doctor.Examined], rows: list[Row], *, healthy: bool) -> None:
-        self.print_json(
-            {
-                "healthy": healthy,
-                "passed": [one.title for one in made if one.is_made and not one.findings],
-                "not_made": [one.title for one in made if not one.is_made],
-                "findings": rows,
-            }
-        )
-
 
 def _row(title: str, finding: checks.CheckMessage) -> Row:
     where = finding.obj
     return {
         "severity": finding.level,
-        "level": _LEVELS.get(finding.level, "error" if finding.level > checks.ERROR else "info"),
+        "level": next((name for name, level in _LEVELS.items() if finding.level >= level), "info"),
         "id": finding.id,
         "tenants": list(where) if isinstance(where, Where) else [],
         "what": finding.msg if where is None or isinstance(where, Where) else f"{where}: {finding.msg}",
         "mend": finding.hint or "",
         "check": title,
     }
-
-
-def _severity(level: str) -> int:
-    return next(number for number, name in _LEVELS.items() if name == level)
 
 
 def _sentence(made: list[doctor.Examined], rows: list[Row], tenant: str | None) -> str:

@@ -36,10 +36,7 @@ class Command(OperatorCommand):
 
     def stop(self, options: dict[str, Any]) -> None:
         """Stop the server."""
-        try:
-            self.stdout.write("Stopped." if embedded.stop(self._folder()) else "It was not running.")
-        except embedded.EmbeddedServerError as error:
-            raise CommandError(str(error)) from error
+        self.stdout.write("Stopped." if embedded.stop(self._folder()) else "It was not running.")
 
     def status(self, options: dict[str, Any]) -> None:
         """Print whether the server runs, and where it listens."""
@@ -52,11 +49,8 @@ class Command(OperatorCommand):
         known = sorted(path.name for path in programs.iterdir())
         if options["program"] not in known:
             raise CommandError(f"program: expected one of {', '.join(known)}; got {options['program']!r}")
-        try:
-            # Without the project's database, which the program may restore.
-            socket = embedded.start(folder)
-        except embedded.EmbeddedServerError as error:
-            raise CommandError(str(error)) from error
+        # Without the project's database, which the program may restore.
+        socket = embedded.start(folder)
         login = {"PGHOST": str(socket), "PGPORT": "5432", "PGUSER": embedded.SUPERUSER}
         database = {"PGDATABASE": connection.settings_dict["NAME"]}
         os.execve(  # noqa: S606 - no shell, and the program is one of the wheel's

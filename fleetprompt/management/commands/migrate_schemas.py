@@ -13,6 +13,7 @@ from django_tenants.management.commands.migrate_schemas import MigrateSchemasCom
 from django_tenants.utils import schema_exists
 
 from fleetprompt.cli.console import OperatorCommand, progress
+from fleetprompt.errors import first_line
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.postgres.sql import LOCK_IN_SESSION, TRY_LOCK_IN_SESSION
 from fleetprompt.tenants import provisioning, schemas, template, upgrades
@@ -112,7 +113,11 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
                 f"permissions, {fresh} up to date, {len(report.failures)} failed."
             )
         rows = [
-            {"tenant": looked_at[schema], "migration": migration, "error": _line(error)}
+            {
+                "tenant": looked_at[schema],
+                "migration": migration,
+                "error": f"{type(error).__name__}: {first_line(error)}",
+            }
             for schema, migration, error in report.failures
             # Other tenants were deleted meanwhile.
             if schema_exists(schema) or Tenant.objects.filter(schema_name=schema).exists()
@@ -145,10 +150,6 @@ def _others(known: Collection[str]) -> dict[str, str]:
     """Return the slugs of the other tenants, by schema."""
     tenants = Tenant.objects.order_by("slug").values_list("schema_name", "slug")
     return {schema: slug for schema, slug in tenants if schema not in known}
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 @contextmanager

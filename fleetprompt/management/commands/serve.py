@@ -47,8 +47,9 @@ class Command(OperatorCommand):
 
     def _print_addresses(self, port: int) -> None:
         host = settings.OPERATOR_HOSTS[0] if settings.OPERATOR_HOSTS else HOST
+        staff = get_user_model()._default_manager.filter(is_staff=True, is_active=True)
         lacks = (
-            "" if _has_operator() else "; nobody can log in yet: `manage.py createsuperuser` makes a user"
+            "" if staff.exists() else "; nobody can log in yet: `manage.py createsuperuser` makes a user"
         )
         self.stdout.write(
             f"Operators: {local(host, port, '/admin/')} (ready: {local(host, port, '/readyz')}{lacks})"
@@ -58,7 +59,7 @@ class Command(OperatorCommand):
         for tenant in tenants:
             for domain in tenant.domains.all():
                 hosts.append(domain.domain)
-                unserved = is_unserved(domain.domain, settings.ALLOWED_HOSTS)
+                unserved = is_unserved(domain.domain)
                 note = " (not served: ALLOWED_HOSTS does not contain it)" if unserved else ""
                 self.stdout.write(
                     f"{tenant.name}: {local(domain.domain, port)} "
@@ -72,10 +73,6 @@ class Command(OperatorCommand):
             self.stdout.write(advice)
         self.stdout.write("Ctrl-C stops everything.\n")
         self.stdout.flush()
-
-
-def _has_operator() -> bool:
-    return bool(get_user_model()._default_manager.filter(is_staff=True, is_active=True).exists())
 
 
 def _check_port(port: int) -> None:

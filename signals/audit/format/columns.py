@@ -11,7 +11,7 @@ def check_named(model: type[Model], *, sealed: Collection[str], left_out: Collec
 
     Raises:
         ImproperlyConfigured: naming a column that is new, gone or named as both. An unnamed column would
-            stay outside the seal, where anybody could change it unnoticed.
+            stay outside the seal, where a change of it is not noticed.
     """
     names = [*sealed, *left_out]
     columns = {str(field.column) for field in model._meta.concrete_fields}

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_tenant
 from signals import sql
 from signals.audit.format import canonical, events, merkle
@@ -33,7 +34,7 @@ def prove(signal_id: UUID) -> dict[str, Any]:
     """
     tenant = active_tenant()
     with locks.reading():
-        rows = sql.rows(_SIGNAL, [signal_id])
+        rows = fetch_all(_SIGNAL, signal_id)
         if not rows:
             raise Refused(
                 f"signal: tenant {tenant.slug} has no signal {signal_id}; it may have been pruned"
@@ -68,24 +69,19 @@ def check(text: str | bytes, keys: PublicKeys) -> dict[str, Any]:
         Invalid: naming the fault.
     """
     try:
-        proof = canonical.reload(text)
-        return _checked(proof, keys)
+        proof: dict[str, Any] = canonical.reload(text)
+        if not isinstance(proof, dict) or set(proof) != _FIELDS or proof["kind"] != KIND:
+            raise Invalid(f"this is no proof: expected an object with {', '.join(sorted(_FIELDS))}")
+        seal = heads.read(proof["seal"])
+        if seal.head.get("kind") != "seal" or not isinstance(seal.head.get("size"), int):
+            raise Invalid("the proof does not hold: what is signed is no seal")
+        if problem := seal.problem(keys):
+            raise Invalid(f"the proof does not hold: its seal {problem}")
+        if _root(proof, seal.head["size"]) != seal.head["root"]:
+            raise Invalid("the proof does not hold: the event is not the one at this place of the seal")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Invalid(f"this is no proof: {error}") from None
-
-
-def _checked(proof: Any, keys: PublicKeys) -> dict[str, Any]:
-    if not isinstance(proof, dict) or set(proof) != _FIELDS or proof["kind"] != KIND:
-        raise Invalid(f"this is no proof: expected an object with {', '.join(sorted(_FIELDS))}")
-    seal = heads.read(proof["seal"])
-    if seal.head.get("kind") != "seal" or not isinstance(seal.head.get("size"), int):
-        raise Invalid("the proof does not hold: what is signed is no seal")
-    if problem := seal.problem(keys):
-        raise Invalid(f"the proof does not hold: its seal {problem}")
-    if _root(proof, seal.head["size"]) != seal.head["root"]:
-        raise Invalid("the proof does not hold: the event is not the one at this place of the seal")
-    found: dict[str, Any] = proof
-    return found
+    return proof
 
 
 def _root(proof: dict[str, Any], size: int) -> str | None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from django.conf import settings
 from fasteners import InterProcessLock
 
+from fleetprompt.errors import Refused
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import Tenant
 from signals import sql
 from signals.audit.format import canonical
@@ -24,7 +26,7 @@ _MAX_LINE_BYTES = 64 * 1024
 _thread_lock = threading.RLock()
 
 
-class Damaged(ValueError):
+class Damaged(Refused):
     """A line of a checkpoint file is not what this program writes."""
 
 
@@ -50,6 +52,7 @@ def append(tenant: Tenant) -> bool:
         whether the file's last line agrees with the database.
 
     Raises:
+        Damaged: the file's last line cannot be read.
         OSError: the file cannot be written.
     """
     with locked():
@@ -130,7 +133,7 @@ def _owner() -> str:
 
 def _database() -> str:
     """Return the mark of this database: the time when it was made; "" where that is not known."""
-    rows = sql.rows(sql.DATABASE_MADE)
+    rows = fetch_all(sql.DATABASE_MADE)
     return heads.timestamp(rows[0][0]) if rows else ""
 
 

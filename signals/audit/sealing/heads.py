@@ -95,7 +95,8 @@ def read(document: object) -> Signed:
 
 def of(row: Seal | Pruning, tenant: Tenant) -> Signed:
     """Return the head of a seal or a pruning as its signature must cover it."""
-    values = {name: _json(getattr(row, name)) for name in _COLUMNS[type(row)]}
+    columns = {name: getattr(row, name) for name in _COLUMNS[type(row)]}
+    values = {name: timestamp(one) if isinstance(one, datetime) else one for name, one in columns.items()}
     head = {
         "kind": row._meta.model_name,
         **identity(tenant),
@@ -126,10 +127,6 @@ def identity(tenant: Tenant) -> dict[str, str]:
 def timestamp(value: datetime) -> str:
     """Return a time as heads have it: RFC 3339 in UTC, to the microsecond."""
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _json(value: Any) -> Any:
-    return timestamp(value) if isinstance(value, datetime) else value
 
 
 def _form(head: Mapping[str, Any]) -> bytes:

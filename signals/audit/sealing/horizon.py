@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from fleetprompt.postgres.queries import fetch_all
 from signals import sql
 
 MAX_AHEAD = timedelta(minutes=1)
@@ -37,10 +38,10 @@ def look() -> Horizon:
     """
     now = clock()
     ahead = now - datetime.now(UTC)
-    sql.rows(sql.FORGET_ACTIVITY)
-    [[oldest, hidden, disabled]] = sql.rows(sql.ACTIVITY)
+    fetch_all(sql.FORGET_ACTIVITY)
+    [[oldest, hidden, disabled]] = fetch_all(sql.ACTIVITY)
     # A prepared transaction leaves the activity only after it is listed here.
-    [[prepared]] = sql.rows(sql.PREPARED)
+    [[prepared]] = fetch_all(sql.PREPARED)
     if obstacle := _obstacle(ahead, hidden, disabled, prepared):
         return Horizon(now, None, obstacle)
     return Horizon(now, min(now, oldest or now))
@@ -49,7 +50,7 @@ def look() -> Horizon:
 def clock() -> datetime:
     """Return the database's clock."""
     now: datetime
-    [[now]] = sql.rows(sql.CLOCK)
+    [[now]] = fetch_all(sql.CLOCK)
     return now
 
 

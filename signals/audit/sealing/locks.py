@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fleetprompt.postgres.outages import one_session
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_schema
 from signals import sql
 
@@ -49,5 +50,5 @@ def reading() -> Iterator[None]:
 
 def _ask(function: str, right: str) -> bool:
     name = f"fleetprompt.audit.{right}.{active_schema()}"
-    [[answer]] = sql.rows(sql.LOCK.format(function=function), [name])
+    [[answer]] = fetch_all(sql.LOCK.format(function=function), name)
     return answer is not False

@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import sql
@@ -54,14 +55,6 @@ class Sealed:
 
 class ClockAhead(Refused):
     """The newest seal claims a time that has not come yet: a later seal could cover no signal of today."""
-
-
-@dataclass
-class _Batch:
-    ids: list[str] = field(default_factory=list)
-    leaves: list[bytes] = field(default_factory=list)
-    next_at: datetime | None = None
-    """The time of recording of the first signal beyond the batch."""
 
 
 def seal(*, batches: int | None = None) -> Sealed:
@@ -120,8 +113,7 @@ def ahead(seal: Seal) -> str:
 
 def begin() -> None:
     """Begin a transaction that seals: each statement of it sees what was committed before."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.READ_COMMITTED)
+    execute(sql.READ_COMMITTED)
     limit_idle_in_transaction(MAX_IDLE_SECONDS)
 
 
@@ -138,37 +130,37 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Seal
         raise ClockAhead(f"{ahead(last)}; run audit acknowledge --clock")
     if last and (problem := heads.of(last, tenant).problem(trusted)):
         done.problem = f"seal {last.number} {problem}"
-    batch = _read(tenant, since=last.horizon if last else None)
-    if not batch.ids and not _needs_empty_seal(last, complete.at):
+    ids, leaves, next_at = _read(tenant, since=last.horizon if last else None)
+    # Without an empty seal a signal could be inserted unnoticed with any time since the last one.
+    is_old = last and complete.at and complete.at - last.horizon > EMPTY_SEAL_AFTER
+    if not ids and not is_old:
         return True
     earlier = last.horizon if last else FIRST_HORIZON
-    reached = min(complete.at or earlier, batch.next_at or datetime.max.replace(tzinfo=UTC))
+    reached = min(complete.at or earlier, next_at or datetime.max.replace(tzinfo=UTC))
     # What an earlier seal claims stays true.
-    new = _signed(tenant, key, last, batch.leaves, max(earlier, reached))
-    _store(new, batch)
+    new = _signed(tenant, key, last, leaves, max(earlier, reached))
+    _store(new, ids, leaves)
     done.seals.append(new.number)
     done.signals += new.size
-    return batch.next_at is None
+    return next_at is None
 
 
-def _needs_empty_seal(last: Seal | None, complete: datetime | None) -> bool:
-    # Otherwise a signal could be inserted unnoticed with any time since the last seal.
-    return last is not None and complete is not None and complete - last.horizon > EMPTY_SEAL_AFTER
+def _read(tenant: Tenant, since: datetime | None) -> tuple[list[str], list[bytes], datetime | None]:
+    """Return ids and leaves of the first unsealed signals, and the time of recording of the next one.
 
-
-def _read(tenant: Tenant, since: datetime | None) -> _Batch:
-    """Read the first unsealed signals. Signals recorded before `since` are sealed already."""
-    batch = _Batch()
+    Signals recorded before `since` are sealed already.
+    """
+    ids: list[str] = []
+    leaves: list[bytes] = []
     with connection.chunked_cursor() as cursor:
         cursor.execute(_NEXT, {"since": since, "limit": MAX_SEALED + 1})
         while rows := cursor.fetchmany(_FETCHED_ROWS):
             for row in rows:
-                if len(batch.ids) == MAX_SEALED:
-                    batch.next_at = row[events.WIDTH]
-                    break
-                batch.ids.append(row[events.ID])
-                batch.leaves.append(events.leaf(row, tenant.slug))
-    return batch
+                if len(ids) == MAX_SEALED:
+                    return ids, leaves, row[events.WIDTH]
+                ids.append(row[events.ID])
+                leaves.append(events.leaf(row, tenant.slug))
+    return ids, leaves, None
 
 
 def _signed(
@@ -178,11 +170,11 @@ def _signed(
     return heads.following(last, Seal, tenant, key, **values, horizon=until, sealed_at=datetime.now(UTC))
 
 
-def _store(new: Seal, batch: _Batch) -> None:
+def _store(new: Seal, ids: list[str], leaves: list[bytes]) -> None:
     new.save()
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(sql.ENTER, [new.number, batch.ids, batch.leaves])
+        with transaction.atomic():
+            execute(sql.ENTER, new.number, ids, leaves)
     except IntegrityError as error:
         raise Refused(
             f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"

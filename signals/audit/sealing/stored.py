@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import Tenant
 from signals import sql
 from signals.audit.format import events
@@ -61,11 +62,11 @@ def parts(seal: Seal, before: datetime | None = None) -> Iterator[list[tuple[Any
         and leaf, and whether the signal has a time before `before`.
     """
     place = 0
-    while rows := sql.rows(_ENTRIES, [before, seal.number, place, PART_SIGNALS]):
+    while rows := fetch_all(_ENTRIES, before, seal.number, place, PART_SIGNALS):
         yield rows
         place = rows[-1][events.WIDTH + 1] + 1
 
 
 def unsealed_before(until: datetime | None, limit: int) -> list[Unsealed]:
     """Return the first signals that were recorded before a time and are in no seal."""
-    return [Unsealed(*row) for row in sql.rows(sql.UNSEALED_BEFORE, [until, limit])]
+    return [Unsealed(*row) for row in fetch_all(sql.UNSEALED_BEFORE, until, limit)]

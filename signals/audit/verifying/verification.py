@@ -9,6 +9,7 @@ from pathlib import Path
 from django.db.models import Max, Sum
 
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import active_schema, active_tenant
 from fleetprompt.tenants.models import Tenant
@@ -145,7 +146,7 @@ def _check_checkpoints(report: Report, tenant: Tenant, file: Path | None) -> Non
 
 def _stray_entries(report: Report) -> Iterator[Finding]:
     """Yield entries whose seal is gone, or whose signals were pruned and exist again."""
-    for seal, count in sql.rows(sql.STRAY_ENTRIES, [report.pruned_seals]):
+    for seal, count in fetch_all(sql.STRAY_ENTRIES, report.pruned_seals):
         is_pruned = seal <= report.pruned_seals
         why = "were pruned and are there again" if is_pruned else "are left of a seal that is gone"
         yield Finding("entries", f"{count} entries of seal {seal} {why}", seal=seal)
@@ -165,7 +166,7 @@ def _check_clock(report: Report, newest: Seal | None) -> Seal | None:
 def _check_unsealed(report: Report, ahead: Seal | None) -> None:
     """Count the unsealed signals; those that the newest seal would have to cover were inserted."""
     params = [report.complete_until, ahead.horizon if ahead else None]
-    [[inserted, covered, unsealed]] = sql.rows(sql.COUNT_UNSEALED, params)
+    [[inserted, covered, unsealed]] = fetch_all(sql.COUNT_UNSEALED, *params)
     report.unsealed = unsealed - inserted
     if ahead:
         since = f"{covered - inserted} signals since" if covered - inserted != 1 else "one signal since"

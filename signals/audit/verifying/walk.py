@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import Tenant
 from signals import sql
 from signals.audit.format import events, merkle
@@ -95,7 +96,7 @@ class Walk:
             # Up to a minute for a full seal, but only where an entry was added.
             at = next((i for i in places if self._fits(self._stored[:i] + self._stored[i + 1 :])), at)
         number = self._seal.number
-        [(pk, name)] = sql.rows(sql.ENTRY_AT, [number, at]) or [(None, None)]
+        [(pk, name)] = fetch_all(sql.ENTRY_AT, number, at) or [(None, None)]
         text = f"signal {pk} ({name}) was inserted, with an entry of its own; in seal {number}, place {at}"
         self._found = [finding for finding in self._found if finding.index != at]
         self._found.append(Finding("inserted", text, pk, name, number, at))
@@ -106,7 +107,7 @@ class Walk:
         upto = ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
         if following and following[events.ID]:
             upto = (following[events.RECORDED], following[events.ID])
-        found = sql.rows(sql.UNSEALED_BETWEEN, [*last, *upto])
+        found = fetch_all(sql.UNSEALED_BETWEEN, *last, *upto)
         return found[0][0] if len(found) == 1 else None
 
     def _check_order(self) -> None:

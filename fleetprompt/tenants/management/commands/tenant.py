@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
@@ -67,7 +66,7 @@ class Command(OperatorCommand):
 
     def _warn_unserved(self, domains: Sequence[str]) -> None:
         for domain in domains:
-            if provisioning.is_unserved(domain, settings.ALLOWED_HOSTS):
+            if provisioning.is_unserved(domain):
                 self.stderr.write(f"Note: ALLOWED_HOSTS does not contain {domain}; it is not served yet.")
 
     def createsuperuser(self, options: dict[str, Any]) -> None:
