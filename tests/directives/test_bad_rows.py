@@ -1,15 +1,15 @@
 """A row that cannot be handled ends failed with its error, by itself; the others go on."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError, connection, transaction
 
 from directives import registry, runner, tasks
 from directives.executing import attempts
-from directives.lifecycle import bad_rows, claims
+from directives.lifecycle import bad_rows, claims, transitions
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.telemetry import work
@@ -19,13 +19,16 @@ from tests.admin import client_of
 from tests.support import (
     ask,
     ask_animal,
+    claim,
     crash,
     lose_wake_ups,
     make_forum,
+    meanwhile,
     owner_cursor,
     qcluster,
     run,
     signal_names,
+    somebody_waits,
     states,
     thinned,
     wait_until,
@@ -269,6 +272,39 @@ def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
     outcome = bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
     assert outcome.kind == Kind.DISCARDED
     assert story(taken.pk)["status"] == "running"
+
+
+def take_over(directive):
+    transitions.take_over([directive], lease=3600, token=uuid4())
+
+
+def succeed(directive):
+    transitions.succeed([directive], [{}], [None])
+
+
+def cancel(directive):
+    transitions.cancel(directive.pk)
+
+
+@pytest.mark.parametrize(
+    ("before", "change_status"),
+    [("running", take_over), ("running", succeed), ("requested", cancel)],
+    ids=["taken over", "succeeded", "canceled"],
+)
+def test_a_row_that_changes_between_the_look_and_the_update_is_not_set_aside(alpha, before, change_status):
+    directive = ask_animal("work")
+    if before == "running":
+        directive = claim(directive)
+    with ExitStack() as stack, transaction.atomic():
+        change_status(directive)
+        after = story(directive.pk)
+        outcomes = stack.enter_context(
+            meanwhile(lambda: bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late")))
+        )
+        wait_until(somebody_waits, "it has read the row, and waits to change it")
+    assert outcomes[0].kind == Kind.DISCARDED
+    assert story(directive.pk) == after
+    assert "directive.failed" not in signal_names(directive)
 
 
 def test_an_error_after_an_attempt_was_recorded_leaves_it_as_it_is(alpha, monkeypatch):

@@ -33,7 +33,7 @@ LOOK_SECONDS = 0.005
 ASKED_WITHIN_SECONDS = 1.0
 """What is asked for so soon after the cut is measured."""
 LIMIT_SECONDS = 150.0
-"""When a trial is given up: the sweep comes twice a minute, or four times as seldom."""
+"""When a trial is given up: more than two sweeps, which come once a minute."""
 WARM_UP = 6
 """Directives before each cut, so that every worker has a connection that can be cut."""
 
