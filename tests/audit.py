@@ -1,4 +1,4 @@
-"""`python -m tests.audit`: are vulnerabilities of the pinned dependencies known? For `make check`.
+"""Finds known vulnerabilities of the pinned dependencies: `python -m tests.audit`, for `make check`.
 
 A finding fails. Without the network one line says what was not audited, and nothing fails. Arguments are
 pip-audit's own.

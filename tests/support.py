@@ -1,4 +1,4 @@
-"""What tests share beside fixtures: sample forums, server processes, and waiting for things."""
+"""Test helpers besides fixtures: sample forums, server processes, waiting."""
 
 import os
 import shutil

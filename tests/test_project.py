@@ -1,4 +1,4 @@
-"""The project keeps its own rules: imports go one way, migrations are complete, pins name no index."""
+"""The project's own rules: imports go one way, migrations are complete, one module changes statuses."""
 
 import ast
 import re

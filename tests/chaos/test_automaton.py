@@ -1,4 +1,4 @@
-"""The automaton of legal lives knows what docs/reference/states.md allows, and refuses the rest."""
+"""The automaton accepts what docs/reference/states.md allows, and refuses the rest."""
 
 import re
 from datetime import UTC, datetime

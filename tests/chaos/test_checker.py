@@ -1,4 +1,4 @@
-"""The checker finds what it is there for: each kind of violation, planted where all is in order."""
+"""The checker finds each kind of violation, planted in an intact tenant."""
 
 from datetime import timedelta
 from uuid import uuid4

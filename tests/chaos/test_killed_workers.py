@@ -1,4 +1,4 @@
-"""Workers of a real cluster that are killed in the middle: nothing is lost, nothing is doubled."""
+"""Workers of a real cluster that are killed during a directive: nothing is lost or doubled."""
 
 import os
 import signal

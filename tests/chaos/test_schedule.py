@@ -1,4 +1,4 @@
-"""What follows from a seed follows again; what a killed requester goes on with is what it had begun."""
+"""Schedules and requests follow from their seed, and a restarted requester continues its journal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Wake-ups that are lost, doubled, late or early: the table is the truth, so they change nothing."""
+"""Lost, duplicate, late and early wake-ups change no outcome, because workers read the directives table."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A row that cannot be handled ends failed with its error, by itself; the others go on."""
+"""A row that cannot be handled ends `failed` with its error, by itself; other directives still execute."""
 
 from contextlib import ExitStack, contextmanager
 from uuid import uuid4

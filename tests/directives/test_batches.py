@@ -1,4 +1,4 @@
-"""Batches: many directives under one correlation id, once, however often the form is submitted."""
+"""Batches: many directives under one correlation id, requested once however often the form is submitted."""
 
 from datetime import timedelta
 from uuid import uuid4

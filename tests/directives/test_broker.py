@@ -1,4 +1,4 @@
-"""PostgreSQL's broker: what waits is taken once, together with the rest of its tenant's, in order."""
+"""PostgreSQL's broker: each message is taken once, in order, together with the others of its tenant."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the doctor says of the queue's settings, clocks, clusters, and of work that nobody does."""
+"""Doctor checks of the queue: settings, clocks, clusters, and unclaimed work."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Claims in one message: what they leave is what the slow way leaves, and they step aside for it."""
+"""Claims in one message: they have the effect of the careful claim, and leave exceptions to it."""
 
 import threading
 from contextlib import contextmanager

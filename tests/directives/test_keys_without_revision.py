@@ -1,4 +1,4 @@
-"""Default keys where no revision tells wishes apart: without a subject, an order or a count of changes."""
+"""Default keys without a revision: no subject, no order, or no count of changes."""
 
 import pytest
 from django.db import connection

@@ -1,4 +1,4 @@
-"""Silent workers, attempts and their fences: nothing is lost, nothing doubled, nothing goes on forever."""
+"""Expired leases, attempts and the fence: nothing is lost, nothing doubled, nothing repeated endlessly."""
 
 from datetime import timedelta
 

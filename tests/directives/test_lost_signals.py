@@ -1,4 +1,4 @@
-"""A signals table that is missing or refuses: the directive still runs, and says what it could not say."""
+"""A signals table that is missing or refuses rows: directives still execute, and name the lost signals."""
 
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The bell: rung once for each transaction that commits something due, and nobody minds when it fails."""
+"""Notifications: one for each transaction that commits something due; a failed one is ignored."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Idempotency keys: asking twice is one directive, another wish is another one."""
+"""Idempotency keys: a repeated request is one directive, a different request another."""
 
 from datetime import timedelta
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Requests at the same moment: they never lock each other out, and nobody conflicts without a key."""
+"""Concurrent requests: they never deadlock, and none without a key conflicts."""
 
 import pytest
 from django.db import OperationalError, transaction

@@ -1,4 +1,4 @@
-"""Directives about one subject: in the order of their requests, one at a time; other subjects freely."""
+"""Directives on one subject execute in the order of their requests, one at a time; others do not wait."""
 
 import threading
 from contextlib import contextmanager

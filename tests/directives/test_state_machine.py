@@ -1,4 +1,4 @@
-"""Random walks: request, run, snooze, cancel, rerun and crash at will, against a plain model of it all."""
+"""Random sequences of request, run, snooze, cancel, rerun and crash, compared with a plain model."""
 
 from datetime import timedelta
 from itertools import count

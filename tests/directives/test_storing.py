@@ -1,4 +1,4 @@
-"""How requests are stored: one statement, the same rows for one as for many, one moment, no key twice."""
+"""Insertion of requests: one statement, equal rows for one and for many, one timestamp, unique keys."""
 
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""A tenant that is suspended or deleted while processes are in it stops within one claim."""
+"""A tenant that is suspended or deleted while processes work in it: they stop within one claim."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""Two tenants with the same ids, keys and subjects: what happens in one never touches the other."""
+"""Two tenants with the same ids, keys and subjects: neither affects the other."""
 
 import pytest
 from django.db import connection

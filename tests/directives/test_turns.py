@@ -1,4 +1,4 @@
-"""A worker's turn in a tenant, and the sweep that wakes what was forgotten."""
+"""A worker's time slice in a tenant, and the sweep that wakes tenants with overdue work."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A cluster that would not look by itself for a minute: the bell brings it, or the look does in the end."""
+"""A cluster that polls once a minute: a notification starts work at once, and without one the poll does."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The demo as people run it: a process of its own, a real cluster, and the same again."""
+"""The demo in a process of its own with a real cluster, and a second time."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Clusters whose connections are lost: what is asked for then has its effect at once, sweep or no sweep."""
+"""Clusters whose connections are lost: what is requested next has its effect at once, without a sweep."""
 
 import re
 import subprocess

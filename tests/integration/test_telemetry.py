@@ -1,4 +1,4 @@
-"""A command, a web server and a cluster under observation: their metrics, traces and logs.
+"""Metrics, traces and logs of a command, a web server and a cluster.
 
 Everything is asked and done once; the tests look at what came of it.
 """

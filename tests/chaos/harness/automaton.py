@@ -1,4 +1,4 @@
-"""The legal lives of a directive: an automaton over its signals, after docs/reference/states.md."""
+"""The legal lives of a directive: an automaton over its signals, as in docs/reference/states.md."""
 
 from dataclasses import dataclass
 

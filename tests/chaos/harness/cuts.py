@@ -1,4 +1,4 @@
-"""How soon work goes on after all connections are lost, by the clock of whoever asks for it.
+"""Measures the time to the next effect after all connections are cut, by the requester's clock.
 
 `python -m tests.chaos.harness.cuts` measures it on one cluster with the settings of production; the harness
 does it in the middle of everything else.

@@ -1,4 +1,4 @@
-"""What requesters were told, outside the database: a file of JSON lines each, written by nobody else."""
+"""Journals of requesters outside the database: one JSON lines file each, with one writer."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A requester: asks, asks again when the answer is lost, and does what people do to directives.
+"""A requester: requests, repeats what was not answered, and operates on directives.
 
 A process of its own, `python -m tests.chaos.harness.load`; it can be killed at any time and goes on
 with its journal.

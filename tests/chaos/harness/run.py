@@ -1,4 +1,4 @@
-"""One run: chaos for some minutes, then quiet, then the audit."""
+"""One run: minutes of faults, then a quiet time, then the checks."""
 
 import json
 import signal

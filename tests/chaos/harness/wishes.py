@@ -1,4 +1,4 @@
-"""What the requesters want, one wish after the other: plain data that follows from a seed."""
+"""Requests of the simulated requesters: plain data derived from a seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What faults strike: a database, its tenants, clusters and requesters, each a real process."""
+"""Targets of faults: a database, its tenants, clusters and requesters, each a real process."""
 
 import os
 import signal

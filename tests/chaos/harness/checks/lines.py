@@ -1,4 +1,4 @@
-"""Directives of one line ran one at a time, and each when none that was due stood before it."""
+"""Directives on one subject ran one at a time, and none was claimed while an earlier due one waited."""
 
 from collections import defaultdict
 from collections.abc import Iterator
