@@ -1,4 +1,4 @@
-"""The benchmark as an app: its handlers are discovered; plain django-q2 gets its own queues and locks back."""
+"""The benchmark as an app: its handlers are discovered; plain django-q2 gets its own queues back."""
 
 import multiprocessing
 
