@@ -107,7 +107,8 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
     """Have the handler make its changes within its time limit, in the caller's transaction.
 
     The caller has bounded the session (`limit_session`). One directive goes to `execute`. Several go to
-    `execute_many`, which takes less processor time for each (docs/explanation/performance-trials.md).
+    `execute_many`, which takes 0.44 ms of processor time for each instead of 1.05, PostgreSQL's included
+    (docs/explanation/scaling.md).
 
     Returns:
         one for each directive, in their order.

@@ -1,4 +1,4 @@
-"""The demo in a process of its own with a real cluster, and a second time."""
+"""The demo runs in a process of its own with a real cluster, and can run again."""
 
 import re
 
