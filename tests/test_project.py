@@ -66,6 +66,50 @@ def test_fleetprompt_names_no_module_of_the_apps():
     assert named.search('"directives.admin.dashboard.of_tenant"')
 
 
+PACKAGES = ("directives", "fleetprompt", "forums", "signals", "tests")
+
+
+def test_what_modules_import_from_the_project_exists():
+    """The long tests import modules that no short test enters."""
+    modules = {
+        path.relative_to(settings.BASE_DIR).as_posix(): ast.parse(path.read_text())
+        for package in PACKAGES
+        for path in (settings.BASE_DIR / package).rglob("*.py")
+    }
+    names = {module: set(_names(tree)) for module, tree in modules.items()}
+    missing = []
+    for module, tree in modules.items():
+        for node in ast.walk(tree):
+            if (
+                not isinstance(node, ast.ImportFrom)
+                or (node.module or "").partition(".")[0] not in PACKAGES
+            ):
+                continue
+            folder = node.module.replace(".", "/")
+            known = names.get(f"{folder}.py") or names.get(f"{folder}/__init__.py", set())
+            missing += [
+                f"{module}: {node.module}.{one.name}"
+                for one in node.names
+                if one.name not in known | {"*"}
+                and "*" not in known
+                and one.name != "__name__"
+                and not (settings.BASE_DIR / folder / one.name).is_dir()
+                and f"{folder}/{one.name}.py" not in modules
+            ]
+    assert not missing
+
+
+def _names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module binds anywhere."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+
+
 TRANSITIONS = "directives/lifecycle/transitions.py"
 WRITES = re.compile(r"(UPDATE|INSERT INTO|MERGE INTO|DELETE FROM)\s+(?:\S+\.)?directives_directive\b")
 WRITERS = ("update", "bulk_update", "save", "create", "bulk_create", "get_or_create", "update_or_create")
