@@ -18,8 +18,8 @@ from directives.errors import Refused
 from directives.models import Directive
 from directives.queueing import adapter
 from directives.requesting import insertion
-from directives.requesting.garbage import no_collecting
 from directives.requesting.insertion import Requested
+from directives.requesting.no_collecting import no_collecting
 from directives.requesting.validation import (
     BatchArguments,
     BatchOptions,

@@ -2,7 +2,7 @@
 
 LOCK_CLAIMS = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.claim'))"
 """Two claims at once could each miss what the other one sees, and start two directives of one line; a claim
-takes milliseconds, so they queue up here. The constraint `directive_one_running` stands behind this."""
+takes milliseconds, so they queue up here. The constraint `directive_one_running` is the second guard."""
 
 TENANT_STATUS = "SELECT status FROM public.tenants_tenant WHERE schema_name = current_schema()"
 

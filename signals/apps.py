@@ -1,4 +1,4 @@
-"""App configuration of signals, the append-only facts of a tenant."""
+"""App configuration of signals, the append-only records of a tenant."""
 
 from typing import Any
 

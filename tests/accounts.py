@@ -1,4 +1,4 @@
-"""Who logs in during tests: users of a tenant or of the operators, with real sessions."""
+"""Users of a tenant or of the operators, logged in with real sessions."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext

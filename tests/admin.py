@@ -1,4 +1,4 @@
-"""What tests of a tenant's admin share: clients that are logged in on its host."""
+"""Clients that are logged in to a tenant's admin on its host."""
 
 from collections.abc import Iterable
 from typing import Any

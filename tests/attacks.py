@@ -1,8 +1,8 @@
-"""What somebody would try who can run any SQL as the application: all of it has to be refused."""
+"""SQL attacks of a user with the application's role; the database must refuse all."""
 
 # `{owner}`, `{database}` and `{schema}` are filled in. The search path is the tenant's, then public.
 ATTACKS = [
-    # What signals say.
+    # Signals.
     "UPDATE signals_signal SET payload = '{{}}'",
     "UPDATE signals_signal SET name = name",
     "DELETE FROM signals_signal",
@@ -15,11 +15,11 @@ ATTACKS = [
     "WITH gone AS (DELETE FROM signals_signal RETURNING *) SELECT count(*) FROM gone",
     "SELECT 1 FROM signals_signal FOR UPDATE",
     "BEGIN; LOCK TABLE signals_signal IN ACCESS EXCLUSIVE MODE",
-    # What seals them.
+    # Seals.
     "UPDATE signals_seal SET signature = ''",
     "DELETE FROM signals_sealentry",
     "TRUNCATE signals_pruning",
-    # What guards them.
+    # Triggers and roles.
     "SET session_replication_role = replica",
     "SELECT set_config('session_replication_role', 'replica', false)",
     "ALTER ROLE CURRENT_USER SET session_replication_role = replica",
@@ -60,7 +60,7 @@ ATTACKS = [
     "GRANT UPDATE ON signals_signal TO CURRENT_USER; UPDATE signals_signal SET name = 'a.b'",
     "REASSIGN OWNED BY {owner} TO CURRENT_USER",
     "DROP OWNED BY {owner} CASCADE",
-    # Something that stands before the real thing.
+    # Objects that hide the real ones in the search path.
     "CREATE TABLE mine (id int)",
     "CREATE TABLE public.mine (id int)",
     "CREATE TEMPORARY TABLE signals_signal (id int)",
@@ -70,7 +70,7 @@ ATTACKS = [
     "CREATE SCHEMA mine",
     "CREATE EXTENSION hstore",
     "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION signals_refuse_change()",
-    # What has been migrated.
+    # The record of migrations.
     "DELETE FROM django_migrations",
     "UPDATE django_migrations SET name = name",
     "INSERT INTO django_migrations (app, name, applied) VALUES ('signals', '9999', now())",

@@ -1,4 +1,4 @@
-"""`python -m tests.audit`: are vulnerabilities of the pinned dependencies known? For `make check`.
+"""Finds known vulnerabilities of the pinned dependencies: `python -m tests.audit`, for `make check`.
 
 A finding fails. Without the network one line says what was not audited, and nothing fails. Arguments are
 pip-audit's own.
@@ -27,8 +27,8 @@ def main() -> int:
         for one in dependency["vulns"]:
             fixed = ", ".join(one["fix_versions"]) or "none yet"
             say(f"{dependency['name']} {dependency['version']}: {one['id']} (fixed in: {fixed})")
-    silent = len(found) - len(audited)
-    rest = f"; the service does not answer for {silent} others" if silent else ""
+    unanswered = len(found) - len(audited)
+    rest = f"; the service does not answer for {unanswered} others" if unanswered else ""
     say(f"pip-audit: {len(audited)} dependencies audited, {len(vulnerable)} vulnerable{rest}.")
     return int(bool(vulnerable))
 

@@ -1,4 +1,4 @@
-"""A tenant with very many directives and signals, and whether queries on them read whole tables."""
+"""A tenant with very many directives and signals, and a check that queries on them read no whole table."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a schema is made of, as PostgreSQL's catalogues have it, to compare schemas object by object."""
+"""Describes a schema from PostgreSQL's catalogues, to compare schemas object by object."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the tests of the doctor's checks share."""
+"""Helpers for tests of the doctor's checks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

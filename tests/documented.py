@@ -1,4 +1,4 @@
-"""A database with two roles, made by the very statements of docs/guides/separate-database-roles.md."""
+"""A database with two roles, created by the statements of docs/guides/separate-database-roles.md."""
 
 import os
 import re

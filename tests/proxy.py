@@ -1,4 +1,4 @@
-"""A proxy before the tests' PostgreSQL that loses an answer on its way, as a pooler or a network does."""
+"""A proxy in front of the tests' PostgreSQL that loses an answer, as a pooler or a network can."""
 
 import re
 import socket

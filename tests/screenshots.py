@@ -134,8 +134,8 @@ def _play() -> Story:
     with in_tenant(harbor.tenant):
         mira = people.MIRA.actor
         fine = [post for post, _ in harbor.posts[:3]]
-        wishes = [("forum.post.hide", {"post_id": str(post.pk)}) for post in fine]
-        running_one, _, canceled = request_many(wishes, actor=mira, reason="Asked for by its author")
+        items = [("forum.post.hide", {"post_id": str(post.pk)}) for post in fine]
+        running_one, _, canceled = request_many(items, actor=mira, reason="Asked for by its author")
         claim(running_one.directive)
         operations.cancel(canceled.directive.pk, actor=people.ADA.actor, reason="Changed her mind")
     return played

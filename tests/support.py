@@ -1,4 +1,4 @@
-"""What tests share beside fixtures: sample forums, server processes, and waiting for things."""
+"""Test helpers besides fixtures: sample forums, server processes, waiting."""
 
 import os
 import shutil
@@ -191,7 +191,7 @@ def expire_lease(directive: Directive) -> None:
 
 
 def crash(directive: Directive, *, begun: bool = True) -> None:
-    """Leave the directive as a worker does that dies: claimed, begun unless told otherwise, silent."""
+    """Leave the directive as a worker does that dies: claimed, begun unless told otherwise, stalled."""
     claimed = claim(directive)
     if begun:
         attempts._begin(claimed)

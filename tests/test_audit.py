@@ -1,4 +1,4 @@
-"""The audit of the dependencies, asked of a vulnerability service of our own, and of none."""
+"""The audit of the dependencies, with a local vulnerability service and with none."""
 
 import json
 import subprocess

@@ -1,8 +1,10 @@
-"""Every change of a directive's status, and the signals that tell of it.
+"""Every change of a directive's status, and the signals of its lifecycle.
 
-One function for each transition, one UPDATE guarded by the status (and, when it leaves `running`, by the
-attempt) that it expects. Zero rows updated means that another process was first, and raises. No other
-module writes `Directive.status`.
+Only this module changes a status; `requesting/insertion.py` inserts it as `requested`. A transition of
+known directives is one UPDATE, guarded by the status that it expects and, when an attempt begins to
+execute or ends, by the attempt; it raises if a row was not updated. A claim locks the tenant and selects
+what is due instead; `renew`, `release` and `hold` skip what is not current. Half of each guard is SQL in
+`directives/sql.py` and `queries.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +69,8 @@ def lifecycle_signal_sql(
     """Return what `lifecycle_signal` builds as the values of `bus.insertion`, for rows of a statement.
 
     Claims and requests store their signals in their own statement, which spares them a message: a time
-    slice with five directives took 12.7 ms without it and 10.1 ms with it (docs/performance.md).
+    slice with five directives took 12.7 ms without it and 10.1 ms with it
+    (docs/explanation/performance-trials.md).
 
     Args:
         directive: SQL for the columns of the directive that it speaks of.
@@ -215,7 +218,7 @@ def release(token: UUID) -> int:
 
     It is for a worker that lost its connection, and with it what these attempts have done, or that cannot
     read what it claimed. A claim whose answer was lost has begun none of them. One that the server still
-    works on stands before this one in the queue for the lock.
+    works on holds the lock, for which this one waits.
 
     Returns:
         how many were released.

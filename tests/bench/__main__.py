@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: how fast everything is here, and against the yardsticks."""
+"""Measures everything and compares it with the baselines: `python -m tests.bench`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The benchmark as an app: its handlers are discovered, and plain django-q2 is left as it comes."""
+"""The benchmark as an app: its handlers are discovered; plain django-q2 gets its own queues back."""
 
 import multiprocessing
 

@@ -1,4 +1,4 @@
-"""All that can be measured, in the order of a round, and the lines of the table."""
+"""All measurements in the order of a round, and the rows of the table."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""When things were committed, by PostgreSQL's own records, and waiting until work is done."""
+"""Commit times from PostgreSQL's own records, and waiting until work is done."""
 
 import time
 from collections.abc import Iterable, Sequence

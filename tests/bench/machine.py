@@ -1,4 +1,4 @@
-"""What a run's figures depend on, for those who compare two of them."""
+"""Describes the machine, versions and settings of a run, for comparison with others."""
 
 import os
 import platform

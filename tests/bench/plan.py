@@ -1,4 +1,4 @@
-"""What is measured, and which of the results has a target: the vocabulary of the benchmark."""
+"""Vocabulary of the benchmark: measurements, results and targets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

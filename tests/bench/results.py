@@ -1,4 +1,4 @@
-"""What a run came to, as JSON values: every round of every measurement, and the lines of the table."""
+"""Results of a run as JSON values: all rounds of all measurements, and the table's rows."""
 
 from collections.abc import Sequence
 from statistics import median

@@ -1,4 +1,4 @@
-"""The benchmark's own PostgreSQL: every commit waited for, enough memory, nothing left behind."""
+"""The benchmark's own PostgreSQL: durable commits, enough memory, and no files left behind."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a run of the benchmark stands on: a server of its own, and the environment that leads to it."""
+"""Environment of a run: its own PostgreSQL server and the variables that lead to it."""
 
 import atexit
 import json

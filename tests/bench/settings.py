@@ -1,6 +1,6 @@
 """The project's settings with the benchmark's handlers; with `BENCH_PLAIN=1`, those of plain django-q2.
 
-What is measured runs as it does in production: leases, batches, turns, polling and logs are untouched.
+Leases, batches, time slices, polling and logs are those of production.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How much is measured: what the targets speak of, or little, to see whether the benchmark works."""
+"""Sizes of the measurements: full ones for the targets, small ones to try the benchmark."""
 
 from dataclasses import dataclass, replace
 

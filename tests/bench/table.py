@@ -1,4 +1,4 @@
-"""The result of one run for the eyes."""
+"""The result of one run as a table for the terminal."""
 
 from typing import Any
 

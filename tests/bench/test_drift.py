@@ -1,4 +1,4 @@
-"""The verdict of the soak: what counts as drift, and what is noise."""
+"""The verdict of the soak: drift is reported, noise is not."""
 
 import pytest
 

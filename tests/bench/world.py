@@ -1,4 +1,4 @@
-"""What measurements share: the server, tenants that are made when they are first asked for, clusters."""
+"""Resources shared by measurements: server, clusters, and tenants created on first use."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

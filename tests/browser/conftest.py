@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests, and what happens to these tests when there is no Chromium."""
+"""Fixtures of the browser tests, which are skipped without a Chromium, or fail where one is required."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Who uses the admin in the browser tests, and how they log in."""
+"""Users of the admin in browser tests, and their log-in."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Logging in and out, and being nobody elsewhere, in a real browser."""
+"""Log-in and log-out in a real browser; a session of one site is unknown on the others."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Texts without any space where people may write some: no page grows wider than its window."""
+"""Long texts without spaces: no page grows wider than its window."""
 
 from datetime import timedelta
 

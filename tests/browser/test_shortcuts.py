@@ -1,4 +1,4 @@
-"""Keys in the admin: none opens what leads nowhere."""
+"""Keyboard shortcuts of the admin: Ctrl+K and Cmd+K open no palette."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Getting about in the admin, in a real browser: by keyboard, back and forth, with choices kept."""
+"""Navigation in the admin, in a real browser: by keyboard, back and forth, with choices kept."""
 
 from datetime import timedelta
 

@@ -9,6 +9,5 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo", "tests.chaos"]
 DIRECTIVES_LEASE_SECONDS = 1.0
 DIRECTIVES_CLAIM_LIMIT = 10
 DIRECTIVES_TIME_SLICE_SECONDS = 3.0
-# A message whose worker died comes back after seconds instead of an hour, so that the queue can be seen
-# to become empty.
+# The broker deletes what it takes, so `retry` only has to be greater than `timeout`.
 Q_CLUSTER |= {"poll": 0.05, "guard_cycle": 0.2, "timeout": 12, "retry": 15}

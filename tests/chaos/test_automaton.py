@@ -1,4 +1,4 @@
-"""The automaton of legal lives knows what docs/reference/states.md allows, and refuses the rest."""
+"""The automaton accepts what docs/reference/states.md allows, and refuses the rest."""
 
 import re
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ NOW = datetime.now(UTC)
 
 
 def life(text, most=3):
-    """Live through steps such as `requested 0, started 1`; `recovered 1 -` fell silent before it began."""
+    """Live through steps such as `requested 0, started 1`; `recovered 1 -` stalled before it began."""
     told = []
     for word in text.split(", "):
         step, attempt, *waits = word.split()
@@ -38,20 +38,20 @@ def test_what_the_states_allow_is_legal(text, state, attempt):
     assert (found.state, found.attempt) == (state, attempt)
 
 
-def test_the_last_attempt_that_began_ends_as_failed_when_it_falls_silent():
-    silent = "requested 0, started 1, recovered 1"
-    assert life(f"{silent}, failed 1", most=1).state == "failed"
+def test_the_last_attempt_that_began_fails_when_it_stalls():
+    stalled = "requested 0, started 1, recovered 1"
+    assert life(f"{stalled}, failed 1", most=1).state == "failed"
     with pytest.raises(Illegal, match=r"^failed after 1 attempts that began, and only then; started$"):
-        life(f"{silent}, started 2", most=1)
+        life(f"{stalled}, started 2", most=1)
     with pytest.raises(Illegal, match="only then; failed"):
-        life(f"{silent}, failed 1", most=2)
+        life(f"{stalled}, failed 1", most=2)
 
 
 def test_an_attempt_that_did_not_begin_is_not_charged():
-    silent = "requested 0, started 1, recovered 1 -"
-    assert life(f"{silent}, started 2, failed 2", most=1).state == "failed"
+    stalled = "requested 0, started 1, recovered 1 -"
+    assert life(f"{stalled}, started 2, failed 2", most=1).state == "failed"
     with pytest.raises(Illegal, match="only then; failed"):
-        life(f"{silent}, failed 1", most=1)
+        life(f"{stalled}, failed 1", most=1)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The checker finds what it is there for: each kind of violation, planted where all is in order."""
+"""The checker finds each kind of violation, planted in an intact tenant."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -29,7 +29,7 @@ class Place:
     def want(self, name, **options):
         key = f"alpha:0:{self.number}"
         self.number += 1
-        self.journal.write(do="ask", wish=self.number, tenant="alpha", keys=[key])
+        self.journal.write(do="ask", request=self.number, tenant="alpha", keys=[key])
         if name.startswith("forum."):
             directive, created = ask(name, options.pop("payload"), idempotency_key=key, **options)
         else:
@@ -39,10 +39,10 @@ class Place:
 
     def answered(self, key, pk, *, created):
         answers = [[key, str(pk), created]]
-        self.journal.write(did="ask", wish=self.number, tenant="alpha", answers=answers)
+        self.journal.write(did="ask", request=self.number, tenant="alpha", answers=answers)
 
     def operate(self, name, directive, **options):
-        note = {"wish": self.number, "tenant": "alpha", "name": name, "id": str(directive.id)}
+        note = {"request": self.number, "tenant": "alpha", "name": name, "id": str(directive.id)}
         self.journal.write(do="operate", **note)
         getattr(operations, name)(directive.id, actor=TESTER, reason="a test", **options)
         self.journal.write(did="operate", answer="done", **note)
@@ -189,7 +189,7 @@ def let_somebody_else_ask(place):
 
 
 def forget_an_operation(place):
-    note = {"wish": 1, "tenant": "alpha", "name": "cancel", "id": str(place.worked[0].id)}
+    note = {"request": 1, "tenant": "alpha", "name": "cancel", "id": str(place.worked[0].id)}
     place.journal.write(do="operate", **note)
     place.journal.write(did="operate", answer="done", **note)
     return place.worked[0].id, "1 to 1 times directive.canceled; found 0"
@@ -201,8 +201,8 @@ def operate_unasked(place):
 
 
 def refuse_a_request(place):
-    place.journal.write(do="ask", wish=1, tenant="alpha", keys=["alpha:0:77"])
-    place.journal.write(did="ask", wish=1, tenant="alpha", answers="error: KeyError: 1")
+    place.journal.write(do="ask", request=1, tenant="alpha", keys=["alpha:0:77"])
+    place.journal.write(did="ask", request=1, tenant="alpha", answers="error: KeyError: 1")
     return "alpha:0:77", "to be accepted; found error: KeyError: 1"
 
 

@@ -1,4 +1,4 @@
-"""Workers of a real cluster that are killed in the middle: nothing is lost, nothing is doubled."""
+"""Workers of a real cluster that are killed during a directive: nothing is lost or doubled."""
 
 import os
 import signal
@@ -174,16 +174,19 @@ def test_a_new_cluster_finishes_what_a_killed_one_left(database, log):
 @pytest.mark.long
 def test_the_scheduled_sweep_brings_back_what_was_lost_by_itself(database, log):
     with in_tenant("alpha"):
-        forgotten, silent = ask_animal("work", "forgotten"), ask_animal("work", "silent")
-        crash(silent)
+        forgotten, stalled = ask_animal("work", "forgotten"), ask_animal("work", "stalled")
+        crash(stalled)
     lose_wake_ups()
     assert Schedule.objects.filter(name=clusters.SWEEP).update(next_run=timezone.now()) == 1
     with qcluster(log):
         # django-q2 looks at its schedules every 30 seconds.
-        wait_until(lambda: all_ended([forgotten, silent]), "the sweep came by", seconds=75)
+        wait_until(lambda: all_ended([forgotten, stalled]), "the sweep came by", seconds=75)
     with in_tenant("alpha"):
-        assert states(forgotten, silent) == ["succeeded"] * 2
-        assert dict(Directive.objects.values_list("subject_id", "attempt")) == {"forgotten": 1, "silent": 2}
+        assert states(forgotten, stalled) == ["succeeded"] * 2
+        assert dict(Directive.objects.values_list("subject_id", "attempt")) == {
+            "forgotten": 1,
+            "stalled": 2,
+        }
 
 
 @pytest.mark.long

@@ -1,14 +1,14 @@
-"""What follows from a seed follows again; what a killed requester goes on with is what it had begun."""
+"""Schedules and requests follow from their seed, and a restarted requester continues its journal."""
 
 import pytest
 
 from directives import registry
-from tests.chaos.harness import wishes
+from tests.chaos.harness import requests
 from tests.chaos.harness.faults import KINDS
-from tests.chaos.harness.journal import Journal, next_wish, read
+from tests.chaos.harness.journal import Journal, next_request, read
 from tests.chaos.harness.schedule import WEIGHTS, schedule
 
-TENANTS = wishes.tenants(3)
+TENANTS = requests.tenants(3)
 
 
 def test_one_seed_is_one_schedule():
@@ -31,21 +31,21 @@ def test_a_schedule_without_room_for_every_kind_is_refused():
         schedule(7, 60, 3)
 
 
-def test_one_seed_is_one_list_of_wishes_for_each_requester():
-    first, again = (list(wishes.wishes(7, 0, 500, TENANTS)) for _ in range(2))
+def test_one_seed_is_one_list_of_requests_for_each_requester():
+    first, again = (list(requests.requests(7, 0, 500, TENANTS)) for _ in range(2))
     assert first == again
-    assert first != list(wishes.wishes(7, 1, 500, TENANTS))
-    assert first != list(wishes.wishes(8, 0, 500, TENANTS))
+    assert first != list(requests.requests(7, 1, 500, TENANTS))
+    assert first != list(requests.requests(8, 0, 500, TENANTS))
 
 
-def test_wishes_are_for_as_many_directives_as_asked_with_a_key_each():
-    found = list(wishes.wishes(7, 0, 2000, TENANTS))
-    items = [item for wish in found for item in wish.items]
+def test_requests_are_for_as_many_directives_as_asked_with_a_key_each():
+    found = list(requests.requests(7, 0, 2000, TENANTS))
+    items = [item for request in found for item in request.items]
     assert len({item.key for item in items}) == len(items) == 2000
-    assert {wish.tenant for wish in found} == {*TENANTS}
-    assert {wish.operation for wish in found} == {"", *wishes.OPERATIONS}
-    assert all(registry.find(name) for name in wishes.NAMES)
-    animals = {name for name in wishes.NAMES if name.startswith("zoo.")}
+    assert {request.tenant for request in found} == {*TENANTS}
+    assert {request.operation for request in found} == {"", *requests.OPERATIONS}
+    assert all(registry.find(name) for name in requests.NAMES)
+    animals = {name for name in requests.NAMES if name.startswith("zoo.")}
     assert animals <= {item.name for item in items} | {"zoo.animal.freeze", "zoo.animal.procrastinate"}
     for item in items:
         assert item.key.startswith(f"{item.key.partition(':')[0]}:0:")
@@ -54,18 +54,18 @@ def test_wishes_are_for_as_many_directives_as_asked_with_a_key_each():
 def test_a_journal_goes_on_where_its_requester_was_killed(tmp_path):
     path = tmp_path / "journal"
     journal = Journal(path)
-    assert next_wish(journal.before) == 0
-    journal.write(do="ask", wish=0, tenant="a", keys=["k"])
-    assert next_wish(Journal(path).before) == 0, "nobody knows whether it was done, so it is asked again"
-    journal.write(did="ask", wish=0, tenant="a", answers=[["k", "id", True]])
-    assert next_wish(Journal(path).before) == 1
-    journal.write(do="operate", wish=1, tenant="a", name="cancel", id="id")
-    assert next_wish(Journal(path).before) == 2, "an operation is not done again"
+    assert next_request(journal.before) == 0
+    journal.write(do="ask", request=0, tenant="a", keys=["k"])
+    assert next_request(Journal(path).before) == 0, "nobody knows whether it was done, so it is asked again"
+    journal.write(did="ask", request=0, tenant="a", answers=[["k", "id", True]])
+    assert next_request(Journal(path).before) == 1
+    journal.write(do="operate", request=1, tenant="a", name="cancel", id="id")
+    assert next_request(Journal(path).before) == 2, "an operation is not done again"
 
 
 def test_a_line_cut_short_by_a_kill_is_no_line(tmp_path):
     path = tmp_path / "journal"
-    path.write_text('{"do": "ask", "wish": 0}\n{"did": "as')
+    path.write_text('{"do": "ask", "request": 0}\n{"did": "as')
     journal = Journal(path)
-    journal.write(do="ask", wish=1)
-    assert [line["wish"] for line in read(path)] == [0, 1]
+    journal.write(do="ask", request=1)
+    assert [line["request"] for line in read(path)] == [0, 1]

@@ -1,4 +1,4 @@
-"""Workers that are stopped within a transaction: their locks do not outlive the lease for long."""
+"""Workers that are stopped within a transaction: the server ends their sessions soon after the lease."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Wake-ups that are lost, doubled, late or early: the table is the truth, so they change nothing."""
+"""Lost, duplicate, late and early wake-ups change no outcome, because workers read the directives table."""
 
 from datetime import timedelta
 
@@ -83,7 +83,7 @@ def test_a_wake_up_for_a_tenant_that_is_gone_or_suspended_hurts_nobody(database,
         adapter.wake(gone)
         directive = ask_animal("work")
     with qcluster(log, workers=1):
-        wait_until(lambda: all_ended([directive]), "the other tenant's turn")
+        wait_until(lambda: all_ended([directive]), "the other tenant's time slice")
 
 
 def test_what_is_due_later_runs_then_without_a_sweep(database, log):
@@ -107,7 +107,7 @@ def test_what_is_due_later_runs_then_without_a_sweep(database, log):
 
 
 @pytest.mark.long
-def test_two_tenants_take_turns(database, log):
+def test_two_tenants_get_time_slices_alternately(database, log):
     directives = {}
     for slug in TENANTS:
         with in_tenant(slug):

@@ -1,4 +1,4 @@
-"""What the tests of `manage.py directive` share."""
+"""Helpers for tests of `manage.py directive`."""
 
 import io
 import json

@@ -31,8 +31,8 @@ class Expected:
     max_attempts: int = 0
     due: bool = True
     begun: bool = False
-    silent: bool = False
-    silent_since: int = 0
+    stalled: bool = False
+    stalled_since: int = 0
     place: tuple = ()
     signals: list = field(default_factory=lambda: ["directive.requested"])
 
@@ -75,22 +75,22 @@ class World:
     def is_due(self, one):
         return one.status == "requested" and one.due and not self.held_back(one)
 
-    def is_silent(self, one):
-        return one.status == "running" and one.silent
+    def is_stalled(self, one):
+        return one.status == "running" and one.stalled
 
     def is_exhausted(self, one):
-        return self.is_silent(one) and one.begun and one.attempt >= one.max_attempts
+        return self.is_stalled(one) and one.begun and one.attempt >= one.max_attempts
 
     def can_be_claimed(self, one):
-        return self.is_due(one) or (self.is_silent(one) and not self.is_exhausted(one))
+        return self.is_due(one) or (self.is_stalled(one) and not self.is_exhausted(one))
 
     def claim(self, only=None):
         """Claim as a worker does; return what it claimed and what it gave up on."""
         among = [only] if only else self.directives
-        silent = sorted(filter(self.is_silent, among), key=lambda one: one.silent_since)
-        exhausted = [one for one in silent if self.is_exhausted(one)]
-        recovered = sorted((one for one in silent if one not in exhausted), key=lambda one: one.begun)
-        for one in silent:
+        stalled = sorted(filter(self.is_stalled, among), key=lambda one: one.stalled_since)
+        exhausted = [one for one in stalled if self.is_exhausted(one)]
+        recovered = sorted((one for one in stalled if one not in exhausted), key=lambda one: one.begun)
+        for one in stalled:
             one.say("directive.recovered")
         for one in exhausted:
             self.end(one, "failed")
@@ -98,7 +98,7 @@ class World:
         for one in (claimed := [*due, *recovered]):
             one.max_attempts += one.status == "running" and not one.begun
             one.attempt += 1
-            one.status, one.begun, one.silent = "running", False, False
+            one.status, one.begun, one.stalled = "running", False, False
             one.say("directive.started")
         return claimed, exhausted
 

@@ -1,4 +1,4 @@
-"""Ways back in the admin: lists keep search, filters and page, and no answer to a POST is a page."""
+"""Links back in the admin: lists keep search, filters and page, and each POST is answered by a redirect."""
 
 import re
 from html import unescape

@@ -1,4 +1,4 @@
-"""A directive's page in the admin: facts, timeline, what belongs to it, and that it only reads."""
+"""A directive's page in the admin: facts, timeline, related records; it offers no change of the row."""
 
 from datetime import timedelta
 

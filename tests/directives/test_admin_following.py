@@ -1,4 +1,4 @@
-"""Pages that follow directives: until the end, and when no cluster is there to execute them."""
+"""Pages that follow directives: until they end, and without a cluster."""
 
 from uuid import uuid4
 

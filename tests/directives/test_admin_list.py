@@ -1,4 +1,4 @@
-"""The list of directives in the admin: what it shows, its filters, its search, and its speed when big."""
+"""The list of directives in the admin: columns, filters, search, and speed with many rows."""
 
 import re
 from datetime import timedelta

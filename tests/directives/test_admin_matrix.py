@@ -1,4 +1,4 @@
-"""Who may do what: role × directive × action, asked with real requests of a tenant's admin."""
+"""Permission matrix: role × directive × action, by real requests to a tenant's admin."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""Snooze, Run now, Rerun and Cancel in the admin: the question, the answer, and who is refused."""
+"""Snooze, Run now, Rerun and Cancel in the admin: confirmation, result, and refusals."""
 
 import logging
 import re

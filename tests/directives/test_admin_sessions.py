@@ -1,4 +1,4 @@
-"""A session that ends under a form: after the log-in, what was filled in comes back to the same user."""
+"""A session that ends before a form is submitted: after the log-in, the same user gets the form back."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What people may not view is named by type and id only, wherever its title would stand."""
+"""Objects that the user may not view appear by type and id, never by title."""
 
 from uuid import uuid4
 

@@ -1,15 +1,15 @@
-"""A row that cannot be handled ends failed with its error, by itself; the others go on."""
+"""A row that cannot be handled ends `failed` with its error, by itself; other directives still execute."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
-from django.db import ProgrammingError, connection
+from django.db import ProgrammingError, connection, transaction
 
 from directives import registry, runner, tasks
 from directives.executing import attempts
-from directives.lifecycle import bad_rows, claims
+from directives.lifecycle import bad_rows, claims, transitions
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.telemetry import work
@@ -19,13 +19,16 @@ from tests.admin import client_of
 from tests.support import (
     ask,
     ask_animal,
+    claim,
     crash,
     lose_wake_ups,
     make_forum,
+    meanwhile,
     owner_cursor,
     qcluster,
     run,
     signal_names,
+    somebody_waits,
     states,
     thinned,
     wait_until,
@@ -72,10 +75,10 @@ REQUESTED = BAD | {
     "due before all time": ("scheduled_at = '-infinity'", FAILED),
     "started at the end of time": ("started_at = 'infinity'", ANY),
 }
-SILENT = BAD | {
+STALLED = BAD | {
     "no attempt left": ("attempt = max_attempts", FAILED),
     "started at the end of time": ("started_at = 'infinity'", FAILED),
-    "silent since before all time": ("lease_expires_at = '-infinity'", FAILED),
+    "stalled since before all time": ("lease_expires_at = '-infinity'", FAILED),
     "not begun, no further number": (
         "started_at = NULL, attempt = 2147483647, max_attempts = 2147483647",
         FAILED,
@@ -118,7 +121,7 @@ def by_run_due():
     runner.run_due()
 
 
-def by_turns():
+def by_time_slices():
     tasks.work("alpha")
 
 
@@ -165,9 +168,9 @@ def test_a_requested_one_that_cannot_be_handled_stops_nobody(lenient, what):
     check_the_next()
 
 
-@pytest.mark.parametrize("what", thinned(SILENT, every=3))
-def test_a_silent_one_that_cannot_be_handled_stops_nobody(lenient, what):
-    assignments, allowed = SILENT[what]
+@pytest.mark.parametrize("what", thinned(STALLED, every=3))
+def test_a_stalled_one_that_cannot_be_handled_stops_nobody(lenient, what):
+    assignments, allowed = STALLED[what]
     mate, bad, good = (ask_animal("work", animal) for animal in ("mate", "bad", "good"))
     spoil(bad, "max_attempts = 1")
     crash(mate)
@@ -178,20 +181,20 @@ def test_a_silent_one_that_cannot_be_handled_stops_nobody(lenient, what):
     check_the_next()
 
 
-@pytest.mark.parametrize("go", thinned([by_run_due, by_turns, by_groups, by_run], every=2))
-@pytest.mark.parametrize("silent", [False, True])
-def test_many_at_once_stop_nobody_however_they_are_run(lenient, go, silent):
-    kinds = SILENT if silent else REQUESTED
+@pytest.mark.parametrize("go", thinned([by_run_due, by_time_slices, by_groups, by_run], every=2))
+@pytest.mark.parametrize("stalled", [False, True])
+def test_many_at_once_stop_nobody_however_they_are_run(lenient, go, stalled):
+    kinds = STALLED if stalled else REQUESTED
     goods, bad = [], {}
     for number, what in enumerate(kinds):
         goods.append(ask_animal("work", f"good {number}"))
         bad[what] = ask_animal("work", f"bad {number}")
-        if silent:
+        if stalled:
             spoil(bad[what], "max_attempts = 1")
             crash(bad[what])
         spoil(bad[what], kinds[what][0])
     go()
-    while go is by_turns and tasks.work("alpha"):
+    while go is by_time_slices and tasks.work("alpha"):
         pass
     for what, directive in bad.items():
         check(directive, goods, kinds[what][1])
@@ -228,10 +231,10 @@ def frozen(directive):
             cursor.execute("DROP TRIGGER test_freeze ON directives_directive; DROP FUNCTION test_freeze")
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_one_that_cannot_even_be_set_aside_is_passed_over(alpha, caplog, silent):
+@pytest.mark.parametrize("stalled", [False, True])
+def test_one_that_cannot_even_be_set_aside_is_passed_over(alpha, caplog, stalled):
     stuck, good = ask_animal("work", "stuck"), ask_animal("work", "good")
-    if silent:
+    if stalled:
         crash(stuck)
     with frozen(stuck):
         assert [one.directive_id for one in runner.run_due(1)] == [good.pk]
@@ -241,10 +244,10 @@ def test_one_that_cannot_even_be_set_aside_is_passed_over(alpha, caplog, silent)
     assert run(stuck).kind == Kind.SUCCEEDED
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_what_is_wrong_with_the_schema_is_no_rows_fault(alpha, silent):
+@pytest.mark.parametrize("stalled", [False, True])
+def test_what_is_wrong_with_the_schema_is_no_rows_fault(alpha, stalled):
     asked = [ask_animal("work", animal) for animal in ("cat", "dog")]
-    if silent:
+    if stalled:
         for directive in asked:
             crash(directive)
     before = states(*asked)
@@ -269,6 +272,39 @@ def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
     outcome = bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
     assert outcome.kind == Kind.DISCARDED
     assert story(taken.pk)["status"] == "running"
+
+
+def take_over(directive):
+    transitions.take_over([directive], lease=3600, token=uuid4())
+
+
+def succeed(directive):
+    transitions.succeed([directive], [{}], [None])
+
+
+def cancel(directive):
+    transitions.cancel(directive.pk)
+
+
+@pytest.mark.parametrize(
+    ("before", "change_status"),
+    [("running", take_over), ("running", succeed), ("requested", cancel)],
+    ids=["taken over", "succeeded", "canceled"],
+)
+def test_a_row_that_changes_between_the_look_and_the_update_is_not_set_aside(alpha, before, change_status):
+    directive = ask_animal("work")
+    if before == "running":
+        directive = claim(directive)
+    with ExitStack() as stack, transaction.atomic():
+        change_status(directive)
+        after = story(directive.pk)
+        outcomes = stack.enter_context(
+            meanwhile(lambda: bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late")))
+        )
+        wait_until(somebody_waits, "it has read the row, and waits to change it")
+    assert outcomes[0].kind == Kind.DISCARDED
+    assert story(directive.pk) == after
+    assert "directive.failed" not in signal_names(directive)
 
 
 def test_an_error_after_an_attempt_was_recorded_leaves_it_as_it_is(alpha, monkeypatch):

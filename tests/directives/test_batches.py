@@ -1,4 +1,4 @@
-"""Batches: many directives under one correlation id, once, however often the form is submitted."""
+"""Batches: many directives under one correlation id, requested once however often the form is submitted."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -84,7 +84,7 @@ def test_what_was_asked_before_is_counted_and_not_asked_again(forum):
     assert progress(batch_id).total == 2
 
 
-def test_a_batch_of_only_known_wishes_is_on_record(forum):
+def test_a_batch_of_only_known_requests_is_on_record(forum):
     ask_batch(forum.posts)
     batch_id, refused = ask_batch(forum.posts)
     assert refused == []

@@ -1,4 +1,4 @@
-"""A handler file that cannot be imported: file, line and cause in one sentence, whatever was to be run."""
+"""A handler file that cannot be imported: file, line and cause in one sentence, for every command."""
 
 import pytest
 

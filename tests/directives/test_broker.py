@@ -1,4 +1,4 @@
-"""PostgreSQL's broker: what waits is taken once, together with the rest of its tenant's, in order."""
+"""PostgreSQL's broker: each message is taken once, in order, together with the others of its tenant."""
 
 import threading
 import time
@@ -89,7 +89,7 @@ def test_a_tenant_that_always_has_work_waits_behind_one_that_seldom_has(database
     assert found == ["busy"] * 3 + ["seldom"] + ["busy"] * 2
 
 
-def test_who_waits_behind_very_many_is_found_without_another_bell(database, monkeypatch, bulk):
+def test_a_tenant_behind_very_many_messages_needs_no_other_notification(database, monkeypatch, bulk):
     bulk(5)
     wake(*["alpha"] * (MAX_COMPARED + 5), "beta")
     monkeypatch.setattr(Conf, "POLL", 30)
@@ -241,7 +241,7 @@ def test_whatever_comes_each_tenant_is_taken_once_for_all_that_woke_it_in_order(
     lose_wake_ups()
     broker, waiting, served, later = Broker(), [], [], 0
 
-    def in_turn(number):
+    def in_order(number):
         first = sorted(waiting, key=lambda slug: served.index(slug) if slug in served else -1)[:number]
         for slug in first:
             waiting.remove(slug)
@@ -257,7 +257,7 @@ def test_whatever_comes_each_tenant_is_taken_once_for_all_that_woke_it_in_order(
             later += 1
         else:
             bulk(what)
-            assert take(broker) == in_turn(what)
+            assert take(broker) == in_order(what)
     bulk(10)
-    assert take(broker) == in_turn(10)
+    assert take(broker) == in_order(10)
     assert messages() == later

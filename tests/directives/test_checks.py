@@ -1,4 +1,4 @@
-"""What the doctor says of the queue's settings, clocks, clusters, and of work that nobody does."""
+"""Doctor checks of the queue: settings, clocks, clusters, and unclaimed work."""
 
 from datetime import timedelta
 
@@ -210,14 +210,14 @@ def test_work_that_nobody_picks_up(database):
     assert found(work.due, tenants={"org_alpha": "alpha"}) == {}
 
 
-def test_an_attempt_that_is_silent_for_long(database):
+def test_an_attempt_that_stalled_long_ago(database):
     with in_tenant("alpha"):
-        silent, alive = ask_animal("work", "silent"), ask_animal("work", "alive")
-        crash(silent)
+        stalled, alive = ask_animal("work", "stalled"), ask_animal("work", "alive")
+        crash(stalled)
         claim(alive)
     assert found(work.expired_leases) == {}
     with in_tenant("alpha"):
-        change(silent, lease_expires_at=timezone.now() - LATE)
+        change(stalled, lease_expires_at=timezone.now() - LATE)
     finding = found(work.expired_leases)["directives.E031"]
     assert finding.obj == ("alpha",)
     assert finding.msg.startswith("running directives are stalled: 1, the longest since")

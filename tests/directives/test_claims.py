@@ -1,4 +1,4 @@
-"""Claims in one message: what they leave is what the slow way leaves, and they step aside for it."""
+"""Claims in one message: they have the effect of the careful claim, and leave exceptions to it."""
 
 import threading
 from contextlib import contextmanager
@@ -85,14 +85,14 @@ def test_it_takes_no_more_than_its_limit(alpha):
     assert [len(claim_at_once(2)) for _ in range(3)] == [2, 1, 0]
 
 
-def test_while_somebody_is_silent_it_takes_nothing(alpha):
-    silent, due = ask_animal("work"), ask_animal("roam")
-    crash(silent)
+def test_while_a_lease_has_expired_it_takes_nothing(alpha):
+    stalled, due = ask_animal("work"), ask_animal("roam")
+    crash(stalled)
     assert claim_at_once() is None
     due.refresh_from_db()
     assert (due.status, signal_names(due)) == ("requested", ["directive.requested"])
     claim = claims.claim(active_tenant(), 10, token=uuid4())
-    assert {one.pk for one in claim.directives} == {silent.pk, due.pk}
+    assert {one.pk for one in claim.directives} == {stalled.pk, due.pk}
 
 
 def test_a_lease_is_whole_however_long_the_claim_waited(alpha):
@@ -104,9 +104,9 @@ def test_a_lease_is_whole_however_long_the_claim_waited(alpha):
     assert (directive.lease_expires_at - released).total_seconds() >= 60
 
 
-def test_who_falls_silent_while_a_claim_waits_is_seen(alpha):
-    silent, due = ask_animal("work"), ask_animal("roam")
-    [claimed] = transitions.claim(1, lease=3600, only=silent.pk, token=uuid4())
+def test_a_lease_that_expires_while_a_claim_waits_is_seen(alpha):
+    stalled, due = ask_animal("work"), ask_animal("roam")
+    [claimed] = transitions.claim(1, lease=3600, only=stalled.pk, token=uuid4())
     with claiming_meanwhile() as results:
         in_threads(lambda: expire_lease(claimed))
     assert results == [None]
@@ -146,7 +146,7 @@ def test_what_is_claimed_with_a_token_is_released_by_it_and_nothing_else(alpha):
     for directive, token in ((first, mine), (second, others)):
         assert claims.claim(tenant, 1, only=directive.id, token=token).directives
     crash(third)
-    # By the slow way, which takes silent ones over.
+    # By the slow way, which takes stalled ones over.
     assert claims.claim(tenant, 1, only=third.id, token=mine).directives
     assert transitions.release(mine) == 2
     assert transitions.release(uuid4()) == 0

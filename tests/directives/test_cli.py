@@ -1,4 +1,4 @@
-"""`manage.py directive types|run|list|show|snooze|cancel|rerun`: what they do, print and refuse."""
+"""`manage.py directive types|run|list|show|snooze|cancel|rerun`: effects, output and refusals."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Trying out: what would happen is told, and nothing of it has happened."""
+"""Dry runs: they report what would happen, and change nothing."""
 
 import re
 import threading

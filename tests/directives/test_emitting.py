@@ -1,4 +1,4 @@
-"""What handlers say: a key of its own for each name and subject, and nothing said twice."""
+"""Signals of handlers: one key for each name and subject, and no signal twice."""
 
 import re
 from uuid import uuid4

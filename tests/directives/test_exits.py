@@ -1,4 +1,4 @@
-"""Whatever a handler raises, and however it says so: an outcome each time, and the others go on."""
+"""Every exception or exit of a handler becomes an outcome, and the other directives still execute."""
 
 import math
 import threading

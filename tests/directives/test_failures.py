@@ -1,4 +1,4 @@
-"""Which errors may go away by themselves, and how an error is written down."""
+"""Classifies errors as transient or permanent, and describes them."""
 
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection

@@ -1,4 +1,4 @@
-"""Directives that are executed together: to everybody but the disk it is as if each was by itself."""
+"""Directives that are executed in a group: everything but the commit is as if each was executed alone."""
 
 import logging
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""What a handler leaves for after the commit never reaches the next directive."""
+"""The `on_commit` hooks and session state of one handler never affect the next directive."""
 
 import pytest
 from django.db import connection

@@ -1,4 +1,4 @@
-"""Default keys where no revision tells wishes apart: without a subject, an order or a count of changes."""
+"""Default keys without a revision: no subject, no order, or no count of changes."""
 
 import pytest
 from django.db import connection
@@ -21,7 +21,7 @@ def book(alpha):
 
 
 @pytest.fixture
-def wish(alpha, request):
+def item(alpha, request):
     """A request of one kind: without a subject, without an order (and a revision or none), or neither."""
     baker.make(Shelf, name="fiction")
     return {
@@ -33,7 +33,7 @@ def wish(alpha, request):
 
 
 EVERY_KIND = pytest.mark.parametrize(
-    "wish", ["no subject", "no order", "no order, a revision", "no revision"], indirect=True
+    "item", ["no subject", "no order", "no order, a revision", "no revision"], indirect=True
 )
 
 
@@ -42,19 +42,19 @@ def cancel(directive):
 
 
 @EVERY_KIND
-def test_a_double_click_is_one_directive(wish):
-    first, second, third = ask(*wish), ask(*wish), ask(*wish, reason="again")
+def test_a_double_click_is_one_directive(item):
+    first, second, third = ask(*item), ask(*item), ask(*item, reason="again")
     assert [one.created for one in (first, second, third)] == [True, False, False]
     assert first.directive == second.directive == third.directive
 
 
 @EVERY_KIND
-def test_what_was_canceled_can_be_asked_again(wish):
+def test_what_was_canceled_can_be_asked_again(item):
     for _ in range(3):
-        asked, double = ask(*wish), ask(*wish)
+        asked, double = ask(*item), ask(*item)
         assert (asked.created, double.created) == (True, False)
         cancel(asked.directive)
-    assert ask(*wish).created
+    assert ask(*item).created
     assert Directive.objects.count() == 4
 
 
@@ -75,7 +75,7 @@ def test_what_failed_can_be_asked_again(alpha, name, payload):
         assert run(asked.directive).kind == "failed"
 
 
-def test_another_payload_is_another_wish_and_no_conflict(alpha):
+def test_another_payload_is_another_request_and_no_conflict(alpha):
     payloads = [{"animal": "cat", "note": note} for note in ("a", "b", "a", "b", "c")]
     asked = [ask("zoo.animal.roam", payload) for payload in payloads]
     assert [one.created for one in asked] == [True, True, False, False, True]
@@ -105,7 +105,7 @@ def test_withdraw_restore_withdraw_are_three_directives_when_none_has_run(book):
     assert book.status == "withdrawn"
 
 
-def test_one_that_runs_is_still_the_same_wish(alpha):
+def test_a_running_directive_is_still_the_same_request(alpha):
     directive = ask("zoo.animal.work", {"animal": "cat"}).directive
     Directive.objects.filter(pk=directive.pk).update(
         status="running", attempt=1, lease_expires_at="2999-01-01T00:00Z"
@@ -124,7 +124,7 @@ def test_a_revision_tells_that_what_was_done_still_holds_without_an_order_too(al
     assert ask("library.shelf.dust", payload).created
 
 
-def test_the_reason_is_not_part_of_the_key_of_a_wish_about_nothing(alpha):
+def test_the_reason_is_not_part_of_the_key_of_a_request_without_a_subject(alpha):
     first = ask("library.count", {"what": "books", "reason": "why not"})
     again = ask("library.count", {"what": "books", "reason": "curious"})
     assert (again.directive, again.created) == (first.directive, False)
@@ -152,9 +152,9 @@ def test_a_long_series_is_found_in_a_handful_of_statements(alpha, django_assert_
 
 
 @EVERY_KIND
-def test_a_double_click_is_one_directive_also_when_the_clicks_race(wish):
+def test_a_double_click_is_one_directive_also_when_the_clicks_race(item):
     for _ in range(4):
-        answers = in_threads(*[lambda: ask(*wish)] * 5)
+        answers = in_threads(*[lambda: ask(*item)] * 5)
         assert sum(answer.created for answer in answers) == 1, answers
         assert len({answer.directive.pk for answer in answers}) == 1
         cancel(answers[0].directive)
@@ -173,7 +173,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_wish_is_known_exactly_while_it_waits_or_its_revision_stands(alpha, steps):
+def test_a_request_is_known_exactly_while_it_waits_or_its_revision_is_current(alpha, steps):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM directives_directive; DELETE FROM library_shelf")
     baker.make(Shelf, name="fiction")
@@ -186,14 +186,14 @@ def test_a_wish_is_known_exactly_while_it_waits_or_its_revision_stands(alpha, st
         if then == "run":
             runner.run_due()
             # What is done holds as long as a revision says so.
-            known = {wish: one for wish, one in known.items() if wish[0] == "library.shelf.dust"}
+            known = {item: one for item, one in known.items() if item[0] == "library.shelf.dust"}
         if then == "cancel" and run_state(asked.directive) == "requested":
             cancel(asked.directive)
             del known[name, mood]
         if then == "touch":
             Shelf.objects.update(revision=Shelf.objects.get().revision + 10)
             # At another revision, even what waits is asked for under another key.
-            known = {wish: one for wish, one in known.items() if wish[0] == "library.count"}
+            known = {item: one for item, one in known.items() if item[0] == "library.count"}
 
 
 def run_state(directive):

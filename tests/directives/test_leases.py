@@ -1,4 +1,4 @@
-"""Silent workers, attempts and their fences: nothing is lost, nothing doubled, nothing goes on forever."""
+"""Expired leases, attempts and the fence: nothing is lost, nothing doubled, nothing repeated endlessly."""
 
 from datetime import timedelta
 
@@ -46,7 +46,7 @@ def turned_over(times):
     return directive, outcomes[0], second
 
 
-def test_a_silent_attempt_is_taken_over_and_leaves_a_signal(alpha):
+def test_a_stalled_attempt_is_taken_over_and_leaves_a_signal(alpha):
     directive = ask_animal("work")
     crash(directive)
     assert run(directive).kind == Kind.SUCCEEDED
@@ -96,7 +96,7 @@ def test_a_worker_that_lost_its_claim_before_it_began_does_not_begin(alpha):
     assert effects("cat") == 1
 
 
-def test_a_directive_whose_attempts_all_fell_silent_fails(alpha):
+def test_a_directive_whose_attempts_all_stalled_fails(alpha):
     directive = ask_animal("die")
     assert directive.max_attempts == 3
     for attempt in (1, 2, 3):
@@ -118,14 +118,14 @@ def test_an_attempt_that_never_began_is_not_charged(alpha):
     assert directive.attempt == 11, "numbers are never used twice"
 
 
-def test_silent_ones_that_had_begun_are_run_last(alpha):
+def test_stalled_ones_that_had_begun_are_run_last(alpha):
     suspect, mate, fresh = (ask_animal("work", animal) for animal in ("cat", "dog", "cow"))
     crash(suspect)
     crash(mate, begun=False)
     assert [outcome.directive_id for outcome in runner.run_due()] == [fresh.id, mate.id, suspect.id]
 
 
-def test_the_last_silent_attempt_wakes_a_worker_for_those_behind_it(alpha):
+def test_the_last_stalled_attempt_wakes_a_worker_for_those_behind_it(alpha):
     first, second = ask_animal("work"), ask_animal("work")
     change(first, max_attempts=1)
     crash(first)

@@ -1,4 +1,4 @@
-"""A signals table that is missing or refuses: the directive still runs, and says what it could not say."""
+"""A signals table that is missing or refuses rows: directives still execute, and name the lost signals."""
 
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -89,18 +89,18 @@ def test_without_a_signals_table_a_directive_succeeds_and_lists_what_it_could_no
 
 
 def test_without_a_signals_table_a_failure_is_recorded_and_retried_and_recovered(alpha):
-    stumble, refuse, silent = (
+    stumble, refuse, stalled = (
         ask_animal("stumble", times=1),
         ask_animal("refuse", "dog"),
         ask_animal("work", "cow"),
     )
-    crash(silent)
+    crash(stalled)
     with table_missing():
         assert run(stumble).kind == Kind.RETRY_SCHEDULED
         make_due(stumble)
         assert run(stumble).kind == Kind.SUCCEEDED
         assert run(refuse).kind == Kind.FAILED
-        assert run(silent).kind == Kind.SUCCEEDED
+        assert run(stalled).kind == Kind.SUCCEEDED
     assert lost(stumble) == [
         "directive.started",
         "directive.retry_scheduled",
@@ -109,7 +109,7 @@ def test_without_a_signals_table_a_failure_is_recorded_and_retried_and_recovered
         "directive.succeeded",
     ]
     assert lost(refuse) == ["directive.started", "directive.failed"]
-    assert lost(silent)[0] == "directive.recovered"
+    assert lost(stalled)[0] == "directive.recovered"
     assert effects("cat") == effects("cow") == 1
 
 
@@ -132,7 +132,7 @@ def test_one_signal_that_is_refused_takes_no_other_with_it(alpha, name, silently
     assert effects("cat") == 1
 
 
-def test_the_last_silent_attempt_ends_even_when_nothing_can_be_said_of_it(alpha):
+def test_the_last_stalled_attempt_ends_even_when_nothing_can_be_said_of_it(alpha):
     directive = ask_animal("work")
     Directive.objects.update(max_attempts=1)
     crash(directive)

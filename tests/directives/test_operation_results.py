@@ -1,4 +1,4 @@
-"""What an operation's page says when its web process dies, and when somebody else was at it too."""
+"""Results page of an operation, after its web process died or during a concurrent operation."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""What people do with a directive, from snooze to rerun: each leaves its actor, its reason and a signal."""
+"""Operations on a directive: each stores its actor, its reason and a signal."""
 
 from datetime import timedelta
 from uuid import uuid4

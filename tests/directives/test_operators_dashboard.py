@@ -1,4 +1,4 @@
-"""The operators' overview: every tenant's figures, the queue, the clusters; whatever is broken."""
+"""The operators' overview: figures of every tenant, queue and clusters, also when one of them is broken."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the payload models refuse, in plain sentences: pydantic's own phrases reach nobody."""
+"""Refusals of payload models are plain sentences; pydantic's phrases never appear."""
 
 import re
 from collections import deque

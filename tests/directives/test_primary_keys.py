@@ -1,4 +1,4 @@
-"""Subjects with primary keys of any kind: requested, tried out, picked, linked, or refused at the start."""
+"""Subjects with primary keys of any kind: requested, tried, picked, linked, or refused at the start."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The lock that outlives its holders: one process at a time, and none for ever."""
+"""The process lock: one process holds it at a time, and it ends with its holder."""
 
 import multiprocessing
 import os

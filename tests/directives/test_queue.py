@@ -1,4 +1,4 @@
-"""The queue between the processes of a cluster: short, and none the worse for a worker that was killed."""
+"""The queue between the processes of a cluster: few messages, and a killed worker does not block it."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Which handlers are found, and what a handler must declare to be taken."""
+"""Discovery of handlers, and the declarations a handler must have."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured

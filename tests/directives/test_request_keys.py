@@ -1,4 +1,4 @@
-"""Idempotency keys: asking twice is one directive, another wish is another one."""
+"""Idempotency keys: a repeated request is one directive, a different request another."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -169,7 +169,7 @@ def test_a_double_click_is_one_directive_beside_another_that_is_for_later(forum)
     assert (third.created, fourth.created) == (True, False)
 
 
-def test_a_wish_is_a_new_one_after_somebody_wished_otherwise_even_at_the_same_revision(forum):
+def test_a_request_is_new_after_an_opposite_one_even_at_the_same_revision(forum):
     canceled = lock(forum).directive
     unlock(forum)
     operations.cancel(canceled.id, actor=TESTER, reason="no")
@@ -179,14 +179,14 @@ def test_a_wish_is_a_new_one_after_somebody_wished_otherwise_even_at_the_same_re
     assert Thread.objects.get().status == "locked"
 
 
-def test_a_wish_is_a_new_one_after_the_same_name_was_wished_with_another_payload(alpha):
+def test_a_request_is_new_after_one_with_another_payload(alpha):
     there, elsewhere = ({"animal": "cat", "note": note} for note in ("there", "elsewhere"))
     asked = [ask("zoo.animal.work", payload) for payload in (there, elsewhere, there, there)]
     assert [one.created for one in asked] == [True, True, True, False]
     assert asked[3].directive == asked[2].directive
 
 
-def test_what_was_canceled_can_be_wished_again(forum):
+def test_a_canceled_directive_can_be_requested_again(forum):
     canceled = lock(forum).directive
     operations.cancel(canceled.id, actor=TESTER, reason="no")
     again, double = lock(forum), lock(forum)
@@ -194,7 +194,7 @@ def test_what_was_canceled_can_be_wished_again(forum):
     assert again.directive == double.directive != canceled
 
 
-def test_what_failed_at_a_stale_revision_can_be_wished_again_at_the_right_one(forum):
+def test_a_directive_that_failed_at_a_stale_revision_can_be_requested_at_the_right_one(forum):
     post = forum.posts[0]
     stale = ask("forum.post.hide", {"post_id": str(post.pk), "expected_revision": 7}).directive
     assert run(stale).kind == "failed"
@@ -203,7 +203,7 @@ def test_what_failed_at_a_stale_revision_can_be_wished_again_at_the_right_one(fo
     assert run(asked.directive).kind == "succeeded"
 
 
-def test_a_subject_named_again_is_no_other_wish(forum):
+def test_a_subject_named_again_is_the_same_request(forum):
     post = str(forum.posts[0].pk)
     first = ask("forum.post.hide", {"post_id": post})
     again = ask("forum.post.hide", {"post_id": post, "subject": {"type": "forum.post", "id": post}})
@@ -211,7 +211,7 @@ def test_a_subject_named_again_is_no_other_wish(forum):
 
 
 @pytest.mark.parametrize("put_off", ["planned", "snoozed"])
-def test_what_is_put_off_does_not_swallow_a_wish_for_now(forum, put_off):
+def test_a_postponed_directive_does_not_absorb_a_request_for_now(forum, put_off):
     later = timezone.now() + timedelta(days=7)
     planned = lock(forum, scheduled_at=later if put_off == "planned" else None).directive
     if put_off == "snoozed":
@@ -224,7 +224,7 @@ def test_what_is_put_off_does_not_swallow_a_wish_for_now(forum, put_off):
     assert planned.status == "requested", "and the plan stands"
 
 
-def test_an_urgent_wish_is_not_mistaken_for_one_of_a_long_plan(forum):
+def test_an_urgent_request_is_not_taken_for_a_scheduled_one(forum):
     now = timezone.now()
     for days, step in enumerate((lock, unlock, lock, unlock)):
         step(forum, scheduled_at=now + timedelta(days=days) if days else None)
@@ -253,11 +253,11 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_last_wish_is_what_the_thread_comes_to_whatever_became_of_the_others(forum, steps):
+def test_the_last_request_decides_the_threads_status_whatever_happened_to_the_others(forum, steps):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM directives_directive")
     Thread.objects.update(status="open", revision=1)
-    wish = {"lock": "locked", "unlock": "open"}
+    expected = {"lock": "locked", "unlock": "open"}
     payload = {"thread_id": str(forum.thread.pk)}
     for name, doubled, then in steps:
         options = {"idempotency_key": uuid4().hex} if then == "pin" else {}
@@ -270,6 +270,6 @@ def test_the_last_wish_is_what_the_thread_comes_to_whatever_became_of_the_others
             operations.cancel(waiting[0].id, actor=TESTER, reason="at will")
         if then == "run":
             runner.run_due()
-            assert Thread.objects.get().status == wish[name]
+            assert Thread.objects.get().status == expected[name]
     runner.run_due()
-    assert Thread.objects.get().status == (wish[steps[-1][0]] if steps else "open")
+    assert Thread.objects.get().status == (expected[steps[-1][0]] if steps else "open")

@@ -1,4 +1,4 @@
-"""Who may request what: users need the permission of each directive type, agents and the system none."""
+"""Permissions to request: users need one for each directive type, agents and the system none."""
 
 import pytest
 from django.contrib.auth.models import Permission, User

@@ -1,4 +1,4 @@
-"""Requests at the same moment: they never lock each other out, and nobody conflicts without a key."""
+"""Concurrent requests: they never deadlock, and none without a key conflicts."""
 
 import pytest
 from django.db import OperationalError, transaction
@@ -11,7 +11,7 @@ from tests.support import TESTER, ask, in_threads, messages, somebody_waits, thi
 
 
 def variants(post):
-    """Return four ways to wish that a post be hidden; the first and the last are the same."""
+    """Return four requests to hide a post; the first and the last are the same."""
     pk = str(post.pk)
     return [
         {"post_id": pk},
@@ -46,9 +46,9 @@ def test_nor_do_whole_batches(forum, request_some):
 
 
 def test_nor_do_requests_that_nothing_orders(alpha):
-    wishes = [("zoo.animal.roam", {"animal": "cat", "note": note}) for note in "abcd"]
+    items = [("zoo.animal.roam", {"animal": "cat", "note": note}) for note in "abcd"]
     for _ in range(3):
-        answers = in_threads(*[lambda w=wish: ask(*w) for wish in wishes] * 2)
+        answers = in_threads(*[lambda w=item: ask(*w) for item in items] * 2)
         assert all(isinstance(answer, Requested) for answer in answers), answers
         assert [answer.directive.payload["note"] for answer in answers] == list("abcd" * 2)
     assert Directive.objects.count() == 4

@@ -1,4 +1,4 @@
-"""Requesting one directive: what is stored, said and sent, and who is turned away."""
+"""Requests of one directive: rows, signals, wake-ups and refusals."""
 
 from datetime import timedelta
 

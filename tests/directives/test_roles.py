@@ -1,4 +1,4 @@
-"""The ready-made groups of a tenant, and what migrating does to them."""
+"""The ready-made groups of a tenant, and the effect of migrations on them."""
 
 import pytest
 from django.apps import apps

@@ -1,4 +1,4 @@
-"""Badly behaved handlers: nothing they did stays, and the error and what became of it are on record."""
+"""Badly behaved handlers: their changes are rolled back, and error and outcome are stored."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Directives about one subject: in the order of their requests, one at a time; other subjects freely."""
+"""Directives on one subject execute in the order of their requests, one at a time; others do not wait."""
 
 import threading
 from contextlib import contextmanager
@@ -128,13 +128,13 @@ def test_a_running_directive_holds_back_even_what_stands_before_it(alpha):
     assert ran() == [second.id, first.id]
 
 
-def test_a_silent_directive_runs_before_the_later_ones_on_its_subject(alpha):
+def test_a_stalled_directive_runs_before_the_later_ones_on_its_subject(alpha):
     first, second = ask_animal("work"), ask_animal("work")
     crash(first)
     assert ran() == [first.id, second.id]
 
 
-def test_the_last_attempt_that_fell_silent_frees_the_line_at_once(alpha):
+def test_the_last_stalled_attempt_frees_the_line_at_once(alpha):
     first, second = ask_animal("work"), ask_animal("work")
     Directive.objects.filter(pk=first.pk).update(max_attempts=1)
     crash(first)

@@ -1,4 +1,4 @@
-"""The closed set of outcomes of running one directive, and what each leaves behind."""
+"""The five outcomes of running a directive, and the rows and signals after each."""
 
 from datetime import timedelta
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""What looks like a secret, and what only sounds a little like one."""
+"""Secrets that the scan finds, and similar text that it must not report."""
 
 import json
 import string

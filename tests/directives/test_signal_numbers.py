@@ -1,4 +1,4 @@
-"""Signals of one directive that repeat: each has a key of its own, whatever was pruned in between."""
+"""Repeated signals of one directive: each has its own key, whatever was pruned before."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count

@@ -1,4 +1,4 @@
-"""The shortest way through the whole: request, run, audit."""
+"""The shortest path through the project: request, run, audit."""
 
 from directives.outcomes import Kind
 from tests.support import ask, run, signal_names

@@ -1,4 +1,4 @@
-"""Random walks: request, run, snooze, cancel, rerun and crash at will, against a plain model of it all."""
+"""Random sequences of request, run, snooze, cancel, rerun and crash, compared with a plain model."""
 
 from datetime import timedelta
 from itertools import count
@@ -199,15 +199,15 @@ class Walk(RuleBasedStateMachine):
 
     @rule(one=directives)
     @precondition(lambda self: any(one.status == "running" for one in self.world.directives))
-    def a_worker_falls_silent(self, one):
+    def a_worker_stalls(self, one):
         if one.status == "running":
             expire_lease(self.stored(one))
-            one.silent, one.silent_since = True, next(numbers)
+            one.stalled, one.stalled_since = True, next(numbers)
 
     @rule(one=directives, begun=st.booleans())
     def a_worker_crashes(self, one, begun):
         self.a_worker_claims_and_goes_on(one, begun)
-        self.a_worker_falls_silent(one)
+        self.a_worker_stalls(one)
 
     @invariant()
     def directives_are_as_expected(self):

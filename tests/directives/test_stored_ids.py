@@ -1,4 +1,4 @@
-"""Rows with ids that nobody could request or emit any more: they run, and their pages show them."""
+"""Rows with ids that can no longer be requested or emitted: they run, and pages show them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A tenant that is suspended or deleted while processes are in it stops within one claim."""
+"""A tenant that is suspended or deleted while processes work in it: they stop within one claim."""
 
 from contextlib import contextmanager
 
@@ -43,7 +43,7 @@ def test_run_due_stops_within_one_claim(alpha, settings):
     assert len(runner.run_due()) == 6
 
 
-def test_a_workers_turn_stops_within_one_claim(alpha, settings, monkeypatch):
+def test_a_workers_time_slice_stops_within_one_claim(alpha, settings, monkeypatch):
     settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 3, 60
     asked = [ask_animal("roam", str(number)) for number in range(9)]
     learn = tasks.learn_batch_size
@@ -63,7 +63,7 @@ def test_a_workers_turn_stops_within_one_claim(alpha, settings, monkeypatch):
     assert states(*asked).count("requested") == 6
 
 
-def test_a_silent_directive_of_a_suspended_tenant_is_left_alone(alpha):
+def test_a_stalled_directive_of_a_suspended_tenant_is_left_alone(alpha):
     directive = ask_animal("work")
     crash(directive)
     with suspended():

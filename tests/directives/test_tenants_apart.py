@@ -1,4 +1,4 @@
-"""Two tenants with the same ids, keys and subjects: what happens in one never touches the other."""
+"""Two tenants with the same ids, keys and subjects: neither affects the other."""
 
 import pytest
 from django.db import connection
@@ -110,7 +110,7 @@ def test_a_worker_is_back_in_the_public_schema_whatever_a_handler_did(database, 
         assert states(directive) != ["running"]
 
 
-def test_a_worker_is_back_in_the_public_schema_when_the_turn_itself_breaks(database):
+def test_a_worker_is_back_in_the_public_schema_when_the_time_slice_itself_fails(database):
     with in_tenant("alpha"):
         ask_animal("work")
         with owner_cursor() as cursor:

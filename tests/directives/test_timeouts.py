@@ -1,4 +1,4 @@
-"""Time limits: they end what takes too long, in Python and in the database, and spare other alarms."""
+"""Time limits end slow handlers, in Python and in the database, and keep other alarms."""
 
 import contextlib
 import signal

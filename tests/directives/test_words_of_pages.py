@@ -1,4 +1,4 @@
-"""What headings, titles, trails and ages on the admin's pages say."""
+"""Headings, titles, breadcrumbs and ages on the admin's pages."""
 
 import re
 from datetime import timedelta

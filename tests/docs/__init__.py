@@ -1,1 +1,1 @@
-"""The documents, checked: their examples, their links, and the pages that are generated from the code."""
+"""Checks of the documents: examples, links, and the pages that are generated from the code."""

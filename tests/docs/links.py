@@ -1,17 +1,19 @@
-"""`python -m tests.docs.links`: do links and anchors of the documents exist, is every page reachable?"""
+"""`python -m tests.docs.links`: find dead links, dead names of documents in code, unreachable pages."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.docs.pages import DOCS, PAGES, anchors, links, name, prose
+from tests.docs.pages import CODE, DOCS, PAGES, ROOT, anchors, links, name, prose
 
 say = print
+_DOCUMENT = re.compile(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?")
 
 
 def main() -> int:
     """Print what is wrong with the links; return 1 when anything is."""
-    wrong = [*broken(PAGES), *unreachable()]
+    wrong = [*broken(PAGES), *unknown(CODE), *unreachable()]
     for sentence in wrong:
         say(sentence)
     return int(bool(wrong))
@@ -29,6 +31,17 @@ def broken(pages: list[Path]) -> Iterator[str]:
                 yield f"{name(page)}: there is no {target}"
             elif anchor and anchor not in anchors(file):
                 yield f"{name(page)}: {name(file)} has no heading #{anchor}"
+
+
+def unknown(files: list[Path]) -> Iterator[str]:
+    """Name the dead names of documents and anchors in comments, docstrings and texts of code."""
+    for file in files:
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            for target, anchor in _DOCUMENT.findall(line):
+                if not (ROOT / target).exists():
+                    yield f"{name(file)}:{number}: there is no {target}"
+                elif anchor and anchor not in anchors(ROOT / target):
+                    yield f"{name(file)}:{number}: {target} has no heading #{anchor}"
 
 
 def unreachable(folder: Path = DOCS) -> Iterator[str]:

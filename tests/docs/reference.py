@@ -1,4 +1,4 @@
-"""`python -m tests.docs.reference`: write the pages of docs/reference that follow from the code.
+"""Writes the generated pages of docs/reference: `python -m tests.docs.reference`.
 
 With `--check` nothing is written, and the exit status is 1 when a page is not what the code says.
 """

@@ -1,4 +1,4 @@
-"""What the documents say of the code is so: tables are complete, checks are the same everywhere."""
+"""Documents agree with the code: tables are complete, checks are the same everywhere."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from directives.handlers import Context, DirectivePayload, Handler
 from fleetprompt.environment import Environment
 from fleetprompt.telemetry import metrics
 from tests.docs import links
-from tests.docs.pages import DOCS, PAGES, ROOT, blocks, name, prose
+from tests.docs.pages import CODE, DOCS, PAGES, ROOT, blocks, name, prose
 from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER
 
 FOREIGN_VARIABLES = {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME"} | {
@@ -26,6 +26,20 @@ CHECKED = ("directives", "signals", "forums")
 
 def test_links_lead_to_files_and_headings():
     assert list(links.broken(PAGES)) == []
+
+
+def test_documents_that_code_names_exist():
+    assert list(links.unknown(CODE)) == []
+
+
+def test_dead_names_of_documents_in_code_are_found(tmp_path):
+    code = tmp_path / "code.py"
+    dead = "docs" + "/nowhere.md"
+    code.write_text(f'"""See docs/walk.md#running and {dead}."""\n\n# docs/walk.md{"#nothing"}\n')
+    assert list(links.unknown([code])) == [
+        f"code.py:1: there is no {dead}",
+        "code.py:3: docs/walk.md has no heading #nothing",
+    ]
 
 
 def test_every_page_is_reached_and_leads_on():

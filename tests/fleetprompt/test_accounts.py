@@ -57,7 +57,7 @@ def test_a_manager_gives_what_he_has(manager):
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "chosen",
     [
         lambda: {"user_permissions": [_pk(LOCK)]},
         lambda: {"user_permissions": [_pk(HIDE), _pk("view_session")]},
@@ -67,11 +67,11 @@ def test_a_manager_gives_what_he_has(manager):
     ids=["permission", "hidden permission", "group", "auditors"],
 )
 @pytest.mark.parametrize("whom", ["mod", "manager"])
-def test_a_manager_cannot_grant_more_than_held(manager, wish, whom):
+def test_a_manager_cannot_grant_more_than_held(manager, chosen, whom):
     make_user("alpha", "mod")
     user = _user(whom)
     before = _rights(whom)
-    answer = _post(logged_in("alpha", manager), f"auth/user/{user.pk}/change/", **_fields(user, **wish()))
+    answer = _post(logged_in("alpha", manager), f"auth/user/{user.pk}/change/", **_fields(user, **chosen()))
     assert answer.status_code == 200
     assert "not one of the available choices" in answer.content.decode()
     assert _rights(whom) == before
@@ -336,7 +336,7 @@ def test_a_managers_own_page_takes_nothing_from_him(member):
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "chosen",
     [
         lambda: {"groups": [_group("Managers").pk, _group("Empty").pk]},
         lambda: {"groups": [_group("Empty").pk], "user_permissions": [_pk(LOCK)]},
@@ -345,9 +345,9 @@ def test_a_managers_own_page_takes_nothing_from_him(member):
     ],
     ids=["joins", "leaves", "gives", "exchanges"],
 )
-def test_users_cannot_change_their_own_groups_and_permissions(member, wish):
+def test_users_cannot_change_their_own_groups_and_permissions(member, chosen):
     before = _rights("member")
-    fields = _fields(member, first_name="Mo", **wish())
+    fields = _fields(member, first_name="Mo", **chosen())
     answer = _post(logged_in("alpha", member), f"auth/user/{member.pk}/change/", **fields)
     assert answer.status_code == 200
     assert "You cannot change your own groups and permissions" in answer.content.decode()
@@ -370,8 +370,8 @@ def test_users_cannot_change_or_delete_a_group_that_gives_them_rights(member):
     client = logged_in("alpha", member)
     group = _group("Managers")
     kept = set(_permissions_of(group))
-    for wish in ([_pk(HIDE)], [*map(_pk, sorted(kept)), _pk(LOCK)]):
-        answer = _post(client, f"auth/group/{group.pk}/change/", name="Managers", permissions=wish)
+    for chosen in ([_pk(HIDE)], [*map(_pk, sorted(kept)), _pk(LOCK)]):
+        answer = _post(client, f"auth/group/{group.pk}/change/", name="Managers", permissions=chosen)
         assert answer.status_code == 200
         assert "You cannot change your own groups and permissions" in answer.content.decode()
     assert _post(client, f"auth/group/{group.pk}/change/", name="Renamed").status_code == 302

@@ -1,4 +1,4 @@
-"""New categories, threads and posts: checked, stored, and said in one signal each."""
+"""New categories, threads and posts: validation, rows, and one signal each."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What the database itself keeps true of categories, threads and posts, past every Python check."""
+"""Database constraints on categories, threads and posts, which hold without Python's checks."""
 
 from uuid import uuid4
 

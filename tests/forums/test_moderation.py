@@ -1,4 +1,4 @@
-"""Moderation's changes of a status: each bumps the revision once, and nothing happens twice."""
+"""Moderation's changes of a status: each bumps the revision once, and none happens twice."""
 
 import threading
 from functools import partial

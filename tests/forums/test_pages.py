@@ -1,4 +1,4 @@
-"""What readers see: published posts, notes where others were, and nothing that they could run."""
+"""Public pages: published posts, a note in place of others, and escaped markup."""
 
 from uuid import uuid4
 

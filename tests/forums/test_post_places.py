@@ -1,4 +1,4 @@
-"""A post's address for readers is where it stands: imported posts share one time."""
+"""A post's public address is its place in the thread, because imported posts may share one time."""
 
 import html
 import re

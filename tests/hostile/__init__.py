@@ -1,1 +1,1 @@
-"""Input that means harm, at every way in: it is refused clearly or stored as it is, and nothing breaks."""
+"""Hostile input at every entry point: a clear error or a stored value, and nothing breaks."""

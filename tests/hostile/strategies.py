@@ -1,4 +1,4 @@
-"""What an attacker, or a broken program, might send; and how many examples of it a run tries."""
+"""Hypothesis strategies for hostile and malformed input, and the number of examples for each run."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The commands of docs/guides/back-up.md after a real loss: what was due goes on, each effect once."""
+"""The commands of docs/guides/back-up.md after a real loss: due work continues, each effect once."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The demo as people run it: a process of its own, a real cluster, and the same again."""
+"""The demo runs in a process of its own with a real cluster, and can run again."""
 
 import re
 

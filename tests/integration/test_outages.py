@@ -1,4 +1,4 @@
-"""Clusters whose connections are lost: what is asked for then has its effect at once, sweep or no sweep."""
+"""Clusters whose connections are lost: what is requested next has its effect at once, without a sweep."""
 
 import re
 import subprocess
@@ -121,7 +121,7 @@ def test_a_claim_whose_answer_is_lost_does_not_wait_for_its_lease(database, log,
 @pytest.mark.parametrize(
     "text",
     thinned([b"fleetprompt:alpha", b"\x00\x00\x00\x05alpha"], every=2),
-    ids=["it is taken", "its turn begins"],
+    ids=["it is taken", "its time slice begins"],
 )
 def test_a_wake_up_that_was_taken_is_not_lost_with_a_connection(database, log, text):
     with (
@@ -143,7 +143,7 @@ def test_a_wake_up_that_was_taken_is_not_lost_with_a_connection(database, log, t
         "SELECT pg_advisory_xact_lock(hashtext('org_alpha.claim'))",
     ],
 )
-def test_a_turn_whose_connection_is_lost_begins_again(database, lock):
+def test_a_time_slice_whose_connection_is_lost_is_repeated(database, lock):
     with in_tenant("alpha"):
         directive = ask_animal("work")
 
@@ -154,14 +154,14 @@ def test_a_turn_whose_connection_is_lost_begins_again(database, lock):
             connection.close()
 
     with held(lock) as cursor, ThreadPoolExecutor() as pool:
-        turn = pool.submit(work)
-        wait_until(somebody_waits, "the turn waits")
+        time_slice = pool.submit(work)
+        wait_until(somebody_waits, "the time slice waits")
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         cursor.execute("ROLLBACK")
-        assert turn.result(60) == 1
+        assert time_slice.result(60) == 1
     with in_tenant("alpha"):
         directive.refresh_from_db()
         assert (directive.status, directive.attempt) == ("succeeded", 1)

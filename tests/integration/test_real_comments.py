@@ -1,4 +1,4 @@
-"""Real comments of four communities: imported, moderated by a real cluster, and asked for again."""
+"""Real comments of four communities: imported, moderated by a real cluster, and requested again."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Redis as the queue's broker, end to end: it carries the wake-ups, the table stays the truth."""
+"""Redis as the queue's broker, end to end: it carries wake-ups only."""
 
 import os
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""`make run` in a terminal: everything ends with it, whoever the terminal tells."""
+"""`make run` in a terminal: all its processes end when the terminal is closed."""
 
 import os
 import pty

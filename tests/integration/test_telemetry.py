@@ -1,4 +1,4 @@
-"""A command, a web server and a cluster under observation: their metrics, traces and logs.
+"""Metrics, traces and logs of a command, a web server and a cluster.
 
 Everything is asked and done once; the tests look at what came of it.
 """
@@ -157,8 +157,8 @@ def told(_tenants_exist, django_db_blocker, tmp_path_factory):
 
 def _happen(found, folder):
     with in_tenant("alpha"):
-        silent = ask_animal("roam", "ghost")
-        crash(silent)
+        stalled = ask_animal("roam", "ghost")
+        crash(stalled)
     client = logged_in("alpha", make_user("alpha", is_superuser=True))
     session = client.cookies["sessionid"].value
     port = free_port()
@@ -243,7 +243,7 @@ def test_metrics_are_those_of_all_processes(told, source):
     assert total("directives_execution_seconds_count", name="zoo.animal.work") == 5
     assert total("directives_waiting_seconds_count", name="zoo.animal.blurt") == 6
     assert total("directives_lost_leases_total", name="zoo.animal.roam") == 1
-    assert total("directives_waiting_seconds_count", name="zoo.animal.roam") == 0, "it fell silent"
+    assert total("directives_waiting_seconds_count", name="zoo.animal.roam") == 0, "it stalled"
     assert total("database_up") == 1
     assert (total("clusters"), total("workers")) == (1, 2)
     assert ("fleetprompt_queue_messages", (("state", "waiting"),)) in samples

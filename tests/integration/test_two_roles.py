@@ -1,4 +1,4 @@
-"""The database's own guard: what the application's role is refused, and that it can do its work."""
+"""Two database roles: what the application's role is refused, and that it can do its work."""
 
 import pytest
 from django.core.management import call_command

@@ -1,4 +1,4 @@
-"""The migrations of `directives` and one more, as a later version of the code would bring it.
+"""The migrations of `directives` and one more, as of a later version of the code.
 
 To time it, or to see what it does:
 

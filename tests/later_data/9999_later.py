@@ -1,4 +1,4 @@
-"""Writes down, as the name of a group, which content type directives have."""
+"""Stores the content type of directives as the name of a group."""
 # ruff: noqa: N999
 
 from pkgutil import iter_modules

@@ -1,4 +1,4 @@
-"""The migrations of `directives` and one that goes by content types, whose ids differ between schemas."""
+"""The migrations of `directives` and one that reads content types, whose ids differ between schemas."""
 
 from directives import migrations
 

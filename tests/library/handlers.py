@@ -1,4 +1,4 @@
-"""What the library's handlers share."""
+"""Base class of the library's handlers."""
 
 from directives.errors import DirectiveError
 from directives.handlers import Handler

@@ -1,1 +1,1 @@
-"""Recipes of model-bakery, a module for each app, for records whose origin no test is about."""
+"""Recipes of model-bakery, one module for each app, for records whose origin no test examines."""

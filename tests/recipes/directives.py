@@ -1,4 +1,4 @@
-"""Directives of a long past and of another's making, and what django-q2 remembers of failed messages."""
+"""Recipes of a directive and of a failed message of django-q2."""
 
 from django.apps import apps
 from model_bakery.recipe import Recipe, seq

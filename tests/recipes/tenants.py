@@ -1,4 +1,4 @@
-"""Tenants without a schema, and further domains of those that have one."""
+"""Recipes of a tenant without a schema and of secondary domains."""
 
 from model_bakery.recipe import Recipe, seq
 

@@ -1,4 +1,4 @@
-"""Checks of the guards of signals: triggers, tables, and the rights of the program's role."""
+"""Doctor checks that protect signals: triggers, tables and the privileges of the application's role."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Values: which actors, subjects, names and payloads are accepted."""
+"""Validation of actors, subjects, names and payloads."""
 
 import json
 import math

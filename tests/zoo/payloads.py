@@ -1,4 +1,4 @@
-"""What the zoo's handlers share."""
+"""Base payload and base handler of the zoo."""
 
 from uuid import uuid4
 

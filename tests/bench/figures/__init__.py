@@ -1,4 +1,4 @@
-"""What is measured, a module for each kind; `tests.bench.catalog` has all. This file needs no Django."""
+"""Measurements, one module for each kind; `tests.bench.catalog` lists all. Needs no Django."""
 
 FIGURES = {
     "wave": "5,000 hides at once in one tenant, each by `execute`",

@@ -1,4 +1,4 @@
-"""One tenant's wave, and another tenant that asks for something once in a second meanwhile."""
+"""One tenant's wave, while another tenant requests one directive each second."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""What PostgreSQL itself takes for the statements of one directive: raw, prepared SQL through pgbench."""
+"""Lower bound: the statements of one directive as prepared SQL through pgbench."""
 
 import os
 import re

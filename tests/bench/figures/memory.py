@@ -1,4 +1,4 @@
-"""What a worker holds after many directives."""
+"""Memory growth of a worker over many directives."""
 
 from uuid import uuid4
 

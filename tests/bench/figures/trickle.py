@@ -1,4 +1,4 @@
-"""A trickle: another process asks one by one, as fast as it can, while a cluster drains."""
+"""A trickle: another process requests one by one, as fast as it can, while a cluster drains."""
 
 import time
 

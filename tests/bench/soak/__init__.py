@@ -1,1 +1,1 @@
-"""A mixed load over many tenants that lasts, and whether anything drifts under it: `make soak`."""
+"""A long mixed load over many tenants, and its drift: `make soak`."""

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.soak --minutes 60`: a load that lasts, and what drifts."""
+"""Runs a long mixed load and reports drift: `python -m tests.bench.soak --minutes 60`."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""Whether the last third of a load looks like the first one."""
+"""Compares the last third of a load with the first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

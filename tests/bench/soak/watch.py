@@ -1,4 +1,4 @@
-"""What is looked at every few seconds while the load lasts."""
+"""Samples the system every few seconds during a load."""
 
 import time
 from collections.abc import Sequence

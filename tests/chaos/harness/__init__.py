@@ -1,1 +1,1 @@
-"""Chaos on purpose: all of the machinery under a seeded schedule of faults, and a strict audit after."""
+"""Chaos harness: a seeded schedule of faults on all processes, and a strict audit after it."""

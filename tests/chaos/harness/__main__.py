@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.harness --seed 7 --minutes 5`: chaos, and what came of it."""
+"""Runs the chaos harness and prints its report: `python -m tests.chaos.harness --seed 7 --minutes 5`."""
 
 import argparse
 import atexit

@@ -1,10 +1,10 @@
-"""The legal lives of a directive: an automaton over its signals, after docs/reference/states.md."""
+"""The legal lives of a directive: an automaton over its signals, as in docs/reference/states.md."""
 
 from dataclasses import dataclass
 
 from tests.chaos.harness.reading import LIFE, Told
 
-# What may follow in which state, and where it leads. `silent` is a running attempt whose lease ran out.
+# What may follow in which state, and where it leads. `stalled` is a running attempt whose lease ran out.
 STEPS = {
     ("nothing", "requested"): "requested",
     ("requested", "snoozed"): "requested",
@@ -14,9 +14,9 @@ STEPS = {
     ("running", "succeeded"): "succeeded",
     ("running", "failed"): "failed",
     ("running", "retry_scheduled"): "requested",
-    ("running", "recovered"): "silent",
-    ("silent", "started"): "running",
-    ("silent", "failed"): "failed",
+    ("running", "recovered"): "stalled",
+    ("stalled", "started"): "running",
+    ("stalled", "failed"): "failed",
     ("succeeded", "rerun_requested"): "requested",
     ("failed", "rerun_requested"): "requested",
     ("canceled", "rerun_requested"): "requested",
@@ -61,7 +61,7 @@ class Life:
             raise Illegal(f"{step} of attempt {self.attempt}; attempt {told.attempt}")
         if step == "recovered":
             self.began = told.payload["began"]
-            # Its worker fell silent before it began, which is not the directive's fault.
+            # Its worker stalled before it began, which is not the directive's fault.
             self.charged -= not self.began
         if step == "rerun_requested":
             self.charged = 0
@@ -71,7 +71,7 @@ class Life:
         used_up = self.charged >= self.most
         if step == "retry_scheduled" and used_up:
             raise Illegal(f"failed after {self.most} attempts; a retry")
-        if self.state == "silent" and (step == "failed") != (self.began and used_up):
+        if self.state == "stalled" and (step == "failed") != (self.began and used_up):
             raise Illegal(f"failed after {self.most} attempts that began, and only then; {step}")
         if step == "started" and used_up:
             raise Illegal(f"at most {self.most} attempts; one more")

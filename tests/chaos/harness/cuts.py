@@ -1,4 +1,4 @@
-"""How soon work goes on after all connections are lost, by the clock of whoever asks for it.
+"""Measures the time to the next effect after all connections are cut, by the requester's clock.
 
 `python -m tests.chaos.harness.cuts` measures it on one cluster with the settings of production; the harness
 does it in the middle of everything else.
@@ -33,7 +33,7 @@ LOOK_SECONDS = 0.005
 ASKED_WITHIN_SECONDS = 1.0
 """What is asked for so soon after the cut is measured."""
 LIMIT_SECONDS = 150.0
-"""When a trial is given up: the sweep comes twice a minute, or four times as seldom."""
+"""When a trial is given up: more than two sweeps, which come once a minute."""
 WARM_UP = 6
 """Directives before each cut, so that every worker has a connection that can be cut."""
 

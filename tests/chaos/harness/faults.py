@@ -12,8 +12,8 @@ from psycopg import sql
 
 from tests.chaos.apps import LIMIT
 from tests.chaos.harness.cuts import ASKED_WITHIN_SECONDS, cut_sessions
+from tests.chaos.harness.requests import POSTS
 from tests.chaos.harness.schedule import Fault
-from tests.chaos.harness.wishes import POSTS
 from tests.chaos.harness.world import World
 
 T = TypeVar("T")

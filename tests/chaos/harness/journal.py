@@ -1,4 +1,4 @@
-"""What requesters were told, outside the database: a file of JSON lines each, written by nobody else."""
+"""Journals of requesters outside the database: one JSON lines file each, with one writer."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 Line = dict[str, Any]
-"""`do` (ask or operate) before something is tried, `did` after it was answered; `wish` is its number.
+"""`do` (ask or operate) before something is tried, `did` after it was answered; `request` is its number.
 
 Asking has `keys` and is answered with `answers`: a key, an id and whether it was new each. An
 operation has its `name`, its directive's `id`, and is answered with `answer`: `done` or why not.
@@ -40,9 +40,9 @@ def read(path: Path) -> Iterator[Line]:
         yield line
 
 
-def next_wish(lines: list[Line]) -> int:
-    """Return the number of the wish to go on with: one that was asked and not answered is asked again."""
+def next_request(lines: list[Line]) -> int:
+    """Return the number of the request to continue with; an unanswered one is repeated."""
     if not lines:
         return 0
     last = lines[-1]
-    return int(last["wish"]) + (0 if last.get("do") == "ask" else 1)
+    return int(last["request"]) + (0 if last.get("do") == "ask" else 1)

@@ -1,4 +1,4 @@
-"""A requester: asks, asks again when the answer is lost, and does what people do to directives.
+"""A requester: requests, repeats what was not answered, and operates on directives.
 
 A process of its own, `python -m tests.chaos.harness.load`; it can be killed at any time and goes on
 with its journal.
@@ -31,8 +31,8 @@ from fleetprompt.errors import Refused  # noqa: E402
 from fleetprompt.tenants.context import in_tenant  # noqa: E402
 from forums.models import Post, Thread  # noqa: E402
 from signals.types import Actor  # noqa: E402
-from tests.chaos.harness.journal import Journal, next_wish  # noqa: E402
-from tests.chaos.harness.wishes import Item, Wish, tenants, wishes  # noqa: E402
+from tests.chaos.harness.journal import Journal, next_request  # noqa: E402
+from tests.chaos.harness.requests import Item, Request, requests, tenants  # noqa: E402
 
 REMEMBERED = 40
 SPREAD = 0.95
@@ -40,7 +40,7 @@ SPREAD = 0.95
 
 
 class Requester:
-    """Works through one requester's wishes."""
+    """Handles the requests of one requester."""
 
     def __init__(self, number: int, journal: Journal) -> None:
         self.actor = Actor("agent", f"requester-{number}")
@@ -48,47 +48,54 @@ class Requester:
         self.known: dict[str, deque[tuple[str, Any]]] = {}
         self.asked: dict[str, Item] = {}
 
-    def grant(self, wish: Wish) -> None:
-        """Do what is wished, as often as it takes to get an answer."""
-        if not wish.operation:
-            self._ask(wish, wish.items)
-        elif known := self.known.get(wish.tenant):
-            key, directive = known[int(wish.dice * len(known))]
-            if wish.operation == "again":
-                self._ask(wish, [self.asked[key]])
+    def handle(self, request: Request) -> None:
+        """Execute the request, and repeat it until it is answered."""
+        if not request.operation:
+            self._ask(request, request.items)
+        elif known := self.known.get(request.tenant):
+            key, directive = known[int(request.dice * len(known))]
+            if request.operation == "again":
+                self._ask(request, [self.asked[key]])
             else:
-                self._operate(wish, directive)
+                self._operate(request, directive)
 
-    def remember(self, wish: Wish, answers: dict[str, str]) -> None:
-        """Keep in mind what was answered to an earlier wish, for operations on it."""
-        for item in wish.items:
+    def remember(self, request: Request, answers: dict[str, str]) -> None:
+        """Keep in mind what was answered to an earlier request, for operations on it."""
+        for item in request.items:
             if item.key in answers:
                 self.asked[item.key] = item
-                recent = self.known.setdefault(wish.tenant, deque(maxlen=REMEMBERED))
+                recent = self.known.setdefault(request.tenant, deque(maxlen=REMEMBERED))
                 recent.append((item.key, answers[item.key]))
 
-    def _ask(self, wish: Wish, items: Any) -> None:
-        self.journal.write(do="ask", wish=wish.number, tenant=wish.tenant, keys=[i.key for i in items])
+    def _ask(self, request: Request, items: Any) -> None:
+        self.journal.write(
+            do="ask", request=request.number, tenant=request.tenant, keys=[i.key for i in items]
+        )
 
         def ask() -> list[tuple[str, str, bool]]:
-            wanted = [_request(item, wish.tenant) for item in items]
+            wanted = [_request(item, request.tenant) for item in items]
             stored = request_many(wanted, actor=self.actor, reason="chaos")
             return [(one.idempotency_key, str(one.id), created) for one, created in stored]
 
-        answers = self._insist(wish.tenant, ask)
-        self.journal.write(did="ask", wish=wish.number, tenant=wish.tenant, answers=answers)
-        if not wish.operation and isinstance(answers, list):
-            self.remember(wish, {key: pk for key, pk, _ in answers})
+        answers = self._insist(request.tenant, ask)
+        self.journal.write(did="ask", request=request.number, tenant=request.tenant, answers=answers)
+        if not request.operation and isinstance(answers, list):
+            self.remember(request, {key: pk for key, pk, _ in answers})
 
-    def _operate(self, wish: Wish, directive: str) -> None:
-        note = {"wish": wish.number, "tenant": wish.tenant, "name": wish.operation, "id": directive}
+    def _operate(self, request: Request, directive: str) -> None:
+        note = {
+            "request": request.number,
+            "tenant": request.tenant,
+            "name": request.operation,
+            "id": directive,
+        }
         self.journal.write(do="operate", **note)
         options: dict[str, Any] = {"actor": self.actor, "reason": "chaos"}
-        if wish.operation == "snooze":
-            options["until"] = timezone.now() + timedelta(seconds=1 + 4 * wish.dice)
+        if request.operation == "snooze":
+            options["until"] = timezone.now() + timedelta(seconds=1 + 4 * request.dice)
         try:
-            with in_tenant(wish.tenant):
-                getattr(operations, wish.operation)(directive, **options)
+            with in_tenant(request.tenant):
+                getattr(operations, request.operation)(directive, **options)
             answer = "done"
         except Refused as refusal:
             answer = f"refused: {refusal}"
@@ -138,7 +145,7 @@ def _ids(model: Any, tenant: str) -> list[str]:
 
 
 def main() -> None:
-    """Grant the wishes of one requester, evenly over the time."""
+    """Handle the requests of one requester, evenly over the time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("journal", type=Path)
     for name in ("seed", "number", "directives", "tenants"):
@@ -150,24 +157,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     journal = Journal(options.journal)
     requester = Requester(options.number, journal)
-    told = {line["wish"]: line for line in journal.before if line.get("did") == "ask"}
-    first = next_wish(journal.before)
-    for wish in wishes(options.seed, options.number, options.directives, tenants(options.tenants)):
-        if wish.number < first:
-            _recall(requester, wish, told)
+    told = {line["request"]: line for line in journal.before if line.get("did") == "ask"}
+    first = next_request(journal.before)
+    for request in requests(options.seed, options.number, options.directives, tenants(options.tenants)):
+        if request.number < first:
+            _recall(requester, request, told)
             continue
-        due = options.began + options.seconds * SPREAD * wish.share
+        due = options.began + options.seconds * SPREAD * request.share
         while not stopped and (left := due - time.time()) > 0:
             time.sleep(min(left, 0.2))
         if stopped:
             sys.exit()
-        requester.grant(wish)
+        requester.handle(request)
 
 
-def _recall(requester: Requester, wish: Wish, told: dict[int, Any]) -> None:
-    answers = told.get(wish.number, {}).get("answers")
+def _recall(requester: Requester, request: Request, told: dict[int, Any]) -> None:
+    answers = told.get(request.number, {}).get("answers")
     if isinstance(answers, list):
-        requester.remember(wish, {key: pk for key, pk, _ in answers})
+        requester.remember(request, {key: pk for key, pk, _ in answers})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the database says at the end, read once per tenant; the checks look at nothing else."""
+"""Reads each tenant once at the end of a run; the checks use only this data."""
 
 import json
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""What a run came to: figures for people, and every violation by name."""
+"""Report of a run: figures and all violations by name."""
 
 import json
 from collections import Counter

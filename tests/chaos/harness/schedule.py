@@ -1,4 +1,4 @@
-"""When which fault strikes: plain data that follows from a seed."""
+"""The schedule of faults: plain data derived from a seed."""
 
 from random import Random
 from typing import NamedTuple

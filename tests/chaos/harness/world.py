@@ -1,4 +1,4 @@
-"""What faults strike: a database, its tenants, clusters and requesters, each a real process."""
+"""Targets of faults: a database, its tenants, clusters and requesters, each a real process."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
 from forums import content
 from signals.types import Actor
-from tests.chaos.harness import wishes
+from tests.chaos.harness import requests
 from tests.chaos.harness.journal import Journal
 from tests.chaos.harness.server import Server
 
@@ -88,9 +88,9 @@ class World:
                     content.create_thread(
                         category, f"Thread {n}", actor=SETTER_UP, external_id=f"thread {n:02}"
                     )
-                    for n in range(wishes.THREADS)
+                    for n in range(requests.THREADS)
                 ]
-                for n in range(wishes.POSTS):
+                for n in range(requests.POSTS):
                     content.create_post(
                         threads[n % len(threads)],
                         f"Post {n}",
@@ -155,7 +155,7 @@ class World:
     def _ask(self, slug: str, number: int, after: float) -> None:
         key = f"{slug}:cut:{number}"
         journal = Journal(self.folder / f"requester-cut{number}.jsonl")
-        journal.write(do="ask", wish=number, tenant=slug, keys=[key])
+        journal.write(do="ask", request=number, tenant=slug, keys=[key])
 
         def ask() -> Requested:
             with in_tenant(slug):
@@ -169,7 +169,7 @@ class World:
         since = time.monotonic()
         time.sleep(after)
         asked, created = patiently(ask)
-        journal.write(did="ask", wish=number, tenant=slug, answers=[[key, str(asked.pk), created]])
+        journal.write(did="ask", request=number, tenant=slug, answers=[[key, str(asked.pk), created]])
         while not patiently(has_ended):
             time.sleep(0.02)
         self.effects.append(time.monotonic() - since)

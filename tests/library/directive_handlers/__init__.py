@@ -1,1 +1,1 @@
-"""The library's directives; they stand in one file because they all do the same."""
+"""The library's directives, in one module because all do the same."""

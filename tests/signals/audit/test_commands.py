@@ -165,7 +165,7 @@ def test_two_workers_do_not_both_go_through_the_tenants(two_tenants):
     assert tasks.seal() == {"alpha": 3, "beta": 1}
 
 
-def test_a_connection_that_breaks_costs_one_tenant_its_turn_and_not_all(two_tenants, monkeypatch, caplog):
+def test_a_lost_connection_skips_one_tenant_and_not_all(two_tenants, monkeypatch, caplog):
     asked = []
 
     def break_once(**_options):

@@ -1,1 +1,1 @@
-"""One badly behaved handler a class; they stand together because they are all the same joke."""
+"""The badly behaved handlers, one class each, in one module."""

@@ -1,4 +1,4 @@
-"""What must be true of a tenant afterwards; each check gives the violations it finds."""
+"""Checks of a tenant after a run; each yields the violations it finds."""
 
 from collections.abc import Iterator
 

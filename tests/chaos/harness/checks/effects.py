@@ -1,4 +1,4 @@
-"""One effect exactly for each success and none for each failure, and one fact for each change."""
+"""Each success has exactly one effect, each failure none, and each change one signal."""
 
 from collections import Counter
 from collections.abc import Iterator

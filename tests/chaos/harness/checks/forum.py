@@ -1,4 +1,4 @@
-"""Threads and posts are what their history implies, and each post has one directive that made it."""
+"""Threads and posts have the state that their history implies; one directive created each post."""
 
 from collections import defaultdict
 from collections.abc import Iterator

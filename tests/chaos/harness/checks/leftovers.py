@@ -1,4 +1,4 @@
-"""Nothing is left over: no message without a need, no open session, no rows of another tenant."""
+"""Nothing is left over: no message without work, no open session, no rows of another tenant."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Directives of one line ran one at a time, and each when none that was due stood before it."""
+"""Directives on one subject ran one at a time, and none was claimed while an earlier due one waited."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
     Args:
         looks: how long before it started the claim may have looked.
-        place: None when it took over from a silent attempt.
+        place: None when it took over from a stalled attempt.
     """
 
     pk: str
@@ -73,7 +73,7 @@ def check(town: Town) -> Iterator[Violation]:
 def _one_at_a_time(town: Town, line: list[Course]) -> Iterator[Violation]:
     runs = sorted((run for course in line for run in course.runs), key=lambda run: run.started)
     for before, after in pairwise(runs):
-        # One claim may give up on a silent directive and start the next one of its line.
+        # One claim may give up on a stalled directive and start the next one of its line.
         if before.pk != after.pk and after.visible != before.ended and after.started < before.ended:
             expected = f"to start after {before.pk} attempt {before.attempt}, at {before.ended}"
             yield town.violation(after.pk, expected, f"attempt {after.attempt} at {after.started}")

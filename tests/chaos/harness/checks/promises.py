@@ -1,4 +1,4 @@
-"""What requesters were told is so: nothing they were promised is gone, nothing came that nobody wanted."""
+"""Checks the answers that requesters got: nothing promised is missing, nothing unrequested exists."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A cluster that would not look by itself for a minute: the bell brings it, or the look does in the end."""
+"""A cluster that polls once a minute: a notification starts work at once, and without one the poll does."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def settle(slug="alpha"):
     wait_until(lambda: done(first, slug=slug), "the cluster works")
 
 
-def test_a_request_is_heard_at_once(database, log):
+def test_a_request_starts_work_at_once(database, log):
     with qcluster(log, **SELDOM):
         settle()
         for slug in ("alpha", "beta"):
@@ -45,7 +45,7 @@ def test_a_request_is_heard_at_once(database, log):
 
 
 @pytest.mark.long
-def test_what_comes_right_after_a_bell_without_one_is_seen_too(database, log):
+def test_a_request_within_the_interval_after_a_notification_is_found_too(database, log):
     with qcluster(log, workers=1, **SELDOM):
         settle()
         for _ in range(5):
@@ -58,17 +58,17 @@ def test_what_comes_right_after_a_bell_without_one_is_seen_too(database, log):
 
 
 @pytest.mark.long
-def test_who_shares_a_tenants_work_is_heard_too(database, log):
-    """A full batch ends a turn, and what it leaves is a worker's own wake-up."""
+def test_wake_ups_of_workers_notify_too(database, log):
+    """A full batch ends a time slice, which leaves a wake-up of the worker's own."""
     with qcluster(log, **SELDOM, DIRECTIVES_CLAIM_LIMIT="2"):
         settle()
         with in_tenant("alpha"):
             asked = [ask_animal("work") for _ in range(7)]
-        wait_until(lambda: done(*asked), "all turns follow one another")
+        wait_until(lambda: done(*asked), "all time slices follow one another")
 
 
 @pytest.mark.long
-def test_a_bell_that_nobody_heard_costs_no_more_than_the_next_look(database, log):
+def test_a_lost_notification_costs_at_most_one_poll(database, log):
     with qcluster(log, QUEUE_POLL="2"):
         settle()
         with connection.cursor() as cursor:
@@ -80,7 +80,7 @@ def test_a_bell_that_nobody_heard_costs_no_more_than_the_next_look(database, log
         wait_until(lambda: not messages(), "the look finds it")
 
 
-def test_the_bell_is_heard_again_after_the_server_ended_all_sessions(database, log):
+def test_notifications_are_received_again_after_the_server_ended_all_sessions(database, log):
     with qcluster(log, **SELDOM):
         settle()
         with owner_cursor() as cursor:
@@ -98,7 +98,7 @@ def test_the_bell_is_heard_again_after_the_server_ended_all_sessions(database, l
 
 
 @pytest.mark.long
-def test_a_thousand_single_requests_are_a_few_turns(database, log):
+def test_a_thousand_single_requests_are_a_few_time_slices(database, log):
     with in_tenant("alpha"):
         asked = [ask_animal("roam", str(number)) for number in range(1000)]
     assert messages() == 1000

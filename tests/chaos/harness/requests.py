@@ -1,4 +1,4 @@
-"""What the requesters want, one wish after the other: plain data that follows from a seed."""
+"""Requests of the simulated requesters: plain data derived from a seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -59,11 +59,11 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One thing that a requester does.
+class Request:
+    """One request of a requester: to create directives, or to operate on one.
 
     Args:
-        number: its place among the requester's wishes.
+        number: its place among the requester's requests.
         share: how much of the requester's directives have been asked for before it, 0 to 1.
         operation: a key of `OPERATIONS`; empty for asking.
         items: what is asked for, in one request.
@@ -83,8 +83,9 @@ def tenants(count: int) -> list[str]:
     return [f"town{number}" for number in range(1, count + 1)]
 
 
-def wishes(seed: int, requester: int, directives: int, slugs: list[str]) -> Iterator[Wish]:
-    """Give one requester's wishes until `directives` directives have been asked for."""
+def requests(seed: int, requester: int, directives: int, slugs: list[str]) -> Iterator[Request]:
+    """Yield one requester's requests until `directives` directives have been asked for."""
+    # The text is part of what a seed means.
     random = Random(f"wishes {seed} {requester}")
     asked, number = 0, 0
     while asked < directives:
@@ -98,7 +99,7 @@ def wishes(seed: int, requester: int, directives: int, slugs: list[str]) -> Iter
             items = tuple(
                 _item(random, f"{mark}:{index}") for index in range(min(size, directives - asked))
             )
-        yield Wish(number, asked / directives, tenant, operation, items, dice)
+        yield Request(number, asked / directives, tenant, operation, items, dice)
         asked, number = asked + len(items), number + 1
 
 

@@ -1,4 +1,4 @@
-"""What requests and attempts tell metrics and traces, in one process."""
+"""Metrics and traces of requests and attempts in one process."""
 
 import socket
 import subprocess

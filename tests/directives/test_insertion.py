@@ -1,4 +1,4 @@
-"""How requests are stored: one statement, the same rows for one as for many, one moment, no key twice."""
+"""Insertion of requests: one statement, equal rows for one and for many, one timestamp, unique keys."""
 
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
@@ -96,7 +96,7 @@ def animals(*notes, **fields):
     ]
 
 
-def test_one_moment_and_the_given_order_however_many_statements_it_takes(alpha, monkeypatch):
+def test_one_timestamp_and_the_given_order_for_any_number_of_statements(alpha, monkeypatch):
     monkeypatch.setattr(insertion, "MAX_ROWS", 2)
     notes = [str(n) for n in range(7)]
     before = clock()
@@ -111,7 +111,7 @@ def test_one_moment_and_the_given_order_however_many_statements_it_takes(alpha, 
     assert {signal.recorded_at > before for signal in Signal.objects.all()} == {True}
 
 
-def test_a_moment_is_given_although_the_first_statement_stores_nothing(alpha, monkeypatch):
+def test_a_timestamp_is_given_although_the_first_statement_stores_nothing(alpha, monkeypatch):
     monkeypatch.setattr(insertion, "MAX_ROWS", 2)
     keyed = [item | {"idempotency_key": f"{n}"} for n, item in enumerate(animals(*"abcd"))]
     request_many(keyed[:2], actor=TESTER)

@@ -1,4 +1,4 @@
-"""A worker's turn in a tenant, and the sweep that wakes what was forgotten."""
+"""A worker's time slice in a tenant, and the sweep that wakes tenants with overdue work."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def ask_roaming(count):
     return asked
 
 
-def test_the_first_full_batch_sends_one_wake_up_and_the_turn_goes_on(alpha, settings):
+def test_the_first_full_batch_sends_one_wake_up_and_the_time_slice_continues(alpha, settings):
     settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 3, 60
     ask_roaming(7)
     assert tasks.run_time_slice() == 7
@@ -30,7 +30,7 @@ def test_the_first_full_batch_sends_one_wake_up_and_the_turn_goes_on(alpha, sett
     assert Directive.objects.filter(status="succeeded").count() == 7
 
 
-def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha, settings):
+def test_a_time_slice_continues_while_its_directives_free_others_behind_them(alpha, settings):
     settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     asked = [ask_animal("work") for _ in range(5)]
     lose_wake_ups()
@@ -39,7 +39,7 @@ def test_a_turn_goes_on_while_its_directives_free_others_behind_them(alpha, sett
     assert messages() == 0
 
 
-def test_what_comes_during_a_turn_waits_for_more(alpha, settings, monkeypatch):
+def test_requests_during_a_time_slice_are_gathered(alpha, settings, monkeypatch):
     settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
     late, learn = [], tasks.learn_batch_size
 
@@ -55,7 +55,7 @@ def test_what_comes_during_a_turn_waits_for_more(alpha, settings, monkeypatch):
     assert (started.occurred_at - late[0].scheduled_at).total_seconds() >= tasks.GATHER_SECONDS
 
 
-def test_a_turn_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(alpha, settings):
+def test_a_time_slice_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(alpha, settings):
     settings.DIRECTIVES_TIME_SLICE_SECONDS = 0
     asked = [ask_animal("work") for _ in range(3)]
     for left in (2, 1):
@@ -69,7 +69,7 @@ def test_a_turn_that_takes_too_long_ends_with_a_wake_up_while_something_is_left(
     assert messages() == 0
 
 
-def test_a_claim_takes_what_fits_into_a_turn(database, settings):
+def test_a_claim_takes_what_fits_into_a_time_slice(database, settings):
     settings.DIRECTIVES_CLAIM_LIMIT, settings.DIRECTIVES_TIME_SLICE_SECONDS = 8, 0.1
     for seconds, expected in ((0.01, 8), (1.0, 1), (0.0, 2), (0.0, 4), (0.0, 8), (0.0, 8)):
         before = tasks.batch_size()
@@ -80,7 +80,7 @@ def test_a_claim_takes_what_fits_into_a_turn(database, settings):
     assert tasks.batch_size() == 8, "a claim that found less says nothing against larger ones"
 
 
-def test_a_turn_leaves_wake_ups_for_later_alone(alpha):
+def test_a_time_slice_leaves_wake_ups_for_later_alone(alpha):
     ask_animal("roam", scheduled_at=timezone.now() + timedelta(hours=1))
     assert tasks.work("alpha") == 0
     assert messages() == 1
@@ -97,7 +97,7 @@ def test_what_waits_behind_a_full_batch_is_woken_when_it_is_done(alpha, settings
     assert states(*asked) == ["succeeded"] * 4
 
 
-def test_a_turn_that_breaks_leaves_a_wake_up_and_a_line_in_the_log(alpha, caplog):
+def test_a_time_slice_that_fails_leaves_a_wake_up_and_a_line_in_the_log(alpha, caplog):
     ask_animal("work")
     lose_wake_ups()
     with owner_cursor() as cursor:
@@ -130,7 +130,7 @@ def test_a_wake_up_for_a_tenant_that_is_gone_does_nothing(database):
     assert tasks.work("nobody") == 0
 
 
-def test_a_tenant_that_is_deleted_in_its_turn_ends_the_turn(database, monkeypatch, caplog):
+def test_a_tenant_that_is_deleted_in_its_time_slice_ends_the_time_slice(database, monkeypatch, caplog):
     with in_tenant("alpha"):
         ask_animal("work", "cat"), ask_animal("work", "dog")
     lose_wake_ups()
