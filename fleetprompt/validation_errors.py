@@ -82,7 +82,7 @@ def problems(
         in pydantic's order, one for each place. Where is empty for the whole.
     """
     found: dict[str, list[str]] = {}
-    for item in error.errors(include_url=False):
+    for item in error.errors():
         where = _path(item["loc"], given, is_missing=item["type"] == "missing")
         if item["type"] == "extra_forbidden" and len(item["loc"]) == 1 and fields:
             sentence = f"expected only the fields {', '.join(fields)}"
@@ -95,6 +95,9 @@ def problems(
 
 
 def _sentence(item: Mapping[str, Any]) -> str:
+    if "url" not in item:
+        # A validator's own error, whatever it calls itself: pydantic documents the others.
+        return str(item["msg"])
     context = item.get("ctx", {})
     if isinstance(context.get("error"), Exception):
         # A validator's own sentence.

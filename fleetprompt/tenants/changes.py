@@ -47,13 +47,18 @@ def save_domain(domain: Domain) -> None:
     A tenant's first host name is primary.
 
     Raises:
-        ValidationError: it is no host name, or another tenant's.
+        ValidationError: it is no host name, or another tenant's; it was removed meanwhile, or its tenant.
     """
     with transaction.atomic():
         lock()
+        find_tenant(domain.tenant.slug, locked=True)
         if domain.pk is None:
             domain.domain = normalised_domain(domain.domain)
             refuse_taken_hosts([domain.domain])
+        elif _stored(domain) is None:
+            raise ValidationError(
+                f"domain: {domain.domain!r} is none of tenant {domain.tenant.slug} any more"
+            )
         domain.save()
 
 
@@ -75,12 +80,20 @@ def remove_domain(domain: Domain) -> None:
     """Remove a host name from its tenant.
 
     Raises:
-        ValidationError: it is the primary one.
+        ValidationError: it is the primary one, or has become it since it was read.
     """
-    if domain.is_primary:
-        slug = domain.tenant.slug
-        raise ValidationError(
-            f"domain: {domain.domain!r} is the primary one of tenant {slug}; make another one primary "
-            f"first: `tenant domain add {slug} HOST --primary`"
-        )
-    domain.delete()
+    with transaction.atomic():
+        lock()
+        stored = _stored(domain)
+        if stored and stored.is_primary:
+            slug = domain.tenant.slug
+            raise ValidationError(
+                f"domain: {domain.domain!r} is the primary one of tenant {slug}; make another one primary "
+                f"first: `tenant domain add {slug} HOST --primary`"
+            )
+        domain.delete()
+
+
+def _stored(domain: Domain) -> Domain | None:
+    found: Domain | None = Domain.objects.filter(pk=domain.pk).first()
+    return found

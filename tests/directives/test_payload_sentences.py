@@ -81,6 +81,13 @@ def _odd(value: int) -> int:
     return value
 
 
+def _free(value: int) -> int:
+    if value in (13, 17):
+        # Named like errors of pydantic that have details, which these do not have.
+        raise PydanticCustomError("too_long" if value == 13 else "int_type", "expected a free seat")
+    return value
+
+
 Tag = Annotated[str, Field(pattern="^[a-z]+$")]
 KINDS: dict[str, Any] = {
     "text": Annotated[str, Field(min_length=2, max_length=3)],
@@ -115,6 +122,7 @@ KINDS: dict[str, Any] = {
     "cat": Cat,
     "even": Annotated[int, AfterValidator(_even)],
     "odd": Annotated[int, AfterValidator(_odd)],
+    "seat": Annotated[int, AfterValidator(_free)],
     "nothing": None,
 }
 
@@ -185,6 +193,8 @@ def refusal(name: str, payload: dict[str, Any]) -> list[str]:
         ("cat", {"kind": "cat", "lives": 9, "name": "Tom"}, ".name: expected no such field"),
         ("even", 1, ": expected an even number"),
         ("odd", 2, ": expected an odd number"),
+        ("seat", 13, ": expected a free seat"),
+        ("seat", 17, ": expected a free seat"),
         ("nothing", 1, ": expected null"),
     ],
 )

@@ -169,6 +169,8 @@ def test_one_tenant_alone_by_its_slug(later):
         (["--tenant", "alpha", "--shared"], "--tenant: expected without --schema and --shared"),
         (["--executor", "subprocess"], "Error: argument --executor: invalid choice: 'subprocess'"),
         (["--schema", "org_nope"], "--schema: there is no schema 'org_nope'"),
+        (["--schema", "information_schema"], "--schema: expected public, or a tenant's schema"),
+        (["--schema", "pg_catalog"], "--schema: expected public, or a tenant's schema"),
         (["--schema", "org_nope", "directives", "zero"], "--schema: there is no schema 'org_nope'"),
     ],
 )

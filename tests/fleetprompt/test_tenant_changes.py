@@ -4,11 +4,13 @@ import io
 import json
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from fleetprompt.tenants.models import Tenant
-from fleetprompt.tenants.provisioning import create_tenant
+from fleetprompt.tenants import changes
+from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from tests.accounts import OPERATORS, logged_in, make_user
 from tests.support import manage
 
@@ -183,3 +185,48 @@ def test_the_operators_admin_changes_tenants_in_the_same_way(harbor):
     assert answer.status_code == 302
     found = Tenant.objects.get(slug="harbor")
     assert (found.name, found.status, hosts()) == ("Port", "suspended", [(OTHER, True), (HOST, False)])
+
+
+class LateAnswer(io.StringIO):
+    """A person who answers a question after somebody else has changed something."""
+
+    def __init__(self, text, meanwhile):
+        super().__init__(text)
+        self.meanwhile = meanwhile
+
+    def readline(self, *size):
+        self.meanwhile()
+        return super().readline(*size)
+
+
+def test_a_host_name_that_became_the_primary_one_during_the_question_stays(harbor, monkeypatch):
+    tenant("domain", "add", "harbor", OTHER)
+    answer = LateAnswer(f"{OTHER}\n", lambda: tenant("domain", "add", "harbor", OTHER, "--primary"))
+    monkeypatch.setattr("sys.stdin", answer)
+    with pytest.raises(CommandError, match="is the primary one of tenant harbor"):
+        tenant("domain", "remove", "harbor", OTHER)
+    assert hosts() == [(OTHER, True), (HOST, False)]
+
+
+def test_a_host_name_that_was_removed_meanwhile_does_not_come_back(harbor):
+    tenant("domain", "add", "harbor", OTHER)
+    known = changes.find_domain("harbor", OTHER)
+    tenant("domain", "remove", "harbor", OTHER, "--yes")
+    create_tenant("haven", name="Haven", domain=OTHER)
+    known.is_primary = True
+    with pytest.raises(ValidationError, match="is none of tenant harbor any more"):
+        changes.save_domain(known)
+    assert hosts() == [(HOST, True)]
+    changes.remove_domain(known)
+    assert hosts("haven") == [(OTHER, True)]
+
+
+def test_a_tenant_that_was_deleted_meanwhile_gets_no_host_name(harbor):
+    new = Domain(tenant=harbor, domain=OTHER)
+    delete_tenant("harbor")
+    with pytest.raises(ValidationError, match="slug: there is no tenant 'harbor'"):
+        changes.save_domain(new)
+
+
+def test_a_name_that_hides_characters_is_told_with_them(harbor):
+    assert tenant("rename", "harbor", "Har\u202ebor") == "Tenant harbor is called Har⟨U+202E⟩bor.\n"

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Q
 from django_tenants.management.commands import SyncCommon
 from django_tenants.management.commands.migrate_schemas import MigrateSchemasCommand
-from django_tenants.utils import schema_exists
+from django_tenants.utils import get_public_schema_name, schema_exists
 
 from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.errors import first_line
@@ -18,7 +18,7 @@ from fleetprompt.postgres.owner import as_owner
 from fleetprompt.postgres.sql import LOCK_IN_SESSION, TRY_LOCK_IN_SESSION
 from fleetprompt.tenants import provisioning, schemas, template, upgrades
 from fleetprompt.tenants.context import unknown
-from fleetprompt.tenants.models import Tenant
+from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 
 _LOCK = "fleetprompt.migrations"
 _DJANGO_OPTIONS = (
@@ -141,6 +141,12 @@ def _schema(options: dict[str, Any]) -> str | None:
         if tenant is None:
             raise unknown("--tenant", slug)
         return str(tenant.schema_name)
+    if schema and schema != get_public_schema_name() and not schema.startswith(SCHEMA_PREFIX):
+        # As the owner of the database, it would make tables in any schema, information_schema too.
+        raise CommandError(
+            f"--schema: expected {get_public_schema_name()}, or a tenant's schema, which begins with "
+            f"{SCHEMA_PREFIX}; got {schema!r}"
+        )
     if schema and not schema_exists(schema):
         raise CommandError(f"--schema: there is no schema {schema!r}; see `tenant list`")
     return schema

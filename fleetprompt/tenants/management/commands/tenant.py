@@ -14,6 +14,7 @@ from fleetprompt.cli.web_addresses import installed
 from fleetprompt.tenants import changes, provisioning, records
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Domain, Tenant
+from fleetprompt.visible import visible
 
 PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - the name of one
 
@@ -152,7 +153,7 @@ class Command(OperatorCommand):
     def rename(self, options: dict[str, Any]) -> None:
         """Give the tenant another name."""
         tenant = changes.change(options["slug"], name=options["name"])
-        self._say(tenant, options, f"is called {tenant.name}")
+        self._say(tenant, options, f"is called {visible(tenant.name)}")
 
     def add_domain(self, options: dict[str, Any]) -> None:
         """Add the host name, or make one that the tenant has the primary one."""
