@@ -61,7 +61,7 @@ class CategoryAdmin(RecordAdmin):
             return None
         rows = [
             (thread, self.status_look(thread), "thread")
-            for thread in record.threads.order_by("-created_at", "-id")[:NEWEST]
+            for thread in record.threads.all()[:NEWEST]
         ]
         url = reverse("admin:forums_thread_changelist")
         return Newest("Newest threads", rows, f"{url}?category__id__exact={record.pk}")
