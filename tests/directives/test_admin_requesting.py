@@ -6,16 +6,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
+from model_bakery import baker
 
-from directives import operations, requests, runner
+from directives import operations, registry, requests, runner
+from directives.handlers import Handler
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
+from forums.directive_handlers.hide_post import HidePost
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
+from tests.library.models import Book
 from tests.recipes import forums
 from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum, run, thinned
 
@@ -487,6 +492,46 @@ def test_undoing_leaves_alone_what_changed_since(mira, forum):
         assert "this was changed since by “Delete post” (system:tester)" in answer.content.decode()
     assert stored() == before
     assert status_of(forum.posts[0]) == "deleted"
+
+
+class HideForgetfully(HidePost):
+    """Returns no revision."""
+
+    execute_many = Handler.execute_many
+
+    def execute(self, context, payload):
+        result = super().execute(context, payload)
+        del result["revision"]
+        return result
+
+
+def test_undoing_leaves_alone_what_changed_since_a_result_without_a_revision(mira, forum, monkeypatch):
+    monkeypatch.setitem(registry._handlers, "forum.post.hide", HideForgetfully())
+    with in_tenant("alpha"):
+        hide = hidden(forum)
+    carried = undo_page(mira, hide)
+    with in_tenant("alpha"):
+        Post.objects.filter(pk=forum.posts[0].pk).update(status="deleted", revision=F("revision") + 1)
+    answer = shown_again(mira, submit(mira, forum.posts[:1], UNHIDE, **carried))
+    assert "this was changed since by somebody else" in answer.content.decode()
+    assert status_of(forum.posts[0]) == "deleted"
+
+
+def test_undoing_leaves_alone_what_a_directive_changed_since_where_no_revision_is(database):
+    ada = client_of("ada", superuser=True)
+    with in_tenant("alpha"):
+        book = baker.make(Book)
+        first, _, _ = [
+            ask(f"library.book.{name}", {"book_id": book.pk}).directive
+            for name in ("withdraw", "restore", "withdraw")
+        ]
+        run(first)
+    path = "directives/directive/request/library.book.restore/"
+    carried = undo_page(ada, first)
+    with in_tenant("alpha"):
+        runner.run_due()
+    answer = shown_again(ada, submit(ada, [book], path, **carried))
+    assert "this was changed since by “Withdraw” (system:tester)" in answer.content.decode()
 
 
 def test_undoing_what_changes_before_it_is_executed_fails(mira, forum):
