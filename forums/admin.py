@@ -59,10 +59,7 @@ class CategoryAdmin(RecordAdmin):
         """Return the category's newest threads."""
         if not request.user.has_perm("forums.view_thread"):
             return None
-        rows = [
-            (thread, self.status_look(thread), "thread")
-            for thread in record.threads.all()[:NEWEST]
-        ]
+        rows = [(thread, self.status_look(thread), "thread") for thread in record.threads.all()[:NEWEST]]
         url = reverse("admin:forums_thread_changelist")
         return Newest("Newest threads", rows, f"{url}?category__id__exact={record.pk}")
 

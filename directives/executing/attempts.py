@@ -53,8 +53,8 @@ GROUP_SECONDS = 0.1
 """After this time a group of directives commits, because it holds the locks of all of them."""
 QUICK_SECONDS = GROUP_SECONDS / 4
 """A handler whose last execution took no longer may join a group."""
-# For names, columns and tables that are not there yet. A rolling deploy takes minutes: 5 attempts are spread
-# over about 20.
+# For names, columns and tables that are not there yet. A rolling deploy takes minutes: 5 attempts are
+# spread over about 20.
 DEPLOY_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
 
 _seconds_by_name: dict[str, float] = {}
@@ -372,4 +372,4 @@ def _check(returned: object, context: Context, handler: AnyHandler, tenant: Tena
 def _revision(directive: Directive) -> dict[str, int]:
     """Return the subject's revision now, if it has one: an undo compares it with the one that it finds."""
     found = registry.subject_values(directive.subject_type, [directive.subject_id], "revision")
-    return {"revision": revision for revision in found.values()}
+    return {"revision": found[directive.subject_id]} if directive.subject_id in found else {}
