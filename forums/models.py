@@ -13,6 +13,8 @@ from signals.types import ID_LENGTH, Subject, is_storable
 
 TITLE_LENGTH = 200
 CONTENT_LENGTH = 20_000
+THREAD_ORDER = ["-created_at", "-id"]
+"""The order of threads, wherever they are listed."""
 
 models.TextField.register_lookup(Length)
 
@@ -88,7 +90,7 @@ class Thread(Record):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
 
     class Meta:
-        ordering = ["-created_at", "-id"]
+        ordering = THREAD_ORDER
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(status__in=["open", "locked", "archived"]),

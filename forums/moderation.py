@@ -18,8 +18,8 @@ PostId = Annotated[UUID, Reference(Post.SUBJECT_TYPE)]
 # Building these by the ORM takes longer than all the rest of hiding a post.
 _LOCK = "SELECT id, status, revision FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _SET_STATUS = "UPDATE {table} SET status = %s, revision = revision + 1 WHERE id = ANY(%s)"
-# A shared lock: readers do not wait for each other.
-_FIND = "SELECT * FROM {table} WHERE id = %s FOR SHARE"
+# Not FOR UPDATE, for which every new post of a thread, whose foreign key locks the thread, would wait.
+_FIND = "SELECT * FROM {table} WHERE id = %s FOR {lock}"
 
 
 class ThreadPayload(DirectivePayload):
@@ -149,13 +149,21 @@ def _change(
     return Change(changed, before, status, revision + changed)
 
 
-def find(model: type[RecordT], pk: UUID) -> RecordT:
-    """Return a record whose status does not change until the transaction ends.
+def find(model: type[RecordT], pk: UUID, *, shared: bool = False) -> RecordT:
+    """Return a record that nobody else changes until the transaction ends.
+
+    The row lock is the one that an UPDATE takes, so the caller may change the record: a second caller waits
+    for the first, and reads what it committed.
+
+    Args:
+        shared: for a caller that only reads the record: several may hold it at the same time. Two that then
+            changed it would wait for each other, a deadlock.
 
     Raises:
         DirectiveError: the active tenant has none with that id.
     """
-    for record in model.objects.raw(_FIND.format(table=model._meta.db_table), [pk]):
+    lock = "SHARE" if shared else "NO KEY UPDATE"
+    for record in model.objects.raw(_FIND.format(table=model._meta.db_table, lock=lock), [pk]):
         return record
     raise _missing(model, pk)
 

@@ -43,7 +43,9 @@ def check(directive: Directive | None, name: str, subject_ids: Sequence[str], at
             f"cause: “{_label(directive)}” is {directive.status} and changed nothing that could be undone"
         )
     if is_outdated(directive):
-        raise Refused(f"cause: this was changed since by {_latest_change(directive)}; nothing is undone")
+        latest = _latest_change(directive)
+        who = f"“{_label(latest)}” ({latest.actor})" if latest else "somebody else"
+        raise Refused(f"cause: this was changed since by {who}; nothing is undone")
 
 
 def expectation(directive: Directive) -> dict[str, Any]:
@@ -55,8 +57,11 @@ def expectation(directive: Directive) -> dict[str, Any]:
 def is_outdated(directive: Directive) -> bool:
     """Return whether the subject has changed since, so that undoing would undo something else too."""
     wanted = expectation(directive).get("expected_revision")
+    if wanted is None:
+        # The subject has no revision; what other directives did to it is known all the same.
+        return _latest_change(directive) is not None
     found = registry.subject_values(directive.subject_type, [directive.subject_id], "revision")
-    return wanted is not None and found.get(directive.subject_id) != wanted
+    return bool(found.get(directive.subject_id) != wanted)
 
 
 def _result(directive: Directive) -> dict[str, Any]:
@@ -74,12 +79,11 @@ def _label(directive: Directive) -> str:
     return handler.label if handler else directive.name
 
 
-def _latest_change(directive: Directive) -> str:
+def _latest_change(directive: Directive) -> Directive | None:
     later = Directive.objects.filter(
         subject_type=directive.subject_type,
         subject_id=directive.subject_id,
         status=Directive.Status.SUCCEEDED,
         completed_at__gt=directive.completed_at,
     )
-    latest = later.exclude(result__changed=False).order_by("-completed_at").first()
-    return f"“{_label(latest)}” ({latest.actor})" if latest else "somebody else"
+    return later.exclude(result__changed=False).order_by("-completed_at").first()

@@ -53,8 +53,9 @@ GROUP_SECONDS = 0.1
 """After this time a group of directives commits, because it holds the locks of all of them."""
 QUICK_SECONDS = GROUP_SECONDS / 4
 """A handler whose last execution took no longer may join a group."""
-# A rolling deploy takes minutes: 5 attempts are spread over about 20.
-UNKNOWN_NAME_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
+# For names, columns and tables that are not there yet. A rolling deploy takes minutes: 5 attempts are
+# spread over about 20.
+DEPLOY_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
 
 _seconds_by_name: dict[str, float] = {}
 
@@ -127,7 +128,7 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
         performed = [
             Performed({}, error=one)
             if isinstance(one, Exception) and not is_one
-            else _check(one, context, tenant)
+            else _check(one, context, handler, tenant)
             for (context, _), one in zip(given, returned, strict=True)
         ]
     if not is_whole(tenant):
@@ -193,7 +194,8 @@ def _attempt(directive: Directive, tenant: Tenant) -> Outcome:
     except StaleAttempt as error:
         return record_stale(directive, error)
     except (Exception, TimeLimitExceeded) as error:
-        return record_failure(directive, handler.retry if handler else UNKNOWN_NAME_RETRY, tenant, error)
+        policy = DEPLOY_RETRY if handler is None or failures.lacks_migration(error) else handler.retry
+        return record_failure(directive, policy, tenant, error)
     return Outcome(Kind.SUCCEEDED, directive.id)
 
 
@@ -356,11 +358,19 @@ def _noted() -> Iterator[None]:
     tracing.note(outcome=Kind.SUCCEEDED)
 
 
-def _check(returned: object, context: Context, tenant: Tenant) -> Performed:
+def _check(returned: object, context: Context, handler: AnyHandler, tenant: Tenant) -> Performed:
     context.has_ended = True
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
     if context.repetition:
         raise context.repetition
+    if handler.inverse and "revision" not in returned:
+        returned = {**returned, **_revision(context.directive)}
     named = {**returned, "type": context.directive.name, "tenant": tenant.slug}
     return Performed(json_object("result", named), context.signals)
+
+
+def _revision(directive: Directive) -> dict[str, int]:
+    """Return the subject's revision now, if it has one: an undo compares it with the one that it finds."""
+    found = registry.subject_values(directive.subject_type, [directive.subject_id], "revision")
+    return {"revision": found[directive.subject_id]} if directive.subject_id in found else {}

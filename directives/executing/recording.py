@@ -43,7 +43,8 @@ def record_failure(
     try:
         with transaction.atomic(durable=True):
             limit_idle_in_transaction(settings.DIRECTIVES_LEASE_SECONDS)
-            if failures.is_transient(error) and directive.attempt < directive.max_attempts:
+            may_work = failures.is_transient(error) or failures.lacks_migration(error)
+            if may_work and directive.attempt < directive.max_attempts:
                 delay = _delay(error, policy, directive.attempt)
                 details = {"error": text, "delay_seconds": round(delay, 3)}
                 _store(directive, "directive.retry_scheduled", details, tenant)

@@ -1,5 +1,7 @@
 """Classifies errors: what may work later, what concerns one row, and the text to store of them."""
 
+from django.db import DatabaseError
+
 from directives.errors import Retry
 from directives.models import ERROR_LENGTH
 from fleetprompt.errors import sqlstate
@@ -9,6 +11,7 @@ from fleetprompt.time_limit import TimeLimitExceeded, time_limit
 TEXT_SECONDS = 1.0
 """How long an exception may take to give its message."""
 _SCHEMA_CLASS = "42"  # syntax error or access rule violation
+_MISSING_STATES = ("42703", "42P01")  # undefined column, undefined table
 
 
 def is_transient(error: BaseException) -> bool:
@@ -26,6 +29,11 @@ def concerns_one_row(error: BaseException) -> bool:
     and no directive is to fail for them.
     """
     return not is_transient(error) and not sqlstate(error).startswith(_SCHEMA_CLASS)
+
+
+def lacks_migration(error: BaseException) -> bool:
+    """Return whether a column or a table is missing, as where new code runs before its migrations."""
+    return isinstance(error, DatabaseError) and sqlstate(error) in _MISSING_STATES
 
 
 def describe(error: BaseException) -> str:

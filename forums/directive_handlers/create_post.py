@@ -48,7 +48,7 @@ class CreatePost(Handler[CreatePostPayload]):
         return {"post_id": str(post.pk), "thread_id": str(post.thread_id), "changed": created}
 
     def _create(self, context: Context, payload: CreatePostPayload) -> Post:
-        thread = moderation.find(Thread, payload.thread_id)
+        thread = moderation.find(Thread, payload.thread_id, shared=True)
         if thread.status != Thread.Status.OPEN:
             raise DirectiveError(f"thread_id: {thread.subject} is {thread.status}")
         moderation.check_revision(thread, payload.expected_revision)

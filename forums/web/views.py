@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from fleetprompt.tenants.context import active_tenant
-from forums.models import Post, Thread
+from forums.models import THREAD_ORDER, Post, Thread
 
 POSTS_PER_PAGE = 50
 
@@ -30,9 +30,7 @@ def index(request: HttpRequest) -> HttpResponse:
     published = Count("posts", filter=Q(posts__status=Post.Status.PUBLISHED))
     # A query that counts forgets the model's own order.
     threads = (
-        Thread.objects.select_related("category")
-        .annotate(published=published)
-        .order_by("-created_at", "-id")
+        Thread.objects.select_related("category").annotate(published=published).order_by(*THREAD_ORDER)
     )
     page = Paginator(threads, POSTS_PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "forums/index.html", {"tenant": active_tenant(), "page": page})

@@ -1,33 +1,33 @@
 """Permission matrix: role × directive × action, by real requests to a tenant's admin."""
 
+from typing import get_args
 from uuid import uuid4
 
 import pytest
 
+from directives import registry
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
-from forums.models import Post
+from forums.models import Post, Thread
 from signals.models import Signal
 from tests.admin import AdminClient, client_of
 from tests.support import ask, change, make_forum
 
-THREAD = ("forum.thread.lock", "forum.thread.unlock", "forum.post.create")
-POST = ("forum.post.hide", "forum.post.unhide", "forum.post.delete")
+HANDLERS = {
+    handler.name: handler for kind in (Thread, Post) for handler in registry.about(kind.SUBJECT_TYPE)
+}
+SAMPLES = {str: "a", int: 1, float: 1.0, bool: True}
 ACTIONS = ("request", "snooze", "run_now", "cancel", "rerun")
 
 # What a role may do, as the ready-made groups and Django's superuser have it; who may snooze may run now.
 ROLES = {
-    "superuser": dict.fromkeys((*THREAD, *POST), "request snooze cancel rerun"),
+    "superuser": dict.fromkeys(HANDLERS, "request snooze cancel rerun"),
     "Moderator": {
-        **dict.fromkeys((*THREAD, *POST), "request snooze"),
-        "forum.post.delete": "",
+        name: "request snooze" if handler.for_moderators else "" for name, handler in HANDLERS.items()
     },
-    "Auditor": dict.fromkeys((*THREAD, *POST), ""),
-    "staff without a group": dict.fromkeys((*THREAD, *POST), ""),
-    "only reruns of locks": {
-        **dict.fromkeys((*THREAD, *POST), ""),
-        "forum.thread.lock": "rerun",
-    },
+    "Auditor": dict.fromkeys(HANDLERS, ""),
+    "staff without a group": dict.fromkeys(HANDLERS, ""),
+    "only reruns of locks": {**dict.fromkeys(HANDLERS, ""), "forum.thread.lock": "rerun"},
 }
 CASES = [
     (role, name, action, action.replace("run_now", "snooze") in allowed.split())
@@ -47,14 +47,22 @@ def log_in(role: str) -> AdminClient:
     return client_of("someone", permissions=single)
 
 
+def sample(kind):
+    """Return a value of a payload's field: of a plain type, or the first of a `Literal`."""
+    return SAMPLES[kind] if kind in SAMPLES else get_args(kind)[0]
+
+
 def payload_of(name, forum):
     """Return a payload that the directive takes, and the record that it is about."""
-    if name in POST:
-        return {"post_id": str(forum.posts[0].pk)}, forum.posts[0]
-    payload = {"thread_id": str(forum.thread.pk)}
-    if name == "forum.post.create":
-        payload |= {"content": "Hi", "author_id": "bot", "client_request_id": "1"}
-    return payload, forum.thread
+    handler = HANDLERS[name]
+    references = handler.references()
+    records = {record.SUBJECT_TYPE: record for record in (forum.category, forum.thread, forum.posts[0])}
+    payload = {
+        field: str(records[kind].pk) if (kind := references.get(field)) else sample(info.annotation)
+        for field, info in handler.Payload.model_fields.items()
+        if info.is_required()
+    }
+    return payload, records[handler.subject_type]
 
 
 def request_it(client, name, forum):

@@ -6,16 +6,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
+from model_bakery import baker
 
-from directives import operations, requests, runner
+from directives import operations, registry, requests, runner
+from directives.handlers import Handler
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
+from forums.directive_handlers.hide_post import HidePost
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
+from tests.library.models import Book
 from tests.recipes import forums
 from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum, run, thinned
 
@@ -72,13 +77,20 @@ def stored():
         return list(Directive.objects.order_by("created_at", "id"))
 
 
+def for_moderators(subject_type):
+    """Return the names of the directives about a type of subject that the group Moderator may request."""
+    return [handler.name for handler in registry.about(subject_type) if handler.for_moderators]
+
+
 def test_a_list_offers_what_applies_and_the_user_may(mira, forum):
     page = mira.text("forums/post/")
     offered = re.findall(r'<option value="request:([\w.]+)"', page)
-    assert offered == ["forum.post.hide", "forum.post.unhide"]
+    assert offered == for_moderators("forum.post")
+    assert {"forum.post.hide", "forum.post.unhide"} <= {*offered}
     page = mira.text("forums/thread/")
     offered = re.findall(r'<option value="request:([\w.]+)"', page)
-    assert offered == ["forum.post.create", "forum.thread.lock", "forum.thread.unlock"]
+    assert offered == for_moderators("forum.thread")
+    assert {"forum.post.create", "forum.thread.lock", "forum.thread.unlock"} <= {*offered}
 
 
 def test_the_confirmation_says_how_many_change_and_which_are_so_already(mira, forum):
@@ -359,13 +371,9 @@ def test_a_dry_run_shows_what_would_happen_and_changes_nothing(mira, forum):
 def test_the_request_page_lists_the_types_that_the_user_may_request(mira):
     page = mira.text("directives/directive/request/")
     names = re.findall(r"/directive/request/([\w.]+)/", page)
-    assert {name for name in names if name.startswith("forum.")} == {
-        "forum.post.create",
-        "forum.post.hide",
-        "forum.post.unhide",
-        "forum.thread.lock",
-        "forum.thread.unlock",
-    }
+    assert {*names} == {handler.name for handler in registry.handlers() if handler.for_moderators}
+    assert {"forum.post.create", "forum.post.hide", "forum.thread.lock"} <= {*names}
+    assert "forum.post.delete" not in names
     assert "Request directive" in mira.text("")
 
 
@@ -487,6 +495,46 @@ def test_undoing_leaves_alone_what_changed_since(mira, forum):
         assert "this was changed since by “Delete post” (system:tester)" in answer.content.decode()
     assert stored() == before
     assert status_of(forum.posts[0]) == "deleted"
+
+
+class HideForgetfully(HidePost):
+    """Returns no revision."""
+
+    execute_many = Handler.execute_many
+
+    def execute(self, context, payload):
+        result = super().execute(context, payload)
+        del result["revision"]
+        return result
+
+
+def test_undoing_leaves_alone_what_changed_since_a_result_without_a_revision(mira, forum, monkeypatch):
+    monkeypatch.setitem(registry._handlers, "forum.post.hide", HideForgetfully())
+    with in_tenant("alpha"):
+        hide = hidden(forum)
+    carried = undo_page(mira, hide)
+    with in_tenant("alpha"):
+        Post.objects.filter(pk=forum.posts[0].pk).update(status="deleted", revision=F("revision") + 1)
+    answer = shown_again(mira, submit(mira, forum.posts[:1], UNHIDE, **carried))
+    assert "this was changed since by somebody else" in answer.content.decode()
+    assert status_of(forum.posts[0]) == "deleted"
+
+
+def test_undoing_leaves_alone_what_a_directive_changed_since_where_no_revision_is(database):
+    ada = client_of("ada", superuser=True)
+    with in_tenant("alpha"):
+        book = baker.make(Book)
+        first, _, _ = [
+            ask(f"library.book.{name}", {"book_id": book.pk}).directive
+            for name in ("withdraw", "restore", "withdraw")
+        ]
+        run(first)
+    path = "directives/directive/request/library.book.restore/"
+    carried = undo_page(ada, first)
+    with in_tenant("alpha"):
+        runner.run_due()
+    answer = shown_again(ada, submit(ada, [book], path, **carried))
+    assert "this was changed since by “Withdraw” (system:tester)" in answer.content.decode()
 
 
 def test_undoing_what_changes_before_it_is_executed_fails(mira, forum):

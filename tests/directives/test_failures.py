@@ -4,7 +4,7 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from directives.errors import DirectiveError, Retry
-from directives.lifecycle.failures import describe, is_transient
+from directives.lifecycle.failures import describe, is_transient, lacks_migration
 from fleetprompt.time_limit import TimeLimitExceeded
 
 TRANSIENT = {
@@ -34,6 +34,16 @@ def test_the_databases_own_code_says_whether_to_try_again(database, state):
     with connection.cursor() as cursor, pytest.raises(DatabaseError) as caught:
         cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'test' USING ERRCODE = '{state}'; END $$")
     assert is_transient(caught.value) is (state in TRANSIENT)
+
+
+def test_a_handlers_own_error_lacks_no_migration(database):
+    """A handler that makes a `DirectiveError` of a database's error means that it is permanent."""
+    with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:
+        cursor.execute("SELECT nothing")
+    assert lacks_migration(caught.value)
+    own = DirectiveError("never")
+    own.__cause__ = caught.value.__cause__
+    assert not lacks_migration(own)
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,15 @@ def handler(**declarations):
 def test_handlers_of_all_installed_apps_are_found():
     names = [found.name for found in registry.handlers()]
     assert names == sorted(names)
-    assert {name for name in names if name.startswith("forum.")} == {
+    assert {
         "forum.thread.lock",
         "forum.thread.unlock",
         "forum.post.hide",
         "forum.post.unhide",
         "forum.post.delete",
         "forum.post.create",
-    }
-    assert "zoo.animal.work" in names
+        "zoo.animal.work",
+    } <= {*names}
 
 
 def test_discovering_again_changes_nothing():
@@ -134,7 +134,8 @@ def test_a_subject_field_that_is_no_reference_stops_the_start():
 
 def test_handlers_are_found_by_what_they_are_about():
     about = {found.name for found in registry.about("forum.thread")}
-    assert about == {"forum.thread.lock", "forum.thread.unlock", "forum.post.create"}
+    assert {"forum.thread.lock", "forum.thread.unlock", "forum.post.create"} <= about
+    assert not about & {"forum.post.hide", "zoo.animal.work"}
     assert registry.about("forum.nothing") == []
 
 
