@@ -32,8 +32,7 @@ _SEGMENTS = ("succeeded", "failed", "canceled", "running", "requested", "snoozed
 @require_GET
 def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """Show the directives with one correlation id; to htmx, only what changes while they run."""
-    if not request.user.has_perm("directives.view_directive"):
-        permissions.refuse(request.user, "see directives", "directives.view_directive")
+    permissions.require_view(request.user, Directive)
     if "\x00" in correlation_id:
         raise Http404("There is no such batch")
     announced = requests.find_batch(correlation_id)
@@ -55,7 +54,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     origins = [] if announced else batches.origins(correlation_id)
     context.update(
         known=known,
-        known_records=labels.records(request.user, [d.subject for d in known if d.subject]),
+        known_records=labels.records(request.user, [directive.subject for directive in known]),
         title=_title(announced, origins, progress),
         origins=origins,
         opts=Directive._meta,
@@ -69,8 +68,7 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
 def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
     paginator: Paginator[Any] = CappedPaginator(batches.directives(correlation_id), PER_PAGE)
     page = paginator.get_page(request.GET.get("page"))
-    records = labels.records(request.user, [d.subject for d in page if d.subject])
-    return {"page": page, "records": records}
+    return {"page": page, "records": labels.records(request.user, [one.subject for one in page])}
 
 
 def _known(announced: Signal | None) -> list[Directive]:

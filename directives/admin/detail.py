@@ -1,15 +1,15 @@
 """A directive's page: the facts, what happened, what belongs to it, and what can be done with it."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.http import urlencode
 
 from directives.admin import operating, undoing
@@ -41,53 +41,27 @@ class Related(NamedTuple):
     is_cut: bool
 
 
-def urls(admin: Any) -> list[URLPattern]:
-    """Return the addresses of what the page consists of, for `get_urls`."""
-    view = admin.admin_site.admin_view
-    return [path("<uuid:pk>/live/", view(partial(_live, admin)), name="directives_directive_live")]
+def context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
+    """Return what a directive's page shows."""
+    title = labels.label(directive.name)
+    return {"title": title, **_context(request, directive), **_around(request, directive)}
 
 
-def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    """Answer with a directive's page.
-
-    Raises:
-        PermissionDenied: the user may not view directives, or tries to change one.
-        Http404: the tenant has no such directive.
-    """
-    directive = _find(admin, request, object_id)
-    context = {
-        **admin.admin_site.each_context(request),
-        "title": labels.label(directive.name),
-        "opts": admin.opts,
-        "preserved_filters": admin.get_preserved_filters(request),
-        **_context(request, directive),
-        **_around(request, directive),
-    }
-    return TemplateResponse(request, "admin/directives/detail.html", context)
-
-
-def _live(admin: Any, request: HttpRequest, pk: UUID) -> HttpResponse:
+def live(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Answer with the part of the page that changes while a directive waits or runs, if it changed."""
-    directive = _find(admin, request, str(pk))
+    if request.method not in ("GET", "HEAD"):
+        raise PermissionDenied
+    permissions.require_view(request.user, Directive)
+    directive = get_object_or_404(Directive, pk=pk)
     if request.GET.get("seen") == _following(directive)["version"]:
         return HttpResponse(status=204)
     return TemplateResponse(request, "admin/directives/live.html", _context(request, directive))
-
-
-def _find(admin: Any, request: HttpRequest, object_id: str) -> Directive:
-    if request.method not in ("GET", "HEAD") or not admin.has_view_permission(request):
-        raise PermissionDenied
-    directive: Directive | None = admin.get_object(request, object_id)
-    if directive is None:
-        raise Http404(f"there is no directive {object_id!r}")
-    return directive
 
 
 def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     """Return what changes while the directive waits or runs."""
     may_see = request.user.has_perm("signals.view_signal")
     signals = _signals(directive) if may_see else []
-    subject = directive.subject
     filters = request.GET.get("_changelist_filters", "")
     # What is loaded again into the page has another address.
     back = labels.directive_url(directive.pk)
@@ -102,7 +76,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "is_live": directive.status not in Directive.TERMINAL,
         "is_snoozed": labels.is_snoozed(directive),
         "duration": labels.duration(directive),
-        "records": labels.records(request.user, [subject] if subject else []),
+        "records": labels.records(request.user, [directive.subject]),
         "filters": filters,
         "buttons": [
             *operating.buttons(request.user, directive, back),
@@ -168,7 +142,7 @@ def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,
-        "around_records": labels.records(request.user, (row.subject for row in shown if row.subject)),
+        "around_records": labels.records(request.user, (row.subject for row in shown)),
     }
 
 

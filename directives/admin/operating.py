@@ -13,7 +13,7 @@ from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 
 from directives import registry
 from directives.admin import submissions
@@ -27,6 +27,7 @@ from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
 from fleetprompt.postgres.primary_keys import parse_uuid
+from fleetprompt.sites import tenant_site
 from fleetprompt.web import coming_back, kept_forms
 from fleetprompt.web.kept_forms import Kept, Why
 from signals.types import Actor
@@ -48,20 +49,6 @@ class Button(NamedTuple):
     label: str
     icon: str
     url: str
-
-
-def urls(admin: Any) -> list[URLPattern]:
-    """Return the addresses of the pages, for `get_urls`."""
-    view = admin.admin_site.admin_view
-    question = kept_forms.keeping(admin.admin_site, partial(_question, admin))
-    return [
-        path("operate/<str:slug>/", question, name="directives_directive_operate"),
-        path(
-            "operate/<str:slug>/<uuid:token>/",
-            view(partial(_answer, admin)),
-            name="directives_directive_operated",
-        ),
-    ]
 
 
 def actions(user: Any) -> dict[str, Any]:
@@ -115,8 +102,9 @@ def _ask_about(
     return kept_forms.lead_to(_url(operation), request, chosen, Why.CHOSEN)
 
 
-def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
-    operation = _operation(admin, request, slug)
+def question(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask about an operation on directives; on POST do it."""
+    operation = _operation(request, slug)
     if request.method == "POST":
         return _submit(request, operation)
     try:
@@ -129,7 +117,7 @@ def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
         raise Http404("there is no such directive")
     kept_forms.tell(request, kept)
     given = kept.fields if kept else request.GET
-    return _page(admin, request, operation, chosen, ids, _filled_in(operation, kept), given)
+    return _page(request, operation, chosen, ids, _filled_in(operation, kept), given)
 
 
 def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
@@ -156,8 +144,9 @@ def _perform(request: HttpRequest, operation: Operation, submission: Submission,
     submission.finish()
 
 
-def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
-    operation = _operation(admin, request, slug)
+def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    """Show what came of a submitted operation."""
+    operation = _operation(request, slug)
     submission = submissions.find(_key(request, token))
     if submission is None:
         raise Http404("the results of an operation are kept for an hour")
@@ -166,9 +155,9 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
     known = {result.directive_id for result in results}
     found = Directive.objects.in_bulk(list(known))
     context = {
-        **admin.admin_site.each_context(request),
+        **tenant_site.each_context(request),
         "title": operation.label if is_at_work else f"{operation.label}: what happened",
-        "opts": admin.opts,
+        "opts": Directive._meta,
         "operation": operation,
         "submission": submission,
         "is_at_work": is_at_work,
@@ -180,7 +169,7 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "back_link": _back(request.GET, list(found)),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
-        "records": _records(request, list(found.values())),
+        "records": labels.records(request.user, [one.subject for one in found.values()]),
         **follow_each(found.values()),
     }
     return TemplateResponse(request, "admin/directives/operated.html", context)
@@ -199,11 +188,11 @@ def _actor(request: HttpRequest) -> Actor:
     return permissions.actor_of(user)
 
 
-def _operation(admin: Any, request: HttpRequest, slug: str) -> Operation:
+def _operation(request: HttpRequest, slug: str) -> Operation:
     if slug not in OPERATIONS:
         raise Http404("there is no such operation")
     operation = OPERATIONS[slug]
-    if not admin.has_view_permission(request) or slug not in actions(request.user):
+    if not permissions.may_view(request.user, Directive) or slug not in actions(request.user):
         _refuse(request, operation, [])
     return operation
 
@@ -242,7 +231,6 @@ def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) ->
 
 
 def _page(
-    admin: Any,
     request: HttpRequest,
     operation: Operation,
     chosen: Sequence[Chosen],
@@ -254,9 +242,9 @@ def _page(
     # What will not be done comes first: it is what people have to know.
     shown = sorted(chosen, key=lambda choice: not choice.problem)[:SHOWN]
     context = {
-        **admin.admin_site.each_context(request),
+        **tenant_site.each_context(request),
         "title": operation.sentence(possible) if possible else operation.label,
-        "opts": admin.opts,
+        "opts": Directive._meta,
         "operation": operation,
         "form": form,
         "ids": ids,
@@ -270,7 +258,7 @@ def _page(
         "back_link": _back(given, ids),
         "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
         "missing": len(ids) - len(chosen),
-        "records": _records(request, [choice.directive for choice in shown]),
+        "records": labels.records(request.user, [choice.directive.subject for choice in shown]),
     }
     return TemplateResponse(request, "admin/directives/operate.html", context)
 
@@ -293,11 +281,6 @@ def _back(given: QueryDict, ids: Sequence[UUID]) -> coming_back.Back | None:
     if len(ids) == 1 and not coming_back.url_of(given):
         return coming_back.Back(labels.directive_url(ids[0]), "Back to the directive")
     return coming_back.link(given, reverse("admin:directives_directive_changelist"))
-
-
-def _records(request: HttpRequest, directives: Sequence[Directive]) -> labels.Records:
-    about = [directive.subject for directive in directives if directive.subject]
-    return labels.records(request.user, about)
 
 
 def _url(operation: Operation) -> str:

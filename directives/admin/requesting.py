@@ -160,7 +160,7 @@ def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> Ht
 @require_GET
 def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Lead to the request of the directive that undoes another one."""
-    _require_view_of_directives(request)
+    permissions.require_view(request.user, Directive)
     directive = get_object_or_404(Directive, pk=pk)
     inverse = undoing.inverse_of(directive)
     if inverse is None:
@@ -177,11 +177,8 @@ def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
     model = registry.subject_model(subject_type)
     if model is None or not tenant_site.is_registered(model):
         raise Http404(f"There is nothing to pick of type {subject_type}")
+    permissions.require_view(request.user, model)
     model_admin: Any = tenant_site.get_model_admin(model)
-    if not model_admin.has_view_permission(request):
-        permissions.refuse(
-            request.user, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}"
-        )
     term = request.GET.get("term", "").replace("\x00", "")
     found, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
     results = [{"id": str(record.pk), "text": visible(str(record))} for record in found[:20]]
@@ -229,17 +226,14 @@ def _try_out(request: HttpRequest, form: RequestForm, payloads: list[dict[str, A
             )
     except Refused as refusal:
         form.add_refusal(refusal)
-    records = labels.records(request.user, [run.subject for run in runs if run.subject])
-    return {"dry_runs": runs, "records": records}
+    return {"dry_runs": runs, "records": labels.records(request.user, [run.subject for run in runs])}
 
 
 def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
     """Refuse to try out what would show something of records that the user may not view."""
     for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
-        model = registry.subject_model(subject_type)
-        if model and not permissions.may_view(request.user, model):
-            what = f"see {model._meta.verbose_name_plural}"
-            permissions.refuse(request.user, what, permissions.view_permission(model))
+        if model := registry.subject_model(subject_type):
+            permissions.require_view(request.user, model)
 
 
 def _form(request: HttpRequest, form: RequestForm, asked: _Asked, **context: Any) -> HttpResponse:
@@ -292,13 +286,8 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
     """
     pk = parse_uuid(given.get("cause", ""))
     if pk:
-        _require_view_of_directives(request)
+        permissions.require_view(request.user, Directive)
     return Directive.objects.filter(pk=pk).first() if pk else None
-
-
-def _require_view_of_directives(request: HttpRequest) -> None:
-    if not permissions.may_view(request.user, Directive):
-        permissions.refuse(request.user, "see directives", permissions.view_permission(Directive))
 
 
 def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:

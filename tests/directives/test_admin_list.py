@@ -43,7 +43,7 @@ def test_a_row_says_what_was_asked_by_whom_why_and_how_it_went(client):
         lock = ask("forum.thread.lock", {"thread_id": str(thread.pk)}, reason="Too <b>hot</b>").directive
         run(lock)
     text = read(client).content.decode()
-    for shown in ("Succeeded", "Lock thread", "forum.thread.lock", "tester", "1 of 5", "ago"):
+    for shown in ("Succeeded", "Lock thread", "forum.thread.lock", "tester", "1 of 5", "data-age"):
         assert shown in text
     assert f'href="/admin/forums/thread/{thread.pk}/change/"' in text
     assert "Welcome" in text
