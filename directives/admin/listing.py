@@ -97,15 +97,16 @@ class DirectiveAdmin(SearchedAdmin):
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Directive | None:
+    ) -> Directive:
         """Return the directive.
 
         Raises:
             Http404: the tenant has none with that id.
         """
-        if found := super().get_object(request, object_id, from_field):
-            return found
-        raise Http404(f"there is no directive {object_id!r}")
+        found: Directive | None = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404(f"there is no directive {object_id!r}")
+        return found
 
     def detail_context(self, request: HttpRequest, record: Directive) -> dict[str, Any]:
         """Return what a directive's page shows."""
