@@ -138,7 +138,9 @@ SELECT 1 WHERE COALESCE(GREATEST(
    WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT 1)
 ), '-infinity') < %(late)s
 """
-"""A row where no worker has started or ended a directive since a time."""
+"""A row where no worker has started or ended a directive since a time.
+
+The end counts: what waited behind it is due only from then on."""
 
 UNKNOWN_NAMES = """
 SELECT DISTINCT name FROM (

@@ -1,10 +1,10 @@
 """A directive's page: the facts, what happened, what belongs to it, and what can be done with it."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -23,22 +23,8 @@ from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
-SIGNALS_SHOWN = 200
-RELATED_SHOWN = 20
-
-
-class Related(NamedTuple):
-    """Other directives that belong to one.
-
-    Args:
-        rows: the first of them.
-        number: how many there are, in words.
-        is_cut: whether there are more than `rows`.
-    """
-
-    rows: Sequence[Directive]
-    number: str
-    is_cut: bool
+MAX_SIGNALS = 200
+MAX_RELATED = 20
 
 
 def context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
@@ -61,7 +47,7 @@ def live(request: HttpRequest, pk: UUID) -> HttpResponse:
 def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     """Return what changes while the directive waits or runs."""
     may_see = request.user.has_perm("signals.view_signal")
-    signals = _signals(directive) if may_see else []
+    signals = list(_signals(directive)[: MAX_SIGNALS + 1]) if may_see else []
     filters = request.GET.get("_changelist_filters", "")
     # What is loaded again into the page has another address.
     back = labels.directive_url(directive.pk)
@@ -84,30 +70,25 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         ],
         "lost": lost,
         "metadata": metadata,
-        "entries": history.timeline(signals[:SIGNALS_SHOWN]),
+        "entries": history.timeline(signals[:MAX_SIGNALS]),
         "may_see_signals": may_see,
-        "is_timeline_cut": len(signals) > SIGNALS_SHOWN,
-        "signals_shown": SIGNALS_SHOWN,
+        "is_timeline_cut": len(signals) > MAX_SIGNALS,
+        "signals_shown": MAX_SIGNALS,
         "signals_url": f"{reverse('admin:signals_signal_changelist')}?q={directive.pk}",
     }
 
 
-def _signals(directive: Directive) -> list[Signal]:
-    mine = Signal.objects.filter(causation_id=str(directive.pk))
-    return list(mine.order_by("-recorded_at", "-id")[: SIGNALS_SHOWN + 1])
+def _signals(directive: Directive) -> QuerySet[Signal]:
+    return Signal.objects.filter(causation_id=str(directive.pk)).order_by("-recorded_at", "-id")
 
 
 def _following(directive: Directive) -> dict[str, Any]:
     """Return whether a cluster is missing, and a text that is another one when the page would be."""
     found = follow_each([directive])
-    return {**found, "version": f"{_version(directive)}-{found['no_cluster']}".lower()}
-
-
-def _version(directive: Directive) -> str:
-    mine = Signal.objects.filter(causation_id=str(directive.pk))
-    newest = mine.order_by("-recorded_at", "-id").values_list("pk", flat=True).first()
-    began = directive.started_at is not None
-    return f"{labels.look(directive).word}-{directive.attempt}-{began}-{newest}".lower()
+    newest = _signals(directive).values_list("pk", flat=True).first()
+    has_begun = directive.started_at is not None
+    parts = (labels.look(directive).word, directive.attempt, has_begun, newest, found["no_cluster"])
+    return {**found, "version": "-".join(map(str, parts)).lower()}
 
 
 def _undo(user: Any, directive: Directive, back: str) -> list[operating.Button]:
@@ -128,14 +109,13 @@ def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     others = Directive.objects.exclude(pk=directive.pk)
     batch = same_subject = None
     if directive.correlation_id:
-        batch = _related(
-            Directive.objects.filter(correlation_id=directive.correlation_id), "created_at", "id"
-        )
+        together = Directive.objects.filter(correlation_id=directive.correlation_id)
+        batch = _related(together, "created_at", "id")
     effects = _related(others.filter(causation_id=str(directive.pk)), "created_at", "id")
     if directive.subject_type:
         about = others.filter(subject_type=directive.subject_type, subject_id=directive.subject_id)
         same_subject = _related(about, "-created_at", "-id")
-    shown = [row for related in (batch, effects, same_subject) if related for row in related.rows]
+    shown = [row for related in (batch, effects, same_subject) if related for row in related]
     return {
         "batch": batch,
         "batch_url": labels.batch_url(directive.correlation_id) if batch else "",
@@ -146,11 +126,9 @@ def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     }
 
 
-def _related(found: QuerySet[Directive], *order: str) -> Related:
-    ordered = found.order_by(*order)
-    counted = CappedPaginator(ordered, RELATED_SHOWN)
-    number = f"{counted.count:,}{'+' if counted.is_capped else ''}"
-    return Related(list(ordered[:RELATED_SHOWN]), number, counted.count > RELATED_SHOWN)
+def _related(found: QuerySet[Directive], *order: str) -> "Page[Directive]":
+    """Return the first of other directives that belong to one."""
+    return CappedPaginator(found.order_by(*order), MAX_RELATED).page(1)
 
 
 def _cause(directive: Directive) -> Model | str:

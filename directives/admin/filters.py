@@ -1,6 +1,6 @@
-"""How lists of directives and signals are narrowed: what both have in common, each part by an index.
+"""Filters and search that the lists of directives and signals share; each condition has an index.
 
-Whatever stands in the URL is answered: a value that nothing can have finds nothing.
+Every value in the URL is answered: one that no row can have finds nothing.
 """
 
 import re
@@ -18,10 +18,11 @@ from unfold.contrib.filters.forms import RangeDateTimeForm
 from unfold.utils import parse_datetime_str
 
 from directives import registry
+from directives.display import labels
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.postgres.queries import distinct
 from fleetprompt.web import timezone
-from fleetprompt.web.model_admin import DetailModelAdmin
+from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin, column
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
@@ -169,6 +170,17 @@ def subject_types(model: type[Model]) -> list[str]:
     return sorted((found | set(registry.subject_models())) - {""})
 
 
+class SearchedChangeList(BigChangeList):
+    """Finds the rows of a page, and with one query per type the subjects that they are about."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the rows of the page."""
+        super().get_results(request)
+        records = labels.records(request.user, [row.subject for row in self.result_list])
+        for row in self.result_list:
+            row.subject_link = labels.subject_link(row.subject, records)
+
+
 class SearchedAdmin(DetailModelAdmin):
     """A list that is narrowed by its filters and its search, and by no condition that could cost a scan."""
 
@@ -179,6 +191,7 @@ class SearchedAdmin(DetailModelAdmin):
     """The field whose beginning a search finds."""
     search_ids: Sequence[str]
     """The fields that are equal to what a search finds."""
+    about = column("subject", lambda row: labels.cell(row.subject_link))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether it is a filter's parameter."""

@@ -11,27 +11,20 @@ from django.utils.text import Truncator
 
 from directives.admin import detail, operating, requesting, urls
 from directives.admin.directive_filters import FILTERS
-from directives.admin.filters import SearchedAdmin
+from directives.admin.filters import SearchedAdmin, SearchedChangeList
 from directives.display import labels
 from directives.models import Directive
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, span
-from fleetprompt.web.model_admin import BigChangeList, column
+from fleetprompt.web.model_admin import column
 
-REASON_SHOWN = 60
+REASON_CHARACTERS = 60
 
 
-class DirectiveChangeList(BigChangeList):
-    """Finds the rows of a page, and with one query per type the subjects that they are about."""
+class DirectiveChangeList(SearchedChangeList):
+    """A list whose actions take at most as many directives as an operation."""
 
-    at_once = operating.LIMIT
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Find the rows of the page."""
-        super().get_results(request)
-        records = labels.records(request.user, [row.subject for row in self.result_list])
-        for row in self.result_list:
-            row.subject_link = labels.subject_link(row.subject, records)
+    at_once = operating.MAX_DIRECTIVES
 
 
 def _name(directive: Directive) -> SafeString:
@@ -49,7 +42,7 @@ def _requester(directive: Directive) -> SafeString:
 
 
 def _reason(directive: Directive) -> SafeString | str:
-    shown = Truncator(" ".join(directive.reason.split())).chars(REASON_SHOWN)
+    shown = Truncator(" ".join(directive.reason.split())).chars(REASON_CHARACTERS)
     return labels.cell(shown, directive.reason) if directive.reason else "–"
 
 
@@ -69,7 +62,7 @@ class DirectiveAdmin(SearchedAdmin):
 
     def side_links(self, request: HttpRequest) -> list[dict[str, str]]:
         """Return the link to request a directive, for those who may request any."""
-        if not requesting.may_request_any(request.user):
+        if not requesting.requestable(request.user):
             return []
         url = reverse("admin:directives_directive_request")
         return [{"title": "Request directive", "icon": "add_circle", "link": url}]
@@ -95,9 +88,7 @@ class DirectiveAdmin(SearchedAdmin):
         response: HttpResponse = super().changelist_view(request, {**extra, **(extra_context or {})})
         return response
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Directive:
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Directive:
         """Return the directive.
 
         Raises:
@@ -114,7 +105,6 @@ class DirectiveAdmin(SearchedAdmin):
 
     state = column("status", lambda directive: labels.badge(labels.look(directive)))
     what = column("directive", _name)
-    about = column("subject", lambda directive: labels.cell(getattr(directive, "subject_link", "–")))
     requester = column("actor", _requester)
     why = column("reason", _reason)
     tries = column("attempt", lambda directive: f"{directive.attempt} of {directive.max_attempts}")

@@ -19,7 +19,7 @@ from directives import registry
 from directives.admin import submissions
 from directives.admin.following import follow_each
 from directives.admin.operation_form import OperationForm, SnoozeForm
-from directives.admin.performing import LIMIT as LIMIT
+from directives.admin.performing import MAX_DIRECTIVES as MAX_DIRECTIVES
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
 from directives.admin.results import Result, up_to_date
 from directives.admin.submissions import Submission
@@ -30,9 +30,8 @@ from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
 from fleetprompt.web import coming_back, kept_forms
 from fleetprompt.web.kept_forms import Kept, Why
-from signals.types import Actor
 
-SHOWN = 50
+MAX_SHOWN = 50
 """How many of the selected directives the question lists."""
 
 
@@ -90,10 +89,10 @@ def _ask_about(
     operation: Operation, admin: Any, request: HttpRequest, queryset: QuerySet[Directive]
 ) -> HttpResponse | None:
     """Be the action of the list: ask the question about what is selected."""
-    ids = list(queryset.values_list("pk", flat=True)[: LIMIT + 1])
-    if len(ids) > LIMIT:
-        text = f"{operation.label}: select at most {LIMIT} directives at once. Narrow the list by filters."
-        admin.message_user(request, text, messages.ERROR)
+    ids = list(queryset.values_list("pk", flat=True)[: MAX_DIRECTIVES + 1])
+    if len(ids) > MAX_DIRECTIVES:
+        most = f"select at most {MAX_DIRECTIVES} directives at once. Narrow the list by filters."
+        admin.message_user(request, f"{operation.label}: {most}", messages.ERROR)
         return None
     _choose(request, operation, ids)
     chosen = QueryDict(mutable=True)
@@ -132,16 +131,12 @@ def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
     reason, longest = form.cleaned_data["reason"], longest_run_seconds(operation, ids)
     # A second submit of one form finds the first one at work, its answer, or where it stopped.
     if submission := submissions.begin(_key(request, token), ids, reason, longest_seconds=longest):
-        _perform(request, operation, submission, form.options)
+        actor = permissions.actor_of(request.user)
+        for result in perform(operation, ids, actor=actor, reason=reason, options=form.options):
+            submission.note(result)
+        submission.finish()
     url = reverse("admin:directives_directive_operated", args=[operation.slug, token])
     return HttpResponseRedirect(coming_back.with_back(url, coming_back.url_of(request.POST)))
-
-
-def _perform(request: HttpRequest, operation: Operation, submission: Submission, options: Any) -> None:
-    ids, reason = submission.ids, submission.reason
-    for result in perform(operation, ids, actor=_actor(request), reason=reason, options=options):
-        submission.note(result)
-    submission.finish()
 
 
 def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
@@ -179,13 +174,8 @@ def _results(request: HttpRequest, operation: Operation, submission: Submission)
     """Return what came of those that were done, also of what a stopped process did after it saved last."""
     noted = submission.results
     unknown = [] if submission.is_over else [pk for pk in submission.ids if pk not in noted]
-    done = done_since(operation, unknown, _actor(request), submission.began_at) if unknown else []
+    done = done_since(operation, unknown, permissions.actor_of(request.user), submission.began_at)
     return up_to_date([*noted.values(), *done])
-
-
-def _actor(request: HttpRequest) -> Actor:
-    user: Any = request.user
-    return permissions.actor_of(user)
 
 
 def _operation(request: HttpRequest, slug: str) -> Operation:
@@ -201,8 +191,8 @@ def _ids(texts: Sequence[str]) -> list[UUID]:
     ids = list(dict.fromkeys(pk for text in texts if (pk := parse_uuid(text))))
     if not all(map(parse_uuid, texts)):
         raise BadRequest("id: expected UUIDs")
-    if not 0 < len(ids) <= LIMIT:
-        raise BadRequest(f"id: expected 1 to {LIMIT} directives; got {len(ids)}")
+    if not 0 < len(ids) <= MAX_DIRECTIVES:
+        raise BadRequest(f"id: expected 1 to {MAX_DIRECTIVES} directives; got {len(ids)}")
     return ids
 
 
@@ -240,7 +230,7 @@ def _page(
 ) -> HttpResponse:
     possible = sum(not choice.problem for choice in chosen)
     # What will not be done comes first: it is what people have to know.
-    shown = sorted(chosen, key=lambda choice: not choice.problem)[:SHOWN]
+    shown = sorted(chosen, key=lambda choice: not choice.problem)[:MAX_SHOWN]
     context = {
         **tenant_site.each_context(request),
         "title": operation.sentence(possible) if possible else operation.label,

@@ -39,16 +39,11 @@ MAX_TRIED = 5
 @require_GET
 def choose(request: HttpRequest) -> HttpResponse:
     """Show the directive types that the user may request."""
-    allowed = _requestable(request.user)
+    allowed = requestable(request.user)
     if not allowed:
         permissions.refuse(request.user, "request directives", "to request a directive of some name")
     context = {"title": "Request directive", "handlers": allowed}
     return _page(request, "admin/directives/choose.html", context)
-
-
-def may_request_any(user: Any) -> bool:
-    """Return whether there is a directive type that the user may request."""
-    return bool(_requestable(user))
 
 
 def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
@@ -102,7 +97,8 @@ class _Asked:
 
     def form(self, user: Any, *, is_filled_in: bool) -> RequestForm:
         """Return the form, filled in with what was given or empty."""
-        form_class = payload_form(self.handler, leave_out=_known_of(self.handler) if self.ids else [])
+        known = (self.handler.subject_field, "expected_revision")
+        form_class = payload_form(self.handler, leave_out=known if self.ids else ())
         return form_class(self.given if is_filled_in else None, user=user)
 
     def payloads(self, form: RequestForm) -> list[dict[str, Any]]:
@@ -269,13 +265,9 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> Templ
     return TemplateResponse(request, template, whole)
 
 
-def _requestable(user: Any) -> list[AnyHandler]:
+def requestable(user: Any) -> list[AnyHandler]:
+    """Return the directive types that the user may request."""
     return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
-
-
-def _known_of(handler: AnyHandler) -> list[str]:
-    """Return the payload's fields that need not be asked for when the subjects are known."""
-    return [handler.subject_field, "expected_revision"]
 
 
 def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:

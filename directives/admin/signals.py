@@ -20,6 +20,7 @@ from directives.admin.filters import (
     ChoiceFilter,
     MomentFilter,
     SearchedAdmin,
+    SearchedChangeList,
     SubjectTypeFilter,
 )
 from directives.authority import permissions
@@ -28,13 +29,13 @@ from fleetprompt.postgres.queries import distinct
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
-from fleetprompt.web.model_admin import BigChangeList, column
+from fleetprompt.web.model_admin import column
 from signals.exporting import FORMATS, export
 from signals.models import Signal
 
 EXPORT = "signals.export_signal"
 """The permission to export."""
-RELATED = 50
+MAX_RELATED = 50
 """How many signals of the same correlation a signal's page shows."""
 
 
@@ -51,8 +52,8 @@ class NameFilter(ChoiceFilter):
 FILTERS: list[Any] = [NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter)]
 
 
-class SignalList(BigChangeList):
-    """A page of the list, newest first, with what its rows are about."""
+class SignalList(SearchedChangeList):
+    """A list of signals, newest first."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
         """Return the only order there is."""
@@ -61,11 +62,8 @@ class SignalList(BigChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Find the signals of the page, their subjects and their directives."""
         super().get_results(request)
-        signals = self.result_list
-        records = labels.records(request.user, [signal.subject for signal in signals])
-        directives = labels.causes(signals)
-        for signal in signals:
-            signal.about = labels.subject_link(signal.subject, records)
+        directives = labels.causes(self.result_list)
+        for signal in self.result_list:
             signal.cause = directives.get(signal.causation_id)
 
 
@@ -94,7 +92,6 @@ class SignalAdmin(SearchedAdmin):
 
     recorded = column("recorded", lambda signal: moment(signal.recorded_at))
     fact = column("name", _name)
-    about = column("subject", lambda signal: labels.cell(signal.about))
     by = column("actor", lambda signal: labels.cell(str(signal.actor)))
     cause = column("directive", lambda row: labels.directive_link(row.cause) if row.cause else "–")
     says = column("says", lambda signal: labels.cell(Truncator(labels.gist(signal)).chars(100)))
@@ -145,12 +142,12 @@ class SignalAdmin(SearchedAdmin):
         related: list[Signal] = []
         if record.correlation_id:
             same = Signal.objects.filter(correlation_id=record.correlation_id).exclude(pk=record.pk)
-            related = list(same.order_by("-recorded_at", "-id")[: RELATED + 1])
+            related = list(same.order_by("-recorded_at", "-id")[: MAX_RELATED + 1])
         about = [signal.subject for signal in (record, *related)]
         return {
             "title": record.name,
             "directive": labels.causes([record]).get(record.causation_id),
             "records": labels.records(request.user, about),
-            "related": related[:RELATED],
-            "has_more": len(related) > RELATED,
+            "related": related[:MAX_RELATED],
+            "has_more": len(related) > MAX_RELATED,
         }

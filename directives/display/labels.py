@@ -1,4 +1,4 @@
-"""How directives, signals and their subjects are shown: badges, titles, links."""
+"""Badges, titles and links of directives, signals and their subjects."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -19,7 +19,7 @@ from directives import sql
 from directives.errors import DirectiveNotFound, IllegalTransition, StaleAttempt
 from directives.lifecycle import queries
 from directives.models import LOST_SIGNALS, Directive
-from fleetprompt.postgres.queries import array
+from fleetprompt.postgres.queries import array, execute
 from fleetprompt.postgres.rows import as_json, fetch
 from fleetprompt.postgres.statements import Statement, join_statements
 from signals import bus
@@ -28,8 +28,6 @@ from signals.types import Actor, bounded_key
 
 Status = Directive.Status
 SOURCE = "directives"
-_COPIED = ("actor_type", "actor_id", "actor_label", "subject_type", "subject_id", "correlation_id")
-"""The columns of a directive that its lifecycle signals have, too."""
 
 
 def lifecycle_signal(
@@ -82,7 +80,7 @@ def lifecycle_signal_sql(
         "name": f"'{name}'",
         "dedupe_key": f"'{name}:' || {tenant} || ':' || {directive['id']} || ':' || {directive['attempt']}",
         "payload": f"jsonb_build_object({pairs})",
-        **{column: directive[column] for column in _COPIED},
+        **{column: directive[column] for column in queries.COPIED},
         "source": f"'{SOURCE}'",
         "causation_id": f"{directive['id']}::text",
     }
@@ -110,8 +108,7 @@ _CLAIM, _CLAIM_WITH_SIGNALS = (
 
 def lock_claims() -> None:
     """Let one claim at a time pass in the active tenant, until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.LOCK_CLAIMS)
+    execute(sql.LOCK_CLAIMS)
 
 
 def claim(limit: int, *, lease: float, only: UUID | None = None, token: UUID) -> list[Directive]:
@@ -256,9 +253,7 @@ def hold(
 
 def renew(directives: Sequence[Directive], *, lease: float) -> None:
     """running → running: those that wait in a batch stay this worker's for `lease` more seconds."""
-    with connection.cursor() as cursor:
-        attempts = [one.attempt for one in directives]
-        cursor.execute(sql.RENEW, [lease, [one.pk for one in directives], attempts])
+    execute(sql.RENEW, lease, [one.pk for one in directives], [one.attempt for one in directives])
 
 
 def succeed(

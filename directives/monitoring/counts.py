@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from directives import sql
+from fleetprompt.postgres.queries import quoted
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import active_schema
 
@@ -37,7 +38,7 @@ class Counts(NamedTuple):
 
 def of_active_tenant(limit: int) -> Counts:
     """Return the counts of the active tenant, each up to `limit`."""
-    statement = sql.COUNTS.format(schema=connection.ops.quote_name(active_schema()))
+    statement = sql.COUNTS.format(schema=quoted(active_schema()))
     with connection.cursor() as cursor:
         cursor.execute(statement, _values(limit))
         return Counts(*cursor.fetchone())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -13,7 +13,8 @@ from directives import sql
 from directives.lifecycle import queries
 from directives.models import Directive
 from directives.monitoring import counts
-from fleetprompt.postgres.queries import by_index
+from fleetprompt.postgres.queries import by_index, quoted
+from fleetprompt.tenants.context import UnknownTenant, active_schema, in_tenant
 from fleetprompt.web.limits import COUNTED
 from signals.models import Signal
 
@@ -24,7 +25,7 @@ MAX_EXAMINED = 1_000
 """How many that are due are examined for one that does not wait for another."""
 
 OUTCOMES = (Directive.Status.SUCCEEDED, Directive.Status.FAILED, Directive.Status.CANCELED)
-HOURS = 24
+CHART_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ def read() -> Figures:
     now = timezone.now()
     found = counts.of_active_tenant(COUNTED + 1)
     with connection.cursor() as cursor:
-        since = now - timedelta(hours=HOURS)
+        since = now - timedelta(hours=CHART_HOURS)
         cursor.execute(sql.COUNT_FAILED, {"since": since, "limit": COUNTED + 1})
         failed, failed_ever = cursor.fetchone()
     oldest = oldest_due() if found.due or found.running else None
     late = oldest is not None and now - oldest > ALARM_AFTER
     picked_up = _last_picked_up() if late else None
-    is_stuck = late and not _is_recent(picked_up, now) and not _has_completed_since(now - ALARM_AFTER)
+    is_stuck = late and _has_no_activity(now - ALARM_AFTER)
     return Figures(found.due, found.later, found.running, failed, failed_ever, oldest, is_stuck, picked_up)
 
 
@@ -73,6 +74,15 @@ def oldest_due() -> datetime | None:
             due = queries.due().filter(pk__in=longest).order_by()
             moments += due.values_list("scheduled_at", flat=True)
     return min((moment for moment in moments if moment), default=None)
+
+
+def oldest_due_in(slug: str) -> datetime | None:
+    """Return `oldest_due` of a tenant; None when it cannot be read, too."""
+    try:
+        with in_tenant(slug):
+            return oldest_due()
+    except (DatabaseError, UnknownTenant):
+        return None
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def by_hour(now: datetime | None = None) -> list[Hour]:
     """
     current = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
     # Steps of real time: on the day a clock changes an hour is there twice, or missing.
-    starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(HOURS - 1, -1, -1)]
+    starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(CHART_HOURS - 1, -1, -1)]
     found: dict[datetime, dict[str, int]] = {start: {} for start in starts}
     with connection.cursor() as cursor:
         cursor.execute(sql.COUNT_BY_HOUR, {"hours": starts, "outcomes": list(OUTCOMES), "limit": COUNTED})
@@ -131,13 +141,7 @@ def _last_picked_up() -> datetime | None:
     return started.values_list("recorded_at", flat=True).first()
 
 
-def _has_completed_since(since: datetime) -> bool:
-    """Return whether a worker ended one: what waited behind it is due only from then on."""
-    return any(
-        Directive.objects.filter(status=status, completed_at__gte=since).exists()
-        for status in (Directive.Status.SUCCEEDED, Directive.Status.FAILED)
-    )
-
-
-def _is_recent(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and now - moment <= ALARM_AFTER
+def _has_no_activity(late: datetime) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(sql.HAS_NO_ACTIVITY.format(schema=quoted(active_schema())), {"late": late})
+        return cursor.fetchone() is not None

@@ -8,7 +8,6 @@ from directives.monitoring import counts, stalled, statistics
 from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, grouped
 from fleetprompt.tenants import schemas
-from fleetprompt.tenants.context import in_tenant
 
 _MAX_COUNTED = 1_000
 
@@ -17,9 +16,7 @@ _MAX_COUNTED = 1_000
 def due(tenants: Tenants) -> Findings:
     """The oldest directive that could start now is not minutes old."""
     for slug in stalled.look(tenants):
-        with in_tenant(slug):
-            oldest = statistics.oldest_due()
-        if oldest:
+        if oldest := statistics.oldest_due_in(slug):
             yield checks.Error(
                 f"nothing is picked up: the oldest directive is due since {oldest:%Y-%m-%d %H:%M:%S %Z}",
                 hint="Start a cluster, or see what its workers do; `manage.py directive run` runs it here.",
