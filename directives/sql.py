@@ -148,8 +148,3 @@ SELECT DISTINCT name FROM (
   ORDER BY scheduled_at LIMIT %(limit)s
 ) AS rows WHERE name <> ALL(%(known)s)
 """
-PERMISSIONS = """
-SELECT codename FROM {schema}.auth_permission AS permission
-JOIN {schema}.django_content_type AS type ON type.id = permission.content_type_id
-WHERE type.app_label = 'directives' AND type.model = 'directive'
-"""

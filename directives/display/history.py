@@ -153,7 +153,8 @@ class Scope:
 
     def page(self, before: Place | None = None, limit: int = PAGE_SIZE) -> Page:
         """Return what happened to them before a place, newest first, in a bounded number of queries."""
-        directives = self._directives(before, limit + 1)
+        table, is_before = Directive._meta.db_table, _before("created_at", before)
+        directives = self._places(table, "created_at", [is_before], limit + 1)
         # Signals older than the last of so many directives are for a later page.
         since = directives[-1].at if len(directives) > limit else None
         signals = self._signals(before, since, limit + 1)
@@ -171,9 +172,6 @@ class Scope:
             ),
             older=shown[-1] if len(places) > limit else None,
         )
-
-    def _directives(self, before: Place | None, limit: int) -> list[Place]:
-        return self._places(Directive._meta.db_table, "created_at", [_before("created_at", before)], limit)
 
     def _signals(self, before: Place | None, since: datetime | None, limit: int) -> list[Place]:
         # Not a join: for each of the few signals, one look at its directive, and one into a hash of parts.
