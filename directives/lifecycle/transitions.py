@@ -275,9 +275,7 @@ def succeed(
         {"id": directive.pk, "attempt": directive.attempt, "started_at": began, "result": result}
         for directive, result, began in zip(directives, results, started_at, strict=True)
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SUCCEED, [as_json(rows)])
-        _expect_all(cursor.rowcount, directives)
+    _expect_all(execute(sql.SUCCEED, as_json(rows)), directives)
 
 
 def fail(directive: Directive, error: str) -> None:
@@ -307,16 +305,15 @@ def set_aside(directive: Directive, error: str, lost: Sequence[str]) -> None:
     Raises:
         StaleAttempt: another attempt took the directive over, or it has ended.
     """
-    values: dict[str, str | UUID | int] = {
-        "error": error,
-        "lost": as_json(list(lost)),
-        "key": LOST_SIGNALS,
-        "id": directive.pk,
-        "attempt": directive.attempt,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SET_ASIDE, values)
-        _expect_all(cursor.rowcount, [directive])
+    rows = execute(
+        sql.SET_ASIDE,
+        error=error,
+        lost=as_json(list(lost)),
+        key=LOST_SIGNALS,
+        id=directive.pk,
+        attempt=directive.attempt,
+    )
+    _expect_all(rows, [directive])
 
 
 def retry(directive: Directive, error: str, *, delay: float) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -13,7 +13,7 @@ from directives import sql
 from directives.lifecycle import queries
 from directives.models import Directive
 from directives.monitoring import counts
-from fleetprompt.postgres.queries import by_index, quoted
+from fleetprompt.postgres.queries import by_index, fetch_all, quoted
 from fleetprompt.tenants.context import UnknownTenant, active_schema, in_tenant
 from fleetprompt.web.limits import COUNTED
 from signals.models import Signal
@@ -49,10 +49,8 @@ def read() -> Figures:
     """Return the active tenant's figures."""
     now = timezone.now()
     found = counts.of_active_tenant(COUNTED + 1)
-    with connection.cursor() as cursor:
-        since = now - timedelta(hours=CHART_HOURS)
-        cursor.execute(sql.COUNT_FAILED, {"since": since, "limit": COUNTED + 1})
-        failed, failed_ever = cursor.fetchone()
+    since = now - timedelta(hours=CHART_HOURS)
+    [(failed, failed_ever)] = fetch_all(sql.COUNT_FAILED, since=since, limit=COUNTED + 1)
     oldest = oldest_due() if found.due or found.running else None
     late = oldest is not None and now - oldest > ALARM_AFTER
     picked_up = _last_picked_up() if late else None
@@ -110,10 +108,9 @@ def by_hour(now: datetime | None = None) -> list[Hour]:
     # Steps of real time: on the day a clock changes an hour is there twice, or missing.
     starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(CHART_HOURS - 1, -1, -1)]
     found: dict[datetime, dict[str, int]] = {start: {} for start in starts}
-    with connection.cursor() as cursor:
-        cursor.execute(sql.COUNT_BY_HOUR, {"hours": starts, "outcomes": list(OUTCOMES), "limit": COUNTED})
-        for start, status, count in cursor.fetchall():
-            found[start][status] = count
+    rows = fetch_all(sql.COUNT_BY_HOUR, hours=starts, outcomes=list(OUTCOMES), limit=COUNTED)
+    for start, status, count in rows:
+        found[start][status] = count
     return [Hour(timezone.localtime(start), counts) for start, counts in found.items()]
 
 
@@ -142,6 +139,4 @@ def _last_picked_up() -> datetime | None:
 
 
 def _has_no_activity(late: datetime) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(sql.HAS_NO_ACTIVITY.format(schema=quoted(active_schema())), {"late": late})
-        return cursor.fetchone() is not None
+    return bool(fetch_all(sql.HAS_NO_ACTIVITY.format(schema=quoted(active_schema())), late=late))

@@ -18,6 +18,7 @@ from django_q.tasks import async_task
 
 from directives import registry
 from fleetprompt.postgres.notifications import notify_on_commit
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants.models import Tenant
 
 WORK = "directives.tasks.work"
@@ -90,9 +91,8 @@ def store(name: str, message: str, at: datetime | None = None, *, tenant: str = 
         tenant: the slug of the tenant whose messages are taken together.
     """
     due = _DUE + (_NO_FLUSH if connection.get_autocommit() else "")
-    values: dict[str, Any] = {"wake_key": _key(name, tenant), "wake_payload": message, "at": at}
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH due (at) AS ({due}) {INSERTION}", values)
+    statement = f"WITH due (at) AS ({due}) {INSERTION}"
+    execute(statement, wake_key=_key(name, tenant), wake_payload=message, at=at)
     if not at:
         notify_on_commit(channel(name))
 

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from directives.admin import kept_forms
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
+from fleetprompt.web import kept_forms
 from tests.admin import client_of
 from tests.support import ask, make_forum, run
 

@@ -17,7 +17,7 @@ from django_q.models import OrmQ
 
 from directives.models import Directive
 from directives.requests import request
-from directives.tasks import BROKEN
+from directives.tasks import BROKEN_PAUSE_SECONDS
 from fleetprompt.tenants.context import in_tenant
 from signals.models import Seal
 from tests.chaos.harness import schedule, wishes
@@ -148,7 +148,7 @@ class Run:
             for other in others:
                 other.signal(signal.SIGCONT)
         # A turn that was stopped breaks off when it goes on, and leaves a wake-up for a moment later.
-        time.sleep(2 * BROKEN)
+        time.sleep(2 * BROKEN_PAUSE_SECONDS)
         self._wait(lambda: not OrmQ.objects.exists(), "the queue to become empty")
 
     def _wait(self, done: Callable[[], bool], what: str) -> bool:
