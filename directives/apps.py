@@ -27,5 +27,5 @@ class DirectivesConfig(AppConfig):
         readiness.register("cluster", clusters.unready_clusters)
         post_migrate.connect(roles.create_permissions, sender=self)
         post_migrate.connect(roles.create_groups, sender=last_app())
-        seeds.register(roles.wanted, roles.lacking)
+        seeds.register(roles.wanted, roles.missing)
         post_migrate.connect(clusters.schedule)

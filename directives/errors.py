@@ -1,10 +1,10 @@
-"""What can go wrong with a directive, by who has to know: the requester, the operator, the runner."""
+"""Errors of directives: for handlers to raise, for requesters and operators, and for the runner."""
 
 from django.core.exceptions import PermissionDenied
 
 from fleetprompt.errors import Refused as Refused
 
-LONGEST_WAIT = 365 * 24 * 3600
+MAX_WAIT_SECONDS = 365 * 24 * 3600
 
 
 class DirectiveError(Exception):
@@ -26,8 +26,8 @@ class Retry(Exception):
     after: float | None = None
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
-        if after is not None and not 0 <= after <= LONGEST_WAIT:
-            raise ValueError(f"after: expected 0 to {LONGEST_WAIT} seconds; got {after}")
+        if after is not None and not 0 <= after <= MAX_WAIT_SECONDS:
+            raise ValueError(f"after: expected 0 to {MAX_WAIT_SECONDS} seconds; got {after}")
         super().__init__(message)
         self.after = after
 

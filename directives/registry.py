@@ -44,7 +44,8 @@ def discover() -> None:
     """
     for module in _modules():
         for value in list(vars(module).values()):
-            if _is_handler_of(value, module.__name__):
+            is_class = isinstance(value, type) and issubclass(value, Handler)
+            if is_class and value.__module__ == module.__name__:
                 register(value)
     _check_inverses()
 
@@ -177,10 +178,6 @@ def _cause(error: Exception, name: str) -> str:
 def _shown(file: str) -> str:
     path = Path(file)
     return str(path.relative_to(settings.BASE_DIR) if path.is_relative_to(settings.BASE_DIR) else path)
-
-
-def _is_handler_of(value: object, module: str) -> bool:
-    return isinstance(value, type) and issubclass(value, Handler) and value.__module__ == module
 
 
 def _check(handler_class: type[AnyHandler]) -> None:

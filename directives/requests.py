@@ -33,7 +33,7 @@ from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.models import Signal
-from signals.types import Actor
+from signals.types import Actor, as_object
 
 __all__ = ["DirectiveRequest", "Requested", "request", "request_batch", "request_each", "request_many"]
 
@@ -221,7 +221,7 @@ def _batch_key(batch_id: str) -> str:
 
 
 def _check_same(known: Signal, digest: str) -> None:
-    if not isinstance(known.payload, dict) or known.payload.get("digest") != digest:
+    if as_object(known.payload).get("digest") != digest:
         raise Refused("batch: this form was submitted before, with other contents; submit it again")
 
 

@@ -138,16 +138,13 @@ SELECT 1 WHERE COALESCE(GREATEST(
    WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT 1)
 ), '-infinity') < %(late)s
 """
-"""A row where no worker has started or ended a directive since a time."""
+"""A row where no worker has started or ended a directive since a time.
+
+The end counts: what waited behind it is due only from then on."""
 
 UNKNOWN_NAMES = """
 SELECT DISTINCT name FROM (
   SELECT name FROM {schema}.directives_directive WHERE status = 'requested'
   ORDER BY scheduled_at LIMIT %(limit)s
 ) AS rows WHERE name <> ALL(%(known)s)
-"""
-PERMISSIONS = """
-SELECT codename FROM {schema}.auth_permission AS permission
-JOIN {schema}.django_content_type AS type ON type.id = permission.content_type_id
-WHERE type.app_label = 'directives' AND type.model = 'directive'
 """

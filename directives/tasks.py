@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error
 
 from directives import sql
 from directives.executing import attempts
@@ -17,6 +17,7 @@ from directives.lifecycle import claims, queries
 from directives.queueing import adapter, clusters
 from fleetprompt.errors import Refused
 from fleetprompt.postgres import outages
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import UnknownTenant, active_tenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.audit.sealing import keys, locks, sealer
@@ -134,10 +135,8 @@ def _run_time_slice(tenant: Tenant, token: UUID) -> int:
 
 def _longest_wait() -> float | None:
     """Return the age in seconds of the oldest overdue directive, held back or not; None without one."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.LONGEST_WAIT)
-        waited: float | None = cursor.fetchone()[0]
-        return waited
+    waited: float | None = fetch_all(sql.LONGEST_WAIT)[0][0]
+    return waited
 
 
 def batch_size() -> int:

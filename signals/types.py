@@ -171,6 +171,11 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def as_object(value: object) -> dict[str, Any]:
+    """Return a stored JSON object; an empty one where a row that was written by hand holds other JSON."""
+    return value if isinstance(value, dict) else {}
+
+
 def _check_storable(field: str, value: object, depth: int = 0) -> None:
     if depth > JSON_DEPTH:
         raise Refused(f"{field[:80]}…: expected at most {JSON_DEPTH} levels of nesting")

@@ -68,7 +68,7 @@ def database(_tenants_exist: None, django_db_blocker: pytest.FixtureRequest) -> 
     """Give a test the database, with real commits, and empty the tenants after it."""
     with django_db_blocker.unblock():
         connection.set_schema_to_public()
-        attempts.forget_times()
+        attempts.seconds_by_name.clear()
         tasks.forget_batch_size()
         yield
         if not is_idle():

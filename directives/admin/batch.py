@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -21,10 +20,10 @@ from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
 from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
-from signals.models import Signal
+from signals.types import as_object
 
 PER_PAGE = 50
-FAILURES = 10
+MAX_FAILURES = 10
 """How many of the failed ones are named at the top."""
 _SEGMENTS = ("succeeded", "failed", "canceled", "running", "requested", "snoozed")
 
@@ -32,57 +31,48 @@ _SEGMENTS = ("succeeded", "failed", "canceled", "running", "requested", "snoozed
 @require_GET
 def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """Show the directives with one correlation id; to htmx, only what changes while they run."""
-    if not request.user.has_perm("directives.view_directive"):
-        permissions.refuse(request.user, "see directives", "directives.view_directive")
+    permissions.require_view(request.user, Directive)
     if "\x00" in correlation_id:
         raise Http404("There is no such batch")
     announced = requests.find_batch(correlation_id)
     progress = batches.progress(correlation_id)
     if announced is None and not progress.total:
         raise Http404("There is no such batch")
+    together = batches.directives(correlation_id)
+    page = CappedPaginator(together, PER_PAGE).get_page(request.GET.get("page"))
     context = {
-        **_of_page(request, correlation_id),
+        "page": page,
+        "records": labels.records(request.user, [directive.subject for directive in page]),
         "announced": announced,
         "progress": progress,
         "segments": _segments(progress),
-        "failures": list(_failed(correlation_id)),
+        "failures": together.filter(status=Directive.Status.FAILED)[:MAX_FAILURES],
         **follow(progress),
     }
     if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)
     context.update(tenant_site.each_context(request))
-    known = _known(announced)
+    facts = as_object(announced and announced.payload)
+    known = _known(facts)
     origins = [] if announced else batches.origins(correlation_id)
     context.update(
         known=known,
-        known_records=labels.records(request.user, [d.subject for d in known if d.subject]),
-        title=_title(announced, origins, progress),
+        known_records=labels.records(request.user, [directive.subject for directive in known]),
+        title=_title(facts, origins, progress),
         origins=origins,
         opts=Directive._meta,
         correlation_id=correlation_id,
-        back_link=coming_back.link(request.GET, _list_url(announced)),
+        back_link=coming_back.link(request.GET, _list_url(facts)),
         all_url=f"{reverse('admin:directives_directive_changelist')}?{urlencode({'q': correlation_id})}",
     )
     return TemplateResponse(request, "admin/directives/batch.html", context)
 
 
-def _of_page(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
-    paginator: Paginator[Any] = CappedPaginator(batches.directives(correlation_id), PER_PAGE)
-    page = paginator.get_page(request.GET.get("page"))
-    records = labels.records(request.user, [d.subject for d in page if d.subject])
-    return {"page": page, "records": records}
-
-
-def _known(announced: Signal | None) -> list[Directive]:
+def _known(facts: Mapping[str, Any]) -> list[Directive]:
     """Return the first of those that had been requested before, as far as the batch's signal names them."""
-    ids = _facts(announced).get("known_directives")
+    ids = facts.get("known_directives")
     texts = ids if isinstance(ids, list) else []
     return list(Directive.objects.filter(pk__in=[pk for text in texts if (pk := parse_uuid(text))]))
-
-
-def _facts(announced: Signal | None) -> Mapping[str, Any]:
-    # A signal that somebody has written by hand may hold any JSON.
-    return announced.payload if announced and isinstance(announced.payload, dict) else {}
 
 
 def _segments(progress: Progress) -> list[dict[str, Any]]:
@@ -99,19 +89,15 @@ def _segments(progress: Progress) -> list[dict[str, Any]]:
     ]
 
 
-def _failed(correlation_id: str) -> Any:
-    return batches.directives(correlation_id).filter(status=Directive.Status.FAILED)[:FAILURES]
-
-
-def _title(announced: Signal | None, origins: Sequence[Mapping[str, Any]], progress: Progress) -> str:
-    names = [_facts(announced).get("name")] if announced else list({origin["name"] for origin in origins})
-    asked = _facts(announced).get("asked")
+def _title(facts: Mapping[str, Any], origins: Sequence[Mapping[str, Any]], progress: Progress) -> str:
+    names = list({origin["name"] for origin in origins}) or [facts.get("name")]
+    asked = facts.get("asked")
     count = asked if type(asked) is int else progress.total
     return labels.counted_label(str(names[0]), count) if len(names) == 1 else f"{count:,} directives"
 
 
-def _list_url(announced: Signal | None) -> str:
+def _list_url(facts: Mapping[str, Any]) -> str:
     """Return the address of the list of what a batch is about; empty when that is not known."""
-    handler = registry.find(str(_facts(announced).get("name")))
+    handler = registry.find(str(facts.get("name")))
     model = registry.subject_model(handler.subject_type) if handler else None
     return labels.list_url(model) if model else ""

@@ -1,4 +1,4 @@
-"""What the first page of each site shows. Both pages ask for themselves again, as a fragment."""
+"""Contexts of the first page of each site. Both pages fetch themselves again, as a fragment."""
 
 from typing import Any
 

@@ -1,15 +1,15 @@
 """A directive's page: the facts, what happened, what belongs to it, and what can be done with it."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.http import urlencode
 
 from directives.admin import operating, undoing
@@ -23,71 +23,31 @@ from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
-SIGNALS_SHOWN = 200
-RELATED_SHOWN = 20
+MAX_SIGNALS = 200
+MAX_RELATED = 20
 
 
-class Related(NamedTuple):
-    """Other directives that belong to one.
-
-    Args:
-        rows: the first of them.
-        number: how many there are, in words.
-        is_cut: whether there are more than `rows`.
-    """
-
-    rows: Sequence[Directive]
-    number: str
-    is_cut: bool
+def context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
+    """Return what a directive's page shows."""
+    title = labels.label(directive.name)
+    return {"title": title, **_context(request, directive), **_around(request, directive)}
 
 
-def urls(admin: Any) -> list[URLPattern]:
-    """Return the addresses of what the page consists of, for `get_urls`."""
-    view = admin.admin_site.admin_view
-    return [path("<uuid:pk>/live/", view(partial(_live, admin)), name="directives_directive_live")]
-
-
-def page(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    """Answer with a directive's page.
-
-    Raises:
-        PermissionDenied: the user may not view directives, or tries to change one.
-        Http404: the tenant has no such directive.
-    """
-    directive = _find(admin, request, object_id)
-    context = {
-        **admin.admin_site.each_context(request),
-        "title": labels.label(directive.name),
-        "opts": admin.opts,
-        "preserved_filters": admin.get_preserved_filters(request),
-        **_context(request, directive),
-        **_around(request, directive),
-    }
-    return TemplateResponse(request, "admin/directives/detail.html", context)
-
-
-def _live(admin: Any, request: HttpRequest, pk: UUID) -> HttpResponse:
+def live(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Answer with the part of the page that changes while a directive waits or runs, if it changed."""
-    directive = _find(admin, request, str(pk))
+    if request.method not in ("GET", "HEAD"):
+        raise PermissionDenied
+    permissions.require_view(request.user, Directive)
+    directive = get_object_or_404(Directive, pk=pk)
     if request.GET.get("seen") == _following(directive)["version"]:
         return HttpResponse(status=204)
     return TemplateResponse(request, "admin/directives/live.html", _context(request, directive))
 
 
-def _find(admin: Any, request: HttpRequest, object_id: str) -> Directive:
-    if request.method not in ("GET", "HEAD") or not admin.has_view_permission(request):
-        raise PermissionDenied
-    directive: Directive | None = admin.get_object(request, object_id)
-    if directive is None:
-        raise Http404(f"there is no directive {object_id!r}")
-    return directive
-
-
 def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     """Return what changes while the directive waits or runs."""
     may_see = request.user.has_perm("signals.view_signal")
-    signals = _signals(directive) if may_see else []
-    subject = directive.subject
+    signals = list(_signals(directive)[: MAX_SIGNALS + 1]) if may_see else []
     filters = request.GET.get("_changelist_filters", "")
     # What is loaded again into the page has another address.
     back = labels.directive_url(directive.pk)
@@ -102,7 +62,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "is_live": directive.status not in Directive.TERMINAL,
         "is_snoozed": labels.is_snoozed(directive),
         "duration": labels.duration(directive),
-        "records": labels.records(request.user, [subject] if subject else []),
+        "records": labels.records(request.user, [directive.subject]),
         "filters": filters,
         "buttons": [
             *operating.buttons(request.user, directive, back),
@@ -110,30 +70,25 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         ],
         "lost": lost,
         "metadata": metadata,
-        "entries": history.timeline(signals[:SIGNALS_SHOWN]),
+        "entries": history.timeline(signals[:MAX_SIGNALS]),
         "may_see_signals": may_see,
-        "is_timeline_cut": len(signals) > SIGNALS_SHOWN,
-        "signals_shown": SIGNALS_SHOWN,
+        "is_timeline_cut": len(signals) > MAX_SIGNALS,
+        "signals_shown": MAX_SIGNALS,
         "signals_url": f"{reverse('admin:signals_signal_changelist')}?q={directive.pk}",
     }
 
 
-def _signals(directive: Directive) -> list[Signal]:
-    mine = Signal.objects.filter(causation_id=str(directive.pk))
-    return list(mine.order_by("-recorded_at", "-id")[: SIGNALS_SHOWN + 1])
+def _signals(directive: Directive) -> QuerySet[Signal]:
+    return Signal.objects.filter(causation_id=str(directive.pk)).order_by("-recorded_at", "-id")
 
 
 def _following(directive: Directive) -> dict[str, Any]:
     """Return whether a cluster is missing, and a text that is another one when the page would be."""
     found = follow_each([directive])
-    return {**found, "version": f"{_version(directive)}-{found['no_cluster']}".lower()}
-
-
-def _version(directive: Directive) -> str:
-    mine = Signal.objects.filter(causation_id=str(directive.pk))
-    newest = mine.order_by("-recorded_at", "-id").values_list("pk", flat=True).first()
-    began = directive.started_at is not None
-    return f"{labels.look(directive).word}-{directive.attempt}-{began}-{newest}".lower()
+    newest = _signals(directive).values_list("pk", flat=True).first()
+    has_begun = directive.started_at is not None
+    parts = (labels.look(directive).word, directive.attempt, has_begun, newest, found["no_cluster"])
+    return {**found, "version": "-".join(map(str, parts)).lower()}
 
 
 def _undo(user: Any, directive: Directive, back: str) -> list[operating.Button]:
@@ -154,29 +109,26 @@ def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     others = Directive.objects.exclude(pk=directive.pk)
     batch = same_subject = None
     if directive.correlation_id:
-        batch = _related(
-            Directive.objects.filter(correlation_id=directive.correlation_id), "created_at", "id"
-        )
+        together = Directive.objects.filter(correlation_id=directive.correlation_id)
+        batch = _related(together, "created_at", "id")
     effects = _related(others.filter(causation_id=str(directive.pk)), "created_at", "id")
     if directive.subject_type:
         about = others.filter(subject_type=directive.subject_type, subject_id=directive.subject_id)
         same_subject = _related(about, "-created_at", "-id")
-    shown = [row for related in (batch, effects, same_subject) if related for row in related.rows]
+    shown = [row for related in (batch, effects, same_subject) if related for row in related]
     return {
         "batch": batch,
         "batch_url": labels.batch_url(directive.correlation_id) if batch else "",
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,
-        "around_records": labels.records(request.user, (row.subject for row in shown if row.subject)),
+        "around_records": labels.records(request.user, (row.subject for row in shown)),
     }
 
 
-def _related(found: QuerySet[Directive], *order: str) -> Related:
-    ordered = found.order_by(*order)
-    counted = CappedPaginator(ordered, RELATED_SHOWN)
-    number = f"{counted.count:,}{'+' if counted.is_capped else ''}"
-    return Related(list(ordered[:RELATED_SHOWN]), number, counted.count > RELATED_SHOWN)
+def _related(found: QuerySet[Directive], *order: str) -> "Page[Directive]":
+    """Return the first of other directives that belong to one."""
+    return CappedPaginator(found.order_by(*order), MAX_RELATED).page(1)
 
 
 def _cause(directive: Directive) -> Model | str:

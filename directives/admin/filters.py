@@ -1,6 +1,6 @@
-"""How lists of directives and signals are narrowed: what both have in common, each part by an index.
+"""Filters and search that the lists of directives and signals share; each condition has an index.
 
-Whatever stands in the URL is answered: a value that nothing can have finds nothing.
+Every value in the URL is answered: one that no row can have finds nothing.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
@@ -18,9 +18,11 @@ from unfold.contrib.filters.forms import RangeDateTimeForm
 from unfold.utils import parse_datetime_str
 
 from directives import registry
+from directives.display import labels
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.postgres.queries import distinct
 from fleetprompt.web import timezone
+from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin, column
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
@@ -168,29 +170,57 @@ def subject_types(model: type[Model]) -> list[str]:
     return sorted((found | set(registry.subject_models())) - {""})
 
 
-def search(queryset: QuerySet[Any], term: str, *, key: str, ids: Sequence[str]) -> QuerySet[Any]:
-    """Return the rows that a person may mean by `term`; each way to find them has an index.
+class SearchedChangeList(BigChangeList):
+    """Finds the rows of a page, and with one query per type the subjects that they are about."""
 
-    Args:
-        term: an id, the beginning of a key, one of `ids`, a subject's id, or `type:id`. Case does
-            not matter in ids.
-        key: the field whose beginning counts.
-        ids: fields that must be equal.
-    """
-    term = term.strip()
-    if not term:
-        return queryset
-    if len(term) > KEY_LENGTH or not is_storable(term):
-        return queryset.none()
-    found = Q(**{f"{key}__startswith": term})
-    types = subject_types(queryset.model)
-    for text in {term, term.lower()}:
-        # The index on subjects begins with their type.
-        found |= Q(subject_type__in=types, subject_id=text)
-        for field in ids:
-            found |= Q(**{field: text})
-        if match := _SUBJECT.fullmatch(text):
-            found |= Q(subject_type=match["type"], subject_id=match["id"])
-    if pk := parse_uuid(term):
-        found |= Q(pk=pk)
-    return queryset.filter(found)
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the rows of the page."""
+        super().get_results(request)
+        records = labels.records(request.user, [row.subject for row in self.result_list])
+        for row in self.result_list:
+            row.subject_link = labels.subject_link(row.subject, records)
+
+
+class SearchedAdmin(DetailModelAdmin):
+    """A list that is narrowed by its filters and its search, and by no condition that could cost a scan."""
+
+    list_filter_submit = True
+    # Only makes the box appear: `get_search_results` searches.
+    search_fields = ("id",)
+    search_key: str
+    """The field whose beginning a search finds."""
+    search_ids: Sequence[str]
+    """The fields that are equal to what a search finds."""
+    about = column("subject", lambda row: labels.cell(row.subject_link))
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Return whether it is a filter's parameter."""
+        return lookup in parameters(self.list_filter)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that a person may mean, without duplicates; each way to find them has an index.
+
+        Args:
+            search_term: an id, the beginning of a key, one of `search_ids`, a subject's id, or `type:id`.
+                Case does not matter in ids.
+        """
+        # Django blanks a term with a NUL in it, and would find everything.
+        term = (search_term or request.GET.get(SEARCH_VAR, "")).strip()
+        if not term:
+            return queryset, False
+        if len(term) > KEY_LENGTH or not is_storable(term):
+            return queryset.none(), False
+        found = Q(**{f"{self.search_key}__startswith": term})
+        types = subject_types(queryset.model)
+        for text in {term, term.lower()}:
+            # The index on subjects begins with their type.
+            found |= Q(subject_type__in=types, subject_id=text)
+            for field in self.search_ids:
+                found |= Q(**{field: text})
+            if match := _SUBJECT.fullmatch(text):
+                found |= Q(subject_type=match["type"], subject_id=match["id"])
+        if pk := parse_uuid(term):
+            found |= Q(pk=pk)
+        return queryset.filter(found), False

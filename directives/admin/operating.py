@@ -13,13 +13,13 @@ from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 
 from directives import registry
 from directives.admin import submissions
 from directives.admin.following import follow_each
 from directives.admin.operation_form import OperationForm, SnoozeForm
-from directives.admin.performing import LIMIT as LIMIT
+from directives.admin.performing import MAX_DIRECTIVES as MAX_DIRECTIVES
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
 from directives.admin.results import Result, up_to_date
 from directives.admin.submissions import Submission
@@ -27,11 +27,11 @@ from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
 from fleetprompt.postgres.primary_keys import parse_uuid
+from fleetprompt.sites import tenant_site
 from fleetprompt.web import coming_back, kept_forms
 from fleetprompt.web.kept_forms import Kept, Why
-from signals.types import Actor
 
-SHOWN = 50
+MAX_SHOWN = 50
 """How many of the selected directives the question lists."""
 
 
@@ -48,20 +48,6 @@ class Button(NamedTuple):
     label: str
     icon: str
     url: str
-
-
-def urls(admin: Any) -> list[URLPattern]:
-    """Return the addresses of the pages, for `get_urls`."""
-    view = admin.admin_site.admin_view
-    question = kept_forms.keeping(admin.admin_site, partial(_question, admin))
-    return [
-        path("operate/<str:slug>/", question, name="directives_directive_operate"),
-        path(
-            "operate/<str:slug>/<uuid:token>/",
-            view(partial(_answer, admin)),
-            name="directives_directive_operated",
-        ),
-    ]
 
 
 def actions(user: Any) -> dict[str, Any]:
@@ -103,10 +89,10 @@ def _ask_about(
     operation: Operation, admin: Any, request: HttpRequest, queryset: QuerySet[Directive]
 ) -> HttpResponse | None:
     """Be the action of the list: ask the question about what is selected."""
-    ids = list(queryset.values_list("pk", flat=True)[: LIMIT + 1])
-    if len(ids) > LIMIT:
-        text = f"{operation.label}: select at most {LIMIT} directives at once. Narrow the list by filters."
-        admin.message_user(request, text, messages.ERROR)
+    ids = list(queryset.values_list("pk", flat=True)[: MAX_DIRECTIVES + 1])
+    if len(ids) > MAX_DIRECTIVES:
+        most = f"select at most {MAX_DIRECTIVES} directives at once. Narrow the list by filters."
+        admin.message_user(request, f"{operation.label}: {most}", messages.ERROR)
         return None
     _choose(request, operation, ids)
     chosen = QueryDict(mutable=True)
@@ -115,8 +101,9 @@ def _ask_about(
     return kept_forms.lead_to(_url(operation), request, chosen, Why.CHOSEN)
 
 
-def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
-    operation = _operation(admin, request, slug)
+def question(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask about an operation on directives; on POST do it."""
+    operation = _operation(request, slug)
     if request.method == "POST":
         return _submit(request, operation)
     try:
@@ -129,7 +116,7 @@ def _question(admin: Any, request: HttpRequest, slug: str) -> HttpResponse:
         raise Http404("there is no such directive")
     kept_forms.tell(request, kept)
     given = kept.fields if kept else request.GET
-    return _page(admin, request, operation, chosen, ids, _filled_in(operation, kept), given)
+    return _page(request, operation, chosen, ids, _filled_in(operation, kept), given)
 
 
 def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
@@ -144,20 +131,17 @@ def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
     reason, longest = form.cleaned_data["reason"], longest_run_seconds(operation, ids)
     # A second submit of one form finds the first one at work, its answer, or where it stopped.
     if submission := submissions.begin(_key(request, token), ids, reason, longest_seconds=longest):
-        _perform(request, operation, submission, form.options)
+        actor = permissions.actor_of(request.user)
+        for result in perform(operation, ids, actor=actor, reason=reason, options=form.options):
+            submission.note(result)
+        submission.finish()
     url = reverse("admin:directives_directive_operated", args=[operation.slug, token])
     return HttpResponseRedirect(coming_back.with_back(url, coming_back.url_of(request.POST)))
 
 
-def _perform(request: HttpRequest, operation: Operation, submission: Submission, options: Any) -> None:
-    ids, reason = submission.ids, submission.reason
-    for result in perform(operation, ids, actor=_actor(request), reason=reason, options=options):
-        submission.note(result)
-    submission.finish()
-
-
-def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
-    operation = _operation(admin, request, slug)
+def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    """Show what came of a submitted operation."""
+    operation = _operation(request, slug)
     submission = submissions.find(_key(request, token))
     if submission is None:
         raise Http404("the results of an operation are kept for an hour")
@@ -166,9 +150,9 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
     known = {result.directive_id for result in results}
     found = Directive.objects.in_bulk(list(known))
     context = {
-        **admin.admin_site.each_context(request),
+        **tenant_site.each_context(request),
         "title": operation.label if is_at_work else f"{operation.label}: what happened",
-        "opts": admin.opts,
+        "opts": Directive._meta,
         "operation": operation,
         "submission": submission,
         "is_at_work": is_at_work,
@@ -180,7 +164,7 @@ def _answer(admin: Any, request: HttpRequest, slug: str, token: UUID) -> HttpRes
         "back_link": _back(request.GET, list(found)),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
-        "records": _records(request, list(found.values())),
+        "records": labels.records(request.user, [one.subject for one in found.values()]),
         **follow_each(found.values()),
     }
     return TemplateResponse(request, "admin/directives/operated.html", context)
@@ -190,20 +174,15 @@ def _results(request: HttpRequest, operation: Operation, submission: Submission)
     """Return what came of those that were done, also of what a stopped process did after it saved last."""
     noted = submission.results
     unknown = [] if submission.is_over else [pk for pk in submission.ids if pk not in noted]
-    done = done_since(operation, unknown, _actor(request), submission.began_at) if unknown else []
+    done = done_since(operation, unknown, permissions.actor_of(request.user), submission.began_at)
     return up_to_date([*noted.values(), *done])
 
 
-def _actor(request: HttpRequest) -> Actor:
-    user: Any = request.user
-    return permissions.actor_of(user)
-
-
-def _operation(admin: Any, request: HttpRequest, slug: str) -> Operation:
+def _operation(request: HttpRequest, slug: str) -> Operation:
     if slug not in OPERATIONS:
         raise Http404("there is no such operation")
     operation = OPERATIONS[slug]
-    if not admin.has_view_permission(request) or slug not in actions(request.user):
+    if not permissions.may_view(request.user, Directive) or slug not in actions(request.user):
         _refuse(request, operation, [])
     return operation
 
@@ -212,8 +191,8 @@ def _ids(texts: Sequence[str]) -> list[UUID]:
     ids = list(dict.fromkeys(pk for text in texts if (pk := parse_uuid(text))))
     if not all(map(parse_uuid, texts)):
         raise BadRequest("id: expected UUIDs")
-    if not 0 < len(ids) <= LIMIT:
-        raise BadRequest(f"id: expected 1 to {LIMIT} directives; got {len(ids)}")
+    if not 0 < len(ids) <= MAX_DIRECTIVES:
+        raise BadRequest(f"id: expected 1 to {MAX_DIRECTIVES} directives; got {len(ids)}")
     return ids
 
 
@@ -242,7 +221,6 @@ def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) ->
 
 
 def _page(
-    admin: Any,
     request: HttpRequest,
     operation: Operation,
     chosen: Sequence[Chosen],
@@ -252,11 +230,11 @@ def _page(
 ) -> HttpResponse:
     possible = sum(not choice.problem for choice in chosen)
     # What will not be done comes first: it is what people have to know.
-    shown = sorted(chosen, key=lambda choice: not choice.problem)[:SHOWN]
+    shown = sorted(chosen, key=lambda choice: not choice.problem)[:MAX_SHOWN]
     context = {
-        **admin.admin_site.each_context(request),
+        **tenant_site.each_context(request),
         "title": operation.sentence(possible) if possible else operation.label,
-        "opts": admin.opts,
+        "opts": Directive._meta,
         "operation": operation,
         "form": form,
         "ids": ids,
@@ -270,7 +248,7 @@ def _page(
         "back_link": _back(given, ids),
         "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
         "missing": len(ids) - len(chosen),
-        "records": _records(request, [choice.directive for choice in shown]),
+        "records": labels.records(request.user, [choice.directive.subject for choice in shown]),
     }
     return TemplateResponse(request, "admin/directives/operate.html", context)
 
@@ -293,11 +271,6 @@ def _back(given: QueryDict, ids: Sequence[UUID]) -> coming_back.Back | None:
     if len(ids) == 1 and not coming_back.url_of(given):
         return coming_back.Back(labels.directive_url(ids[0]), "Back to the directive")
     return coming_back.link(given, reverse("admin:directives_directive_changelist"))
-
-
-def _records(request: HttpRequest, directives: Sequence[Directive]) -> labels.Records:
-    about = [directive.subject for directive in directives if directive.subject]
-    return labels.records(request.user, about)
 
 
 def _url(operation: Operation) -> str:

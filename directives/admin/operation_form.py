@@ -1,4 +1,4 @@
-"""What an operation on directives asks for: a reason always, and for a snooze until when."""
+"""Forms of operations on directives: a reason always, and for a snooze the time when it ends."""
 
 from datetime import datetime, time, timedelta
 from typing import Any

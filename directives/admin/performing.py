@@ -17,9 +17,9 @@ from directives.outcomes import Kind, Outcome
 from signals.models import Signal
 from signals.types import Actor
 
-LIMIT = 500
+MAX_DIRECTIVES = 500
 """How many directives an operation takes at once."""
-RUNNING_TIME = 5.0
+RUNNING_SECONDS = 5.0
 """Seconds after which the rest of what is to run now is left to the cluster."""
 
 _Status = Directive.Status
@@ -132,7 +132,7 @@ def perform(
         yield result
         if result.is_open:
             left.append(pk)
-    ends = time.monotonic() + RUNNING_TIME
+    ends = time.monotonic() + RUNNING_SECONDS
     for pk in left:
         if time.monotonic() >= ends:
             return

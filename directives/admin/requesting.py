@@ -39,16 +39,11 @@ MAX_TRIED = 5
 @require_GET
 def choose(request: HttpRequest) -> HttpResponse:
     """Show the directive types that the user may request."""
-    allowed = _requestable(request.user)
+    allowed = requestable(request.user)
     if not allowed:
         permissions.refuse(request.user, "request directives", "to request a directive of some name")
     context = {"title": "Request directive", "handlers": allowed}
     return _page(request, "admin/directives/choose.html", context)
-
-
-def may_request_any(user: Any) -> bool:
-    """Return whether there is a directive type that the user may request."""
-    return bool(_requestable(user))
 
 
 def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
@@ -102,7 +97,8 @@ class _Asked:
 
     def form(self, user: Any, *, is_filled_in: bool) -> RequestForm:
         """Return the form, filled in with what was given or empty."""
-        form_class = payload_form(self.handler, leave_out=_known_of(self.handler) if self.ids else [])
+        known = (self.handler.subject_field, "expected_revision")
+        form_class = payload_form(self.handler, leave_out=known if self.ids else ())
         return form_class(self.given if is_filled_in else None, user=user)
 
     def payloads(self, form: RequestForm) -> list[dict[str, Any]]:
@@ -160,7 +156,7 @@ def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> Ht
 @require_GET
 def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Lead to the request of the directive that undoes another one."""
-    _require_view_of_directives(request)
+    permissions.require_view(request.user, Directive)
     directive = get_object_or_404(Directive, pk=pk)
     inverse = undoing.inverse_of(directive)
     if inverse is None:
@@ -177,11 +173,8 @@ def pick(request: HttpRequest, subject_type: str) -> JsonResponse:
     model = registry.subject_model(subject_type)
     if model is None or not tenant_site.is_registered(model):
         raise Http404(f"There is nothing to pick of type {subject_type}")
+    permissions.require_view(request.user, model)
     model_admin: Any = tenant_site.get_model_admin(model)
-    if not model_admin.has_view_permission(request):
-        permissions.refuse(
-            request.user, f"see {subject_type}", f"to view {model_admin.opts.verbose_name_plural}"
-        )
     term = request.GET.get("term", "").replace("\x00", "")
     found, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
     results = [{"id": str(record.pk), "text": visible(str(record))} for record in found[:20]]
@@ -229,17 +222,14 @@ def _try_out(request: HttpRequest, form: RequestForm, payloads: list[dict[str, A
             )
     except Refused as refusal:
         form.add_refusal(refusal)
-    records = labels.records(request.user, [run.subject for run in runs if run.subject])
-    return {"dry_runs": runs, "records": records}
+    return {"dry_runs": runs, "records": labels.records(request.user, [run.subject for run in runs])}
 
 
 def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
     """Refuse to try out what would show something of records that the user may not view."""
     for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
-        model = registry.subject_model(subject_type)
-        if model and not permissions.may_view(request.user, model):
-            what = f"see {model._meta.verbose_name_plural}"
-            permissions.refuse(request.user, what, permissions.view_permission(model))
+        if model := registry.subject_model(subject_type):
+            permissions.require_view(request.user, model)
 
 
 def _form(request: HttpRequest, form: RequestForm, asked: _Asked, **context: Any) -> HttpResponse:
@@ -275,13 +265,9 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> Templ
     return TemplateResponse(request, template, whole)
 
 
-def _requestable(user: Any) -> list[AnyHandler]:
+def requestable(user: Any) -> list[AnyHandler]:
+    """Return the directive types that the user may request."""
     return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
-
-
-def _known_of(handler: AnyHandler) -> list[str]:
-    """Return the payload's fields that need not be asked for when the subjects are known."""
-    return [handler.subject_field, "expected_revision"]
 
 
 def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
@@ -292,13 +278,8 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
     """
     pk = parse_uuid(given.get("cause", ""))
     if pk:
-        _require_view_of_directives(request)
+        permissions.require_view(request.user, Directive)
     return Directive.objects.filter(pk=pk).first() if pk else None
-
-
-def _require_view_of_directives(request: HttpRequest) -> None:
-    if not permissions.may_view(request.user, Directive):
-        permissions.refuse(request.user, "see directives", permissions.view_permission(Directive))
 
 
 def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:

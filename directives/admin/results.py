@@ -1,4 +1,4 @@
-"""What came of an operation on a directive, by whom, and what has become of it since."""
+"""Results of operations on directives, brought up to date with what happened to each directive since."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,9 @@ _DONE_BY = {
 _RAN = ("directive.run_requested", "directive.rerun_requested")
 _LED_TO: dict[str, Collection[str]] = {
     _Status.REQUESTED: ("directive.snoozed", "directive.rerun_requested"),
-    _Status.RUNNING: _RAN,
-    _Status.SUCCEEDED: _RAN,
-    _Status.FAILED: _RAN,
     _Status.CANCELED: ("directive.canceled",),
 }
-"""By which operations of people a status may have come about."""
+"""By which operations of people a status may have come about, where not by `_RAN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def by_whom(directive: Directive) -> str:
 
 def _people(directives: Sequence[Directive]) -> dict[UUID, Signal]:
     """Return, of each directive that a person brought into its status, the signal that tells of it."""
-    wanted = {str(directive.pk): _LED_TO[directive.status] for directive in directives}
+    wanted = {str(directive.pk): _LED_TO.get(directive.status, _RAN) for directive in directives}
     signals = Signal.objects.filter(causation_id__in=list(wanted), name__in=list(_DONE_BY))
     return {
         UUID(signal.causation_id): signal

@@ -15,21 +15,27 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from directives.admin import filters
-from directives.admin.filters import ActorFilter, ChoiceFilter, MomentFilter, SubjectTypeFilter
+from directives.admin.filters import (
+    ActorFilter,
+    ChoiceFilter,
+    MomentFilter,
+    SearchedAdmin,
+    SearchedChangeList,
+    SubjectTypeFilter,
+)
 from directives.authority import permissions
 from directives.display import labels
 from fleetprompt.postgres.queries import distinct
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import moment
 from fleetprompt.tenants.context import active_tenant
-from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin
+from fleetprompt.web.model_admin import column
 from signals.exporting import FORMATS, export
 from signals.models import Signal
 
 EXPORT = "signals.export_signal"
 """The permission to export."""
-RELATED = 50
+MAX_RELATED = 50
 """How many signals of the same correlation a signal's page shows."""
 
 
@@ -46,8 +52,8 @@ class NameFilter(ChoiceFilter):
 FILTERS: list[Any] = [NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter)]
 
 
-class SignalList(BigChangeList):
-    """A page of the list, newest first, with what its rows are about."""
+class SignalList(SearchedChangeList):
+    """A list of signals, newest first."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
         """Return the only order there is."""
@@ -56,78 +62,39 @@ class SignalList(BigChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Find the signals of the page, their subjects and their directives."""
         super().get_results(request)
-        signals = self.result_list
-        records = labels.records(request.user, [signal.subject for signal in signals if signal.subject])
-        directives = labels.causes(signals)
-        for signal in signals:
-            signal.about = labels.subject_link(signal.subject, records)
+        directives = labels.causes(self.result_list)
+        for signal in self.result_list:
             signal.cause = directives.get(signal.causation_id)
 
 
+def _name(signal: Signal) -> SafeString:
+    return format_html(
+        '<span class="fp-signal"><span class="material-symbols-outlined" aria-hidden="true">{}</span>'
+        "{}</span>",
+        labels.signal_icon(signal.name),
+        signal.name,
+    )
+
+
 @admin.register(Signal, site=tenant_site)
-class SignalAdmin(DetailModelAdmin):
+class SignalAdmin(SearchedAdmin):
     """Lists signals, newest first, and exports what the list shows."""
 
     icon = "sensors"
+    list_class = SignalList
     detail_template = "admin/directives/signal.html"
     list_display = ("recorded", "fact", "about", "by", "cause", "says")
     list_display_links = ("recorded", "fact")
     sortable_by = ()
     list_filter = FILTERS
-    list_filter_submit = True
-    search_fields = ("id",)
+    search_key, search_ids = "dedupe_key", ("correlation_id", "causation_id")
     search_help_text = "An id, a key or how it begins, a subject"
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Return whether it is one of the filters: any other condition could cost a scan."""
-        return lookup in filters.parameters(FILTERS)
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BigChangeList]:
-        """Return how the list finds its rows."""
-        return SignalList
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Signal], search_term: str
-    ) -> tuple[QuerySet[Signal], bool]:
-        """Return the signals that the term names; the form has emptied a term with NUL."""
-        term = search_term or request.GET.get("q", "")
-        ids = ["correlation_id", "causation_id"]
-        return filters.search(queryset, term, key="dedupe_key", ids=ids), False
-
-    @admin.display(description="recorded")
-    def recorded(self, signal: Signal) -> str:
-        """Show when it was recorded."""
-        return moment(signal.recorded_at)
-
-    @admin.display(description="name")
-    def fact(self, signal: Signal) -> SafeString:
-        """Show what happened."""
-        return format_html(
-            '<span class="fp-signal"><span class="material-symbols-outlined" aria-hidden="true">{}</span>'
-            "{}</span>",
-            labels.signal_icon(signal.name),
-            signal.name,
-        )
-
-    @admin.display(description="subject")
-    def about(self, signal: Any) -> str:
-        """Show what it is about."""
-        return format_html('<span class="fp-cell">{}</span>', signal.about)
-
-    @admin.display(description="actor")
-    def by(self, signal: Signal) -> str:
-        """Show who is behind it."""
-        return format_html('<span class="fp-cell">{}</span>', str(signal.actor))
-
-    @admin.display(description="directive")
-    def cause(self, signal: Any) -> SafeString | str:
-        """Show the directive that it belongs to."""
-        return labels.directive_link(signal.cause) if signal.cause else "–"
-
-    @admin.display(description="says")
-    def says(self, signal: Signal) -> str:
-        """Show its reason, or else how its payload begins."""
-        return format_html('<span class="fp-cell">{}</span>', Truncator(labels.gist(signal)).chars(100))
+    recorded = column("recorded", lambda signal: moment(signal.recorded_at))
+    fact = column("name", _name)
+    by = column("actor", lambda signal: labels.cell(str(signal.actor)))
+    cause = column("directive", lambda row: labels.directive_link(row.cause) if row.cause else "–")
+    says = column("says", lambda signal: labels.cell(Truncator(labels.gist(signal)).chars(100)))
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export to the pages."""
@@ -175,12 +142,12 @@ class SignalAdmin(DetailModelAdmin):
         related: list[Signal] = []
         if record.correlation_id:
             same = Signal.objects.filter(correlation_id=record.correlation_id).exclude(pk=record.pk)
-            related = list(same.order_by("-recorded_at", "-id")[: RELATED + 1])
-        about = [signal.subject for signal in (record, *related) if signal.subject]
+            related = list(same.order_by("-recorded_at", "-id")[: MAX_RELATED + 1])
+        about = [signal.subject for signal in (record, *related)]
         return {
             "title": record.name,
             "directive": labels.causes([record]).get(record.causation_id),
             "records": labels.records(request.user, about),
-            "related": related[:RELATED],
-            "has_more": len(related) > RELATED,
+            "related": related[:MAX_RELATED],
+            "has_more": len(related) > MAX_RELATED,
         }

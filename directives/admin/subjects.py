@@ -1,25 +1,32 @@
 """The base of admin pages of records that directives can be about: read, and changed by directive only."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin.utils import quote
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from directives import registry, requests
 from directives.admin import requesting
-from directives.admin.history import HistoryAdmin
 from directives.authority import permissions
 from directives.display import history, labels
+from directives.display.history import PAGE_SIZE, Page, Place, Scope
 from directives.registry import AnyHandler
+from fleetprompt.errors import Refused
+from fleetprompt.web.model_admin import DetailModelAdmin
+from signals.types import Subject
 
-LAST = 10
+MAX_LATEST = 10
 """How many happenings of its history a subject's page shows."""
+
+PERMISSIONS = ("directives.view_directive", "signals.view_signal")
+"""What a history shows, besides the subject itself."""
 
 _ACTION = "request:"
 """Before the name of a directive in the name of a list action."""
@@ -40,10 +47,11 @@ class Newest:
     url: str
 
 
-class SubjectAdmin(HistoryAdmin):
+class SubjectAdmin(DetailModelAdmin):
     """Shows a subject, offers the directives that apply to it, and tells its history."""
 
     detail_template = "admin/directives/subject.html"
+    history_template = "admin/directives/history.html"
     status_looks: ClassVar[Mapping[str, labels.Look]] = {}
     """How each status of the records is shown."""
 
@@ -81,7 +89,7 @@ class SubjectAdmin(HistoryAdmin):
         actions = super().get_actions(request)
         for handler in self.handlers(request):
             name = f"{_ACTION}{handler.name}"
-            actions[name] = (_list_action(handler.name), name, f"{handler.label} …")
+            actions[name] = (partial(_confirm, name=handler.name), name, f"{handler.label} …")
         return actions
 
     def changelist_view(
@@ -147,11 +155,44 @@ class SubjectAdmin(HistoryAdmin):
             f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[quote(record.pk)]
         )
         context |= {"history_url": history_url, **_change(record)}
-        return {**context, **self.history_context(request, record, limit=LAST)}
+        return {**context, **self.history_context(request, record, limit=MAX_LATEST)}
 
+    def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
+        """Return the records whose history belongs to this one's: their subject types, a query for each."""
+        return ()
 
-def _list_action(name: str) -> Callable[..., HttpResponse | None]:
-    return partial(_confirm, name=name)
+    def may_see_history(self, request: HttpRequest) -> bool:
+        """Return whether the user may see the directives and signals that a history is made of."""
+        return bool(request.user.has_perms(PERMISSIONS))
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show a page of the history, newest first; `before` says where it begins.
+
+        Raises:
+            PermissionDenied: the user may not view the record, directives or signals.
+            BadRequest: `before` is no place in a history.
+        """
+        if not self.may_see_history(request):
+            raise PermissionDenied
+        return self.record_view(request, object_id, self.history_template, self._history_page)
+
+    def history_context(
+        self, request: HttpRequest, record: Any, before: Place | None = None, limit: int = PAGE_SIZE
+    ) -> dict[str, Any]:
+        """Return what the template of a history needs: the page, and the records it tells of."""
+        subject = registry.subject_of(record)
+        page = Scope(subject, self.history_parts(record)).page(before, limit)
+        return {"page": page, "subject": subject, "records": _records(request, page, subject, record)}
+
+    def _history_page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
+        text = request.GET.get("before")
+        try:
+            before = Place.parse(text) if text else None
+        except Refused as error:
+            raise BadRequest(str(error)) from error
+        return {**self.history_context(request, record, before), "is_newest": before is None}
 
 
 def _confirm(
@@ -172,3 +213,8 @@ def _change(record: Any) -> dict[str, Any]:
         "change": signal,
         "cause": labels.causes([signal]).get(signal.causation_id) if signal else None,
     }
+
+
+def _records(request: HttpRequest, page: Page, subject: Subject, record: Model) -> labels.Records:
+    about = {happening.subject for happening in page.happenings if happening.subject} - {subject}
+    return {**labels.records(request.user, about), subject: record}

@@ -4,12 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from django.core.cache import cache
-from django.db import connection
 
 from directives.admin.results import Result
+from fleetprompt.postgres.queries import fetch_all
 
 KEPT_SECONDS = 3600
 LEASE_SECONDS = 10
@@ -89,7 +90,5 @@ def find(key: str) -> Submission | None:
 
 def _database_time() -> datetime:
     # The clocks of several web servers differ.
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-        return moment
+    [(now,)] = fetch_all("SELECT clock_timestamp()")
+    return cast(datetime, now)

@@ -17,7 +17,7 @@ from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 
-FAILURES = 10
+MAX_FAILURES = 10
 
 
 def rows(tenants: Sequence[Tenant]) -> list[dict[str, Any]]:
@@ -46,7 +46,7 @@ def failures(shown: Iterable[dict[str, Any]], request: HttpRequest) -> list[dict
     _, port = split_domain_port(request.get_host())
     return [
         {"directive": directive, "tenant": tenant, "url": _address(tenant, directive, port)}
-        for directive, tenant in found[:FAILURES]
+        for directive, tenant in found[:MAX_FAILURES]
     ]
 
 
@@ -58,7 +58,7 @@ def _row(tenant: Tenant, missing: list[str] | None, now: datetime) -> dict[str, 
         with in_tenant(tenant.slug):
             found = statistics.read()
             by_hour = statistics.by_hour(now)
-            failed = list(statistics.latest_failures(FAILURES))
+            failed = list(statistics.latest_failures(MAX_FAILURES))
     except (DatabaseError, UnknownTenant) as error:
         return {**row, "error": str(error).strip().splitlines()[0]}
     is_active = tenant.status == Tenant.Status.ACTIVE

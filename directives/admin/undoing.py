@@ -1,16 +1,18 @@
-"""What it takes to undo a directive: an inverse, and a subject that is as the directive left it."""
+"""Conditions for undoing a directive: an inverse, and a subject that is as the directive left it."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from directives import registry
+from directives.display import labels
 from directives.errors import Refused
 from directives.models import Directive
+from signals.types import as_object
 
 
 def inverse_of(directive: Directive) -> str | None:
     """Return the name of the directive that undoes this one; None when it had no effect to undo."""
-    had_effect = _result(directive).get("changed") is not False
+    had_effect = as_object(directive.result).get("changed") is not False
     if directive.status != Directive.Status.SUCCEEDED or not directive.subject_id or not had_effect:
         return None
     return _inverse_name(directive)
@@ -32,25 +34,24 @@ def check(directive: Directive | None, name: str, subject_ids: Sequence[str], at
         raise Refused("cause: there is no such directive here")
     if list(subject_ids) != [directive.subject_id] or _inverse_name(directive) != name:
         raise Refused(f"cause: expected a directive about this subject that {name} undoes")
+    label = labels.label(directive.name)
     has_ended = directive.status in Directive.TERMINAL
     if not has_ended or (attempt is not None and attempt != str(directive.attempt)):
         raise Refused(
-            f"cause: “{_label(directive)}” was rerun since this page was made, and is {directive.status} "
+            f"cause: “{label}” was rerun since this page was made, and is {directive.status} "
             "now; look at it before you undo it"
         )
     if inverse_of(directive) is None:
-        raise Refused(
-            f"cause: “{_label(directive)}” is {directive.status} and changed nothing that could be undone"
-        )
+        raise Refused(f"cause: “{label}” is {directive.status} and changed nothing that could be undone")
     if is_outdated(directive):
         latest = _latest_change(directive)
-        who = f"“{_label(latest)}” ({latest.actor})" if latest else "somebody else"
+        who = f"“{labels.label(latest.name)}” ({latest.actor})" if latest else "somebody else"
         raise Refused(f"cause: this was changed since by {who}; nothing is undone")
 
 
 def expectation(directive: Directive) -> dict[str, Any]:
     """Return what the payload of an undoing directive expects of its subject, if anything is known."""
-    revision = _result(directive).get("revision")
+    revision = as_object(directive.result).get("revision")
     return {"expected_revision": revision} if type(revision) is int else {}
 
 
@@ -64,19 +65,9 @@ def is_outdated(directive: Directive) -> bool:
     return bool(found.get(directive.subject_id) != wanted)
 
 
-def _result(directive: Directive) -> dict[str, Any]:
-    # A row that somebody has written by hand may hold any JSON.
-    return directive.result if isinstance(directive.result, dict) else {}
-
-
 def _inverse_name(directive: Directive) -> str | None:
     handler = registry.find(directive.name)
     return handler.inverse if handler else None
-
-
-def _label(directive: Directive) -> str:
-    handler = registry.find(directive.name)
-    return handler.label if handler else directive.name
 
 
 def _latest_change(directive: Directive) -> Directive | None:

@@ -1,10 +1,11 @@
 """The addresses of the pages about directives that are no list and no single record."""
 
+from functools import partial
 from typing import Any
 
 from django.urls import URLPattern, path, register_converter
 
-from directives.admin import batch, requesting
+from directives.admin import batch, detail, operating, requesting
 from fleetprompt.web import kept_forms
 
 
@@ -19,18 +20,16 @@ register_converter(_AnyText, "text")
 
 
 def patterns(site: Any) -> list[URLPattern]:
-    """Return the pages for requesting, for everybody who may enter `site`."""
+    """Return the pages, for everybody who may enter `site`."""
+    view, form = site.admin_view, partial(kept_forms.keeping, site)
     pages = [
-        ("request/", requesting.choose, "request"),
-        ("pick/<str:subject_type>/", requesting.pick, "pick"),
-        ("batch/<text:correlation_id>/", batch.show, "batch"),
-        ("<uuid:pk>/undo/", requesting.undo, "undo"),
+        ("request/<str:name>/", form(requesting.request_one_type), "request_type"),
+        ("request/", view(requesting.choose), "request"),
+        ("pick/<str:subject_type>/", view(requesting.pick), "pick"),
+        ("batch/<text:correlation_id>/", view(batch.show), "batch"),
+        ("<uuid:pk>/undo/", view(requesting.undo), "undo"),
+        ("<uuid:pk>/live/", view(detail.live), "live"),
+        ("operate/<str:slug>/", form(operating.question), "operate"),
+        ("operate/<str:slug>/<uuid:token>/", view(operating.answer), "operated"),
     ]
-    form = kept_forms.keeping(site, requesting.request_one_type)
-    return [
-        path("request/<str:name>/", form, name="directives_directive_request_type"),
-        *(
-            path(route, site.admin_view(view), name=f"directives_directive_{name}")
-            for route, view, name in pages
-        ),
-    ]
+    return [path(route, page, name=f"directives_directive_{name}") for route, page, name in pages]

@@ -89,6 +89,12 @@ def require(user: Any, action: str, name: str) -> None:
         refuse(user, f"{action} {name}", permission(action, name))
 
 
+def require_view(user: Any, model: type[Model]) -> None:
+    """Check that a logged-in user may see records of a model; raises what `require` raises."""
+    if not may_view(user, model):
+        refuse(user, f"see {model._meta.verbose_name_plural}", view_permission(model))
+
+
 def refuse(user: Any, what: str, needed: str) -> NoReturn:
     """Refuse what a logged-in user wanted to do, and log it; no signal is left.
 

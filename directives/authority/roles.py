@@ -39,10 +39,10 @@ SELECT concat_ws('.', '{AUDITOR}', app_label, model, codename)
   JOIN {{schema}}.django_content_type c ON c.id = p.content_type_id
  WHERE g.name = '{AUDITOR}'
 """  # noqa: S608
-_DIGEST = f"SELECT md5(string_agg(what, ' ' ORDER BY what COLLATE \"C\")) FROM ({_HELD}) held"  # noqa: S608
+_MISSING = f"SELECT what FROM unnest(%(kept)s::text[]) AS kept (what) WHERE what NOT IN ({_HELD})"  # noqa: S608
 
 
-def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
+def create_permissions(sender: AppConfig, **kwargs: Any) -> None:
     """Make the permissions that the migrated tenant lacks (on `post_migrate`).
 
     Moderators, if there are any yet, get those of new directive types.
@@ -51,12 +51,8 @@ def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any)
         return
     meta = Directive._meta
     # Not `get_for_model`: what it remembers may be of another schema, where ids differ.
-    content_type, _ = ContentType.objects.using(using).get_or_create(
-        app_label=meta.app_label, model=meta.model_name
-    )
-    known = set(
-        Permission.objects.using(using).filter(content_type=content_type).values_list("codename", flat=True)
-    )
+    content_type, _ = ContentType.objects.get_or_create(app_label=meta.app_label, model=meta.model_name)
+    known = set(Permission.objects.filter(content_type=content_type).values_list("codename", flat=True))
     missing = [
         Permission(
             content_type=content_type,
@@ -68,11 +64,11 @@ def create_permissions(sender: AppConfig, using: str = "default", **kwargs: Any)
         if permissions.codename(action, handler.name) not in known
     ]
     if missing:
-        Permission.objects.using(using).bulk_create(missing, ignore_conflicts=True)
-        _grant_new(using, {made.codename for made in missing})
+        Permission.objects.bulk_create(missing, ignore_conflicts=True)
+        _grant_new({made.codename for made in missing})
 
 
-def create_groups(sender: AppConfig, using: str = "default", **kwargs: Any) -> None:
+def create_groups(sender: AppConfig, **kwargs: Any) -> None:
     """Make the groups that the migrated tenant lacks (on `post_migrate`).
 
     A moderator's permissions are handed out once, so that a community may take some away.
@@ -80,15 +76,15 @@ def create_groups(sender: AppConfig, using: str = "default", **kwargs: Any) -> N
     """
     if is_public():
         return
-    group, is_new = Group.objects.using(using).get_or_create(name=MODERATOR)
+    group, is_new = Group.objects.get_or_create(name=MODERATOR)
     if is_new:
         group.permissions.add(
-            *_of_directives(using, _moderating()),
-            *_views(using, [Directive, Signal, *registry.subject_models().values()]),
+            *_of_directives(_moderating()),
+            *_views([Directive, Signal, *registry.subject_models().values()]),
         )
-    group, _ = Group.objects.using(using).get_or_create(name=AUDITOR)
-    exporting = Permission.objects.using(using).filter(codename="export_signal")
-    group.permissions.add(*_views(using, _tenant_models()), *exporting)
+    group, _ = Group.objects.get_or_create(name=AUDITOR)
+    exporting = Permission.objects.filter(codename="export_signal")
+    group.permissions.add(*_views(_tenant_models()), *exporting)
 
 
 def wanted() -> list[str]:
@@ -99,22 +95,13 @@ def wanted() -> list[str]:
     return [*_kept(), *moderators, *labels, *views]
 
 
-def lacking(schemas: Collection[str]) -> set[str]:
-    """Return those of the schemas that lack a permission, a group or one of the auditors' permissions.
+def missing(schemas: Collection[str]) -> dict[str, list[str]]:
+    """Return, by schema, the permissions, groups and auditors' permissions that it lacks, if any.
 
-    It takes two statements per 25 schemas, and a few more: of equal schemas it compares one.
+    A permission is written as `app_label.model.codename`. It takes two statements per 25 schemas.
     """
-    groups: dict[Any, list[str]] = {}
-    alike = (
-        read_each(schemas, _TABLES, _DIGEST) if len(schemas) > 1 else {schema: [()] for schema in schemas}
-    )
-    for schema, rows in alike.items():
-        if rows:
-            groups.setdefault(rows[0], []).append(schema)
-    kept = _kept()
-    found = read_each([names[0] for names in groups.values()], _TABLES, _HELD)
-    held = {schema: {what for (what,) in rows or ()} for schema, rows in found.items()}
-    return {schema for names in groups.values() if kept - held[names[0]] for schema in names}
+    found = read_each(schemas, _TABLES, _MISSING, {"kept": list(_kept())})
+    return {schema: [what for (what,) in rows] for schema, rows in found.items() if rows}
 
 
 def _kept() -> set[str]:
@@ -147,11 +134,11 @@ def _model_permissions() -> Iterator[tuple[str, str | None, str]]:
                 yield meta.app_label, meta.model_name, name
 
 
-def _grant_new(using: str, codenames: set[str]) -> None:
-    group = Group.objects.using(using).filter(name=MODERATOR).first()
+def _grant_new(codenames: set[str]) -> None:
+    group = Group.objects.filter(name=MODERATOR).first()
     wanted = _moderating() & codenames
     if group and wanted:
-        group.permissions.add(*_of_directives(using, wanted))
+        group.permissions.add(*_of_directives(wanted))
 
 
 def _moderating() -> set[str]:
@@ -163,17 +150,17 @@ def _moderating() -> set[str]:
     }
 
 
-def _of_directives(using: str, codenames: set[str]) -> QuerySet[Permission]:
+def _of_directives(codenames: set[str]) -> QuerySet[Permission]:
     label = Directive._meta.app_label
-    return Permission.objects.using(using).filter(content_type__app_label=label, codename__in=codenames)
+    return Permission.objects.filter(content_type__app_label=label, codename__in=codenames)
 
 
-def _views(using: str, models: Iterable[type[Model]]) -> QuerySet[Permission]:
+def _views(models: Iterable[type[Model]]) -> QuerySet[Permission]:
     wanted = Q()
     for model in models:
         meta: Any = model._meta
         wanted |= Q(content_type__app_label=meta.app_label, codename=f"view_{meta.model_name}")
-    return Permission.objects.using(using).filter(wanted)
+    return Permission.objects.filter(wanted)
 
 
 def _tenant_models() -> list[type[Model]]:

@@ -1,1 +1,1 @@
-"""What `manage.py directive` does, a module a group of subcommands."""
+"""Subcommands of `manage.py directive`, a module for each group of them."""

@@ -1,4 +1,4 @@
-"""Reads what people type after the options of `manage.py directive`."""
+"""Parsers of the options that only `manage.py directive` has; `signals.cli.options` has the shared ones."""
 
 import json
 import re
@@ -9,20 +9,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from fleetprompt.errors import Refused, kind
-from signals.cli.options import actor, add_actor, add_tenant, add_tenants, moment, tenants
 from signals.types import Subject
-
-__all__ = [
-    "actor",
-    "add_actor",
-    "add_tenant",
-    "add_tenants",
-    "from_now",
-    "json_object",
-    "moment",
-    "subject",
-    "tenants",
-]
 
 _DURATION = re.compile(r"(?:(\d{1,20})d)?(?:(\d{1,20})h)?(?:(\d{1,20})m)?(?:(\d{1,20})s)?")
 

@@ -3,27 +3,26 @@
 import json
 import os
 import stat
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
-from pathlib import Path
+from itertools import count, islice
 from typing import IO, Any, NamedTuple
 from uuid import uuid4
 
 from django.core.management.base import CommandError
 
 from directives import requests
-from directives.cli import options as parse
 from directives.cli import rows
+from directives.cli.options import json_object
 from directives.errors import InvalidPayload, Refused
 from directives.requests import DirectiveRequest, Requested
 from fleetprompt.cli.console import OperatorCommand, progress, refused_of
 from fleetprompt.cli.lines import Lines, LongLine
 from fleetprompt.errors import kind
 from fleetprompt.tenants.context import in_tenant
+from signals.cli.options import actor, moment, opened
 
-BATCH = 500
+MAX_LINES = 500
+"""How many lines are requested at once."""
 LINE_FIELDS = ("name", "payload", "key", "at", "reason")
 
 
@@ -45,13 +44,13 @@ def request(command: OperatorCommand, options: dict[str, Any]) -> None:
 def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
     if not options["name"]:
         raise CommandError("NAME: expected the directive's name, such as forum.thread.lock")
-    payload = parse.json_object("--payload", options["payload"])
-    at = parse.moment("--at", options["at"]) if options["at"] is not None else None
+    payload = json_object("--payload", options["payload"])
+    at = moment("--at", options["at"]) if options["at"] is not None else None
     with in_tenant(options["tenant"]):
         directive, created = requests.request(
             options["name"],
             payload,
-            actor=parse.actor(options["actor"]),
+            actor=actor(options["actor"]),
             reason=options["reason"],
             idempotency_key=options["key"],
             scheduled_at=at,
@@ -74,10 +73,11 @@ def _request_file(command: OperatorCommand, options: dict[str, Any]) -> None:
     refused: list[dict[str, Any]] = []
     with (
         in_tenant(options["tenant"]),
-        _opened(options["from"]) as file,
+        opened("--from", options["from"]) as file,
         progress("Requesting", _size(file)) as advance,
     ):
-        for batch in _batches(_lines(file, options["name"], advance)):
+        lines = _lines(file, options["name"], advance)
+        while batch := list(islice(lines, MAX_LINES)):
             for line, result in _request_batch(batch, options, correlation_id):
                 if isinstance(result, Refused):
                     refused.append({"line": line, "error": str(result)})
@@ -94,7 +94,7 @@ def _request_batch(
     results = iter(
         requests.request_each(
             good,
-            actor=parse.actor(options["actor"]),
+            actor=actor(options["actor"]),
             reason=options["reason"],
             correlation_id=correlation_id,
         )
@@ -136,19 +136,6 @@ def _report(
         raise CommandError(
             refused_of(len(refused), "line", {"requested": created, "known already": existing}, "requested")
         )
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    if path == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
-    except (OSError, ValueError) as error:
-        raise CommandError(f"--from: {path}: {getattr(error, 'strerror', error)}") from None
-    with file:
-        yield file
 
 
 def _size(file: IO[bytes]) -> int | None:
@@ -194,16 +181,5 @@ def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
         payload=value["payload"],
         reason=value.get("reason", ""),
         idempotency_key=value.get("key"),
-        scheduled_at=parse.moment("at", value["at"]) if value.get("at") else None,
+        scheduled_at=moment("at", value["at"]) if value.get("at") else None,
     )
-
-
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    batch: list[Line] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -10,6 +10,7 @@ from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
 from signals.models import Signal
+from signals.types import as_object
 
 Row = dict[str, Any]
 
@@ -39,7 +40,7 @@ def signal_row(signal: Signal) -> Row:
         "id": str(signal.id),
         "name": signal.name,
         "at": _plain(signal.recorded_at),
-        "attempt": signal.payload.get("attempt") if isinstance(signal.payload, dict) else None,
+        "attempt": as_object(signal.payload).get("attempt"),
         "actor": {
             "type": signal.actor_type,
             "id": signal.actor_id,

@@ -20,6 +20,7 @@ from directives.models import Directive, in_state
 from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.visible import visible
+from signals.cli.options import tenants
 from signals.models import Signal
 
 
@@ -51,7 +52,7 @@ def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
     condition = _condition(options)
     row = rows.directive_row if options["format"] == "json" else rows.directive_summary
     found: list[tuple[Directive, rows.Row]] = []
-    for slug in parse.tenants(options):
+    for slug in tenants(options):
         where = {"tenant": slug} if options["all_tenants"] else {}
         with in_tenant(slug):
             some = Directive.objects.filter(condition)[: options["limit"]]

@@ -1,18 +1,21 @@
 """The subcommands that act on directives: `run`, `snooze`, `cancel` and `rerun`."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from directives import operations, runner
-from directives.cli import options as parse
 from directives.cli import rows
+from directives.cli.options import from_now
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
+from signals.cli.options import actor, answer, moment, tenants
 
 
 def run(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -23,7 +26,7 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
     if options["rerun"]:
         raise CommandError("--rerun: expected together with --id")
     found = []
-    for slug in parse.tenants(options, status=Tenant.Status.ACTIVE):
+    for slug in tenants(options, status=Tenant.Status.ACTIVE):
         with in_tenant(slug), progress(f"Running what is due in {slug}", None) as advance:
             for outcome in runner.iterate_due():
                 found.append(_row(slug, outcome))
@@ -39,32 +42,31 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
 def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Put a directive off."""
     if options["until"] is not None:
-        until = parse.moment("--until", options["until"])
+        until = moment("--until", options["until"])
     else:
-        until = parse.from_now("--for", options["for"])
-    with in_tenant(options["tenant"]):
-        directive = operations.snooze(
-            options["id"], until, actor=parse.actor(options["actor"]), reason=options["reason"]
-        )
-    _say(command, options, directive, f"is due at {until.isoformat(timespec='seconds')}")
+        until = from_now("--for", options["for"])
+    what = f"is due at {until.isoformat(timespec='seconds')}"
+    _operate(command, options, partial(operations.snooze, until=until), what)
 
 
 def cancel(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Cancel a directive."""
-    with in_tenant(options["tenant"]):
-        directive = operations.cancel(
-            options["id"], actor=parse.actor(options["actor"]), reason=options["reason"]
-        )
-    _say(command, options, directive, "is canceled")
+    _operate(command, options, operations.cancel, "is canceled")
 
 
 def rerun(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Have a directive that ended run again."""
+    what = "is requested again; a cluster or `directive run` executes it"
+    _operate(command, options, operations.rerun, what)
+
+
+def _operate(
+    command: OperatorCommand, options: dict[str, Any], operation: Callable[..., Directive], what: str
+) -> None:
+    """Do an operation to the directive, and say what it is now."""
     with in_tenant(options["tenant"]):
-        directive = operations.rerun(
-            options["id"], actor=parse.actor(options["actor"]), reason=options["reason"]
-        )
-    _say(command, options, directive, "is requested again; a cluster or `directive run` executes it")
+        directive = operation(options["id"], actor=actor(options["actor"]), reason=options["reason"])
+    answer(command, options, [rows.directive_row(directive)], f"{directive} {what}.")
 
 
 def _run_one(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -74,7 +76,7 @@ def _run_one(command: OperatorCommand, options: dict[str, Any]) -> None:
         outcome = runner.run(
             options["id"],
             options["rerun"],
-            actor=parse.actor(options["actor"]),
+            actor=actor(options["actor"]),
             reason=options["reason"],
         )
         row = _row(options["tenant"], outcome)
@@ -101,10 +103,3 @@ def _print(command: OperatorCommand, options: dict[str, Any], found: list[rows.R
     if shown or options["format"] == "json":
         columns = ["tenant", "id", "name", "outcome", "reason"]
         command.print_rows(shown, columns, style=options["format"], empty="")
-
-
-def _say(command: OperatorCommand, options: dict[str, Any], directive: Directive, what: str) -> None:
-    if options["format"] == "json":
-        command.print_json([rows.directive_row(directive)])
-    else:
-        command.stdout.write(f"{directive} {what}.")

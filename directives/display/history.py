@@ -1,24 +1,24 @@
-"""What happened to a directive or a subject, in order, as people read it."""
+"""Timelines of a directive's signals, and histories of a subject and its parts, newest first in pages."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from directives.models import Directive
 from fleetprompt.errors import Refused
+from fleetprompt.postgres.queries import fetch_all
 from signals.models import Signal
-from signals.types import Subject, check_moment
+from signals.types import Subject, as_object, check_moment
 
-PAGE = 50
+PAGE_SIZE = 50
 """How many happenings a page of a subject's history shows."""
-NESTED = 40
+MAX_NESTED = 40
 """How many signals of one directive it shows, the newest."""
 
 _LIFECYCLE = "directive."
@@ -43,7 +43,7 @@ class Entry:
     @property
     def attempt(self) -> int | None:
         """The attempt that it tells of; None outside attempts."""
-        attempt = _object(self.signal.payload).get("attempt")
+        attempt = as_object(self.signal.payload).get("attempt")
         return attempt if type(attempt) is int and attempt > 0 else None
 
     @property
@@ -54,13 +54,9 @@ class Entry:
             return payload
         return {
             key.replace("_", " "): _moment(value) if key in _MOMENTS else value
-            for key, value in _object(payload).items()
+            for key, value in as_object(payload).items()
             if key not in _SHOWN_ELSEWHERE and value not in ("", None, {}, [])
         }
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _moment(value: Any) -> Any:
@@ -155,9 +151,10 @@ class Scope:
     subject: Subject
     parts: Sequence[tuple[str, QuerySet[Any]]] = field(default_factory=tuple)
 
-    def page(self, before: Place | None = None, limit: int = PAGE) -> Page:
+    def page(self, before: Place | None = None, limit: int = PAGE_SIZE) -> Page:
         """Return what happened to them before a place, newest first, in a bounded number of queries."""
-        directives = self._directives(before, limit + 1)
+        table, is_before = Directive._meta.db_table, _before("created_at", before)
+        directives = self._places(table, "created_at", [is_before], limit + 1)
         # Signals older than the last of so many directives are for a later page.
         since = directives[-1].at if len(directives) > limit else None
         signals = self._signals(before, since, limit + 1)
@@ -175,9 +172,6 @@ class Scope:
             ),
             older=shown[-1] if len(places) > limit else None,
         )
-
-    def _directives(self, before: Place | None, limit: int) -> list[Place]:
-        return self._places(Directive._meta.db_table, "created_at", [_before("created_at", before)], limit)
 
     def _signals(self, before: Place | None, since: datetime | None, limit: int) -> list[Place]:
         # Not a join: for each of the few signals, one look at its directive, and one into a hash of parts.
@@ -207,15 +201,11 @@ class Scope:
                 ORDER BY {time} DESC, {table}.id DESC LIMIT %s
             ) AS found ORDER BY found.at DESC, found.id DESC LIMIT %s
         """  # noqa: S608 -- names of tables and columns only
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [*parameters, limit, limit])
-            return [Place(at, pk) for at, pk in cursor.fetchall()]
+        return [Place(at, pk) for at, pk in fetch_all(sql, *parameters, limit, limit)]
 
     def _parts(self) -> tuple[str, list[Any]]:
-        selects, parameters = (
-            ["SELECT %s::text AS type, %s::text AS id"],
-            [self.subject.type, self.subject.id],
-        )
+        selects = ["SELECT %s::text AS type, %s::text AS id"]
+        parameters = [self.subject.type, self.subject.id]
         for kind, records in self.parts:
             sql, values = records.order_by().values("pk").query.sql_with_params()
             selects.append(f"SELECT %s::text, part.pk::text FROM ({sql}) AS part(pk)")  # noqa: S608
@@ -235,14 +225,14 @@ def _of_directives(places: Sequence[Place]) -> list[Happening]:
             RowNumber(), partition_by="causation_id", order_by=[F("recorded_at").desc(), F("id").desc()]
         )
         nested = Signal.objects.filter(causation_id__in=[str(place.id) for place in places])
-        for signal in nested.annotate(rank=newest).filter(rank__lte=NESTED + 1):
+        for signal in nested.annotate(rank=newest).filter(rank__lte=MAX_NESTED + 1):
             signals[signal.causation_id].append(signal)
     return [
         Happening(
             place,
-            timeline(signals[str(place.id)])[-NESTED:],
+            timeline(signals[str(place.id)])[-MAX_NESTED:],
             found[place.id],
-            is_cut=len(signals[str(place.id)]) > NESTED,
+            is_cut=len(signals[str(place.id)]) > MAX_NESTED,
         )
         for place in places
     ]

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from fleetprompt.templatetags.moments import moment
 
-DEPTH = 6
+MAX_DEPTH = 6
 """How many levels get markup of their own; a page has no room to indent more."""
 
 _QUOTED = {"", "yes", "no", "–", "{}", "[]"}
@@ -41,7 +41,7 @@ def json_html(value: Any) -> SafeString:
 def _parts(value: Any, depth: int) -> Iterable[str | _Value]:
     is_object = isinstance(value, Mapping)
     items = value.items() if is_object else ((None, item) for item in value)
-    if depth >= DEPTH:
+    if depth >= MAX_DEPTH:
         yield "{" if is_object else "["
         for number, (key, item) in enumerate(items):
             yield (", " if number else "") + (f"{_quoted(key)}: " if is_object else "")
@@ -59,7 +59,7 @@ def _parts(value: Any, depth: int) -> Iterable[str | _Value]:
 def _leaf(value: Any, depth: int) -> str:
     if isinstance(value, datetime):
         return moment(value)
-    if depth > DEPTH:
+    if depth > MAX_DEPTH:
         return _quoted(value)
     if isinstance(value, str):
         return _text(value)

@@ -1,4 +1,4 @@
-"""How directives, signals and their subjects are shown: badges, titles, links."""
+"""Badges, titles and links of directives, signals and their subjects."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -83,6 +83,11 @@ def badge(look: Look) -> SafeString:
     )
 
 
+def cell(shown: str, title: str = "") -> SafeString:
+    """Return what a cell of a list shows in a bounded width, and on hover the title."""
+    return format_html('<span class="fp-cell" title="{}">{}</span>', title, shown)
+
+
 def label(name: str) -> str:
     """Return what people call a directive, such as `Hide post`; its name when no handler has it."""
     handler = registry.find(name)
@@ -124,9 +129,9 @@ Records = Mapping[Subject, Model | None]
 """Subjects that exist, with their records; None instead of a record that its reader may not view."""
 
 
-def records(user: Any, about: Iterable[Subject]) -> Records:
+def records(user: Any, about: Iterable[Subject | None]) -> Records:
     """Return the records of subjects, as far as a user may view them, in one query per type."""
-    wanted = {*about}
+    wanted = {subject for subject in about if subject}
     hidden = {
         kind
         for kind in {subject.type for subject in wanted}

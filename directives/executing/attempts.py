@@ -57,7 +57,8 @@ QUICK_SECONDS = GROUP_SECONDS / 4
 # spread over about 20.
 DEPLOY_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
 
-_seconds_by_name: dict[str, float] = {}
+seconds_by_name: dict[str, float] = {}
+"""How long the last execution of each name took; a name is slow until it has been executed once."""
 
 
 class Performed(NamedTuple):
@@ -145,12 +146,7 @@ def timing(name: str, number: int = 1) -> Iterator[None]:
     try:
         yield
     finally:
-        _seconds_by_name[name] = (time.monotonic() - began) / number
-
-
-def forget_times() -> None:
-    """Forget how long executions took: every name is slow until it has been executed once."""
-    _seconds_by_name.clear()
+        seconds_by_name[name] = (time.monotonic() - began) / number
 
 
 def _keep_leases(waiting: Sequence[Directive], ours_until: float) -> float:
@@ -241,7 +237,7 @@ def _may_share(directive: Directive) -> bool:
     """
     return (
         directive.attempt == 1
-        and _seconds_by_name.get(directive.name, math.inf) <= QUICK_SECONDS
+        and seconds_by_name.get(directive.name, math.inf) <= QUICK_SECONDS
         and registry.find(directive.name) is not None
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import connection, transaction
 
-from directives.errors import LONGEST_WAIT, DirectiveError, Retry, StaleAttempt
+from directives.errors import MAX_WAIT_SECONDS, DirectiveError, Retry, StaleAttempt
 from directives.executing.retry import RetryPolicy
 from directives.lifecycle import events, failures, transitions
 from directives.models import Directive
@@ -91,11 +91,11 @@ def _delay(error: BaseException, policy: RetryPolicy, attempt: int) -> float:
 
 
 def _seconds(ask: Callable[[], float | None]) -> float | None:
-    """Return what a handler's code gives as a wait, at most `LONGEST_WAIT`; None when it gives none."""
+    """Return what a handler's code gives as a wait, at most `MAX_WAIT_SECONDS`; None when it gives none."""
     try:
         with time_limit(failures.TEXT_SECONDS):
             seconds = ask()
-            return min(float(seconds), LONGEST_WAIT) if seconds is not None and seconds >= 0 else None
+            return min(float(seconds), MAX_WAIT_SECONDS) if seconds is not None and seconds >= 0 else None
     except (Exception, TimeLimitExceeded) as error:
         logger.warning("a handler's wait is no number of seconds: %s", errors.brief(error))
         return None

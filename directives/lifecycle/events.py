@@ -12,6 +12,7 @@ from fleetprompt.postgres import outages
 from fleetprompt.telemetry import errors, metrics
 from signals import bus
 from signals.models import Signal
+from signals.types import as_object
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ def write(signals: Sequence[Signal]) -> list[Signal]:
 
 def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
     """Return the directive's metadata with the names of the signals that were lost added."""
-    # A row that was written by hand may hold any JSON.
-    metadata = directive.metadata if isinstance(directive.metadata, dict) else {}
+    metadata = as_object(directive.metadata)
     if not lost:
         return metadata
     return {**metadata, LOST_SIGNALS: [*noted_lost(directive), *(signal.name for signal in lost)]}
@@ -61,6 +61,5 @@ def note_lost(directive: Directive, lost: Sequence[Signal]) -> dict[str, Any]:
 
 def noted_lost(directive: Directive) -> list[Any]:
     """Return what `note_lost` has noted: names, unless something else was written there."""
-    metadata = directive.metadata
-    names = metadata.get(LOST_SIGNALS) if isinstance(metadata, dict) else None
+    names = as_object(directive.metadata).get(LOST_SIGNALS)
     return names if isinstance(names, list) else []

@@ -3,26 +3,18 @@
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from directives import sql
 from directives.models import Directive
+from fleetprompt.postgres.queries import fetch_all
 
 Status = Directive.Status
 
-_ALWAYS_READABLE = (
-    "name",
-    "status",
-    "attempt",
-    "actor_type",
-    "actor_id",
-    "actor_label",
-    "subject_type",
-    "subject_id",
-    "correlation_id",
-)
+COPIED = ("actor_type", "actor_id", "actor_label", "subject_type", "subject_id", "correlation_id")
+"""The columns of a directive that its lifecycle signals have, too."""
+_ALWAYS_READABLE = ("name", "status", "attempt", *COPIED)
 
 
 def due() -> QuerySet[Directive]:
@@ -68,7 +60,5 @@ def read_minimal(directive_id: UUID) -> Directive | None:
 
 def tenant_status() -> str:
     """Return the active tenant's status as it is now; "deleted" when its schema is gone."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.TENANT_STATUS)
-        found = cursor.fetchone()
-    return found[0] if found else "deleted"
+    found = fetch_all(sql.TENANT_STATUS)
+    return found[0][0] if found else "deleted"

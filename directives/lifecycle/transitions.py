@@ -21,7 +21,7 @@ from directives import sql
 from directives.errors import DirectiveNotFound, IllegalTransition, StaleAttempt
 from directives.lifecycle import queries
 from directives.models import LOST_SIGNALS, Directive
-from fleetprompt.postgres.queries import array
+from fleetprompt.postgres.queries import array, execute
 from fleetprompt.postgres.rows import as_json, fetch
 from fleetprompt.postgres.statements import Statement, join_statements
 from signals import bus
@@ -30,8 +30,6 @@ from signals.types import Actor, bounded_key
 
 Status = Directive.Status
 SOURCE = "directives"
-_COPIED = ("actor_type", "actor_id", "actor_label", "subject_type", "subject_id", "correlation_id")
-"""The columns of a directive that its lifecycle signals have, too."""
 
 
 def lifecycle_signal(
@@ -85,7 +83,7 @@ def lifecycle_signal_sql(
         "name": f"'{name}'",
         "dedupe_key": f"'{name}:' || {tenant} || ':' || {directive['id']} || ':' || {directive['attempt']}",
         "payload": f"jsonb_build_object({pairs})",
-        **{column: directive[column] for column in _COPIED},
+        **{column: directive[column] for column in queries.COPIED},
         "source": f"'{SOURCE}'",
         "causation_id": f"{directive['id']}::text",
     }
@@ -113,8 +111,7 @@ _CLAIM, _CLAIM_WITH_SIGNALS = (
 
 def lock_claims() -> None:
     """Let one claim at a time pass in the active tenant, until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql.LOCK_CLAIMS)
+    execute(sql.LOCK_CLAIMS)
 
 
 def claim(limit: int, *, lease: float, only: UUID | None = None, token: UUID) -> list[Directive]:
@@ -259,9 +256,7 @@ def hold(
 
 def renew(directives: Sequence[Directive], *, lease: float) -> None:
     """running → running: those that wait in a batch stay this worker's for `lease` more seconds."""
-    with connection.cursor() as cursor:
-        attempts = [one.attempt for one in directives]
-        cursor.execute(sql.RENEW, [lease, [one.pk for one in directives], attempts])
+    execute(sql.RENEW, lease, [one.pk for one in directives], [one.attempt for one in directives])
 
 
 def succeed(
@@ -283,9 +278,7 @@ def succeed(
         {"id": directive.pk, "attempt": directive.attempt, "started_at": began, "result": result}
         for directive, result, began in zip(directives, results, started_at, strict=True)
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SUCCEED, [as_json(rows)])
-        _expect_all(cursor.rowcount, directives)
+    _expect_all(execute(sql.SUCCEED, as_json(rows)), directives)
 
 
 def fail(directive: Directive, error: str) -> None:
@@ -315,16 +308,15 @@ def set_aside(directive: Directive, error: str, lost: Sequence[str]) -> None:
     Raises:
         StaleAttempt: another attempt took the directive over, or it has ended.
     """
-    values: dict[str, str | UUID | int] = {
-        "error": error,
-        "lost": as_json(list(lost)),
-        "key": LOST_SIGNALS,
-        "id": directive.pk,
-        "attempt": directive.attempt,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SET_ASIDE, values)
-        _expect_all(cursor.rowcount, [directive])
+    rows = execute(
+        sql.SET_ASIDE,
+        error=error,
+        lost=as_json(list(lost)),
+        key=LOST_SIGNALS,
+        id=directive.pk,
+        attempt=directive.attempt,
+    )
+    _expect_all(rows, [directive])
 
 
 def retry(directive: Directive, error: str, *, delay: float) -> None:

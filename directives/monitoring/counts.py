@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import connection
 from django.utils import timezone
 
 from directives import sql
+from fleetprompt.postgres.queries import fetch_all, quoted
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import active_schema
 
@@ -37,10 +37,8 @@ class Counts(NamedTuple):
 
 def of_active_tenant(limit: int) -> Counts:
     """Return the counts of the active tenant, each up to `limit`."""
-    statement = sql.COUNTS.format(schema=connection.ops.quote_name(active_schema()))
-    with connection.cursor() as cursor:
-        cursor.execute(statement, _values(limit))
-        return Counts(*cursor.fetchone())
+    [row] = fetch_all(sql.COUNTS.format(schema=quoted(active_schema())), **_values(limit))
+    return Counts(*row)
 
 
 def of_schemas(names: Collection[str], limit: int) -> dict[str, Counts]:

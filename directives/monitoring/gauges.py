@@ -18,7 +18,6 @@ from prometheus_client.metrics_core import Metric
 from directives.monitoring import counts, stalled, statistics
 from directives.queueing import clusters
 from fleetprompt.postgres.bounded import Question
-from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.web.limits import COUNTED
 
@@ -99,12 +98,7 @@ def _oldest(earliest: dict[str, datetime]) -> datetime | None:
     for slug in sorted(earliest, key=lambda slug: earliest[slug])[:MAX_EXAMINED_TENANTS]:
         if best is not None and earliest[slug] >= best:
             break
-        try:
-            with in_tenant(slug):
-                oldest = statistics.oldest_due()
-        except (DatabaseError, UnknownTenant):
-            continue
-        best = min((moment for moment in (best, oldest) if moment is not None), default=None)
+        best = min(filter(None, (best, statistics.oldest_due_in(slug))), default=None)
     return best
 
 

@@ -3,13 +3,11 @@
 from collections.abc import Collection
 
 from django.core.cache import cache
-from django.db import DatabaseError
 from django.utils import timezone
 
 from directives import sql
 from directives.monitoring import counts, statistics
 from fleetprompt.tenants import schemas
-from fleetprompt.tenants.context import UnknownTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
 
 MAX_STUCK = 11
@@ -49,17 +47,9 @@ def look(schema_names: Collection[str] | None = None) -> list[str]:
     quiet = schemas.read_each(suspects, _TABLES, sql.HAS_NO_ACTIVITY, {"late": late})
     stuck: list[str] = []
     for schema in (schema for schema, rows in quiet.items() if rows):
-        if _waits(names[schema]):
+        oldest = statistics.oldest_due_in(names[schema])
+        if oldest and timezone.now() - oldest > statistics.ALARM_AFTER:
             stuck.append(names[schema])
             if len(stuck) == MAX_STUCK:
                 break
     return stuck
-
-
-def _waits(slug: str) -> bool:
-    try:
-        with in_tenant(slug):
-            oldest = statistics.oldest_due()
-    except (DatabaseError, UnknownTenant):
-        return False
-    return oldest is not None and timezone.now() - oldest > statistics.ALARM_AFTER

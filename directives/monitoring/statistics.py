@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -13,7 +13,8 @@ from directives import sql
 from directives.lifecycle import queries
 from directives.models import Directive
 from directives.monitoring import counts
-from fleetprompt.postgres.queries import by_index
+from fleetprompt.postgres.queries import by_index, fetch_all, quoted
+from fleetprompt.tenants.context import UnknownTenant, active_schema, in_tenant
 from fleetprompt.web.limits import COUNTED
 from signals.models import Signal
 
@@ -24,7 +25,7 @@ MAX_EXAMINED = 1_000
 """How many that are due are examined for one that does not wait for another."""
 
 OUTCOMES = (Directive.Status.SUCCEEDED, Directive.Status.FAILED, Directive.Status.CANCELED)
-HOURS = 24
+CHART_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,12 @@ def read() -> Figures:
     """Return the active tenant's figures."""
     now = timezone.now()
     found = counts.of_active_tenant(COUNTED + 1)
-    with connection.cursor() as cursor:
-        since = now - timedelta(hours=HOURS)
-        cursor.execute(sql.COUNT_FAILED, {"since": since, "limit": COUNTED + 1})
-        failed, failed_ever = cursor.fetchone()
+    since = now - timedelta(hours=CHART_HOURS)
+    [(failed, failed_ever)] = fetch_all(sql.COUNT_FAILED, since=since, limit=COUNTED + 1)
     oldest = oldest_due() if found.due or found.running else None
     late = oldest is not None and now - oldest > ALARM_AFTER
     picked_up = _last_picked_up() if late else None
-    is_stuck = late and not _is_recent(picked_up, now) and not _has_completed_since(now - ALARM_AFTER)
+    is_stuck = late and _has_no_activity(now - ALARM_AFTER)
     return Figures(found.due, found.later, found.running, failed, failed_ever, oldest, is_stuck, picked_up)
 
 
@@ -73,6 +72,15 @@ def oldest_due() -> datetime | None:
             due = queries.due().filter(pk__in=longest).order_by()
             moments += due.values_list("scheduled_at", flat=True)
     return min((moment for moment in moments if moment), default=None)
+
+
+def oldest_due_in(slug: str) -> datetime | None:
+    """Return `oldest_due` of a tenant; None when it cannot be read, too."""
+    try:
+        with in_tenant(slug):
+            return oldest_due()
+    except (DatabaseError, UnknownTenant):
+        return None
 
 
 @dataclass(frozen=True)
@@ -98,12 +106,11 @@ def by_hour(now: datetime | None = None) -> list[Hour]:
     """
     current = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
     # Steps of real time: on the day a clock changes an hour is there twice, or missing.
-    starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(HOURS - 1, -1, -1)]
+    starts = [current.astimezone(UTC) - timedelta(hours=n) for n in range(CHART_HOURS - 1, -1, -1)]
     found: dict[datetime, dict[str, int]] = {start: {} for start in starts}
-    with connection.cursor() as cursor:
-        cursor.execute(sql.COUNT_BY_HOUR, {"hours": starts, "outcomes": list(OUTCOMES), "limit": COUNTED})
-        for start, status, count in cursor.fetchall():
-            found[start][status] = count
+    rows = fetch_all(sql.COUNT_BY_HOUR, hours=starts, outcomes=list(OUTCOMES), limit=COUNTED)
+    for start, status, count in rows:
+        found[start][status] = count
     return [Hour(timezone.localtime(start), counts) for start, counts in found.items()]
 
 
@@ -131,13 +138,5 @@ def _last_picked_up() -> datetime | None:
     return started.values_list("recorded_at", flat=True).first()
 
 
-def _has_completed_since(since: datetime) -> bool:
-    """Return whether a worker ended one: what waited behind it is due only from then on."""
-    return any(
-        Directive.objects.filter(status=status, completed_at__gte=since).exists()
-        for status in (Directive.Status.SUCCEEDED, Directive.Status.FAILED)
-    )
-
-
-def _is_recent(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and now - moment <= ALARM_AFTER
+def _has_no_activity(late: datetime) -> bool:
+    return bool(fetch_all(sql.HAS_NO_ACTIVITY.format(schema=quoted(active_schema())), late=late))

@@ -4,7 +4,6 @@ With PostgreSQL as the broker a wake-up is a row that commits with what it is se
 notified on commit. Any other broker gets it on commit.
 """
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import ceil
@@ -19,6 +18,7 @@ from django_q.tasks import async_task
 
 from directives import registry
 from fleetprompt.postgres.notifications import notify_on_commit
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants.models import Tenant
 
 WORK = "directives.tasks.work"
@@ -32,9 +32,9 @@ INSERTION = """
 
 Its parameters are those of `message_for`; without PostgreSQL's broker it inserts nothing.
 """
-_TIMES = "SELECT coalesce(at, statement_timestamp()) FROM unnest(%(times)s::timestamptz[]) AS given (at)"
+_DUE = "SELECT coalesce(%(at)s::timestamptz, statement_timestamp())"
 # The disk is not waited for: the sweep makes up for a lost wake-up.
-_NO_FLUSH = " CROSS JOIN set_config('synchronous_commit', 'off', true)"
+_NO_FLUSH = " FROM set_config('synchronous_commit', 'off', true)"
 
 
 def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = None) -> None:
@@ -47,16 +47,12 @@ def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = No
         after: the same in seconds from now.
     """
     now = timezone.now()
-    wake_at(tenant, [now + timedelta(seconds=after) if after is not None else at or now])
-
-
-def wake_at(tenant: Tenant, times: Collection[datetime]) -> None:
-    """Send a wake-up for each of `times`, in a constant number of statements; see `wake`."""
-    now = timezone.now()
-    due = [at if at > now else None for at in times]
+    if after is not None:
+        at = now + timedelta(seconds=after)
+    due = at if at and at > now else None
     if Conf.ORM:
         store(Conf.CLUSTER_NAME, _message(tenant.slug), due, tenant=tenant.slug)
-    elif None in due:
+    elif not due:
         announce(tenant)
 
 
@@ -85,20 +81,19 @@ def channel(name: str) -> str:
     return f"directives.{name}"
 
 
-def store(name: str, message: str, times: Collection[datetime | None], *, tenant: str = "") -> None:
-    """Store a message for each of `times` in the caller's transaction, and notify clusters on commit.
+def store(name: str, message: str, at: datetime | None = None, *, tenant: str = "") -> None:
+    """Store a message in the caller's transaction, and notify clusters on commit.
 
     Args:
         name: of the clusters that may take it.
         message: what django-q2 makes of a task.
-        times: when it may be taken; None is now, by the database's clock.
+        at: when it may be taken; None is now, by the database's clock.
         tenant: the slug of the tenant whose messages are taken together.
     """
-    times_sql = _TIMES + (_NO_FLUSH if connection.get_autocommit() else "")
-    values: dict[str, Any] = {"wake_key": _key(name, tenant), "wake_payload": message, "times": list(times)}
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH due (at) AS ({times_sql}) {INSERTION}", values)
-    if None in times:
+    due = _DUE + (_NO_FLUSH if connection.get_autocommit() else "")
+    statement = f"WITH due (at) AS ({due}) {INSERTION}"
+    execute(statement, wake_key=_key(name, tenant), wake_payload=message, at=at)
+    if not at:
         notify_on_commit(channel(name))
 
 

@@ -85,7 +85,7 @@ class Broker(ORM):  # type: ignore[misc]
 
     def enqueue(self, task: str) -> int:
         """Store a message of django-q2's own."""
-        adapter.store(self.list_key, task, [None])
+        adapter.store(self.list_key, task)
         return 0
 
     def dequeue(self) -> list[tuple[int, str]]:

@@ -43,11 +43,11 @@ def _tell_apart(task: dict[str, Any], **kwargs: Any) -> None:
         task["id"], task["started"] = uuid4().hex, timezone.now()
 
 
-def schedule(sender: Any, using: str = "default", **kwargs: Any) -> None:
+def schedule(sender: Any, **kwargs: Any) -> None:
     """Have django-q2 sweep and seal every minute (on `post_migrate` of the public schema)."""
     if sender.label == "django_q" and is_public():
         for name, function in SCHEDULED.items():
-            Schedule.objects.using(using).get_or_create(
+            Schedule.objects.get_or_create(
                 name=name,
                 defaults={
                     "func": function,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.db.models import Count, Max, Min, QuerySet
 
 from directives.models import Directive
+from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.web.limits import COUNTED
 
 # In the order of the index on correlation ids, so that a huge one is not read from end to end.
@@ -80,8 +80,6 @@ def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
 
 def progress(correlation_id: str) -> Progress:
     """Return how far the directives with one correlation id are; of more than `COUNTED`, the first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_PROGRESS, [correlation_id, COUNTED + 1])
-        rows = {status: (number, (first, last)) for status, number, first, last in cursor.fetchall()}
-    _, due = rows.get("snoozed", (0, None))
-    return Progress({status: number for status, (number, _) in rows.items()}, due)
+    rows = fetch_all(_PROGRESS, correlation_id, COUNTED + 1)
+    due = next(((first, last) for status, _, first, last in rows if status == "snoozed"), None)
+    return Progress({status: number for status, number, *_ in rows}, due)

@@ -13,6 +13,7 @@ from directives.lifecycle import failures
 from directives.models import Directive
 from directives.requesting.validation import DirectiveRequest, ValidatedRequest, validate, validate_options
 from fleetprompt.postgres.idle_in_transaction import limit_session
+from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants.context import active_tenant, return_to
 from fleetprompt.time_limit import TimeLimitExceeded
 from signals.models import Signal
@@ -64,7 +65,13 @@ def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str 
     validated = validate(DirectiveRequest(name, payload), validate_options(actor, reason))
     if isinstance(validated, Refused):
         raise validated
-    directive = _directive(validated, actor)
+    directive = Directive(
+        **validated.columns,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        actor_label=actor.label,
+        attempt=1,
+    )
     try:
         with transaction.atomic(durable=True):
             found = _observe(directive, validated, tenant)
@@ -74,26 +81,9 @@ def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str 
     return found
 
 
-def _directive(validated: ValidatedRequest, actor: Actor) -> Directive:
-    subject = validated.subject
-    return Directive(
-        name=validated.handler.name,
-        payload=validated.payload,
-        reason=validated.reason,
-        actor_type=actor.type,
-        actor_id=actor.id,
-        actor_label=actor.label,
-        subject_type=subject.type if subject else "",
-        subject_id=subject.id if subject else "",
-        attempt=1,
-        max_attempts=validated.handler.retry.max_attempts,
-    )
-
-
 def _observe(directive: Directive, validated: ValidatedRequest, tenant: Any) -> DryRun:
     subject = directive.subject
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_SECONDS}s"])
+    execute("SELECT set_config('lock_timeout', %s, true)", f"{LOCK_SECONDS}s")
     before = _fields(subject)
     try:
         # A savepoint, so that the record can be read after an error too.

@@ -23,7 +23,7 @@ from directives.requesting import idempotency
 from directives.requesting.validation import BatchOptions, ValidatedRequest
 from fleetprompt.errors import sqlstate
 from fleetprompt.postgres.prepared import prepared_cursor
-from fleetprompt.postgres.queries import array
+from fleetprompt.postgres.queries import array, fetch_all
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.models import Tenant
 from signals import bus
@@ -144,7 +144,10 @@ def _insert_once(
 ) -> list[Requested | Refused]:
     valid = [item for item in items if not isinstance(item, Refused)]
     keys = _keys(valid, tenant.slug, look=look)
-    rows = [_row(item, key) for item, key in zip(valid, keys, strict=True)]
+    rows = [
+        {"id": uuid7(), "idempotency_key": key, **item.columns}
+        for item, key in zip(valid, keys, strict=True)
+    ]
     shared = {
         "metadata": options.metadata,
         "actor_type": options.actor.type,
@@ -201,24 +204,7 @@ def _revisions(items: Sequence[ValidatedRequest]) -> list[int | None]:
 
 
 def _known(keys: Sequence[str]) -> set[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, [array({*keys})])
-        return {key for (key,) in cursor.fetchall()}
-
-
-def _row(item: ValidatedRequest, key: str) -> dict[str, Any]:
-    return {
-        "id": uuid7(),
-        "name": item.handler.name,
-        "payload": item.payload,
-        "reason": item.reason,
-        "idempotency_key": key,
-        "subject_type": item.subject.type if item.subject else "",
-        "subject_id": item.subject.id if item.subject else "",
-        "ordering_key": item.ordering_key,
-        "max_attempts": item.handler.retry.max_attempts,
-        "scheduled_at": item.scheduled_at,
-    }
+    return {key for (key,) in fetch_all(_KNOWN, array({*keys}))}
 
 
 def _directive(values: dict[str, Any], moment: datetime | None) -> Directive:

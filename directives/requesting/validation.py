@@ -97,6 +97,20 @@ class ValidatedRequest:
     subject: Subject | None
     ordering_key: str
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its columns of a directive, besides the key and those that all items of a batch share."""
+        return {
+            "name": self.handler.name,
+            "payload": self.payload,
+            "reason": self.reason,
+            "subject_type": self.subject.type if self.subject else "",
+            "subject_id": self.subject.id if self.subject else "",
+            "ordering_key": self.ordering_key,
+            "max_attempts": self.handler.retry.max_attempts,
+            "scheduled_at": self.scheduled_at,
+        }
+
     def numbered_key(self, tenant: str, number: int) -> str:
         """Return the handler's key, or the caller's own.
 

@@ -16,14 +16,15 @@ MAX_DISTINCT = 100
 """The most distinct values that are looked up."""
 
 
-def execute(statement: str, *values: Any) -> None:
-    """Execute one statement in the active schema."""
+def execute(statement: str, *values: Any, **named: Any) -> int:
+    """Execute one statement in the active schema, with values by place or by name; return how many rows."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, values or None)
+        cursor.execute(statement, values or named or None)
+        return int(cursor.rowcount)
 
 
 def fetch_all(statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
-    """Return the rows of one statement in the active schema, whose placeholders have names or places."""
+    """Return the rows of one statement in the active schema, with values by place or by name."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values or named or None)
         return list(cursor.fetchall())

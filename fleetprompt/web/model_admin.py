@@ -97,6 +97,7 @@ class ReadOnlyModelAdmin(ModelAdmin):
 
     icon = "data_object"
     """The symbol in the side bar, a name of Material Symbols."""
+    list_class: type[ChangeList] = CappedChangeList
     paginator = CappedPaginator
     show_full_result_count = False
     # Counts for each choice of each filter would read the whole table.
@@ -106,7 +107,7 @@ class ReadOnlyModelAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return how the list finds its rows."""
-        return CappedChangeList
+        return self.list_class
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""

@@ -1,10 +1,13 @@
 """Options that management commands of signals and directives share, and parsers of their values."""
 
 import getpass
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -13,7 +16,7 @@ from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from fleetprompt.cli.console import OperatorCommand, Row
+from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.primary_keys import primary_key, python_type
 from fleetprompt.tenants.models import Tenant
@@ -96,12 +99,30 @@ def _user(text: str) -> Any:
     return user
 
 
-def answer(command: OperatorCommand, options: Mapping[str, Any], row: Row, text: str) -> None:
-    """Print a result: `row` where the format is JSON, or else `text`."""
+def answer(command: OperatorCommand, options: Mapping[str, Any], value: Any, text: str) -> None:
+    """Print a result: `value` where the format is JSON, or else `text`."""
     if options["format"] == "json":
-        command.print_json(row)
+        command.print_json(value)
     else:
         command.stdout.write(text)
+
+
+@contextmanager
+def opened(option: str, path: str) -> Iterator[IO[bytes]]:
+    """Open a file, or standard input where `path` is `-`, for a block.
+
+    Raises:
+        CommandError: naming `option`; it cannot be opened.
+    """
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{option}: {path}: {getattr(error, 'strerror', error)}") from None
+    with file:
+        yield file
 
 
 def moment(option: str, text: str) -> datetime:

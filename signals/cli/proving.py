@@ -3,12 +3,11 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.core.management.base import CommandError
 
@@ -19,7 +18,7 @@ from signals.audit.publishing import exports, proofs
 from signals.audit.sealing import keys
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import verification
-from signals.cli.options import answer
+from signals.cli.options import answer, opened
 
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -33,7 +32,7 @@ def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def check_proof(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Check an inclusion proof with a public key alone."""
-    with _opened(options["file"]) as file:
+    with opened("FILE", options["file"]) as file:
         found = proofs.check(file.read(exports.MAX_LINE_BYTES), _public_keys(options))
     event, seal = found["event"], found["seal"]["head"]
     text = (
@@ -59,7 +58,7 @@ def export(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Check an export with a public key alone."""
-    with _opened(options["file"]) as file:
+    with opened("FILE", options["file"]) as file:
         lines = iter(partial(file.readline, exports.MAX_LINE_BYTES + 1), b"")
         found = exports.check(lines, _public_keys(options))
     pruned = f", seals 1–{found.pruned_seals} without events: pruned" if found.pruned_seals else ""
@@ -81,19 +80,6 @@ def _key_text(given: str) -> str:
         return path.read_text() if path.is_file() else given
     except (OSError, ValueError):
         return given
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    if path == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
-    except OSError as error:
-        raise CommandError(f"FILE: {path}: {error.strerror}") from None
-    with file:
-        yield file
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> int:

@@ -111,7 +111,7 @@ def test_what_led_to_it_is_a_directive_a_signal_a_text_or_nothing(client):
     assert "nothing else: it was asked for by itself" in text_of(client, by_nobody)
     assert "00000000-0000-0000-0000-000000000000" in text_of(client, by_gone)
     caused = page(client, cause)
-    assert [row.pk for row in caused.context["effects"].rows] == [by_directive.pk]
+    assert [row.pk for row in caused.context["effects"]] == [by_directive.pk]
     assert "1 directive<" in caused.content.decode()
 
 
@@ -121,10 +121,14 @@ def test_its_batch_and_its_subjects_other_directives(client):
         batch = [ask_animal("work", animal=f"a{n}", correlation_id="batch") for n in range(24)]
         others = [ask_animal("work", animal="cat") for _ in range(22)]
     context = page(client, mine).context
-    assert [row.pk for row in context["batch"].rows] == [mine.pk, *(row.pk for row in batch[:19])]
-    assert (context["batch"].number, context["batch"].is_cut) == ("25", True)
-    assert [row.pk for row in context["same_subject"].rows] == [row.pk for row in others[:1:-1]]
-    assert (context["same_subject"].number, context["same_subject"].is_cut) == ("22", True)
+    together, about = context["batch"], context["same_subject"]
+    assert [row.pk for row in together] == [mine.pk, *(row.pk for row in batch[:19])]
+    assert (together.paginator.shown_count, together.has_next()) == ("25", True)
+    assert [row.pk for row in about] == [row.pk for row in others[:1:-1]]
+    assert (about.paginator.shown_count, about.has_next()) == (
+        "22",
+        True,
+    )
 
 
 def test_of_very_many_signals_the_newest_are_shown(client):
@@ -270,6 +274,7 @@ def test_who_may_not_view_directives_sees_none(database):
 def test_a_page_takes_as_many_queries_with_many_signals_as_with_few(client):
     with in_tenant("alpha"):
         one, other = ask_animal("work", animal="a"), ask_animal("work", animal="b", correlation_id="many")
+        ask_animal("work", animal="a", causation_id=str(one.pk))
         for number in range(30):
             ask_animal("work", animal="b", correlation_id="many", causation_id=str(other.pk))
             reason = f"snooze {number}"

@@ -365,7 +365,7 @@ def test_run_now_keeps_the_order_of_a_line(client):
 
 
 def test_run_now_leaves_what_takes_too_long_to_the_cluster_and_wakes_it(client, monkeypatch):
-    monkeypatch.setattr(performing, "RUNNING_TIME", 0.2)
+    monkeypatch.setattr(performing, "RUNNING_SECONDS", 0.2)
     with in_tenant("alpha"):
         slow = [ask_animal("work", animal=str(n), seconds=0.3) for n in range(3)]
         sent = messages()
@@ -456,7 +456,7 @@ def test_one_that_changes_between_question_and_answer_says_so(client):
 
 
 def test_more_than_the_limit_is_refused_with_a_message(client, monkeypatch):
-    monkeypatch.setattr("directives.admin.operating.LIMIT", 2)
+    monkeypatch.setattr("directives.admin.operating.MAX_DIRECTIVES", 2)
     made = [ask_one(animal=str(number)) for number in range(3)]
     before = stored()
     for selected, across in ((made, "0"), (made[:1], "1")):

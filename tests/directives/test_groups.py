@@ -201,7 +201,7 @@ MOODS = st.lists(
 def test_together_and_alone_come_to_the_same(database, moods):
     stories = []
     for slug, quick in (("alpha", True), ("beta", False)):
-        attempts.forget_times()
+        attempts.seconds_by_name.clear()
         with in_tenant(slug):
             asked = [ask_moody(name, f"cat {which}", note) for name, which, note in moods]
             stories.append(story(asked, quick))
@@ -221,7 +221,7 @@ def story(asked, quick):
         name: effects(name) for name in {f"cat {n} {note}".strip() for n in range(4) for note in NOTES}
     }
     while True:
-        learn() if quick else attempts.forget_times()
+        learn() if quick else attempts.seconds_by_name.clear()
         if not runner.run_due(1 if not quick else None):
             break
     rows = Directive.objects.in_bulk([one.pk for one in asked])
@@ -243,7 +243,7 @@ STATUSES = st.lists(
 def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing):
     outcomes = []
     for slug, quick in (("alpha", True), ("beta", False)):
-        attempts.forget_times()
+        attempts.seconds_by_name.clear()
         with in_tenant(slug):
             thread = Thread.objects.first() or make_forum().thread
             made = [forums.post.make(thread=thread, status=status) for status, _ in posts]
@@ -258,7 +258,7 @@ def test_hiding_many_posts_is_hiding_each(database, posts, what, one_is_missing)
                 runner.run_due()
             else:
                 for one in asked:
-                    attempts.forget_times()
+                    attempts.seconds_by_name.clear()
                     run(one)
             outcomes.append([told(one) for one in asked] + [post_state(post) for post in made])
             change_absent(asked[-1])

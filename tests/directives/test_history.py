@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from directives.display import history
-from directives.display.history import NESTED, PAGE, Place, Scope
+from directives.display.history import MAX_NESTED, PAGE_SIZE, Place, Scope
 from directives.models import Directive
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
@@ -132,11 +132,11 @@ def test_pages_meet_without_a_gap_or_a_repetition(forum, limit):
 
 def test_of_a_directive_with_many_signals_the_newest_are_shown(forum):
     directive = ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive
-    for number in range(NESTED):
+    for number in range(MAX_NESTED):
         last = emit(f"outside.n{number}", forum.thread.subject, causation_id=str(directive.pk))
     [happening] = [found for found in scope(forum.thread).page().happenings if found.directive]
     assert happening.is_cut
-    assert len(happening.entries) == NESTED
+    assert len(happening.entries) == MAX_NESTED
     assert happening.entries[-1].signal == last
 
 
@@ -234,10 +234,10 @@ def test_hostile_texts_are_escaped(client):
 
 def test_an_older_page_follows_the_link(client):
     with in_tenant("alpha"):
-        forum = create_forum(PAGE + 5)
+        forum = create_forum(PAGE_SIZE + 5)
     page = urls(forum.thread)[1]
     first = client.get(page)
-    assert len(first.context["page"].happenings) == PAGE
+    assert len(first.context["page"].happenings) == PAGE_SIZE
     html = first.content.decode()
     link = html.partition('href="?before=')[2].partition('"')[0]
     second = client.get(f"{page}?before={link}")
@@ -350,7 +350,7 @@ def test_large_pages_take_few_queries_and_no_scan(client, large):
             place = days and Place(datetime.now(UTC) - timedelta(days=days), UUID(int=0))
             with CaptureQueriesContext(connection) as captured:
                 page = scope(large).page(place)
-            assert len(page.happenings) == PAGE
+            assert len(page.happenings) == PAGE_SIZE
             assert_cheap(captured, 5)
         post = Post.objects.filter(thread=large).first()
         signal = Signal.objects.filter(subject_id=str(post.pk), name="directive.n2").first()

@@ -165,7 +165,7 @@ def test_run_now_says_who_canceled_meanwhile(database):
 
 
 def test_what_was_left_to_the_cluster_says_what_became_of_it(database, monkeypatch):
-    monkeypatch.setattr(performing, "RUNNING_TIME", 0)
+    monkeypatch.setattr(performing, "RUNNING_SECONDS", 0)
     ann, bob = client_of("ann", superuser=True), client_of("bob", superuser=True)
     names = ("waits", "canceled", "snoozed", "ran", "failed")
     with in_tenant("alpha"):

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from directives.cli import requesting, showing, working
-from directives.cli.options import add_actor, add_tenant, add_tenants
 from directives.models import DUE, SNOOZED, Directive
 from fleetprompt.cli.console import OperatorCommand, add_format
+from signals.cli.options import add_actor, add_tenant, add_tenants
 
 
 class Command(OperatorCommand):

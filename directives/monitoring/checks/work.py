@@ -3,12 +3,12 @@
 from django.core import checks
 
 from directives import registry, sql
-from directives.authority import permissions
+from directives.authority import permissions, roles
+from directives.models import Directive
 from directives.monitoring import counts, stalled, statistics
 from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, grouped
 from fleetprompt.tenants import schemas
-from fleetprompt.tenants.context import in_tenant
 
 _MAX_COUNTED = 1_000
 
@@ -17,9 +17,7 @@ _MAX_COUNTED = 1_000
 def due(tenants: Tenants) -> Findings:
     """The oldest directive that could start now is not minutes old."""
     for slug in stalled.look(tenants):
-        with in_tenant(slug):
-            oldest = statistics.oldest_due()
-        if oldest:
+        if oldest := statistics.oldest_due_in(slug):
             yield checks.Error(
                 f"nothing is picked up: the oldest directive is due since {oldest:%Y-%m-%d %H:%M:%S %Z}",
                 hint="Start a cluster, or see what its workers do; `manage.py directive run` runs it here.",
@@ -68,17 +66,13 @@ def missing_permissions(tenants: Tenants) -> Findings:
     """They come with `migrate_schemas`, also for a new handler that has no migration."""
     ready = complete(tenants)
     wanted = {
-        permissions.codename(action, handler.name): handler.name
+        f"{Directive._meta.label_lower}.{permissions.codename(action, handler.name)}": handler.name
         for handler in registry.handlers()
         for action in permissions.ACTIONS
     }
-    found = schemas.read_each(ready, ("auth_permission", "django_content_type"), sql.PERMISSIONS)
     lacking = {
-        ready[schema]: ", ".join(
-            sorted({wanted[name] for name in wanted.keys() - {name for (name,) in rows}})
-        )
-        for schema, rows in found.items()
-        if rows is not None
+        ready[schema]: ", ".join(sorted({wanted[what] for what in missing if what in wanted}))
+        for schema, missing in roles.missing(ready).items()
     }
     for what, where in grouped({slug: names for slug, names in lacking.items() if names}):
         yield checks.Warning(
