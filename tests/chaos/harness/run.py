@@ -1,4 +1,4 @@
-"""One run: chaos for some minutes, then quiet, then the audit."""
+"""One run: minutes of faults, then a quiet time, then the checks."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from directives.requests import request
 from directives.tasks import BROKEN_PAUSE_SECONDS
 from fleetprompt.tenants.context import in_tenant
 from signals.models import Seal
-from tests.chaos.harness import schedule, wishes
+from tests.chaos.harness import requests, schedule
 from tests.chaos.harness.checks import check_town, leftovers
 from tests.chaos.harness.checks.promises import Promises
 from tests.chaos.harness.faults import KINDS, Missed
@@ -57,7 +57,7 @@ class Run:
 
     def __init__(self, options: Options, folder: Path, server: Server, say: Callable[[str], None]) -> None:
         self.options, self.say = options, say
-        self.slugs = wishes.tenants(options.tenants)
+        self.slugs = requests.tenants(options.tenants)
         self.world = World(folder, server, self.slugs)
         self.report = Report(options.seed)
         self._log = (folder / "faults.jsonl").open("a")
@@ -147,7 +147,7 @@ class Run:
             self._probe(number)
             for other in others:
                 other.signal(signal.SIGCONT)
-        # A turn that was stopped breaks off when it goes on, and leaves a wake-up for a moment later.
+        # A time slice that was stopped fails when it continues, and leaves a wake-up for a moment later.
         time.sleep(2 * BROKEN_PAUSE_SECONDS)
         self._wait(lambda: not OrmQ.objects.exists(), "the queue to become empty")
 
@@ -177,12 +177,12 @@ class Run:
         journal = Journal(self.world.folder / "requester-probe.jsonl")
         for slug in self.slugs:
             key = f"{slug}:probe:{cluster}"
-            journal.write(do="ask", wish=cluster, tenant=slug, keys=[key])
+            journal.write(do="ask", request=cluster, tenant=slug, keys=[key])
             with in_tenant(slug):
                 payload = {"animal": f"probe {cluster}", "note": key}
                 asked, created = request("zoo.animal.roam", payload, actor=SETTER_UP, idempotency_key=key)
             answers = [[key, str(asked.pk), created]]
-            journal.write(did="ask", wish=cluster, tenant=slug, answers=answers)
+            journal.write(did="ask", request=cluster, tenant=slug, answers=answers)
         self._wait(self._is_quiet, f"cluster {cluster} to work")
 
     def _check(self) -> None:
