@@ -52,7 +52,7 @@ def test_a_figure_is_measured_end_to_end(tmp_path):
 @pytest.mark.long
 def test_a_soak_runs_and_says_what_drifted(tmp_path):
     written = tmp_path / "soak.json"
-    options = ["--minutes", "0.2", "--every", "2", "--tenants", "2", "--rate", "20"]
+    options = ["--minutes", "0.3", "--every", "2", "--tenants", "2", "--rate", "20"]
     done = _run("tests.bench.soak", *options, "--output", str(written))
     assert written.exists(), done.stderr
     result = json.loads(written.read_text())
