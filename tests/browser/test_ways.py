@@ -12,7 +12,7 @@ from signals.types import Actor
 from tests.browser.accessible import check_accessible
 from tests.browser.people import Person, log_in, make_people
 from tests.recipes import accounts
-from tests.support import ask, make_forum, run
+from tests.support import ask, make_forum, run, thinned
 
 HOST = "alpha.localhost"
 ADMIN = f"http://{HOST}/admin/"
@@ -67,7 +67,7 @@ def ask_about(page, action):
     page.get_by_role("button", name="Run", exact=True).click()
 
 
-@pytest.mark.parametrize("width", [390, 1024])
+@pytest.mark.parametrize("width", thinned([390, 1024], every=2))
 def test_the_side_bar_opens_and_closes_by_keyboard(mira, forum, width):
     mira.set_viewport_size({"width": width, "height": 800})
     mira.goto(POSTS)
@@ -125,13 +125,16 @@ def test_filters_and_theme_open_by_keyboard(mira, forum):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "",
-        "forums/",
-        "forums/post/",
-        "directives/directive/",
-        "directives/directive/request/forum.post.hide/",
-    ],
+    thinned(
+        [
+            "directives/directive/request/forum.post.hide/",
+            "",
+            "forums/",
+            "forums/post/",
+            "directives/directive/",
+        ],
+        every=5,
+    ),
 )
 def test_each_page_has_a_main_part_and_one_main_heading(mira, forum, path):
     mira.goto(f"{ADMIN}{path}")
@@ -150,6 +153,7 @@ def test_the_log_in_page_has_a_main_part_and_one_main_heading(page, database):
     check_accessible(page, "the log-in page with its themes")
 
 
+@pytest.mark.long
 def test_the_operators_pages_have_a_main_part_and_one_main_heading(page, database):
     olga = Person("olga", "olga's password")
     accounts.with_password(accounts.superuser, olga.password, username=olga.username)
@@ -160,7 +164,7 @@ def test_the_operators_pages_have_a_main_part_and_one_main_heading(page, databas
         assert page.locator("h1").count() == 1
 
 
-@pytest.mark.parametrize("way", ["link", "browser"])
+@pytest.mark.parametrize("way", thinned(["browser", "link"], every=2))
 def test_going_back_from_the_question_finds_search_page_and_ticks(mira, forum, way):
     mira.goto(NARROWED)
     for number in (0, 2):

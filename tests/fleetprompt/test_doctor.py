@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from directives.monitoring.checks import queueing
 from fleetprompt.health.checkup import CHECKS, known_tenants
 from fleetprompt.tenants.models import Tenant
 from tests.checks import altered
@@ -23,6 +24,12 @@ def doctor(*arguments):
     except CommandError as error:
         return out.getvalue(), str(error)
     return out.getvalue(), ""
+
+
+@pytest.fixture(autouse=True)
+def _brief_wait(monkeypatch):
+    """Give a cluster that is not there less time to report."""
+    monkeypatch.setattr(queueing, "HEARTBEAT_TIMEOUT_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_a_process_whose_database_is_down(database):
     assert stranger.startswith("404"), "a host that is not served is not looked up"
 
 
+@pytest.mark.long
 def test_a_database_that_accepts_and_says_nothing(client, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as changed:
         _move_database(changed, silent.getsockname()[1])
@@ -137,6 +138,7 @@ def counted(settings, tmp_path):
     cache.clear()
 
 
+@pytest.mark.long
 def test_metrics_of_a_process_whose_database_accepts_and_says_nothing(client, counted, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as changed:
         _move_database(changed, silent.getsockname()[1])

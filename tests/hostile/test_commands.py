@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directives.models import Directive
+from directives.monitoring.checks import queueing
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from forums.models import Post
@@ -26,6 +27,14 @@ ARGUMENTS = st.one_of(broken, st.binary(max_size=30).map(os.fsdecode)).filter(la
 OWN = ("fleetprompt", "signals", "directives", "forums")
 # They go on forever, or for minutes, when nothing is wrong with their arguments.
 LONG_RUNNING = ("cluster", "demo", "serve", "embedded")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _brief_wait():
+    """Give a cluster that is not there less time to report to the doctor."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(queueing, "HEARTBEAT_TIMEOUT_SECONDS", 0.1)
+        yield
 
 
 def _paths(parser, path):
