@@ -389,8 +389,10 @@ def database_url(settings: dict[str, Any] | None = None) -> str:
 
 def environment(**extra: str) -> dict[str, str]:
     """Return the environment of a process that shares the tests' settings and database."""
+    # The width of the terminal that the tests run in would change what commands print.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     return {
-        **os.environ,
+        **inherited,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "DATABASE_URL": database_url(),
         "DATABASE_OWNER_URL": database_url(login()) if connection.settings_dict.get("OWNER") else "",
