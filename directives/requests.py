@@ -44,7 +44,7 @@ BATCH_REQUESTED = "directive.batch_requested"
 MAX_BATCH = 10_000
 """How many directives one batch may ask for."""
 MIN_WITHOUT_COLLECTING = 500
-"""Requests from which on Python's collector pauses: of 5,000, it would take a quarter of Python's time."""
+"""The smallest number of requests for which Python's collector pauses; `no_collecting` has the figures."""
 MAX_KNOWN_NAMED = 20
 """How many of the directives that had been requested before the batch's signal names."""
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 def no_collecting() -> Iterator[None]:
     """Switch the collector off for a block; threads may be inside at the same time.
 
-    All objects of a batch live until its end. With the collector on, requesting 20,000 directives takes
-    1.50 s of processor time instead of 1.02 s; 5,000 take the same in both ways.
+    All objects of a batch live until its end. With the collector on, requesting 5,000 directives takes
+    0.40 s of Python's processor time instead of 0.32 s, and 20,000 take 1.64 s instead of 1.21 s.
     """
     was_enabled = gc.isenabled()
     gc.disable()
