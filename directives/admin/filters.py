@@ -4,7 +4,7 @@ Every value in the URL is answered: one that no row can have finds nothing.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,9 +30,15 @@ _SUBJECT = re.compile(r"(?P<type>[a-z0-9_]+(?:\.[a-z0-9_]+)+):(?P<id>.+)")
 
 
 class ChoiceFilter(DropdownFilter):
-    """A filter by one of several values."""
+    """A filter by one of several values, made by `choice_filter`."""
 
+    values: Callable[[type[Model]], Iterable[tuple[str, str]]]
+    condition: Callable[[str], Q | None]
     lookup_choices: list[tuple[str, str]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return the values, each with what people call it."""
+        return self.values(model_admin.model)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Return the choices; a value that is none of them, from a link or by hand, is one too."""
@@ -49,39 +55,58 @@ class ChoiceFilter(DropdownFilter):
         condition = self.condition(value) if is_storable(value) else None
         return queryset.none() if condition is None else queryset.filter(condition)
 
-    def condition(self, value: str) -> Q | None:
-        """Return what a value means; None when nothing can have it."""
-        return Q(**{self.parameter_name: value}) if len(value) <= NAME_LENGTH else None
+
+def choice_filter(
+    title: str,
+    parameter: str,
+    values: Callable[[type[Model]], Iterable[tuple[str, str]]],
+    condition: Callable[[str], Q | None] | None = None,
+) -> type[ChoiceFilter]:
+    """Return a filter of a list.
+
+    Args:
+        parameter: its name in the URL.
+        values: returns what there is to choose for a model, each with what people call it.
+        condition: returns what a value means, None when nothing can have it; by default, that the field
+            named like the parameter has the value.
+    """
+
+    def equal(value: str) -> Q | None:
+        return Q(**{parameter: value}) if len(value) <= NAME_LENGTH else None
+
+    members = {"title": title, "parameter_name": parameter, "values": staticmethod(values)}
+    return type("Filter", (ChoiceFilter,), {**members, "condition": staticmethod(condition or equal)})
 
 
-class ActorFilter(ChoiceFilter):
-    """By who is behind it, by type and id: labels change."""
+def actor_filter(newest: Sequence[str] = ()) -> type[ChoiceFilter]:
+    """Return a filter by who is behind it, by type and id: labels change.
 
-    title, parameter_name = "actor", "actor"
-    newest: Sequence[str] = ()
-    """The fields by which an index tells an actor's newest label."""
+    Args:
+        newest: the fields by which an index tells an actor's newest label.
+    """
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the actors that there are, as `type:id`."""
-        fields = ("actor_type", "actor_id")
-        found = distinct(model_admin.model, *fields, also=["actor_label"], newest=self.newest)
+    def actors(model: type[Model]) -> list[tuple[str, str]]:
+        found = distinct(model, "actor_type", "actor_id", also=["actor_label"], newest=newest)
         return [(f"{kind}:{key}", f"{label or key} ({kind})") for kind, key, label in found]
 
-    def condition(self, value: str) -> Q | None:
-        """Return which rows the actor is behind."""
-        kind, _, key = value.partition(":")
-        fits = kind in Actor.TYPES and 0 < len(key) <= ID_LENGTH
-        return Q(actor_type=kind, actor_id=key) if fits else None
+    return choice_filter("actor", "actor", actors, _behind)
 
 
-class SubjectTypeFilter(ChoiceFilter):
-    """By the type of subject."""
+def _behind(actor: str) -> Q | None:
+    kind, _, key = actor.partition(":")
+    fits = kind in Actor.TYPES and 0 < len(key) <= ID_LENGTH
+    return Q(actor_type=kind, actor_id=key) if fits else None
 
-    title, parameter_name = "subject type", "subject_type"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the types."""
-        return [(kind, kind) for kind in subject_types(model_admin.model)]
+def subject_types(model: type[Model]) -> list[str]:
+    """Return the types that subjects have, by name: of installed apps, and found in the table."""
+    found = {kind for (kind,) in distinct(model, "subject_type")}
+    return sorted((found | set(registry.subject_models())) - {""})
+
+
+SUBJECT_TYPE = choice_filter(
+    "subject type", "subject_type", lambda model: [(kind, kind) for kind in subject_types(model)]
+)
 
 
 class _RangeForm(RangeDateTimeForm):
@@ -162,12 +187,6 @@ def parameters(filters: Iterable[Any]) -> set[str]:
         else:
             found.add(one.parameter_name)
     return found
-
-
-def subject_types(model: type[Model]) -> list[str]:
-    """Return the types that subjects have, by name: of installed apps, and found in the table."""
-    found = {kind for (kind,) in distinct(model, "subject_type")}
-    return sorted((found | set(registry.subject_models())) - {""})
 
 
 class SearchedChangeList(BigChangeList):
