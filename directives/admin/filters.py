@@ -129,12 +129,9 @@ class MomentFilter(RangeDateTimeFilter):
         self, field: Any, request: HttpRequest, params: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(field, request, params, *args, **kwargs)
-        [self._zone_name] = params.pop(f"{self.parameter_name}_zone", [""])[-1:]
         own = timezone.current_name()
-        self._zone_name = self._zone_name or own
-        self.title = "time, from and to"
-        if self._zone_name != own:
-            self.title += f", in {self._zone_name}"
+        self._zone_name = params.pop(f"{self.parameter_name}_zone", [""])[-1] or own
+        self.title = "time, from and to" + (f", in {self._zone_name}" if self._zone_name != own else "")
         for bound, time in _BOUNDS.items():
             name = f"{self.parameter_name}_{bound}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):

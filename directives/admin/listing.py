@@ -172,7 +172,7 @@ class DirectiveAdmin(SearchedAdmin):
         """Return what a directive's page shows."""
         return detail.context(request, record)
 
-    state = column("status", lambda directive: labels.badge(labels.look(directive)))
+    state = column("status", labels.status_badge)
     what = column("directive", _name)
     requester = column("actor", _requester)
     why = column("reason", _reason)
