@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -15,7 +15,7 @@ from directives import registry
 from directives.admin import requesting
 from directives.authority import permissions
 from directives.display import history, labels
-from directives.display.history import PAGE_SIZE, Place, Scope
+from directives.display.history import PAGE_SIZE, Parts, Place
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
 from fleetprompt.web.model_admin import DetailModelAdmin
@@ -55,10 +55,8 @@ class SubjectAdmin(DetailModelAdmin):
 
     def handlers(self, request: HttpRequest) -> list[AnyHandler]:
         """Return the directive types about such records that the user may request."""
-        about = self.model.SUBJECT_TYPE
-        return [
-            handler for handler in requesting.requestable(request.user) if handler.subject_type == about
-        ]
+        about = registry.about(self.model.SUBJECT_TYPE)
+        return [one for one in about if permissions.allows(request.user, "request", one.name)]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Return the columns, without the records that the user may not view."""
@@ -157,7 +155,7 @@ class SubjectAdmin(DetailModelAdmin):
         latest = self.history_context(request, record, limit=MAX_LATEST)
         return {**context, "history_url": history_url, **_change(record), **latest}
 
-    def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
+    def history_parts(self, record: Any) -> Parts:
         """Return the records whose history belongs to this one's: their subject types, a query for each."""
         return ()
 
@@ -179,7 +177,7 @@ class SubjectAdmin(DetailModelAdmin):
     ) -> dict[str, Any]:
         """Return what the template of a history needs: the page, and the records it tells of."""
         subject = registry.subject_of(record)
-        page = Scope(subject, self.history_parts(record)).page(before, limit)
+        page = history.page(subject, self.history_parts(record), before, limit)
         about = {happening.subject for happening in page.happenings} - {subject}
         records = {**labels.records(request.user, about), subject: record}
         return {"page": page, "subject": subject, "records": records}

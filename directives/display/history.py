@@ -169,42 +169,35 @@ class Page:
     older: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The subjects whose history is one: a subject and its parts.
+Parts = Sequence[tuple[str, QuerySet[Any]]]
+"""The types of a subject's parts, each with a query of their records."""
 
-    Args:
-        subject: whose history it is.
-        parts: the types of its parts, each with a query of their records.
-    """
 
-    subject: Subject
-    parts: Sequence[tuple[str, QuerySet[Any]]] = ()
+def page(subject: Subject, parts: Parts = (), before: Place | None = None, limit: int = PAGE_SIZE) -> Page:
+    """Return what happened to a subject and its parts before a place, in a bounded number of queries."""
+    selects, values = _selects(subject, parts)
+    end = [before.at, before.id] if before else ["infinity", _LAST_ID]
+    found = fetch_all(_PLACES.format(parts=selects, limit=limit + 1), *values, *end, *end)
+    shown = found[:limit]
+    directives = Directive.objects.in_bulk([pk for _, pk, is_directive in shown if is_directive])
+    signals = Signal.objects.in_bulk([pk for _, pk, is_directive in shown if not is_directive])
+    nested = _nested(directives)
+    happenings = []
+    for at, pk, is_directive in shown:
+        told = nested[str(pk)] if is_directive else [signals[pk]]
+        entries, is_cut = timeline(told)[-MAX_NESTED:], len(told) > MAX_NESTED
+        happenings.append(Happening(Place(at, pk), entries, directives.get(pk), is_cut))
+    return Page(happenings, happenings[-1].place if len(found) > limit else None)
 
-    def page(self, before: Place | None = None, limit: int = PAGE_SIZE) -> Page:
-        """Return what happened to them before a place, newest first, in a bounded number of queries."""
-        parts, values = self._parts()
-        end = [before.at, before.id] if before else ["infinity", _LAST_ID]
-        found = fetch_all(_PLACES.format(parts=parts, limit=limit + 1), *values, *end, *end)
-        shown = found[:limit]
-        directives = Directive.objects.in_bulk([pk for _, pk, is_directive in shown if is_directive])
-        signals = Signal.objects.in_bulk([pk for _, pk, is_directive in shown if not is_directive])
-        nested = _nested(directives)
-        happenings = []
-        for at, pk, is_directive in shown:
-            told = nested[str(pk)] if is_directive else [signals[pk]]
-            entries, is_cut = timeline(told)[-MAX_NESTED:], len(told) > MAX_NESTED
-            happenings.append(Happening(Place(at, pk), entries, directives.get(pk), is_cut))
-        return Page(happenings, happenings[-1].place if len(found) > limit else None)
 
-    def _parts(self) -> tuple[str, list[Any]]:
-        selects = ["SELECT %s::text AS type, %s::text AS id"]
-        parameters = [self.subject.type, self.subject.id]
-        for kind, records in self.parts:
-            sql, values = records.order_by().values("pk").query.sql_with_params()
-            selects.append(f"SELECT %s::text, part.pk::text FROM ({sql}) AS part(pk)")  # noqa: S608
-            parameters += [kind, *values]
-        return " UNION ALL ".join(selects), parameters
+def _selects(subject: Subject, parts: Parts) -> tuple[str, list[Any]]:
+    """Return the SQL of the types and ids of a subject and its parts, and its values."""
+    selects, values = ["SELECT %s::text AS type, %s::text AS id"], [subject.type, subject.id]
+    for kind, records in parts:
+        sql, parameters = records.order_by().values("pk").query.sql_with_params()
+        selects.append(f"SELECT %s::text, part.pk::text FROM ({sql}) AS part(pk)")  # noqa: S608
+        values += [kind, *parameters]
+    return " UNION ALL ".join(selects), values
 
 
 def _nested(directives: Iterable[UUID]) -> Mapping[str, Sequence[Signal]]:
