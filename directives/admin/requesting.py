@@ -115,14 +115,27 @@ def _show(request: HttpRequest, asked: _Asked, kept: Kept | None) -> HttpRespons
     for text in kept.problems if kept else ():
         form.add_refusal(Refused(text))
     kept_forms.tell(request, kept)
-    is_tried = kept is not None and kept.why == Why.SENT and asked.given.get("confirm") == "dry_run"
+    handler, given, ids, cause = asked.handler, asked.given, asked.ids, asked.cause
     problem = _problem_of(asked, form)
-    tried = (
-        _try_out(request, form, asked.payloads(form))
-        if is_tried and form.is_valid() and not problem
-        else {}
-    )
-    return _form(request, form, asked, problem=problem, **tried)
+    context = {
+        "title": labels.counted_label(handler.name, len(ids)) if ids else handler.label,
+        "handler": handler,
+        "form": form,
+        "problem": problem,
+        "selection": selection.described(handler, ids, request.user) if ids else None,
+        "action": request_url(handler.name),
+        "subjects": _joined(ids),
+        "back": coming_back.url_of(given),
+        "back_link": coming_back.link(given, labels.list_url(handler.subject_type) if ids else ""),
+        "cause": given.get("cause", ""),
+        "cause_directive": cause,
+        "cause_attempt": given.get("cause_attempt", cause.attempt if cause else ""),
+        "media": form.media,
+    }
+    is_tried = kept is not None and kept.why == Why.SENT and given.get("confirm") == "dry_run"
+    if is_tried and form.is_valid() and not problem:
+        context |= _try_out(request, form, asked.payloads(form))
+    return pages.show(request, "admin/directives/request.html", context)
 
 
 def _problem_of(asked: _Asked, form: RequestForm) -> str:
@@ -223,31 +236,6 @@ def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
     for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
         if model := registry.subject_model(subject_type):
             permissions.require_view(request.user, model)
-
-
-def _form(request: HttpRequest, form: RequestForm, asked: _Asked, **context: Any) -> HttpResponse:
-    handler, cause, ids = asked.handler, asked.cause, asked.ids
-    return pages.show(
-        request,
-        "admin/directives/request.html",
-        {
-            "title": labels.counted_label(handler.name, len(ids)) if ids else handler.label,
-            "handler": handler,
-            "form": form,
-            "selection": selection.described(handler, ids, request.user) if ids else None,
-            "action": request_url(handler.name),
-            "subjects": _joined(ids),
-            "back": coming_back.url_of(asked.given),
-            "back_link": coming_back.link(
-                asked.given, labels.list_url(handler.subject_type) if ids else ""
-            ),
-            "cause": asked.given.get("cause", ""),
-            "cause_directive": cause,
-            "cause_attempt": asked.given.get("cause_attempt", cause.attempt if cause else ""),
-            "media": form.media,
-            **context,
-        },
-    )
 
 
 def requestable(user: Any) -> list[AnyHandler]:
