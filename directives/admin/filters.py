@@ -26,6 +26,7 @@ from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin, column
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
+_ENDS = ("from_0", "from_1", "to_0", "to_1", "zone")
 _SUBJECT = re.compile(r"(?P<type>[a-z0-9_]+(?:\.[a-z0-9_]+)+):(?P<id>.+)")
 
 
@@ -174,18 +175,6 @@ def _offset(moment: datetime) -> timedelta:
     return moment.utcoffset() or timedelta()
 
 
-def parameters(filters: Iterable[Any]) -> set[str]:
-    """Return what may stand in a list's URL for its filters."""
-    found = set()
-    for one in filters:
-        if isinstance(one, tuple):
-            found |= {f"{one[0]}_{bound}_{part}" for bound in _BOUNDS for part in (0, 1)}
-            found.add(f"{one[0]}_zone")
-        else:
-            found.add(one.parameter_name)
-    return found
-
-
 class SearchedChangeList(BigChangeList):
     """Finds the rows of a page, and with one query per type the subjects that they are about."""
 
@@ -211,7 +200,13 @@ class SearchedAdmin(DetailModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether it is a filter's parameter."""
-        return lookup in parameters(self.list_filter)
+        allowed = set()
+        for one in self.list_filter:
+            if isinstance(one, tuple):
+                allowed |= {f"{one[0]}_{end}" for end in _ENDS}
+            else:
+                allowed.add(one.parameter_name)
+        return lookup in allowed
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
