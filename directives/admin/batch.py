@@ -10,14 +10,13 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import registry, requests
-from directives.admin.following import follow
+from directives.admin import pages
 from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
 from directives.requesting import batches
 from directives.requesting.batches import Progress
 from fleetprompt.postgres.primary_keys import parse_uuid
-from fleetprompt.sites import tenant_site
 from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.types import as_object
@@ -47,11 +46,10 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
         "progress": progress,
         "segments": _segments(progress),
         "failures": together.filter(status=Directive.Status.FAILED)[:MAX_FAILURES],
-        **follow(progress),
+        **pages.follow(progress),
     }
     if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)
-    context.update(tenant_site.each_context(request))
     facts = as_object(announced and announced.payload)
     known = _known(facts)
     origins = [] if announced else batches.origins(correlation_id)
@@ -60,12 +58,11 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
         known_records=labels.records(request.user, [directive.subject for directive in known]),
         title=_title(facts, origins, progress),
         origins=origins,
-        opts=Directive._meta,
         correlation_id=correlation_id,
         back_link=coming_back.link(request.GET, _list_url(facts)),
         all_url=f"{reverse('admin:directives_directive_changelist')}?{urlencode({'q': correlation_id})}",
     )
-    return TemplateResponse(request, "admin/directives/batch.html", context)
+    return pages.show(request, "admin/directives/batch.html", context)
 
 
 def _known(facts: Mapping[str, Any]) -> list[Directive]:
@@ -76,13 +73,12 @@ def _known(facts: Mapping[str, Any]) -> list[Directive]:
 
 
 def _segments(progress: Progress) -> list[dict[str, Any]]:
-    """Return each status that occurs, with how many and what part of the whole they are."""
+    """Return each status that occurs, with how many have it."""
     return [
         {
             "look": labels.STATUSES[status],
             "ends": status in Directive.TERMINAL,
             "number": progress.counts[status],
-            "percent": 100 * progress.counts[status] / progress.total,
         }
         for status in _SEGMENTS
         if progress.counts.get(status)
@@ -99,5 +95,4 @@ def _title(facts: Mapping[str, Any], origins: Sequence[Mapping[str, Any]], progr
 def _list_url(facts: Mapping[str, Any]) -> str:
     """Return the address of the list of what a batch is about; empty when that is not known."""
     handler = registry.find(str(facts.get("name")))
-    model = registry.subject_model(handler.subject_type) if handler else None
-    return labels.list_url(model) if model else ""
+    return labels.list_url(handler.subject_type) if handler else ""

@@ -12,8 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from directives.admin import operating, undoing
-from directives.admin.following import follow_each
+from directives.admin import operating, pages, undoing
 from directives.authority import permissions
 from directives.display import history, labels
 from directives.lifecycle import events
@@ -50,7 +49,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     signals = list(_signals(directive)[: MAX_SIGNALS + 1]) if may_see else []
     filters = request.GET.get("_changelist_filters", "")
     # What is loaded again into the page has another address.
-    back = labels.directive_url(directive.pk)
+    back = labels.record_url(directive)
     if filters:
         back = f"{back}?{urlencode({'_changelist_filters': filters})}"
     metadata, lost = directive.metadata, events.noted_lost(directive)
@@ -84,14 +83,14 @@ def _signals(directive: Directive) -> QuerySet[Signal]:
 
 def _following(directive: Directive) -> dict[str, Any]:
     """Return whether a cluster is missing, and a text that is another one when the page would be."""
-    found = follow_each([directive])
+    found = pages.follow_each([directive])
     newest = _signals(directive).values_list("pk", flat=True).first()
     has_begun = directive.started_at is not None
     parts = (labels.look(directive).word, directive.attempt, has_begun, newest, found["no_cluster"])
     return {**found, "version": "-".join(map(str, parts)).lower()}
 
 
-def _undo(user: Any, directive: Directive, back: str) -> list[operating.Button]:
+def _undo(user: Any, directive: Directive, back: str) -> list[dict[str, str]]:
     """Return the way to requesting the inverse, if there is something left to undo."""
     inverse = undoing.inverse_of(directive)
     if (
@@ -101,7 +100,7 @@ def _undo(user: Any, directive: Directive, back: str) -> list[operating.Button]:
     ):
         return []
     url = coming_back.with_back(reverse("admin:directives_directive_undo", args=[directive.pk]), back)
-    return [operating.Button(f"Undo: {labels.label(inverse)}", "undo", url)]
+    return [{"label": f"Undo: {labels.label(inverse)}", "icon": "undo", "url": url}]
 
 
 def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
@@ -118,7 +117,9 @@ def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     shown = [row for related in (batch, effects, same_subject) if related for row in related]
     return {
         "batch": batch,
-        "batch_url": labels.batch_url(directive.correlation_id) if batch else "",
+        "batch_url": reverse("admin:directives_directive_batch", args=[directive.correlation_id])
+        if batch
+        else "",
         "cause": _cause(directive),
         "effects": effects,
         "same_subject": same_subject,

@@ -4,7 +4,7 @@ Every value in the URL is answered: one that no row can have finds nothing.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,13 +26,20 @@ from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin, column
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
+_ENDS = ("from_0", "from_1", "to_0", "to_1", "zone")
 _SUBJECT = re.compile(r"(?P<type>[a-z0-9_]+(?:\.[a-z0-9_]+)+):(?P<id>.+)")
 
 
 class ChoiceFilter(DropdownFilter):
-    """A filter by one of several values."""
+    """A filter by one of several values, made by `choice_filter`."""
 
+    values: Callable[[type[Model]], Iterable[tuple[str, str]]]
+    condition: Callable[[str], Q | None]
     lookup_choices: list[tuple[str, str]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Return the values, each with what people call it."""
+        return self.values(model_admin.model)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Return the choices; a value that is none of them, from a link or by hand, is one too."""
@@ -49,39 +56,58 @@ class ChoiceFilter(DropdownFilter):
         condition = self.condition(value) if is_storable(value) else None
         return queryset.none() if condition is None else queryset.filter(condition)
 
-    def condition(self, value: str) -> Q | None:
-        """Return what a value means; None when nothing can have it."""
-        return Q(**{self.parameter_name: value}) if len(value) <= NAME_LENGTH else None
+
+def choice_filter(
+    title: str,
+    parameter: str,
+    values: Callable[[type[Model]], Iterable[tuple[str, str]]],
+    condition: Callable[[str], Q | None] | None = None,
+) -> type[ChoiceFilter]:
+    """Return a filter of a list.
+
+    Args:
+        parameter: its name in the URL.
+        values: returns what there is to choose for a model, each with what people call it.
+        condition: returns what a value means, None when nothing can have it; by default, that the field
+            named like the parameter has the value.
+    """
+
+    def equal(value: str) -> Q | None:
+        return Q(**{parameter: value}) if len(value) <= NAME_LENGTH else None
+
+    members = {"title": title, "parameter_name": parameter, "values": staticmethod(values)}
+    return type("Filter", (ChoiceFilter,), {**members, "condition": staticmethod(condition or equal)})
 
 
-class ActorFilter(ChoiceFilter):
-    """By who is behind it, by type and id: labels change."""
+def actor_filter(newest: Sequence[str] = ()) -> type[ChoiceFilter]:
+    """Return a filter by who is behind it, by type and id: labels change.
 
-    title, parameter_name = "actor", "actor"
-    newest: Sequence[str] = ()
-    """The fields by which an index tells an actor's newest label."""
+    Args:
+        newest: the fields by which an index tells an actor's newest label.
+    """
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the actors that there are, as `type:id`."""
-        fields = ("actor_type", "actor_id")
-        found = distinct(model_admin.model, *fields, also=["actor_label"], newest=self.newest)
+    def actors(model: type[Model]) -> list[tuple[str, str]]:
+        found = distinct(model, "actor_type", "actor_id", also=["actor_label"], newest=newest)
         return [(f"{kind}:{key}", f"{label or key} ({kind})") for kind, key, label in found]
 
-    def condition(self, value: str) -> Q | None:
-        """Return which rows the actor is behind."""
-        kind, _, key = value.partition(":")
-        fits = kind in Actor.TYPES and 0 < len(key) <= ID_LENGTH
-        return Q(actor_type=kind, actor_id=key) if fits else None
+    return choice_filter("actor", "actor", actors, _behind)
 
 
-class SubjectTypeFilter(ChoiceFilter):
-    """By the type of subject."""
+def _behind(actor: str) -> Q | None:
+    kind, _, key = actor.partition(":")
+    fits = kind in Actor.TYPES and 0 < len(key) <= ID_LENGTH
+    return Q(actor_type=kind, actor_id=key) if fits else None
 
-    title, parameter_name = "subject type", "subject_type"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the types."""
-        return [(kind, kind) for kind in subject_types(model_admin.model)]
+def subject_types(model: type[Model]) -> list[str]:
+    """Return the types that subjects have, by name: of installed apps, and found in the table."""
+    found = {kind for (kind,) in distinct(model, "subject_type")}
+    return sorted((found | set(registry.subject_models())) - {""})
+
+
+SUBJECT_TYPE = choice_filter(
+    "subject type", "subject_type", lambda model: [(kind, kind) for kind in subject_types(model)]
+)
 
 
 class _RangeForm(RangeDateTimeForm):
@@ -104,12 +130,9 @@ class MomentFilter(RangeDateTimeFilter):
         self, field: Any, request: HttpRequest, params: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
         super().__init__(field, request, params, *args, **kwargs)
-        [self._zone_name] = params.pop(f"{self.parameter_name}_zone", [""])[-1:]
         own = timezone.current_name()
-        self._zone_name = self._zone_name or own
-        self.title = "time, from and to"
-        if self._zone_name != own:
-            self.title += f", in {self._zone_name}"
+        self._zone_name = params.pop(f"{self.parameter_name}_zone", [""])[-1] or own
+        self.title = "time, from and to" + (f", in {self._zone_name}" if self._zone_name != own else "")
         for bound, time in _BOUNDS.items():
             name = f"{self.parameter_name}_{bound}"
             if self.used_parameters.get(f"{name}_0") and not self.used_parameters.get(f"{name}_1"):
@@ -152,24 +175,6 @@ def _offset(moment: datetime) -> timedelta:
     return moment.utcoffset() or timedelta()
 
 
-def parameters(filters: Iterable[Any]) -> set[str]:
-    """Return what may stand in a list's URL for its filters."""
-    found = set()
-    for one in filters:
-        if isinstance(one, tuple):
-            found |= {f"{one[0]}_{bound}_{part}" for bound in _BOUNDS for part in (0, 1)}
-            found.add(f"{one[0]}_zone")
-        else:
-            found.add(one.parameter_name)
-    return found
-
-
-def subject_types(model: type[Model]) -> list[str]:
-    """Return the types that subjects have, by name: of installed apps, and found in the table."""
-    found = {kind for (kind,) in distinct(model, "subject_type")}
-    return sorted((found | set(registry.subject_models())) - {""})
-
-
 class SearchedChangeList(BigChangeList):
     """Finds the rows of a page, and with one query per type the subjects that they are about."""
 
@@ -195,7 +200,13 @@ class SearchedAdmin(DetailModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return whether it is a filter's parameter."""
-        return lookup in parameters(self.list_filter)
+        allowed = set()
+        for one in self.list_filter:
+            if isinstance(one, tuple):
+                allowed |= {f"{one[0]}_{end}" for end in _ENDS}
+            else:
+                allowed.add(one.parameter_name)
+        return lookup in allowed
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

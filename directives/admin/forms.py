@@ -94,11 +94,10 @@ class RequestForm(ZonedForm):
 
     def payload(self, **extra: Any) -> dict[str, Any]:
         """Return the payload as JSON values, with `extra` fields added; what was left empty is absent."""
-        values = {bound.name: self.cleaned_data.get(bound.name) for bound in self.payload_fields}
         given = {
-            name.removeprefix(_PREFIX): _plain(value)
-            for name, value in values.items()
-            if value not in (None, "")
+            bound.name.removeprefix(_PREFIX): _plain(value)
+            for bound in self.payload_fields
+            if (value := self.cleaned_data.get(bound.name)) not in (None, "")
         }
         return {**given, **extra}
 
@@ -146,35 +145,29 @@ class SubjectField(forms.CharField):
         text = super().clean(value)
         if not text:
             return None
-        found, chosen = self._chosen(text)
-        if not registry.subject_records(chosen):
-            raise ValidationError("There is none with this id here.")
-        return found
+        for record in registry.subject_records(self._chosen(text)).values():
+            return record.pk
+        raise ValidationError("There is none with this id here.")
 
     def prepare_value(self, value: Any) -> Any:
         """Return the value to show, and give the widget its title as the only choice."""
-        found, chosen = self._chosen(str(value))
-        records = labels.records(self.user, chosen)
+        records = labels.records(self.user, self._chosen(str(value)))
         self.widget.choices = [(subject.id, labels.title(subject, records)) for subject in records]
-        return str(found) if records else value
+        return next((subject.id for subject in records), value)
 
-    def _chosen(self, text: str) -> tuple[Any, list[Subject]]:
-        """Return the primary key that a text means, and the subject that has it, if it means one."""
-        found = registry.subject_key(self.subject_type, text)
-        subject = None if found is None else stored_subject(self.subject_type, str(found))
-        return found, [subject] if subject else []
+    def _chosen(self, text: str) -> list[Subject]:
+        """Return the subject that has the primary key that a text means, if it means one."""
+        key = registry.subject_key(self.subject_type, text)
+        subject = None if key is None else stored_subject(self.subject_type, str(key))
+        return [subject] if subject else []
 
 
 class JSONField(forms.JSONField):
     """JSON that Python and PostgreSQL can both hold."""
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what was typed, to show it again; what cannot be shown is left out."""
-        text = data if isinstance(data, str) and is_storable(data) else ""
-        try:
-            return super().bound_data(text, initial)
-        except (RecursionError, ValueError):
-            return InvalidJSONInput(text)
+        """Return what was typed, to show it again as it was; what cannot be shown is left out."""
+        return InvalidJSONInput(data if data and is_storable(data) else "")
 
     def to_python(self, value: Any) -> Any:
         """Return the value.
@@ -188,14 +181,6 @@ class JSONField(forms.JSONField):
         except (RecursionError, ValueError, Refused):
             raise ValidationError("Expected JSON, not nested too deeply.") from None
         return found
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return the text to show."""
-        try:
-            text = super().prepare_value(value)
-        except (RecursionError, ValueError):
-            return ""
-        return text if not isinstance(text, str) or is_storable(text) else ""
 
 
 class _Picker(widgets.UnfoldAdminAutocompleteWidget):

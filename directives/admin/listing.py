@@ -1,24 +1,78 @@
 """The list of directives: what was asked, by whom and why, and how it went."""
 
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Model, Q
+from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
+from django.urls import URLPattern, path, re_path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from directives.admin import detail, operating, requesting, urls
-from directives.admin.directive_filters import FILTERS
-from directives.admin.filters import SearchedAdmin, SearchedChangeList
+from directives import registry
+from directives.admin import batch, detail, operating, requesting
+from directives.admin.filters import (
+    SUBJECT_TYPE,
+    MomentFilter,
+    SearchedAdmin,
+    SearchedChangeList,
+    actor_filter,
+    choice_filter,
+)
 from directives.display import labels
-from directives.models import Directive
+from directives.models import DUE, Directive, in_state
+from fleetprompt.postgres.queries import distinct
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, span
+from fleetprompt.web import kept_forms
 from fleetprompt.web.model_admin import column
 
 REASON_CHARACTERS = 60
+
+_SPANS = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(days=1)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+}
+
+
+def in_status(value: str) -> Q | None:
+    """Return which directives have a status; those that are not due yet are no requested ones here."""
+    if value not in labels.STATUSES:
+        return None
+    return in_state(DUE if value == Directive.Status.REQUESTED else value)
+
+
+def _names(model: type[Model]) -> Iterable[tuple[str, str]]:
+    """Return the names that have a handler, and those of former times that only the table knows."""
+    known = {handler.name for handler in registry.handlers()}
+    names = known.union(name for (name,) in distinct(model, "name"))
+    return sorted(((name, labels.label(name)) for name in names), key=lambda choice: choice[1].casefold())
+
+
+def _within(value: str) -> Q | None:
+    return Q(created_at__gte=Now() - _SPANS[value][1]) if value in _SPANS else None
+
+
+FILTERS: list[Any] = [
+    choice_filter(
+        "status",
+        "status",
+        lambda _: [(status, look.word) for status, look in labels.STATUSES.items()],
+        in_status,
+    ),
+    choice_filter("directive", "name", _names),
+    actor_filter(newest=("created_at", "id")),
+    SUBJECT_TYPE,
+    choice_filter("time", "within", lambda _: [(key, word) for key, (word, _) in _SPANS.items()], _within),
+    ("created_at", MomentFilter),
+]
 
 
 class DirectiveChangeList(SearchedChangeList):
@@ -68,8 +122,23 @@ class DirectiveAdmin(SearchedAdmin):
         return [{"title": "Request directive", "icon": "add_circle", "link": url}]
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the addresses of the pages of directives."""
-        return [*urls.patterns(self.admin_site), *super().get_urls()]
+        """Add the pages that are no list and no single directive."""
+        view, form = self.admin_site.admin_view, partial(kept_forms.keeping, self.admin_site)
+        # A correlation id may be any text: with slashes, and in more than one line.
+        batch_url = re_path(
+            r"^batch/(?P<correlation_id>[\s\S]+)/$", view(batch.show), name="directives_directive_batch"
+        )
+        pages = [
+            ("request/<str:name>/", form(requesting.request_one_type), "request_type"),
+            ("request/", view(requesting.choose), "request"),
+            ("pick/<str:subject_type>/", view(requesting.pick), "pick"),
+            ("<uuid:pk>/undo/", view(requesting.undo), "undo"),
+            ("<uuid:pk>/live/", view(detail.live), "live"),
+            ("operate/<str:slug>/", form(operating.question), "operate"),
+            ("operate/<str:slug>/<uuid:token>/", view(operating.answer), "operated"),
+        ]
+        own = [path(route, page, name=f"directives_directive_{name}") for route, page, name in pages]
+        return [batch_url, *own, *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return the operations that the user may do on at least one type of directive."""
@@ -103,7 +172,7 @@ class DirectiveAdmin(SearchedAdmin):
         """Return what a directive's page shows."""
         return detail.context(request, record)
 
-    state = column("status", lambda directive: labels.badge(labels.look(directive)))
+    state = column("status", labels.status_badge)
     what = column("directive", _name)
     requester = column("actor", _requester)
     why = column("reason", _reason)

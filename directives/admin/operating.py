@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 from uuid import UUID, uuid5
 
 from django.contrib import messages
@@ -12,12 +12,10 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from directives import registry
-from directives.admin import submissions
-from directives.admin.following import follow_each
+from directives.admin import pages, submissions
 from directives.admin.operation_form import OperationForm, SnoozeForm
 from directives.admin.performing import MAX_DIRECTIVES as MAX_DIRECTIVES
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
@@ -27,27 +25,11 @@ from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
 from fleetprompt.postgres.primary_keys import parse_uuid
-from fleetprompt.sites import tenant_site
 from fleetprompt.web import coming_back, kept_forms
 from fleetprompt.web.kept_forms import Kept, Why
 
 MAX_SHOWN = 50
 """How many of the selected directives the question lists."""
-
-
-class Chosen(NamedTuple):
-    """A selected directive, and why the operation will not be done to it, if so."""
-
-    directive: Directive
-    problem: str
-
-
-class Button(NamedTuple):
-    """A way to something that the user may do."""
-
-    label: str
-    icon: str
-    url: str
 
 
 def actions(user: Any) -> dict[str, Any]:
@@ -60,14 +42,14 @@ def actions(user: Any) -> dict[str, Any]:
     }
 
 
-def buttons(user: Any, directive: Directive, back: str) -> list[Button]:
+def buttons(user: Any, directive: Directive, back: str) -> list[dict[str, str]]:
     """Return the ways to what the user may do and the status allows, and from there `back`."""
     return [
-        Button(
-            operation.label,
-            operation.icon,
-            coming_back.with_back(f"{_url(operation)}?id={directive.pk}", back),
-        )
+        {
+            "label": operation.label,
+            "icon": labels.signal_icon(operation.signal),
+            "url": coming_back.with_back(f"{_url(operation)}?id={directive.pk}", back),
+        }
         for operation in OPERATIONS.values()
         if directive.status in operation.states and operation.allows(user, directive.name)
     ]
@@ -110,20 +92,40 @@ def question(request: HttpRequest, slug: str) -> HttpResponse:
         kept = kept_forms.restore(request)
     except kept_forms.Gone:
         return kept_forms.start_again(request, reverse("admin:directives_directive_changelist"))
-    ids = _ids(kept.fields.getlist(SELECTED) if kept else request.GET.getlist("id"))
+    given = kept.fields if kept else request.GET
+    ids = _ids(given.getlist(SELECTED if kept else "id"))
     chosen = _choose(request, operation, ids)
     if not chosen:
         raise Http404("there is no such directive")
     kept_forms.tell(request, kept)
-    given = kept.fields if kept else request.GET
-    return _page(request, operation, chosen, ids, _filled_in(operation, kept), given)
+    problems = Counter(problem for _, problem in chosen if problem)
+    possible = len(chosen) - problems.total()
+    # What will not be done comes first: it is what people have to know.
+    shown = sorted(chosen, key=lambda choice: not choice[1])[:MAX_SHOWN]
+    context = {
+        "title": operation.sentence(possible) if possible else operation.label,
+        "operation": operation,
+        "form": _form(operation, kept),
+        "ids": ids,
+        "selected": SELECTED,
+        "action_url": _url(operation),
+        "shown": shown,
+        "hidden": len(chosen) - len(shown),
+        "possible": possible,
+        "back": coming_back.url_of(given),
+        "back_link": _back(given, ids),
+        "problems": problems.most_common(),
+        "missing": len(ids) - len(chosen),
+        "records": labels.records(request.user, [directive.subject for directive, _ in shown]),
+    }
+    return pages.show(request, "admin/directives/operate.html", context)
 
 
 def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
     """Do what was submitted and lead to the answer, or lead back to the question."""
     ids = _ids(request.POST.getlist(SELECTED))
     _choose(request, operation, ids)
-    form = _form(operation, request.POST)
+    form = _form_class(operation)(request.POST)
     if "ask" in request.POST or not form.is_valid():
         why = Why.CHOSEN if "ask" in request.POST else Why.SENT
         return kept_forms.lead_to(_url(operation), request, request.POST, why)
@@ -132,7 +134,8 @@ def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
     # A second submit of one form finds the first one at work, its answer, or where it stopped.
     if submission := submissions.begin(_key(request, token), ids, reason, longest_seconds=longest):
         actor = permissions.actor_of(request.user)
-        for result in perform(operation, ids, actor=actor, reason=reason, options=form.options):
+        options = {"until": form.cleaned_data["until"]} if "until" in form.fields else {}
+        for result in perform(operation, ids, actor=actor, reason=reason, options=options):
             submission.note(result)
         submission.finish()
     url = reverse("admin:directives_directive_operated", args=[operation.slug, token])
@@ -150,24 +153,21 @@ def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     known = {result.directive_id for result in results}
     found = Directive.objects.in_bulk(list(known))
     context = {
-        **tenant_site.each_context(request),
         "title": operation.label if is_at_work else f"{operation.label}: what happened",
-        "opts": Directive._meta,
         "operation": operation,
         "submission": submission,
         "is_at_work": is_at_work,
         "left": [] if is_at_work else [pk for pk in submission.ids if pk not in known],
         "selected": SELECTED,
         "action_url": _url(operation),
-        "owner": kept_forms.owner(request.user),
         "back": coming_back.url_of(request.GET),
         "back_link": _back(request.GET, list(found)),
         "rows": [(result, found.get(result.directive_id)) for result in results],
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
         "records": labels.records(request.user, [one.subject for one in found.values()]),
-        **follow_each(found.values()),
+        **pages.follow_each(found.values()),
     }
-    return TemplateResponse(request, "admin/directives/operated.html", context)
+    return pages.show(request, "admin/directives/operated.html", context)
 
 
 def _results(request: HttpRequest, operation: Operation, submission: Submission) -> list[Result]:
@@ -196,8 +196,8 @@ def _ids(texts: Sequence[str]) -> list[UUID]:
     return ids
 
 
-def _choose(request: HttpRequest, operation: Operation, ids: Sequence[UUID]) -> list[Chosen]:
-    """Return the selected directives that exist, each with what is in the way.
+def _choose(request: HttpRequest, operation: Operation, ids: Sequence[UUID]) -> list[tuple[Directive, str]]:
+    """Return the selected directives that exist, each with why the operation will not be done, if so.
 
     Raises:
         PermissionDenied: the user may do it to none of them.
@@ -208,7 +208,7 @@ def _choose(request: HttpRequest, operation: Operation, ids: Sequence[UUID]) -> 
         _refuse(request, operation, sorted(allowed))
     refusal = "You may not do this to directives of this name."
     return [
-        Chosen(directive, operation.why_not(directive.status) if allowed[directive.name] else refusal)
+        (directive, operation.why_not(directive.status) if allowed[directive.name] else refusal)
         for directive in directives
     ]
 
@@ -220,56 +220,23 @@ def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) ->
     permissions.refuse(request.user, what, ", ".join(needed) or f"to {operation.permission} some type")
 
 
-def _page(
-    request: HttpRequest,
-    operation: Operation,
-    chosen: Sequence[Chosen],
-    ids: Sequence[UUID],
-    form: OperationForm,
-    given: QueryDict,
-) -> HttpResponse:
-    possible = sum(not choice.problem for choice in chosen)
-    # What will not be done comes first: it is what people have to know.
-    shown = sorted(chosen, key=lambda choice: not choice.problem)[:MAX_SHOWN]
-    context = {
-        **tenant_site.each_context(request),
-        "title": operation.sentence(possible) if possible else operation.label,
-        "opts": Directive._meta,
-        "operation": operation,
-        "form": form,
-        "ids": ids,
-        "selected": SELECTED,
-        "action_url": _url(operation),
-        "owner": kept_forms.owner(request.user),
-        "shown": shown,
-        "hidden": len(chosen) - len(shown),
-        "possible": possible,
-        "back": coming_back.url_of(given),
-        "back_link": _back(given, ids),
-        "problems": Counter(choice.problem for choice in chosen if choice.problem).most_common(),
-        "missing": len(ids) - len(chosen),
-        "records": labels.records(request.user, [choice.directive.subject for choice in shown]),
-    }
-    return TemplateResponse(request, "admin/directives/operate.html", context)
+def _form_class(operation: Operation) -> type[OperationForm]:
+    return SnoozeForm if operation.slug == "snooze" else OperationForm
 
 
-def _form(operation: Operation, data: Any = None, initial: Any = None) -> OperationForm:
-    return (SnoozeForm if operation.slug == "snooze" else OperationForm)(data, initial=initial)
-
-
-def _filled_in(operation: Operation, kept: Kept | None) -> OperationForm:
+def _form(operation: Operation, kept: Kept | None) -> OperationForm:
     """Return the form with what was filled in; where the question was only asked for, with the reason."""
-    if kept is None:
-        return _form(operation)
-    if kept.why == Why.CHOSEN or "ask" in kept.fields:
-        return _form(operation, initial={"reason": kept.fields.get("reason", "")})
-    return _form(operation, kept.fields)
+    form_class = _form_class(operation)
+    if kept and kept.why != Why.CHOSEN and "ask" not in kept.fields:
+        return form_class(kept.fields)
+    return form_class(initial={"reason": kept.fields.get("reason") if kept else None})
 
 
 def _back(given: QueryDict, ids: Sequence[UUID]) -> coming_back.Back | None:
     """Return the way back: to where the person came from, to the one directive, or to the list."""
     if len(ids) == 1 and not coming_back.url_of(given):
-        return coming_back.Back(labels.directive_url(ids[0]), "Back to the directive")
+        url = reverse("admin:directives_directive_change", args=[ids[0]])
+        return coming_back.Back(url, "Back to the directive")
     return coming_back.link(given, reverse("admin:directives_directive_changelist"))
 
 

@@ -38,11 +38,6 @@ class OperationForm(ZonedForm):
         """Return the reason if it can be one."""
         return check_reason(self.cleaned_data["reason"], required=True)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the operation takes besides the reason."""
-        return {}
-
 
 class SnoozeForm(OperationForm):
     """Until when, too: one of a few usual times, or any time in the user's zone."""
@@ -68,43 +63,34 @@ class SnoozeForm(OperationForm):
         ]
         self.fields["at"].help_text = f"In your time zone, {self.shown_zone}; only for the last choice."
 
-    def clean(self) -> dict[str, Any]:
-        """Return what was filled in, with `until` as a time.
-
-        Raises:
-            ValidationError: the chosen time is missing or not in the future.
-        """
-        cleaned = super().clean() or {}
-        choice = cleaned.get("until")
+    def clean_at(self) -> datetime | None:
+        """Return the time if it is still to come, and chosen; the choice is looked at before it."""
+        at: datetime | None = self.cleaned_data["at"]
+        choice = self.cleaned_data.get("until")
         if choice == "at":
-            if "at" not in self.errors:
-                cleaned["until"] = self._own_time(cleaned.get("at"))
-        elif choice and cleaned.get("at"):
-            self.add_error("at", "Choose “At the time below”, or leave this empty.")
-        elif choice:
-            cleaned["until"] = {
-                "15m": timezone.now() + timedelta(minutes=15),
-                "1h": timezone.now() + timedelta(hours=1),
-                "morning": self._tomorrow_morning(),
-            }[choice]
-            if cleaned["until"] <= timezone.now():
-                self.add_error("until", "That morning has come by now. Choose another time.")
-        return cleaned
-
-    def _own_time(self, value: datetime | None) -> datetime | None:
-        try:
-            if value is None:
+            if at is None:
                 raise ValidationError("Say until when.")
-            if check_moment("time", value) <= timezone.now():
+            if check_moment("time", at) <= timezone.now():
                 raise ValidationError("Choose a time in the future.")
-        except ValidationError as error:
-            self.add_error("at", error)
-        return value
+        elif at and choice:
+            raise ValidationError("Choose “At the time below”, or leave this empty.")
+        return at
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Until when."""
-        return {"until": self.cleaned_data["until"]}
+    def clean(self) -> dict[str, Any]:
+        """Return what was filled in, with `until` as a time."""
+        cleaned = super().clean() or {}
+        now, morning = timezone.now(), self._tomorrow_morning()
+        times = {
+            "15m": now + timedelta(minutes=15),
+            "1h": now + timedelta(hours=1),
+            "morning": morning,
+            "at": cleaned.get("at"),
+        }
+        if choice := cleaned.get("until"):
+            cleaned["until"] = times[choice]
+        if choice == "morning" and morning <= now:
+            self.add_error("until", "That morning has come by now. Choose another time.")
+        return cleaned
 
     def _tomorrow_morning(self) -> datetime:
         tomorrow = timezone.localdate(self.shown_time, self.shown_zone) + timedelta(days=1)

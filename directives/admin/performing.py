@@ -34,7 +34,6 @@ class Operation:
         permission: the action that the user must be allowed to do on directives of that name.
         label: the imperative.
         done: what has then been done to the directive.
-        icon: its symbol.
         states: the statuses that allow it.
         meaning: what it does, for people.
         signal: the name of the signal that it leaves.
@@ -44,7 +43,6 @@ class Operation:
     permission: str
     label: str
     done: str
-    icon: str
     states: Sequence[str]
     meaning: str
     signal: str
@@ -75,7 +73,6 @@ OPERATIONS = {
             "snooze",
             "Snooze",
             "Snoozed",
-            "snooze",
             [_Status.REQUESTED],
             "It waits until then. That costs no attempt, and later ones on the same subject may pass it.",
             "directive.snoozed",
@@ -85,7 +82,6 @@ OPERATIONS = {
             "snooze",
             "Run now",
             "Run now",
-            "play_arrow",
             [_Status.REQUESTED],
             "It becomes due and runs at once, unless an earlier one on the same subject is in its way.",
             "directive.run_requested",
@@ -95,7 +91,6 @@ OPERATIONS = {
             "rerun",
             "Rerun",
             "Rerun",
-            "restart_alt",
             list(Directive.TERMINAL),
             "It is requested again, with its history, and attempts are counted on.",
             "directive.rerun_requested",
@@ -105,7 +100,6 @@ OPERATIONS = {
             "cancel",
             "Cancel",
             "Canceled",
-            "block",
             [_Status.REQUESTED],
             "It will not run. A rerun can bring it back.",
             "directive.canceled",

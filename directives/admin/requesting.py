@@ -1,23 +1,21 @@
 """Requesting in the admin: choosing a type, filling its form, confirming a selection, trying it out."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import registry, requests
-from directives.admin import undoing
+from directives.admin import pages, selection, undoing
 from directives.admin.forms import RequestForm, payload_form
-from directives.admin.selection import Selection
 from directives.authority import permissions
 from directives.display import labels
 from directives.errors import Refused
@@ -43,7 +41,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     if not allowed:
         permissions.refuse(request.user, "request directives", "to request a directive of some name")
     context = {"title": "Request directive", "handlers": allowed}
-    return _page(request, "admin/directives/choose.html", context)
+    return pages.show(request, "admin/directives/choose.html", context)
 
 
 def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
@@ -60,40 +58,28 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(f"There is no directive {name}")
     permissions.require(request.user, "request", name)
     if request.method == "POST":
-        return _answer(request, _Asked.of(request, handler, request.POST))
+        return _answer(request, _Asked(request, handler, request.POST))
     try:
         kept = kept_forms.restore(request)
     except kept_forms.Gone:
-        model = registry.subject_model(handler.subject_type)
-        url = (model and labels.list_url(model)) or request.path
-        return kept_forms.start_again(request, url)
-    return _show(request, _Asked.of(request, handler, kept.fields if kept else request.GET), kept)
+        return kept_forms.start_again(request, labels.list_url(handler.subject_type) or request.path)
+    return _show(request, _Asked(request, handler, kept.fields if kept else request.GET), kept)
 
 
-@dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a request is about.
+    """What the fields of a form, or the parameters of an address, ask for.
 
-    Args:
-        handler: its type.
-        given: the fields of the form, or the parameters of the address.
-        ids: the subjects' ids; none when the form asks for the subject.
-        cause: the directive that it undoes.
-        problem: why it does not undo what it says, if so.
+    It is about the subjects with `ids`, or, without any, about the one that the form asks for. `cause` is
+    the directive that it undoes; `problem` says why it does not, if so.
     """
 
-    handler: AnyHandler
-    given: QueryDict
-    ids: list[str]
-    cause: Directive | None
-    problem: Refused | None
-
-    @classmethod
-    def of(cls, request: HttpRequest, handler: AnyHandler, given: QueryDict) -> "_Asked":
-        """Return what fields or parameters ask for."""
-        ids = _ids(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
-        cause = _cause(request, given)
-        return cls(handler, given, ids, cause, _problem(given, cause, handler.name, ids))
+    def __init__(self, request: HttpRequest, handler: AnyHandler, given: QueryDict) -> None:
+        self.handler, self.given = handler, given
+        self.keys = _keys(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
+        self.ids = [str(key) for key in self.keys]
+        self.cause, self.problem = _cause(request, given), ""
+        if given.get("cause"):
+            self.problem = undoing.problem(self.cause, handler.name, self.ids, given.get("cause_attempt"))
 
     def form(self, user: Any, *, is_filled_in: bool) -> RequestForm:
         """Return the form, filled in with what was given or empty."""
@@ -103,8 +89,9 @@ class _Asked:
 
     def payloads(self, form: RequestForm) -> list[dict[str, Any]]:
         """Return a payload for each subject."""
-        named = [form.payload(**_named(self.handler, pk)) for pk in self.ids]
-        payloads = named if self.ids else [form.payload()]
+        values = [key if isinstance(key, int) else str(key) for key in self.keys]
+        named = [form.payload(**{self.handler.subject_field: value}) for value in values]
+        payloads = named or [form.payload()]
         if self.cause:
             # The subject may change before it is executed, too.
             payloads[0] |= undoing.expectation(self.cause)
@@ -128,29 +115,48 @@ def _show(request: HttpRequest, asked: _Asked, kept: Kept | None) -> HttpRespons
     for text in kept.problems if kept else ():
         form.add_refusal(Refused(text))
     kept_forms.tell(request, kept)
-    is_tried = kept is not None and kept.why == Why.SENT and asked.given.get("confirm") == "dry_run"
+    handler, given, ids, cause = asked.handler, asked.given, asked.ids, asked.cause
     problem = _problem_of(asked, form)
-    tried = (
-        _try_out(request, form, asked.payloads(form))
-        if is_tried and form.is_valid() and not problem
-        else {}
-    )
-    return _form(request, form, asked, problem=problem, **tried)
+    context = {
+        "title": labels.counted_label(handler.name, len(ids)) if ids else handler.label,
+        "handler": handler,
+        "form": form,
+        "problem": problem,
+        "selection": selection.described(handler, ids, request.user) if ids else None,
+        "action": request_url(handler.name),
+        "subjects": _joined(ids),
+        "back": coming_back.url_of(given),
+        "back_link": coming_back.link(given, labels.list_url(handler.subject_type) if ids else ""),
+        "cause": given.get("cause", ""),
+        "cause_directive": cause,
+        "cause_attempt": given.get("cause_attempt", cause.attempt if cause else ""),
+        "media": form.media,
+    }
+    is_tried = kept is not None and kept.why == Why.SENT and given.get("confirm") == "dry_run"
+    if is_tried and form.is_valid() and not problem:
+        context |= _try_out(request, form, asked.payloads(form))
+    return pages.show(request, "admin/directives/request.html", context)
 
 
-def _problem_of(asked: _Asked, form: RequestForm) -> Refused | None:
+def _problem_of(asked: _Asked, form: RequestForm) -> str:
     # A second submit finds what the first one has changed, and is answered as that one was.
     is_known = asked.problem and form.is_valid() and requests.find_batch(str(form.cleaned_data["batch"]))
-    return None if is_known else asked.problem
+    return "" if is_known else asked.problem
 
 
-def confirm_selection(request: HttpRequest, name: str, ids: Sequence[str]) -> HttpResponse:
-    """Lead to the confirmation of a directive for each of a list's selected records."""
-    handler = registry.get(name)
+def confirm_selection(
+    model_admin: Any, request: HttpRequest, queryset: QuerySet[Any], *, name: str
+) -> HttpResponse | None:
+    """Be the action of a list: lead to the confirmation of a directive for each of the selected records."""
     permissions.require(request.user, "request", name)
+    ids = [str(pk) for pk in queryset.values_list("pk", flat=True)[: requests.MAX_BATCH + 1]]
+    if len(ids) > requests.MAX_BATCH:
+        text = f"Expected at most {requests.MAX_BATCH:,} at once. Narrow the list by filters or a search."
+        messages.error(request, text)
+        return None
     chosen = QueryDict(mutable=True)
     chosen.update({"subjects": _joined(ids), coming_back.PARAMETER: request.get_full_path()})
-    return kept_forms.lead_to(request_url(handler.name), request, chosen, Why.CHOSEN)
+    return kept_forms.lead_to(request_url(name), request, chosen, Why.CHOSEN)
 
 
 @require_GET
@@ -232,39 +238,6 @@ def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
             permissions.require_view(request.user, model)
 
 
-def _form(request: HttpRequest, form: RequestForm, asked: _Asked, **context: Any) -> HttpResponse:
-    handler, cause = asked.handler, asked.cause
-    selection = Selection(handler, asked.ids, request.user) if asked.ids else None
-    model = registry.subject_model(handler.subject_type)
-    return _page(
-        request,
-        "admin/directives/request.html",
-        {
-            "title": selection.title if selection else handler.label,
-            "handler": handler,
-            "form": form,
-            "selection": selection,
-            "action": request_url(handler.name),
-            "subjects": _joined(asked.ids),
-            "back": coming_back.url_of(asked.given),
-            "back_link": coming_back.link(
-                asked.given, labels.list_url(model) if selection and model else ""
-            ),
-            "cause": asked.given.get("cause", ""),
-            "cause_directive": cause,
-            "cause_attempt": asked.given.get("cause_attempt", cause.attempt if cause else ""),
-            "media": form.media,
-            "owner": kept_forms.owner(request.user),
-            **context,
-        },
-    )
-
-
-def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
-    whole = {**tenant_site.each_context(request), "opts": Directive._meta, **context}
-    return TemplateResponse(request, template, whole)
-
-
 def requestable(user: Any) -> list[AnyHandler]:
     """Return the directive types that the user may request."""
     return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
@@ -282,29 +255,12 @@ def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
     return Directive.objects.filter(pk=pk).first() if pk else None
 
 
-def _problem(given: QueryDict, cause: Directive | None, name: str, ids: Sequence[str]) -> Refused | None:
-    """Return why a request does not undo what it says, if so."""
-    if not given.get("cause"):
-        return None
-    try:
-        undoing.check(cause, name, ids, given.get("cause_attempt"))
-    except Refused as refusal:
-        return refusal
-    return None
-
-
-def _named(handler: AnyHandler, pk: str) -> dict[str, Any]:
-    """Return the field of the payload that names a subject, as JSON has it."""
-    found = registry.subject_key(handler.subject_type, pk)
-    return {handler.subject_field: found if isinstance(found, int) else pk}
-
-
 def _joined(ids: Iterable[str]) -> str:
     """Return ids as one text, whatever characters they are made of."""
     return ",".join(quote(pk, safe=" ") for pk in ids)
 
 
-def _ids(subject_type: str, text: str) -> list[str]:
-    """Return the ids that `_joined` made a text of, each once and in its one form, without what is none."""
+def _keys(subject_type: str, text: str) -> list[Any]:
+    """Return the primary keys of the ids that `_joined` made a text of, each once, without what is none."""
     found = [registry.subject_key(subject_type, unquote(part)) for part in text.split(",")]
-    return list(dict.fromkeys(str(pk) for pk in found if pk not in (None, "")))
+    return list(dict.fromkeys(key for key in found if key not in (None, "")))

@@ -1,6 +1,5 @@
 """The pages of signals: read, searched and exported, never written."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -16,12 +15,12 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from directives.admin.filters import (
-    ActorFilter,
-    ChoiceFilter,
+    SUBJECT_TYPE,
     MomentFilter,
     SearchedAdmin,
     SearchedChangeList,
-    SubjectTypeFilter,
+    actor_filter,
+    choice_filter,
 )
 from directives.authority import permissions
 from directives.display import labels
@@ -39,17 +38,12 @@ MAX_RELATED = 50
 """How many signals of the same correlation a signal's page shows."""
 
 
-class NameFilter(ChoiceFilter):
-    """Signals of one name."""
-
-    title, parameter_name = "name", "name"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Return the names that there are."""
-        return [(name, name) for (name,) in distinct(Signal, "name")]
-
-
-FILTERS: list[Any] = [NameFilter, ActorFilter, SubjectTypeFilter, ("recorded_at", MomentFilter)]
+FILTERS: list[Any] = [
+    choice_filter("name", "name", lambda _: [(name, name) for (name,) in distinct(Signal, "name")]),
+    actor_filter(),
+    SUBJECT_TYPE,
+    ("recorded_at", MomentFilter),
+]
 
 
 class SignalList(SearchedChangeList):

@@ -5,22 +5,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from django.contrib import messages
 from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from directives import registry, requests
+from directives import registry
 from directives.admin import requesting
 from directives.authority import permissions
 from directives.display import history, labels
-from directives.display.history import PAGE_SIZE, Page, Place, Scope
+from directives.display.history import PAGE_SIZE, Parts, Place
 from directives.registry import AnyHandler
 from fleetprompt.errors import Refused
 from fleetprompt.web.model_admin import DetailModelAdmin
-from signals.types import Subject
 
 MAX_LATEST = 10
 """How many happenings of its history a subject's page shows."""
@@ -57,11 +55,8 @@ class SubjectAdmin(DetailModelAdmin):
 
     def handlers(self, request: HttpRequest) -> list[AnyHandler]:
         """Return the directive types about such records that the user may request."""
-        return [
-            handler
-            for handler in registry.about(self.model.SUBJECT_TYPE)
-            if permissions.allows(request.user, "request", handler.name)
-        ]
+        about = registry.about(self.model.SUBJECT_TYPE)
+        return [one for one in about if permissions.allows(request.user, "request", one.name)]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Return the columns, without the records that the user may not view."""
@@ -89,7 +84,11 @@ class SubjectAdmin(DetailModelAdmin):
         actions = super().get_actions(request)
         for handler in self.handlers(request):
             name = f"{_ACTION}{handler.name}"
-            actions[name] = (partial(_confirm, name=handler.name), name, f"{handler.label} …")
+            actions[name] = (
+                partial(requesting.confirm_selection, name=handler.name),
+                name,
+                f"{handler.label} …",
+            )
         return actions
 
     def changelist_view(
@@ -140,30 +139,25 @@ class SubjectAdmin(DetailModelAdmin):
 
     def detail_context(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         """Return what the page of a subject shows."""
-        look = self.status_look(record)
         context: dict[str, Any] = {
-            "look": look,
+            "look": self.status_look(record),
             "facts": self.facts(request, record),
             "text": self.content(record),
             "public_url": self.public_url(record),
             "newest": self.newest(request, record),
             "request_buttons": self.request_buttons(request, record),
         }
-        if not self.may_see_history(request):
+        if not request.user.has_perms(PERMISSIONS):
             return context
         history_url = reverse(
             f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[quote(record.pk)]
         )
-        context |= {"history_url": history_url, **_change(record)}
-        return {**context, **self.history_context(request, record, limit=MAX_LATEST)}
+        latest = self.history_context(request, record, limit=MAX_LATEST)
+        return {**context, "history_url": history_url, **_change(record), **latest}
 
-    def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
+    def history_parts(self, record: Any) -> Parts:
         """Return the records whose history belongs to this one's: their subject types, a query for each."""
         return ()
-
-    def may_see_history(self, request: HttpRequest) -> bool:
-        """Return whether the user may see the directives and signals that a history is made of."""
-        return bool(request.user.has_perms(PERMISSIONS))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -174,7 +168,7 @@ class SubjectAdmin(DetailModelAdmin):
             PermissionDenied: the user may not view the record, directives or signals.
             BadRequest: `before` is no place in a history.
         """
-        if not self.may_see_history(request):
+        if not request.user.has_perms(PERMISSIONS):
             raise PermissionDenied
         return self.record_view(request, object_id, self.history_template, self._history_page)
 
@@ -183,8 +177,10 @@ class SubjectAdmin(DetailModelAdmin):
     ) -> dict[str, Any]:
         """Return what the template of a history needs: the page, and the records it tells of."""
         subject = registry.subject_of(record)
-        page = Scope(subject, self.history_parts(record)).page(before, limit)
-        return {"page": page, "subject": subject, "records": _records(request, page, subject, record)}
+        page = history.page(subject, self.history_parts(record), before, limit)
+        about = {happening.subject for happening in page.happenings} - {subject}
+        records = {**labels.records(request.user, about), subject: record}
+        return {"page": page, "subject": subject, "records": records}
 
     def _history_page(self, request: HttpRequest, record: Any) -> dict[str, Any]:
         text = request.GET.get("before")
@@ -195,17 +191,6 @@ class SubjectAdmin(DetailModelAdmin):
         return {**self.history_context(request, record, before), "is_newest": before is None}
 
 
-def _confirm(
-    model_admin: SubjectAdmin, request: HttpRequest, queryset: QuerySet[Any], *, name: str
-) -> HttpResponse | None:
-    ids = [str(pk) for pk in queryset.values_list("pk", flat=True)[: requests.MAX_BATCH + 1]]
-    if len(ids) > requests.MAX_BATCH:
-        text = f"Expected at most {requests.MAX_BATCH:,} at once. Narrow the list by filters or a search."
-        messages.error(request, text)
-        return None
-    return requesting.confirm_selection(request, name, ids)
-
-
 def _change(record: Any) -> dict[str, Any]:
     status = getattr(record, "status", None)
     signal = history.latest_change(registry.subject_of(record), status) if status else None
@@ -213,8 +198,3 @@ def _change(record: Any) -> dict[str, Any]:
         "change": signal,
         "cause": labels.causes([signal]).get(signal.causation_id) if signal else None,
     }
-
-
-def _records(request: HttpRequest, page: Page, subject: Subject, record: Model) -> labels.Records:
-    about = {happening.subject for happening in page.happenings if happening.subject} - {subject}
-    return {**labels.records(request.user, about), subject: record}

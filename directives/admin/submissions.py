@@ -24,14 +24,11 @@ class Submission:
     """An operation that a user submitted, and its results so far.
 
     Args:
-        key: where it is kept.
         ids: the directives that it is to be done to.
-        reason: why.
         lease_seconds: how long it may save nothing.
         began_at: when it was submitted, by the database's clock.
         leased_until: when it counts as stopped, by the same clock.
         results: by the directives' ids, the latest for each.
-        is_over: whether all of it is done.
     """
 
     key: str

@@ -5,7 +5,6 @@ from typing import Any
 
 from directives import registry
 from directives.display import labels
-from directives.errors import Refused
 from directives.models import Directive
 from signals.types import as_object
 
@@ -18,35 +17,31 @@ def inverse_of(directive: Directive) -> str | None:
     return _inverse_name(directive)
 
 
-def check(directive: Directive | None, name: str, subject_ids: Sequence[str], attempt: str | None) -> None:
-    """Check that a request still undoes what the person saw who asked for it.
+def problem(directive: Directive | None, name: str, subject_ids: Sequence[str], attempt: str | None) -> str:
+    """Return why a request does not undo what the person saw who asked for it; empty when it does.
 
     Args:
         directive: the one to undo.
         name: the directive that is to undo it.
         subject_ids: what that is to be about.
         attempt: the attempt of `directive` that the person saw; None where no page showed one.
-
-    Raises:
-        Refused: naming what has changed.
     """
     if directive is None:
-        raise Refused("cause: there is no such directive here")
+        return "cause: there is no such directive here"
     if list(subject_ids) != [directive.subject_id] or _inverse_name(directive) != name:
-        raise Refused(f"cause: expected a directive about this subject that {name} undoes")
+        return f"cause: expected a directive about this subject that {name} undoes"
     label = labels.label(directive.name)
     has_ended = directive.status in Directive.TERMINAL
     if not has_ended or (attempt is not None and attempt != str(directive.attempt)):
-        raise Refused(
-            f"cause: “{label}” was rerun since this page was made, and is {directive.status} "
-            "now; look at it before you undo it"
-        )
+        changed = f"was rerun since this page was made, and is {directive.status} now"
+        return f"cause: “{label}” {changed}; look at it before you undo it"
     if inverse_of(directive) is None:
-        raise Refused(f"cause: “{label}” is {directive.status} and changed nothing that could be undone")
+        return f"cause: “{label}” is {directive.status} and changed nothing that could be undone"
     if is_outdated(directive):
         latest = _latest_change(directive)
         who = f"“{labels.label(latest.name)}” ({latest.actor})" if latest else "somebody else"
-        raise Refused(f"cause: this was changed since by {who}; nothing is undone")
+        return f"cause: this was changed since by {who}; nothing is undone"
+    return ""
 
 
 def expectation(directive: Directive) -> dict[str, Any]:

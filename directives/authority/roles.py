@@ -13,6 +13,7 @@ from django.db.models import Model, Q, QuerySet
 from directives import registry
 from directives.authority import permissions
 from directives.models import Directive
+from directives.registry import AnyHandler
 from fleetprompt.tenants.context import is_public
 from fleetprompt.tenants.schemas import read_each
 from signals.models import Signal
@@ -55,17 +56,15 @@ def create_permissions(sender: AppConfig, **kwargs: Any) -> None:
     known = set(Permission.objects.filter(content_type=content_type).values_list("codename", flat=True))
     missing = [
         Permission(
-            content_type=content_type,
-            codename=permissions.codename(action, handler.name),
-            name=f"Can {action}: {handler.label}"[:255],
+            content_type=content_type, codename=codename, name=f"Can {action}: {handler.label}"[:255]
         )
-        for handler in registry.handlers()
-        for action in permissions.ACTIONS
-        if permissions.codename(action, handler.name) not in known
+        for codename, action, handler in _of_types()
+        if codename not in known
     ]
     if missing:
         Permission.objects.bulk_create(missing, ignore_conflicts=True)
-        _grant_new({made.codename for made in missing})
+        if group := Group.objects.filter(name=MODERATOR).first():
+            group.permissions.add(*_of_directives(_moderating() & {made.codename for made in missing}))
 
 
 def create_groups(sender: AppConfig, **kwargs: Any) -> None:
@@ -106,47 +105,34 @@ def missing(schemas: Collection[str]) -> dict[str, list[str]]:
 
 def _kept() -> set[str]:
     """Return what every tenant has as long as the code stays, as `_HELD` writes it."""
-    label, model = Directive._meta.app_label, Directive._meta.model_name
-    every = set(_model_permissions()) | {
-        (label, model, permissions.codename(action, handler.name))
-        for handler in registry.handlers()
-        for action in permissions.ACTIONS
-    }
-    views = {
-        (m._meta.app_label, m._meta.model_name, f"view_{m._meta.model_name}") for m in _tenant_models()
-    }
-    seen = {key for key in every if key in views or key[2] == "export_signal"}
+    models = [model._meta for model in apps.get_models()]
+    held = {f"{Directive._meta.label_lower}.{codename}" for codename, *_ in _of_types()}
+    for meta in models:
+        names = [get_permission_codename(action, meta) for action in meta.default_permissions]
+        held |= {f"{meta.label_lower}.{name}" for name in (*names, *dict(meta.permissions))}
+    seen = {f"{m._meta.label_lower}.view_{m._meta.model_name}" for m in _tenant_models()}
+    audited = {text for text in held if text in seen or text.endswith(".export_signal")}
     return {
         MODERATOR,
         AUDITOR,
-        *(model._meta.label_lower for config in apps.get_app_configs() for model in config.get_models()),
-        *(".".join(map(str, key)) for key in every),
-        *(".".join(map(str, (AUDITOR, *key))) for key in seen),
+        *(meta.label_lower for meta in models),
+        *held,
+        *(f"{AUDITOR}.{text}" for text in audited),
     }
 
 
-def _model_permissions() -> Iterator[tuple[str, str | None, str]]:
-    for config in apps.get_app_configs():
-        for model in config.get_models():
-            meta = model._meta
-            names = [get_permission_codename(action, meta) for action in meta.default_permissions]
-            for name in (*names, *(name for name, _ in meta.permissions)):
-                yield meta.app_label, meta.model_name, name
-
-
-def _grant_new(codenames: set[str]) -> None:
-    group = Group.objects.filter(name=MODERATOR).first()
-    wanted = _moderating() & codenames
-    if group and wanted:
-        group.permissions.add(*_of_directives(wanted))
+def _of_types() -> Iterator[tuple[str, str, AnyHandler]]:
+    """Yield the codename of each directive type's permissions, with its action and the type."""
+    for handler in registry.handlers():
+        for action in permissions.ACTIONS:
+            yield permissions.codename(action, handler.name), action, handler
 
 
 def _moderating() -> set[str]:
     return {
-        permissions.codename(action, handler.name)
-        for handler in registry.handlers()
-        for action in _MODERATING
-        if handler.for_moderators
+        codename
+        for codename, action, handler in _of_types()
+        if action in _MODERATING and handler.for_moderators
     }
 
 
@@ -164,9 +150,4 @@ def _views(models: Iterable[type[Model]]) -> QuerySet[Permission]:
 
 
 def _tenant_models() -> list[type[Model]]:
-    return [
-        model
-        for config in apps.get_app_configs()
-        if config.name in settings.TENANT_APPS
-        for model in config.get_models()
-    ]
+    return [model for model in apps.get_models() if model._meta.app_config.name in settings.TENANT_APPS]

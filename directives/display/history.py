@@ -1,8 +1,8 @@
 """Timelines of a directive's signals, and histories of a subject and its parts, newest first in pages."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,37 @@ _LIFECYCLE = "directive."
 """How the names of the signals begin that directives leave of themselves."""
 _SHOWN_ELSEWHERE = ("name", "attempt", "idempotency_key")
 _MOMENTS = ("scheduled_at", "until")
-_UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+_LAST_ID = UUID(int=2**128 - 1)
+
+# The newest of each subject's newest, found by an index. Signals older than the last of so many directives
+# are for a later page. A signal whose cause is a directive of this history is left out; that is no join:
+# for each of the few signals, one look at its directive, and one into a hash of parts.
+_PLACES = """
+    WITH parts AS MATERIALIZED ({parts}), directives AS (
+        SELECT found.* FROM parts CROSS JOIN LATERAL (
+            SELECT created_at AS at, id, true FROM directives_directive
+            WHERE subject_type = parts.type AND subject_id = parts.id AND (created_at, id) < (%s, %s)
+            ORDER BY created_at DESC, id DESC LIMIT {limit}
+        ) AS found ORDER BY at DESC, id DESC LIMIT {limit}
+    ), signals AS (
+        SELECT found.* FROM parts CROSS JOIN LATERAL (
+            SELECT recorded_at AS at, id, false FROM signals_signal AS told
+            WHERE subject_type = parts.type AND subject_id = parts.id AND (recorded_at, id) < (%s, %s)
+                AND recorded_at >= COALESCE(
+                    (SELECT min(at) FROM directives HAVING count(*) = {limit}), '-infinity'
+                )
+                AND NOT COALESCE((
+                    SELECT (cause.subject_type, cause.subject_id) IN (SELECT type, id FROM parts)
+                    FROM directives_directive AS cause WHERE cause.id = CASE
+                        WHEN told.causation_id ~ '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$'
+                        THEN told.causation_id::uuid
+                    END
+                ), false)
+            ORDER BY recorded_at DESC, id DESC LIMIT {limit}
+        ) AS found ORDER BY at DESC, id DESC LIMIT {limit}
+    )
+    SELECT * FROM directives UNION ALL SELECT * FROM signals ORDER BY at DESC, id DESC LIMIT {limit}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,108 +169,47 @@ class Page:
     older: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The subjects whose history is one: a subject and its parts.
-
-    Args:
-        subject: whose history it is.
-        parts: the types of its parts, each with a query of their records.
-    """
-
-    subject: Subject
-    parts: Sequence[tuple[str, QuerySet[Any]]] = field(default_factory=tuple)
-
-    def page(self, before: Place | None = None, limit: int = PAGE_SIZE) -> Page:
-        """Return what happened to them before a place, newest first, in a bounded number of queries."""
-        table, is_before = Directive._meta.db_table, _before("created_at", before)
-        directives = self._places(table, "created_at", [is_before], limit + 1)
-        # Signals older than the last of so many directives are for a later page.
-        since = directives[-1].at if len(directives) > limit else None
-        signals = self._signals(before, since, limit + 1)
-        places = sorted({*directives, *signals}, reverse=True)
-        shown = places[:limit]
-        chosen = set(directives)
-        return Page(
-            happenings=sorted(
-                [
-                    *_of_directives([place for place in shown if place in chosen]),
-                    *_of_signals([place for place in shown if place not in chosen]),
-                ],
-                key=lambda happening: happening.place,
-                reverse=True,
-            ),
-            older=shown[-1] if len(places) > limit else None,
-        )
-
-    def _signals(self, before: Place | None, since: datetime | None, limit: int) -> list[Place]:
-        # Not a join: for each of the few signals, one look at its directive, and one into a hash of parts.
-        table, causation = Signal._meta.db_table, f"{Signal._meta.db_table}.causation_id"
-        alone = f"""NOT COALESCE((
-            SELECT (cause.subject_type, cause.subject_id) IN (SELECT type, id FROM parts)
-            FROM {Directive._meta.db_table} AS cause
-            WHERE cause.id = CASE WHEN {causation} ~ '{_UUID}' THEN {causation}::uuid END
-        ), false)"""  # noqa: S608 -- nothing in it comes from outside
-        conditions = [_before("recorded_at", before), (alone, [])]
-        if since:
-            conditions.append(("recorded_at >= %s", [since]))
-        return self._places(table, "recorded_at", conditions, limit)
-
-    def _places(
-        self, table: str, time: str, conditions: list[tuple[str, list[Any]]], limit: int
-    ) -> list[Place]:
-        """Return the newest places in a table: the newest of each subject's newest, found by an index."""
-        parts, parameters = self._parts()
-        where = " AND ".join(condition for condition, _ in conditions)
-        parameters += [value for _, values in conditions for value in values]
-        sql = f"""
-            WITH parts AS MATERIALIZED ({parts})
-            SELECT found.at, found.id FROM parts CROSS JOIN LATERAL (
-                SELECT {time} AS at, {table}.id FROM {table}
-                WHERE subject_type = parts.type AND subject_id = parts.id AND {where}
-                ORDER BY {time} DESC, {table}.id DESC LIMIT %s
-            ) AS found ORDER BY found.at DESC, found.id DESC LIMIT %s
-        """  # noqa: S608 -- names of tables and columns only
-        return [Place(at, pk) for at, pk in fetch_all(sql, *parameters, limit, limit)]
-
-    def _parts(self) -> tuple[str, list[Any]]:
-        selects = ["SELECT %s::text AS type, %s::text AS id"]
-        parameters = [self.subject.type, self.subject.id]
-        for kind, records in self.parts:
-            sql, values = records.order_by().values("pk").query.sql_with_params()
-            selects.append(f"SELECT %s::text, part.pk::text FROM ({sql}) AS part(pk)")  # noqa: S608
-            parameters += [kind, *values]
-        return " UNION ALL ".join(selects), parameters
+Parts = Sequence[tuple[str, QuerySet[Any]]]
+"""The types of a subject's parts, each with a query of their records."""
 
 
-def _before(time: str, place: Place | None) -> tuple[str, list[Any]]:
-    return (f"({time}, id) < (%s, %s)", [place.at, place.id]) if place else ("true", [])
+def page(subject: Subject, parts: Parts = (), before: Place | None = None, limit: int = PAGE_SIZE) -> Page:
+    """Return what happened to a subject and its parts before a place, in a bounded number of queries."""
+    selects, values = _selects(subject, parts)
+    end = [before.at, before.id] if before else ["infinity", _LAST_ID]
+    found = fetch_all(_PLACES.format(parts=selects, limit=limit + 1), *values, *end, *end)
+    shown = found[:limit]
+    directives = Directive.objects.in_bulk([pk for _, pk, is_directive in shown if is_directive])
+    signals = Signal.objects.in_bulk([pk for _, pk, is_directive in shown if not is_directive])
+    nested = _nested(directives)
+    happenings = []
+    for at, pk, is_directive in shown:
+        told = nested[str(pk)] if is_directive else [signals[pk]]
+        entries, is_cut = timeline(told)[-MAX_NESTED:], len(told) > MAX_NESTED
+        happenings.append(Happening(Place(at, pk), entries, directives.get(pk), is_cut))
+    return Page(happenings, happenings[-1].place if len(found) > limit else None)
 
 
-def _of_directives(places: Sequence[Place]) -> list[Happening]:
-    found = Directive.objects.in_bulk([place.id for place in places])
-    signals = defaultdict(list)
-    if places:
-        newest = Window(
-            RowNumber(), partition_by="causation_id", order_by=[F("recorded_at").desc(), F("id").desc()]
-        )
-        nested = Signal.objects.filter(causation_id__in=[str(place.id) for place in places])
-        for signal in nested.annotate(rank=newest).filter(rank__lte=MAX_NESTED + 1):
-            signals[signal.causation_id].append(signal)
-    return [
-        Happening(
-            place,
-            timeline(signals[str(place.id)])[-MAX_NESTED:],
-            found[place.id],
-            is_cut=len(signals[str(place.id)]) > MAX_NESTED,
-        )
-        for place in places
-    ]
+def _selects(subject: Subject, parts: Parts) -> tuple[str, list[Any]]:
+    """Return the SQL of the types and ids of a subject and its parts, and its values."""
+    selects, values = ["SELECT %s::text AS type, %s::text AS id"], [subject.type, subject.id]
+    for kind, records in parts:
+        sql, parameters = records.order_by().values("pk").query.sql_with_params()
+        selects.append(f"SELECT %s::text, part.pk::text FROM ({sql}) AS part(pk)")  # noqa: S608
+        values += [kind, *parameters]
+    return " UNION ALL ".join(selects), values
 
 
-def _of_signals(places: Sequence[Place]) -> list[Happening]:
-    found = Signal.objects.in_bulk([place.id for place in places])
-    return [Happening(place, timeline([found[place.id]])) for place in places]
+def _nested(directives: Iterable[UUID]) -> Mapping[str, Sequence[Signal]]:
+    """Return the newest signals of directives by their ids, one more of each than is shown."""
+    newest = Window(
+        RowNumber(), partition_by="causation_id", order_by=[F("recorded_at").desc(), F("id").desc()]
+    )
+    signals = Signal.objects.filter(causation_id__in=[str(pk) for pk in directives])
+    found: dict[str, list[Signal]] = defaultdict(list)
+    for signal in signals.annotate(rank=newest).filter(rank__lte=MAX_NESTED + 1):
+        found[signal.causation_id].append(signal)
+    return found
 
 
 def latest_change(subject: Subject, status: str) -> Signal | None:

@@ -83,6 +83,11 @@ def badge(look: Look) -> SafeString:
     )
 
 
+def status_badge(directive: Directive) -> SafeString:
+    """Return a directive's status as a symbol and a word."""
+    return badge(look(directive))
+
+
 def cell(shown: str, title: str = "") -> SafeString:
     """Return what a cell of a list shows in a bounded width, and on hover the title."""
     return format_html('<span class="fp-cell" title="{}">{}</span>', title, shown)
@@ -172,34 +177,28 @@ def record_link(record: Model) -> SafeString | str:
     return format_html('<a class="fp-link" href="{}">{}</a>', url, text) if url else text
 
 
-def record_url(record: Model) -> str | None:
-    """Return the address of a record's page in the tenant's admin; None when it has none."""
-    meta = record._meta
-    try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(record.pk)])
-    except NoReverseMatch:
-        return None
+def record_url(record: Model) -> str:
+    """Return the address of a record's page in the tenant's admin; empty when it has none."""
+    return _url(record, "change", quote(record.pk))
 
 
-def list_url(model: type[Model]) -> str:
-    """Return the address of the list of a model's records in the tenant's admin; empty when it has none."""
+def list_url(subject_type: str) -> str:
+    """Return the address of the tenant's list of subjects of a type; empty when there is none."""
+    model = registry.subject_model(subject_type)
+    return _url(model, "changelist") if model else ""
+
+
+def _url(model: Model | type[Model], page: str, *args: Any) -> str:
     meta = model._meta
     try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=args)
     except NoReverseMatch:
         return ""
 
 
 def directive_link(directive: Directive) -> SafeString:
     """Return a link to a directive's page, by what people call it."""
-    return format_html(
-        '<a class="fp-link" href="{}">{}</a>', directive_url(directive.pk), label(directive.name)
-    )
-
-
-def signal_url(pk: object) -> str:
-    """Return the address of a signal's page."""
-    return reverse("admin:signals_signal_change", args=[pk])
+    return format_html('<a class="fp-link" href="{}">{}</a>', record_url(directive), label(directive.name))
 
 
 def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
@@ -219,13 +218,3 @@ def gist(signal: Signal) -> str:
         or payload.get("error")
         or ", ".join(f"{key} {value}" for key, value in payload.items() if key not in ("name", "result"))
     )
-
-
-def directive_url(pk: object) -> str:
-    """Return the address of a directive's page."""
-    return reverse("admin:directives_directive_change", args=[pk])
-
-
-def batch_url(correlation_id: str) -> str:
-    """Return the address of the page of all directives with one correlation id."""
-    return reverse("admin:directives_directive_batch", args=[correlation_id])

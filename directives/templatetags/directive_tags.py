@@ -1,11 +1,9 @@
 """Labels for templates. Imports no admin module: unfold loads tags while it is imported."""
 
 from django import template
-from django.utils.safestring import SafeString
 
 from directives.display import labels
 from directives.display.json_html import json_html
-from directives.models import Directive
 from fleetprompt.web.limits import COUNTED
 
 register = template.Library()
@@ -13,20 +11,12 @@ register = template.Library()
 register.filter("label", labels.label)
 register.filter("counted_label", labels.counted_label)
 register.filter("signal_icon", labels.signal_icon)
-register.filter("signal_url", labels.signal_url)
-register.filter("directive_url", labels.directive_url)
-register.filter("batch_url", labels.batch_url)
 register.filter("record_url", labels.record_url)
 register.filter("record_title", labels.record_title)
 register.filter("look_badge", labels.badge)
+register.filter("status_badge", labels.status_badge)
 register.filter("json_html", json_html)
 register.simple_tag(labels.subject_link, name="subject_link")
-
-
-@register.filter
-def status_badge(directive: Directive) -> SafeString:
-    """Render the directive's status as a symbol and a word."""
-    return labels.badge(labels.look(directive))
 
 
 @register.filter

@@ -42,7 +42,7 @@ def live(client, directive, seen=""):
 
 
 def names(client, directive):
-    return {button.label for button in page(client, directive).context["buttons"]}
+    return {button["label"] for button in page(client, directive).context["buttons"]}
 
 
 def test_it_shows_facts_payload_result_and_timeline_readably(client):

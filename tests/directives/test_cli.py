@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from directives import operations
-from directives.admin.directive_filters import StatusFilter
+from directives.admin.listing import in_status
 from directives.cli.rows import directive_row
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
@@ -160,9 +160,7 @@ def test_list_parts_the_requested_ones_as_the_admin_does(forum):
         )
         operations.snooze(snoozed.id, timezone.now() + timedelta(hours=2), actor=TESTER, reason="later")
         admin = {
-            name: set(
-                Directive.objects.filter(StatusFilter.condition(None, name)).values_list("pk", flat=True)
-            )
+            name: set(Directive.objects.filter(in_status(name)).values_list("pk", flat=True))
             for name in ("requested", "snoozed")
         }
     assert _ids(directive("list", "--status", "snoozed")) == _ids_of(snoozed, asked_for_later)

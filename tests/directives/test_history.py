@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from directives.display import history
-from directives.display.history import MAX_NESTED, PAGE_SIZE, Place, Scope
+from directives.display.history import MAX_NESTED, PAGE_SIZE, Place
 from directives.models import Directive
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
@@ -35,8 +35,8 @@ def forum(alpha):
     return create_forum()
 
 
-def scope(thread):
-    return Scope(thread.subject, [(Post.SUBJECT_TYPE, thread.posts.all())])
+def page_of(thread, *place):
+    return history.page(thread.subject, [(Post.SUBJECT_TYPE, thread.posts.all())], *place)
 
 
 def emit(name, subject, **options):
@@ -67,16 +67,16 @@ def test_a_thread_tells_of_itself_and_its_posts_newest_first(forum):
     run(ask("forum.post.hide", {"post_id": str(forum.posts[1].pk)}).directive)
     ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)})
     emit("outside.seen", forum.posts[0].subject)
-    assert told(scope(forum.thread).page()) == [
+    assert told(page_of(forum.thread)) == [
         "outside.seen",
         ("forum.thread.lock", ["directive.requested"]),
         HIDDEN,
         *["forum.post.created"] * 3,
         "forum.thread.created",
     ]
-    assert told(Scope(forum.posts[1].subject).page()) == [HIDDEN, "forum.post.created"]
-    assert told(Scope(forum.posts[2].subject).page()) == ["forum.post.created"]
-    assert told(Scope(other.subject).page()) == ["forum.thread.created"]
+    assert told(history.page(forum.posts[1].subject)) == [HIDDEN, "forum.post.created"]
+    assert told(history.page(forum.posts[2].subject)) == ["forum.post.created"]
+    assert told(history.page(other.subject)) == ["forum.thread.created"]
 
 
 def test_a_signal_of_a_directive_about_something_else_stands_alone(forum):
@@ -88,8 +88,8 @@ def test_a_signal_of_a_directive_about_something_else_stands_alone(forum):
     }
     run(ask("forum.post.create", payload).directive)
     post = Post.objects.get(author_id="bot")
-    assert told(Scope(post.subject).page()) == ["forum.post.created"]
-    thread = told(scope(forum.thread).page())
+    assert told(history.page(post.subject)) == ["forum.post.created"]
+    thread = told(page_of(forum.thread))
     assert thread[0][0] == "forum.post.create"
     assert "forum.post.created" in thread[0][1]
     assert thread.count("forum.post.created") == 3
@@ -98,14 +98,14 @@ def test_a_signal_of_a_directive_about_something_else_stands_alone(forum):
 @pytest.mark.parametrize("causation", ["", "rubbish", "{x}", ABSENT, ABSENT.upper()])
 def test_a_causation_that_is_no_directive_leaves_a_signal_alone(forum, causation):
     emit("outside.seen", forum.thread.subject, causation_id=causation)
-    assert told(scope(forum.thread).page())[0] == "outside.seen"
+    assert told(page_of(forum.thread))[0] == "outside.seen"
 
 
-def pages(scope, limit):
+def pages(thread, limit):
     """Return what all pages tell, read one after the other."""
     before, found = None, []
     while True:
-        page = scope.page(before, limit)
+        page = page_of(thread, before, limit)
         assert len(page.happenings) <= limit
         found += page.happenings
         if page.older is None:
@@ -123,18 +123,18 @@ def test_pages_meet_without_a_gap_or_a_repetition(forum, limit):
     same_time = datetime(2020, 1, 1, tzinfo=UTC)
     Directive.objects.filter(name="forum.post.hide").update(created_at=same_time)
     emit("outside.again", forum.thread.subject)
-    everything = pages(scope(forum.thread), 1000)
+    everything = pages(forum.thread, 1000)
     assert len(everything) == 6 + 4 + 4
     places = [happening.place for happening in everything]
     assert places == sorted(places, reverse=True)
-    assert [happening.place for happening in pages(scope(forum.thread), limit)] == places
+    assert [happening.place for happening in pages(forum.thread, limit)] == places
 
 
 def test_of_a_directive_with_many_signals_the_newest_are_shown(forum):
     directive = ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive
     for number in range(MAX_NESTED):
         last = emit(f"outside.n{number}", forum.thread.subject, causation_id=str(directive.pk))
-    [happening] = [found for found in scope(forum.thread).page().happenings if found.directive]
+    [happening] = [found for found in page_of(forum.thread).happenings if found.directive]
     assert happening.is_cut
     assert len(happening.entries) == MAX_NESTED
     assert happening.entries[-1].signal == last
@@ -349,7 +349,7 @@ def test_large_pages_take_few_queries_and_no_scan(client, large):
         for days in (None, 30, 85):
             place = days and Place(datetime.now(UTC) - timedelta(days=days), UUID(int=0))
             with CaptureQueriesContext(connection) as captured:
-                page = scope(large).page(place)
+                page = page_of(large, place)
             assert len(page.happenings) == PAGE_SIZE
             assert_cheap(captured, 5)
         post = Post.objects.filter(thread=large).first()

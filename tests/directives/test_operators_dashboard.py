@@ -87,7 +87,7 @@ def test_the_outcomes_of_the_last_24_hours_by_tenant_and_together(client):
     assert alpha["sums"] == {"succeeded": 2, "failed": 1, "canceled": 0}
     assert beta["sums"] == {"succeeded": 1, "failed": 0, "canceled": 1}
     assert context["chart"]["sums"] == {"succeeded": 3, "failed": 1, "canceled": 1}
-    assert context["chart"]["hours"][-4]["counts"] == {"succeeded": 2, "failed": 1, "canceled": 1}
+    assert context["chart"]["hours"][-4].counts == {"succeeded": 2, "failed": 1, "canceled": 1}
     assert context["chart"]["highest"] == 4
 
 

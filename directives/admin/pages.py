@@ -1,13 +1,24 @@
-"""Following directives that have not ended: how often a page looks again, and what holds them up."""
+"""Parts that pages about directives share: what each shows, and following what has not ended."""
 
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
 from directives.display import labels
 from directives.models import Directive
 from directives.queueing import clusters
 from directives.requesting.batches import Progress
+from fleetprompt.sites import tenant_site
+from fleetprompt.web import kept_forms
+
+
+def show(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+    """Return a page of the tenant's admin about directives."""
+    common = {"opts": Directive._meta, "owner": kept_forms.owner(request.user)}
+    return TemplateResponse(request, template, {**tenant_site.each_context(request), **common, **context})
 
 
 def follow(progress: Progress) -> dict[str, Any]:
