@@ -15,7 +15,6 @@ from directives import operations, registry
 from directives.cli import options as parse
 from directives.cli import rows
 from directives.errors import DirectiveNotFound
-from directives.lifecycle import events
 from directives.models import Directive, in_state
 from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
@@ -95,7 +94,7 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
     command.console.print("[bold]Timeline[/bold]")
     for signal in timeline:
         command.console.print(_moment(signal), overflow="fold")
-    if lost := events.noted_lost(directive):
+    if lost := directive.lost_signals:
         command.stdout.write(f"Signals that could not be written: {', '.join(map(_text, lost))}")
 
 

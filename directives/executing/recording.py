@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from directives.errors import MAX_WAIT_SECONDS, DirectiveError, Retry, StaleAttempt
 from directives.executing.retry import RetryPolicy
-from directives.lifecycle import events, failures, transitions
+from directives.lifecycle import failures, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.queueing import adapter
@@ -79,7 +79,7 @@ def restore_connection(tenant: Tenant) -> None:
 
 def _store(directive: Directive, name: str, payload: dict[str, object], tenant: Tenant) -> None:
     signal = transitions.lifecycle_signal(directive, name, payload, tenant=tenant.slug)
-    events.write_for([directive], [signal])
+    transitions.store_signals([directive], [signal])
 
 
 def _delay(error: BaseException, policy: RetryPolicy, attempt: int) -> float:

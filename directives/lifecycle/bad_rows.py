@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from directives.errors import Refused, StaleAttempt
-from directives.lifecycle import events, failures, queries, transitions
+from directives.lifecycle import failures, queries, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from fleetprompt.telemetry import errors, metrics, work
@@ -69,4 +69,4 @@ def _store_failed(directive: Directive, text: str, tenant: Tenant) -> list[str]:
         logger.error("signal %s of %s is lost: %s", name, directive, errors.brief(refusal))
         metrics.FAILED_WRITES.add(name)
         return [name]
-    return [lost.name for lost in events.write([failed])]
+    return [lost.name for lost in transitions.store_each([failed])]

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, Error, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
-from directives.lifecycle import bad_rows, events, failures, queries, transitions
+from directives.lifecycle import bad_rows, failures, queries, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.queueing import adapter
@@ -140,7 +140,7 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
         found = list(queries.stalled().filter(pk__in=ids).select_for_update(skip_locked=True))
         found.sort(key=_has_begun)
         rescued = [_signal(one, "directive.recovered", tenant, began=_has_begun(one)) for one in found]
-        events.write_for(found, rescued)
+        transitions.store_signals(found, rescued)
         exhausted = [_give_up(one, tenant) for one in found if _is_exhausted(one)]
         work.stalled([one.name for one in found], [one.name for one in found if _is_exhausted(one)])
         directives = [one for one in found if not _is_exhausted(one)]
@@ -166,14 +166,14 @@ def _is_exhausted(directive: Directive) -> bool:
 
 def _give_up(directive: Directive, tenant: Tenant) -> Outcome:
     text = f"LeaseExpired: the lease of attempt {directive.attempt} expired, and it was the last one"
-    events.write_for([directive], [_signal(directive, "directive.failed", tenant, error=text)])
+    transitions.store_signals([directive], [_signal(directive, "directive.failed", tenant, error=text)])
     transitions.fail(directive, text)
     return Outcome(Kind.FAILED, directive.id, text)
 
 
 def _store_started(directives: Sequence[Directive], tenant: Tenant) -> None:
     started = [_signal(one, "directive.started", tenant, worker=_worker()) for one in directives]
-    events.write_for(directives, started)
+    transitions.store_signals(directives, started)
 
 
 def _signal(directive: Directive, name: str, tenant: Tenant, **payload: object) -> Signal:

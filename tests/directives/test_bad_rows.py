@@ -127,8 +127,7 @@ def by_time_slices():
 
 def by_groups():
     for handler in registry.handlers():
-        with attempts.timing(handler.name):
-            pass
+        attempts.seconds_by_name[handler.name] = 0.0
     runner.run_due()
 
 
