@@ -1,12 +1,14 @@
 """The directive: one stored command. Only `directives.lifecycle.transitions` changes its status."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from fleetprompt.telemetry.tracing import TRACEPARENT
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject, as_object
 
 LOST_SIGNALS = "lost_signals"
 """The key in a directive's metadata under which the names of signals stand that could not be written."""
@@ -142,6 +144,12 @@ class Directive(ActorAndSubject, models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
+
+    @property
+    def lost_signals(self) -> list[Any]:
+        """The names of signals that could not be written, unless something else was written there."""
+        names = as_object(self.metadata).get(LOST_SIGNALS)
+        return names if isinstance(names, list) else []
 
 
 def in_state(state: str) -> Q:

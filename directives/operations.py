@@ -1,6 +1,5 @@
 """Operations of people on stored directives: snooze, run now, cancel, rerun; each with actor and reason."""
 
-from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from signals import bus
 from signals.types import Actor, check_moment
 
 
+@transaction.atomic
 def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: str) -> Directive:
     """Postpone a requested directive; it costs no attempt, and later ones on its subject may pass it.
 
@@ -40,53 +40,40 @@ def snooze(directive_id: UUID | str, until: datetime, *, actor: Actor, reason: s
     check_moment("until", until)
     if until <= timezone.now():
         raise Refused(f"until: expected a time in the future; got {until.isoformat()}")
-    return _operate(
-        directive_id,
-        "snooze",
-        "directive.snoozed",
-        actor,
-        reason,
-        lambda pk, _: transitions.snooze(pk, until),
-        wake_at=until,
-    )
+    pk, _ = _permitted(directive_id, "snooze", actor, reason)
+    return _told(transitions.snooze(pk, until), "directive.snoozed", actor, reason, until=until)
 
 
+@transaction.atomic
 def run_now(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     """Make a requested directive due now; a worker then runs it as soon as its line allows.
 
     Args, returns and errors as for `snooze`; users need the permission to snooze, since both move its time.
     """
-    return _operate(
-        directive_id,
-        "snooze",
-        "directive.run_requested",
-        actor,
-        reason,
-        lambda pk, _: transitions.run_now(pk),
-    )
+    pk, _ = _permitted(directive_id, "snooze", actor, reason)
+    return _told(transitions.run_now(pk), "directive.run_requested", actor, reason)
 
 
+@transaction.atomic
 def cancel(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     """End a requested directive that has not run; a rerun can bring it back.
 
     Args, returns and errors as for `snooze`; users need the permission to cancel.
     """
-    return _operate(
-        directive_id, "cancel", "directive.canceled", actor, reason, lambda pk, _: transitions.cancel(pk)
-    )
+    pk, _ = _permitted(directive_id, "cancel", actor, reason)
+    return _told(transitions.cancel(pk), "directive.canceled", actor, reason)
 
 
+@transaction.atomic
 def rerun(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     """Have a directive that ended run once more, at the end of its line, with its attempts counted on.
 
     Args, returns and errors as for `snooze`; users need the permission to rerun.
     """
-
-    def move(pk: UUID, name: str) -> Directive:
-        handler = registry.find(name)
-        return transitions.rerun(pk, (handler.retry if handler else RetryPolicy()).max_attempts)
-
-    return _operate(directive_id, "rerun", "directive.rerun_requested", actor, reason, move)
+    pk, name = _permitted(directive_id, "rerun", actor, reason)
+    handler = registry.find(name)
+    attempts = (handler.retry if handler else RetryPolicy()).max_attempts
+    return _told(transitions.rerun(pk, attempts), "directive.rerun_requested", actor, reason)
 
 
 def parse_id(value: UUID | str) -> UUID:
@@ -100,39 +87,34 @@ def parse_id(value: UUID | str) -> UUID:
     raise Refused(f"id: expected a UUID; got {str(value)[:80]!r}")
 
 
-def _operate(
-    directive_id: UUID | str,
-    action: str,
-    signal: str,
-    actor: Actor,
-    reason: str,
-    move: Callable[[UUID, str], Directive],
-    *,
-    wake_at: datetime | None = None,
+def _permitted(directive_id: UUID | str, action: str, actor: Actor, reason: str) -> tuple[UUID, str]:
+    """Return the id and the name of a directive, if the actor may do `action` to it for this reason."""
+    pk = parse_id(directive_id)
+    active_tenant()
+    check_reason(reason, required=True)
+    name = Directive.objects.filter(pk=pk).values_list("name", flat=True).first()
+    if name is None:
+        raise DirectiveNotFound(f"id: this tenant has no directive {pk}")
+    permissions.check(actor, action, name)
+    return pk, name
+
+
+def _told(
+    directive: Directive, signal: str, actor: Actor, reason: str, *, until: datetime | None = None
 ) -> Directive:
-    """Check an operation, move the directive, store its signal and wake workers, in one transaction.
+    """Store the signal of an operation, wake workers, and return the directive.
 
     Args:
-        action: what the actor needs the permission for.
-        move: makes the transition; it gets the directive's id and name.
-        wake_at: when the directive becomes due; by default now, unless it was canceled.
+        until: when the directive becomes due; by default now, unless it was canceled.
     """
-    pk, tenant = parse_id(directive_id), active_tenant()
-    check_reason(reason, required=True)
-    with transaction.atomic():
-        name = Directive.objects.filter(pk=pk).values_list("name", flat=True).first()
-        if name is None:
-            raise DirectiveNotFound(f"id: this tenant has no directive {pk}")
-        permissions.check(actor, action, name)
-        directive = move(pk, name)
-        payload = {"reason": reason} | ({"until": wake_at.isoformat()} if wake_at else {})
-        number = directive.operations[signal][1]
-        told = lifecycle_signal(directive, signal, payload, tenant=tenant.slug, actor=actor, number=number)
-        bus.record([told])
-        if wake_at:
-            adapter.wake(tenant, at=wake_at)
-        is_due = not wake_at and directive.status == Directive.Status.REQUESTED
-        # Those behind it in its line may start.
-        if is_due or directive.ordering_key:
-            adapter.wake(tenant)
+    tenant, number = active_tenant(), directive.operations[signal][1]
+    payload = {"reason": reason} | ({"until": until.isoformat()} if until else {})
+    told = lifecycle_signal(directive, signal, payload, tenant=tenant.slug, actor=actor, number=number)
+    bus.record([told])
+    if until:
+        adapter.wake(tenant, after=(until - timezone.now()).total_seconds())
+    is_due = not until and directive.status == Directive.Status.REQUESTED
+    # Those behind it in its line may start.
+    if is_due or directive.ordering_key:
+        adapter.wake(tenant)
     return directive

@@ -4,9 +4,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
-from uuid import UUID
 
 from django.conf import settings
 from django.db import Error
@@ -56,6 +55,28 @@ def _logged(task: Callable[P, R]) -> Callable[P, R]:
     return logged
 
 
+def _again_when_lost(task: Callable[P, R]) -> Callable[P, R]:
+    """Do a task once more on a new connection if it loses the one it has."""
+
+    @wraps(task)
+    def repeated(*args: P.args, **options: P.kwargs) -> R:
+        try:
+            return task(*args, **options)
+        except Error as error:
+            if not _wait_if_lost(error):
+                raise
+        return task(*args, **options)
+
+    return repeated
+
+
+def _wait_if_lost(error: Exception) -> bool:
+    """Wait for a new connection, if an error means that there is none; return whether it does."""
+    if is_lost := outages.is_lost(error):
+        outages.wait_for_database(OUTAGE_SECONDS)
+    return is_lost
+
+
 @_logged
 def work(slug: str) -> int:
     """Execute due directives of a tenant for one time slice; return how many attempts were executed.
@@ -72,7 +93,7 @@ def work(slug: str) -> int:
 
 def _work_or_wake(slug: str) -> int:
     try:
-        return _again_when_lost(partial(_work, slug))
+        return _work(slug)
     except Exception:
         with in_tenant(slug) as tenant:
             # A tenant that always breaks must not spin.
@@ -80,63 +101,47 @@ def _work_or_wake(slug: str) -> int:
         raise
 
 
+@_again_when_lost
 def _work(slug: str) -> int:
     with in_tenant(slug):
-        return run_time_slice(wait_seconds=OUTAGE_SECONDS)
+        return run_time_slice()
 
 
-def run_time_slice(*, wait_seconds: float = 0.0) -> int:
-    """Execute batches of due directives of the active tenant, for a bounded time.
+def run_time_slice() -> int:
+    """Execute batches of due directives of the active tenant, for a bounded time; return how many attempts.
 
     The first full batch sends the next wake-up at once, so that other workers join in. After each batch the
     worker looks again: what waited behind its directives, or arrived meanwhile, is not left to the sweep.
     What arrived just now is given `GATHER_SECONDS` to become more. When the time is over, a wake-up is sent
     for what is left, behind those of other tenants.
-
-    Args:
-        wait_seconds: for how long to wait for a new connection when the connection is lost, to release
-            what was claimed.
-
-    Returns:
-        how many attempts were executed.
     """
-    with claims.released_when_lost(wait_seconds) as token:
-        return _run_time_slice(active_tenant(), token)
-
-
-def _run_time_slice(tenant: Tenant, token: UUID) -> int:
-    executed, joined = 0, False
+    tenant, executed, joined = active_tenant(), 0, False
     ends = time.monotonic() + settings.DIRECTIVES_TIME_SLICE_SECONDS
-    while True:
-        began, size = time.monotonic(), batch_size()
-        claim = claims.claim(tenant, size, token=token)
-        if not any(claim):
-            break
-        full = len(claim.directives) >= size
-        if full and not joined:
-            adapter.wake(tenant)
-            joined = True
-        executed += sum(1 for _ in attempts.execute(claim.directives, tenant))
-        took = time.monotonic() - began
-        learn_batch_size(len(claim.directives), took)
-        # After a full batch there is more, as a rule.
-        waited = GATHER_SECONDS if full else _longest_wait()
-        if waited is None:
-            break
-        pause = max(GATHER_SECONDS - waited, 0)
-        # Another claim like this one would end closer to two time slices than to one.
-        if time.monotonic() + pause + took / 2 > ends:
-            # A worker that joined in may have left again.
-            adapter.wake(tenant) if full else claims.wake_for_the_rest(tenant)
-            break
-        time.sleep(pause)
+    with claims.released_when_lost(OUTAGE_SECONDS) as token:
+        while True:
+            began, size = time.monotonic(), batch_size()
+            claim = claims.claim(tenant, size, token=token)
+            if not any(claim):
+                break
+            full = len(claim.directives) >= size
+            if full and not joined:
+                adapter.wake(tenant)
+                joined = True
+            executed += sum(1 for _ in attempts.execute(claim.directives, tenant))
+            took = time.monotonic() - began
+            learn_batch_size(len(claim.directives), took)
+            # After a full batch there is more, as a rule.
+            waited = GATHER_SECONDS if full else fetch_all(sql.LONGEST_WAIT)[0][0]
+            if waited is None:
+                break
+            pause = max(GATHER_SECONDS - waited, 0)
+            # Another claim like this one would end closer to two time slices than to one.
+            if time.monotonic() + pause + took / 2 > ends:
+                # A worker that joined in may have left again.
+                adapter.wake(tenant) if full else claims.wake_for_the_rest(tenant)
+                break
+            time.sleep(pause)
     return executed
-
-
-def _longest_wait() -> float | None:
-    """Return the age in seconds of the oldest overdue directive, held back or not; None without one."""
-    waited: float | None = fetch_all(sql.LONGEST_WAIT)[0][0]
-    return waited
 
 
 def batch_size() -> int:
@@ -154,30 +159,8 @@ def learn_batch_size(number: int, seconds: float) -> None:
         _batch_size = max(1, min(fitting, 2 * batch_size()))
 
 
-def forget_batch_size() -> None:
-    """Begin to learn anew."""
-    global _batch_size
-    _batch_size = FIRST_BATCH_SIZE
-
-
-def _again_when_lost(task: Callable[[], R]) -> R:
-    """Do a task, and once more on a new connection if it loses the one it has."""
-    try:
-        return task()
-    except Error as error:
-        if not _wait_if_lost(error):
-            raise
-    return task()
-
-
-def _wait_if_lost(error: Exception) -> bool:
-    """Wait for a new connection, if an error means that there is none; return whether it does."""
-    if is_lost := outages.is_lost(error):
-        outages.wait_for_database(OUTAGE_SECONDS)
-    return is_lost
-
-
 @_logged
+@_again_when_lost
 def sweep() -> list[str]:
     """Wake every active tenant with due directives or expired leases; return their slugs.
 
@@ -185,10 +168,6 @@ def sweep() -> list[str]:
 
     This is what a lost wake-up, a dead worker and a broker that cannot delay messages rely on.
     """
-    return _again_when_lost(_sweep)
-
-
-def _sweep() -> list[str]:
     woken = []
     # No more than is needed: a time that cannot be read in one row would hide them all.
     for tenant in Tenant.objects.filter(status=Tenant.Status.ACTIVE).only("slug"):

@@ -69,7 +69,7 @@ def database(_tenants_exist: None, django_db_blocker: pytest.FixtureRequest) -> 
     with django_db_blocker.unblock():
         connection.set_schema_to_public()
         attempts.seconds_by_name.clear()
-        tasks.forget_batch_size()
+        tasks._batch_size = tasks.FIRST_BATCH_SIZE
         yield
         if not is_idle():
             connection.close()

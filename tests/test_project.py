@@ -116,7 +116,7 @@ WRITERS = ("update", "bulk_update", "save", "create", "bulk_create", "get_or_cre
 
 
 def test_only_transitions_changes_the_status_of_a_directive():
-    """Requests insert it; `events` updates the metadata of a row, by the name of that column."""
+    """Requests insert it."""
     found = set()
     for package in ("directives", "forums", "signals", "fleetprompt"):
         for path in (settings.BASE_DIR / package).rglob("*.py"):
@@ -126,7 +126,6 @@ def test_only_transitions_changes_the_status_of_a_directive():
     assert {one for one in found if one[0] != TRANSITIONS and one[1] != "tenant.status ="} == {
         ("directives/sql.py", "UPDATE"),
         ("directives/requesting/insertion.py", "INSERT INTO"),
-        ("directives/lifecycle/events.py", "update(metadata)"),
     }
     assert (TRANSITIONS, "update(**changes)") in found
     assert (

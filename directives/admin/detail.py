@@ -15,7 +15,6 @@ from django.utils.http import urlencode
 from directives.admin import operating, pages, undoing
 from directives.authority import permissions
 from directives.display import history, labels
-from directives.lifecycle import events
 from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.web import coming_back
@@ -52,7 +51,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     back = labels.record_url(directive)
     if filters:
         back = f"{back}?{urlencode({'_changelist_filters': filters})}"
-    metadata, lost = directive.metadata, events.noted_lost(directive)
+    metadata, lost = directive.metadata, directive.lost_signals
     if lost:
         metadata = {key: value for key, value in metadata.items() if key != LOST_SIGNALS}
     return {

@@ -12,16 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from directives import operations, registry
-from directives.cli import options as parse
 from directives.cli import rows
-from directives.errors import DirectiveNotFound
-from directives.lifecycle import events
+from directives.errors import DirectiveNotFound, Refused
 from directives.models import Directive, in_state
-from fleetprompt.cli.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand, Row
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.visible import visible
 from signals.cli.options import tenants
 from signals.models import Signal
+from signals.types import Subject
 
 
 def types(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -51,7 +50,7 @@ def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError("--limit: expected 1 to 1000000")
     condition = _condition(options)
     row = rows.directive_row if options["format"] == "json" else rows.directive_summary
-    found: list[tuple[Directive, rows.Row]] = []
+    found: list[tuple[Directive, Row]] = []
     for slug in tenants(options):
         where = {"tenant": slug} if options["all_tenants"] else {}
         with in_tenant(slug):
@@ -74,7 +73,11 @@ def _condition(options: dict[str, Any]) -> Q:
     if options["name"] is not None:
         condition &= Q(name=options["name"])
     if options["subject"] is not None:
-        subject = parse.subject(options["subject"])
+        subject_type, _, subject_id = options["subject"].partition(":")
+        try:
+            subject = Subject(subject_type, subject_id)
+        except Refused as error:
+            raise CommandError(f"--subject: expected TYPE:ID; {error.message}") from None
         condition &= Q(subject_type=subject.type, subject_id=subject.id)
     return condition
 
@@ -95,7 +98,7 @@ def show(command: OperatorCommand, options: dict[str, Any]) -> None:
     command.console.print("[bold]Timeline[/bold]")
     for signal in timeline:
         command.console.print(_moment(signal), overflow="fold")
-    if lost := events.noted_lost(directive):
+    if lost := directive.lost_signals:
         command.stdout.write(f"Signals that could not be written: {', '.join(map(_text, lost))}")
 
 

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby, takewhile
@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
-from django.db import connection as _django_connection
+from django.db import transaction
 
 from directives import registry
 from directives.errors import DirectiveError, Retry, StaleAttempt
@@ -27,16 +26,12 @@ from directives.executing.hooks import as_handler_error, guard_hooks
 from directives.executing.recording import record_failure, record_stale, restore_connection
 from directives.executing.retry import RetryPolicy
 from directives.handlers import Context, Handler
-from directives.lifecycle import bad_rows, events, failures, transitions
+from directives.lifecycle import failures, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
-from fleetprompt.postgres.idle_in_transaction import (
-    limit_idle_in_transaction,
-    limit_session,
-    limiting_session,
-    milliseconds,
-)
+from fleetprompt.postgres import idle_in_transaction as limits
+from fleetprompt.postgres.direct import connection
 from fleetprompt.postgres.savepoints import SAVEPOINT, moved_savepoint
 from fleetprompt.telemetry import errors, tracing, work
 from fleetprompt.tenants.context import active_schema, is_whole, restore, return_to
@@ -46,13 +41,14 @@ from signals import bus
 from signals.models import Signal
 from signals.types import json_object
 
-connection: Any = _django_connection
 logger = logging.getLogger(__name__)
 
 GROUP_SECONDS = 0.1
 """After this time a group of directives commits, because it holds the locks of all of them."""
 QUICK_SECONDS = GROUP_SECONDS / 4
 """A handler whose last execution took no longer may join a group."""
+_LOCK_LIMIT = {"lock_timeout": limits.milliseconds(GROUP_SECONDS)}
+"""A group holds the locks of all its members: two groups could wait for each other."""
 # For names, columns and tables that are not there yet. A rolling deploy takes minutes: 5 attempts are
 # spread over about 20.
 DEPLOY_RETRY = RetryPolicy(first=30, factor=3, longest=3600)
@@ -69,8 +65,7 @@ class Performed(NamedTuple):
     error: Exception | None = None
 
 
-@dataclass(slots=True)
-class _Member:
+class _Member(NamedTuple):
     """A directive of a group whose handler has succeeded."""
 
     directive: Directive
@@ -122,9 +117,12 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
     hooks, is_one = len(connection.run_on_commit), len(directives) == 1
     with time_limit(handler.timeout, as_handler_error):
         given = [(Context(one, tenant.slug), handler.parse(one.payload)) for one in directives]
-        with timing(handler.name, len(given)):
+        began = time.monotonic()
+        try:
             # What `execute_many` returns may be lazy.
             returned = [handler.execute(*given[0])] if is_one else list(handler.execute_many(given))
+        finally:
+            seconds_by_name[handler.name] = (time.monotonic() - began) / len(given)
         # Reading the results may run the handler's code, too.
         performed = [
             Performed({}, error=one)
@@ -137,16 +135,6 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
     if len(connection.run_on_commit) > hooks:
         guard_hooks(hooks, directives, handler, tenant)
     return performed
-
-
-@contextmanager
-def timing(name: str, number: int = 1) -> Iterator[None]:
-    """Take the time of an execution of `number` directives with that name."""
-    began = time.monotonic()
-    try:
-        yield
-    finally:
-        seconds_by_name[name] = (time.monotonic() - began) / number
 
 
 def _keep_leases(waiting: Sequence[Directive], ours_until: float) -> float:
@@ -172,7 +160,7 @@ def _execute_alone(directive: Directive, tenant: Tenant) -> Outcome:
         if not failures.concerns_one_row(error):
             raise
         restore_connection(tenant)
-        outcome = bad_rows.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
+        outcome = failures.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
     return outcome
 
 
@@ -183,9 +171,9 @@ def _attempt(directive: Directive, tenant: Tenant) -> Outcome:
         if handler is None:
             raise Retry(f"this worker does not know the name {directive.name}; another one may")
         with transaction.atomic(durable=True):
-            limit_session(handler.timeout)
+            limits.limit_session(handler.timeout)
             performed = perform([directive], handler, tenant)
-            _store_alone(directive, _signals([directive], performed, tenant))
+            transitions.store_signals([directive], _signals([directive], performed, tenant))
             transitions.succeed([directive], [performed[0].result], [None])
     except StaleAttempt as error:
         return record_stale(directive, error)
@@ -195,38 +183,25 @@ def _attempt(directive: Directive, tenant: Tenant) -> Outcome:
     return Outcome(Kind.SUCCEEDED, directive.id)
 
 
-def _store_alone(directive: Directive, signals: Sequence[Signal]) -> None:
-    """Store signals; when some cannot be stored, store the others and note the lost ones."""
-    try:
-        with transaction.atomic():
-            bus.record(signals)
-    except (DatabaseError, bus.NotStored):
-        events.write_for([directive], signals)
-
-
 def _begin(directive: Directive) -> None:
     with transaction.atomic(durable=True):
         # Not waiting for the disk can lose this note when the database server itself crashes, and
         # the attempt is not charged then. Once is no harm; what crashes it each time is charged.
         relaxed = {"synchronous_commit": "off"} if directive.attempt == 1 else {}
-        limit_idle_in_transaction(settings.DIRECTIVES_LEASE_SECONDS, **relaxed)
+        limits.limit_idle_in_transaction(settings.DIRECTIVES_LEASE_SECONDS, **relaxed)
         transitions.begin(directive, lease=_timeout_of(directive) + settings.DIRECTIVES_LEASE_SECONDS)
 
 
 def _signals(
     directives: Sequence[Directive], performed: Sequence[Performed], tenant: Tenant
 ) -> list[Signal]:
-    """Build the signals of successes: the handlers', and that each directive succeeded."""
-    return [
-        signal
-        for directive, (result, emitted, _) in zip(directives, performed, strict=True)
-        for signal in (
-            *emitted,
-            transitions.lifecycle_signal(
-                directive, "directive.succeeded", {"result": result}, tenant=tenant.slug
-            ),
-        )
-    ]
+    """Return the signals of successes: the handlers', and that each directive succeeded."""
+    signals: list[Signal] = []
+    for directive, (result, emitted, _) in zip(directives, performed, strict=True):
+        details, name = {"result": result}, "directive.succeeded"
+        ended = transitions.lifecycle_signal(directive, name, details, tenant=tenant.slug)
+        signals += [*emitted, ended]
+    return signals
 
 
 def _may_share(directive: Directive) -> bool:
@@ -281,15 +256,16 @@ class _Group:
         savepoint = [(SAVEPOINT, ())] if self._has_savepoint else []
         timeout = registry.get(directives[0].name).timeout
         held = transitions.hold(
-            directives, before=limiting_session(timeout, **_LOCK_LIMIT), after=savepoint
+            directives, before=limits.limiting_session(timeout, **_LOCK_LIMIT), after=savepoint
         )
         since = time.monotonic()
         for name, run in groupby(directives, key=lambda directive: directive.name):
             handler = registry.get(name)
             if handler.timeout != timeout:
                 timeout = handler.timeout
-                limit_session(timeout, **_LOCK_LIMIT)
-            for portion in [list(run)] if handler.takes_many else [[one] for one in run]:
+                limits.limit_session(timeout, **_LOCK_LIMIT)
+            takes_many = type(handler).execute_many is not Handler.execute_many
+            for portion in [list(run)] if takes_many else [[one] for one in run]:
                 if self.reached and time.monotonic() > ends:
                     return
                 self.reached += portion
@@ -298,11 +274,10 @@ class _Group:
 
     def store(self) -> None:
         """Store what the members have done; signals that cannot be stored break the group."""
-        directives = [member.directive for member in self.members]
-        performed = [member.performed for member in self.members]
-        bus.record(_signals(directives, performed, self.tenant))
-        began = [member.began for member in self.members]
-        transitions.succeed(directives, [result for result, *_ in performed], began)
+        if self.members:
+            directives, began, _, performed = zip(*self.members, strict=True)
+            bus.record(_signals(directives, performed, self.tenant))
+            transitions.succeed(directives, [one.result for one in performed], began)
 
     def _join(self, started: Sequence[tuple[Directive, datetime]], handler: AnyHandler) -> None:
         """Execute together what `execute_many` can; all others, and all when that fails, one by one."""
@@ -313,9 +288,13 @@ class _Group:
                 with (
                     work.attempting(directive, self.tenant.slug) as attempt,
                     moved_savepoint() if self._has_savepoint else nullcontext(),
-                    _noted(),
                 ):
-                    [performed] = perform([directive], handler, self.tenant)
+                    try:
+                        [performed] = perform([directive], handler, self.tenant)
+                    except BaseException:
+                        tracing.note(again="alone")
+                        raise
+                    tracing.note(outcome=Kind.SUCCEEDED)
             except (Exception, TimeLimitExceeded):
                 if not self._has_savepoint:
                     raise
@@ -334,39 +313,22 @@ class _Group:
             return False
         for (directive, began), one in zip(started, performed, strict=True):
             if one.error is None:
-                with work.attempting(directive, self.tenant.slug, began=clock) as attempt, _noted():
-                    self.members.append(_Member(directive, began, attempt, one))
+                with work.attempting(directive, self.tenant.slug, began=clock) as attempt:
+                    tracing.note(outcome=Kind.SUCCEEDED)
+                self.members.append(_Member(directive, began, attempt, one))
         return True
 
 
-_LOCK_LIMIT = {"lock_timeout": milliseconds(GROUP_SECONDS)}
-"""A group holds the locks of all its members: two groups could wait for each other."""
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    """Note on the trace whether a member succeeds or is executed again."""
-    try:
-        yield
-    except BaseException:
-        tracing.note(again="alone")
-        raise
-    tracing.note(outcome=Kind.SUCCEEDED)
-
-
 def _check(returned: object, context: Context, handler: AnyHandler, tenant: Tenant) -> Performed:
-    context.has_ended = True
+    context.has_ended, directive = True, context.directive
     if not isinstance(returned, dict):
         raise DirectiveError(f"result: expected a dictionary; got {type(returned).__name__}")
     if context.repetition:
         raise context.repetition
     if handler.inverse and "revision" not in returned:
-        returned = {**returned, **_revision(context.directive)}
-    named = {**returned, "type": context.directive.name, "tenant": tenant.slug}
+        # An undo compares the subject's revision now, if it has one, with the one that it finds.
+        found = registry.subject_values(directive.subject_type, [directive.subject_id], "revision")
+        for revision in found.values():
+            returned = {**returned, "revision": revision}
+    named = {**returned, "type": directive.name, "tenant": tenant.slug}
     return Performed(json_object("result", named), context.signals)
-
-
-def _revision(directive: Directive) -> dict[str, int]:
-    """Return the subject's revision now, if it has one: an undo compares it with the one that it finds."""
-    found = registry.subject_values(directive.subject_type, [directive.subject_id], "revision")
-    return {"revision": found[directive.subject_id]} if directive.subject_id in found else {}

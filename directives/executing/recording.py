@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from directives.errors import MAX_WAIT_SECONDS, DirectiveError, Retry, StaleAttempt
 from directives.executing.retry import RetryPolicy
-from directives.lifecycle import events, failures, transitions
+from directives.lifecycle import failures, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.queueing import adapter
@@ -26,8 +26,7 @@ def record_failure(
 ) -> Outcome:
     """Record that the running attempt failed, after everything that it did was rolled back.
 
-    Args:
-        policy: when it is tried again.
+    It is tried again by the policy, if it may work later and has attempts left.
 
     Returns:
         retry scheduled or failed; succeeded or discarded when the attempt is not the current one any more.
@@ -47,11 +46,11 @@ def record_failure(
             if may_work and directive.attempt < directive.max_attempts:
                 delay = _delay(error, policy, directive.attempt)
                 details = {"error": text, "delay_seconds": round(delay, 3)}
-                _store(directive, "directive.retry_scheduled", details, tenant)
+                transitions.tell([directive], "directive.retry_scheduled", tenant, **details)
                 transitions.retry(directive, text, delay=delay)
                 adapter.wake(tenant, after=delay)
                 return Outcome(Kind.RETRY_SCHEDULED, directive.id, text)
-            _store(directive, "directive.failed", {"error": text}, tenant)
+            transitions.tell([directive], "directive.failed", tenant, error=text)
             transitions.fail(directive, text)
             return Outcome(Kind.FAILED, directive.id, text)
     except StaleAttempt as stale:
@@ -75,11 +74,6 @@ def restore_connection(tenant: Tenant) -> None:
     if not connection.is_usable():
         connection.close()
     return_to(tenant)
-
-
-def _store(directive: Directive, name: str, payload: dict[str, object], tenant: Tenant) -> None:
-    signal = transitions.lifecycle_signal(directive, name, payload, tenant=tenant.slug)
-    events.write_for([directive], [signal])
 
 
 def _delay(error: BaseException, policy: RetryPolicy, attempt: int) -> float:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, Error, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
-from directives.lifecycle import bad_rows, events, failures, queries, transitions
+from directives.lifecycle import failures, queries, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.queueing import adapter
@@ -21,7 +21,6 @@ from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.telemetry import errors, work
 from fleetprompt.tenants.context import restore
 from fleetprompt.tenants.models import Tenant
-from signals.models import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +40,8 @@ class Claim(NamedTuple):
 def released_when_lost(wait_seconds: float = 0.0) -> Iterator[UUID]:
     """Give a token for claims. What still runs under it when the connection is lost is released at once.
 
-    That includes a claim whose answer was lost, and an attempt that could not be recorded as failed.
-
-    Args:
-        wait_seconds: for how long to wait for a new connection, to release on it.
+    That includes a claim whose answer was lost, and an attempt that could not be recorded as failed. It
+    needs a new connection, for which this waits for at most `wait_seconds`.
     """
     token = uuid4()
     try:
@@ -121,7 +118,7 @@ def _start(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim:
         directives = transitions.claim(
             len(ids), lease=settings.DIRECTIVES_LEASE_SECONDS, only=one, token=token
         )
-        _store_started(directives, tenant)
+        transitions.tell(directives, "directive.started", tenant, worker=_worker())
         work.claimed(directives)
         return Claim(directives, [])
 
@@ -138,15 +135,16 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
 
     def rescue(ids: Sequence[UUID]) -> Claim:
         found = list(queries.stalled().filter(pk__in=ids).select_for_update(skip_locked=True))
-        found.sort(key=_has_begun)
-        rescued = [_signal(one, "directive.recovered", tenant, began=_has_begun(one)) for one in found]
-        events.write_for(found, rescued)
-        exhausted = [_give_up(one, tenant) for one in found if _is_exhausted(one)]
-        work.stalled([one.name for one in found], [one.name for one in found if _is_exhausted(one)])
-        directives = [one for one in found if not _is_exhausted(one)]
-        if directives:
-            transitions.take_over(directives, lease=settings.DIRECTIVES_LEASE_SECONDS, token=token)
-            _store_started(directives, tenant)
+        waiting = [one for one in found if one.started_at is None]
+        begun = [one for one in found if one.started_at is not None]
+        transitions.tell(waiting, "directive.recovered", tenant, began=False)
+        transitions.tell(begun, "directive.recovered", tenant, began=True)
+        ended = [one for one in begun if one.attempt >= one.max_attempts]
+        exhausted = [_give_up(one, tenant) for one in ended]
+        work.stalled([one.name for one in found], [one.name for one in ended])
+        directives = waiting + [one for one in begun if one not in ended]
+        transitions.take_over(directives, lease=settings.DIRECTIVES_LEASE_SECONDS, token=token)
+        transitions.tell(directives, "directive.started", tenant, worker=_worker())
         return Claim(directives, exhausted)
 
     stalled = queries.stalled().filter(pk=only) if only else queries.stalled()
@@ -156,28 +154,11 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
     return _handle_each([pk for pk, _ in ordered], limit, rescue, tenant)
 
 
-def _has_begun(directive: Directive) -> bool:
-    return directive.started_at is not None
-
-
-def _is_exhausted(directive: Directive) -> bool:
-    return _has_begun(directive) and directive.attempt >= directive.max_attempts
-
-
 def _give_up(directive: Directive, tenant: Tenant) -> Outcome:
     text = f"LeaseExpired: the lease of attempt {directive.attempt} expired, and it was the last one"
-    events.write_for([directive], [_signal(directive, "directive.failed", tenant, error=text)])
+    transitions.tell([directive], "directive.failed", tenant, error=text)
     transitions.fail(directive, text)
     return Outcome(Kind.FAILED, directive.id, text)
-
-
-def _store_started(directives: Sequence[Directive], tenant: Tenant) -> None:
-    started = [_signal(one, "directive.started", tenant, worker=_worker()) for one in directives]
-    events.write_for(directives, started)
-
-
-def _signal(directive: Directive, name: str, tenant: Tenant, **payload: object) -> Signal:
-    return transitions.lifecycle_signal(directive, name, payload, tenant=tenant.slug)
 
 
 def _handle_each(
@@ -197,7 +178,7 @@ def _handle_each(
         if not failures.concerns_one_row(error):
             raise
         if len(ids) == 1:
-            outcome = bad_rows.set_aside(ids[0], tenant, error)
+            outcome = failures.set_aside(ids[0], tenant, error)
             return Claim([], [outcome] if outcome.kind == Kind.FAILED else [])
     result = Claim([], [])
     for one in ids:

@@ -2,16 +2,19 @@
 
 Only this module changes a status; `requesting/insertion.py` inserts it as `requested`. A transition of
 known directives is one UPDATE, guarded by the status that it expects and, when an attempt begins to
-execute or ends, by the attempt; it raises if a row was not updated. A claim locks the tenant and selects
-what is due instead; `renew`, `release` and `hold` skip what is not current. Half of each guard is SQL in
-`directives/sql.py` and `queries.py`.
+execute or ends, by the attempt. If a row was not updated, it raises `StaleAttempt`, because another attempt
+took the directive over; operations raise `DirectiveNotFound` or `IllegalTransition`. A claim locks the
+tenant and selects what is due instead; `renew`, `release` and `hold` skip what is not current. Half of each
+guard is SQL in `directives/sql.py` and `queries.py`.
 """
 
+import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Case, F, When
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Least, Now
@@ -21,12 +24,17 @@ from directives import sql
 from directives.errors import DirectiveNotFound, IllegalTransition, StaleAttempt
 from directives.lifecycle import queries
 from directives.models import LOST_SIGNALS, Directive
+from fleetprompt.postgres import outages
 from fleetprompt.postgres.queries import array, execute
 from fleetprompt.postgres.rows import as_json, fetch
 from fleetprompt.postgres.statements import Statement, join_statements
+from fleetprompt.telemetry import errors, metrics
+from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.models import Signal
-from signals.types import Actor, bounded_key
+from signals.types import Actor, as_object, bounded_key
+
+logger = logging.getLogger(__name__)
 
 Status = Directive.Status
 SOURCE = "directives"
@@ -44,7 +52,7 @@ def lifecycle_signal(
     """Build one signal about the directive, not stored yet.
 
     Args:
-        tenant: the active tenant's slug, part of the dedupe key.
+        tenant: the active tenant's slug.
         actor: who did it; the directive's own actor by default.
         number: tells apart those of one name and attempt: a directive may be snoozed, canceled and rerun
             more than once before its next attempt.
@@ -72,9 +80,7 @@ def lifecycle_signal_sql(
 
     Args:
         directive: SQL for the columns of the directive that it speaks of.
-        payload: SQL for each detail.
-        signal_id: SQL for a new id.
-        tenant: SQL for the active tenant's slug.
+        payload, signal_id, tenant: SQL for each detail, a new id, and the active tenant's slug.
     """
     details = {"name": directive["name"], "attempt": directive["attempt"], **payload}
     pairs = ", ".join(f"'{key}', {value}" for key, value in details.items())
@@ -87,6 +93,47 @@ def lifecycle_signal_sql(
         "source": f"'{SOURCE}'",
         "causation_id": f"{directive['id']}::text",
     }
+
+
+def tell(directives: Sequence[Directive], name: str, tenant: Tenant, **payload: object) -> None:
+    """Store a signal of that name for each of the directives, as `store_signals` does."""
+    signals = [lifecycle_signal(one, name, payload, tenant=tenant.slug) for one in directives]
+    store_signals(directives, signals)
+
+
+def store_signals(directives: Sequence[Directive], signals: Sequence[Signal]) -> None:
+    """Store what can be stored of the signals of directives, and note on each directive what could not."""
+    lost = defaultdict(list)
+    for signal in store_each(signals):
+        lost[signal.causation_id].append(signal.name)
+    for directive in directives:
+        if names := lost[str(directive.id)]:
+            noted = {LOST_SIGNALS: [*directive.lost_signals, *names]}
+            directive.metadata = as_object(directive.metadata) | noted
+            Directive.objects.filter(pk=directive.pk).update(metadata=directive.metadata)
+
+
+def store_each(signals: Sequence[Signal]) -> list[Signal]:
+    """Store what can be stored and return what could not, so that a directive runs without its signals.
+
+    The loss is logged and counted, and the caller notes it on the directive. What may work later (a
+    deadlock, a lost connection) is raised instead: then the whole attempt is tried again.
+    """
+    if not signals:
+        return []
+    try:
+        with transaction.atomic():
+            lost, why = bus.store(signals), "its key is taken, or the database left it out"
+    except DatabaseError as error:
+        if outages.is_transient(error):
+            raise
+        if len(signals) > 1:
+            return [lost for signal in signals for lost in store_each([signal])]
+        lost, why = list(signals), errors.brief(error)
+    for signal in lost:
+        logger.error("signal %s is lost: %s", signal.dedupe_key, why)
+        metrics.FAILED_WRITES.add(signal.name)
+    return lost
 
 
 # The ORM takes longer to compile `due` than the rest of a claim takes.
@@ -134,13 +181,7 @@ def claim(limit: int, *, lease: float, only: UUID | None = None, token: UUID) ->
 
 
 def claim_at_once(
-    limit: int,
-    *,
-    lease: float,
-    only: UUID | None = None,
-    token: UUID,
-    worker: str,
-    tenant: str,
+    limit: int, *, lease: float, only: UUID | None = None, token: UUID, worker: str, tenant: str
 ) -> list[Directive] | None:
     """Do `claim` in one message, which is a transaction of its own, with all `directive.started`.
 
@@ -149,8 +190,7 @@ def claim_at_once(
     gives up within `CLIENT_CHECK_MILLISECONDS`; what it claims within them waits for the leases.
 
     Args:
-        worker: the name of the worker, for the signals.
-        tenant: the active tenant's slug.
+        worker, tenant: the name of the worker and the active tenant's slug, for the signals.
 
     Returns:
         as `claim`; None when the careful claim has to see to something first: expired leases, those
@@ -190,8 +230,7 @@ def take_over(directives: Sequence[Directive], *, lease: float, token: UUID) -> 
 
     Args:
         directives: rows of `queries.stalled`, locked; their fields are brought up to date.
-        lease: seconds until another worker may take them over.
-        token: as for `claim`.
+        lease, token: as for `claim`.
     """
     rows = Directive.objects.filter(
         pk__in=[directive.pk for directive in directives], status=Status.RUNNING
@@ -227,11 +266,7 @@ def release(token: UUID) -> int:
 
 
 def begin(directive: Directive, *, lease: float) -> None:
-    """running → running: the attempt begins to execute, with a lease of `lease` seconds from now.
-
-    Raises:
-        StaleAttempt: another attempt took the directive over.
-    """
+    """running → running: the attempt begins to execute, with a lease of `lease` seconds from now."""
     _update_attempt(directive, started_at=Now(), lease_expires_at=_from_now(lease))
 
 
@@ -268,12 +303,7 @@ def succeed(
 
     Args:
         started_at: when each began to execute; None where `begin` has stored that.
-
-    Raises:
-        StaleAttempt: another attempt took one of the directives over.
     """
-    if not directives:
-        return
     rows = [
         {"id": directive.pk, "attempt": directive.attempt, "started_at": began, "result": result}
         for directive, result, began in zip(directives, results, started_at, strict=True)
@@ -282,120 +312,69 @@ def succeed(
 
 
 def fail(directive: Directive, error: str) -> None:
-    """running → failed, with the error.
-
-    Raises:
-        StaleAttempt: another attempt took the directive over.
-    """
-    _update_attempt(
-        directive,
-        status=Status.FAILED,
-        completed_at=Now(),
-        lease_expires_at=None,
-        last_error=error,
-        last_error_at=Now(),
-    )
+    """running → failed, with the error."""
+    _end_attempt(directive, error, status=Status.FAILED, completed_at=Now())
 
 
 def set_aside(directive: Directive, error: str, lost: Sequence[str]) -> None:
     """requested or running → failed, for a row that cannot be handled: it reads nothing else of it.
 
     Args:
-        directive: what `queries.read_minimal` gave.
+        directive: with the fields that can always be read.
         error: why it cannot be handled.
         lost: names of signals to note as lost.
-
-    Raises:
-        StaleAttempt: another attempt took the directive over, or it has ended.
     """
-    rows = execute(
-        sql.SET_ASIDE,
-        error=error,
-        lost=as_json(list(lost)),
-        key=LOST_SIGNALS,
-        id=directive.pk,
-        attempt=directive.attempt,
-    )
+    which = {"id": directive.pk, "attempt": directive.attempt}
+    rows = execute(sql.SET_ASIDE, error=error, lost=as_json(list(lost)), key=LOST_SIGNALS, **which)
     _expect_all(rows, [directive])
 
 
 def retry(directive: Directive, error: str, *, delay: float) -> None:
-    """running → requested, due again in `delay` seconds; it keeps its place in the line.
-
-    Raises:
-        StaleAttempt: another attempt took the directive over.
-    """
-    _update_attempt(
-        directive,
-        status=Status.REQUESTED,
-        scheduled_at=_from_now(delay),
-        lease_expires_at=None,
-        last_error=error,
-        last_error_at=Now(),
-    )
+    """running → requested, due again in `delay` seconds; it keeps its place in the line."""
+    _end_attempt(directive, error, status=Status.REQUESTED, scheduled_at=_from_now(delay))
 
 
 def snooze(directive_id: UUID, until: datetime) -> Directive:
-    """requested → requested, due at `until`; it goes behind what is due earlier.
-
-    Raises:
-        DirectiveNotFound: no such directive.
-        IllegalTransition: it is not `requested`.
-    """
+    """requested → requested, due at `until`; it goes behind what is due earlier."""
     return _operate(
-        directive_id,
-        "snoozed",
-        "directive.snoozed",
-        scheduled_at=until,
-        queued_at=until,
+        directive_id, "snoozed", "directive.snoozed", {"scheduled_at": until, "queued_at": until}
     )
 
 
 def run_now(directive_id: UUID) -> Directive:
-    """requested → requested, due now; one that stood in line for later takes a place, a retry keeps its.
-
-    Raises what `snooze` raises.
-    """
-    return _operate(
-        directive_id,
-        "run now",
-        "directive.run_requested",
-        scheduled_at=Least(F("scheduled_at"), Now()),
-        queued_at=Least(F("queued_at"), Now()),
-    )
+    """requested → requested, due now; one that stood in line for later takes a place, a retry keeps its."""
+    times = {name: Least(F(name), Now()) for name in ("scheduled_at", "queued_at")}
+    return _operate(directive_id, "run now", "directive.run_requested", times)
 
 
 def cancel(directive_id: UUID) -> Directive:
-    """requested → canceled. Raises what `snooze` raises."""
-    return _operate(
-        directive_id, "canceled", "directive.canceled", status=Status.CANCELED, completed_at=Now()
-    )
+    """requested → canceled."""
+    changes = {"status": Status.CANCELED, "completed_at": Now()}
+    return _operate(directive_id, "canceled", "directive.canceled", changes)
 
 
 def rerun(directive_id: UUID, attempts: int) -> Directive:
     """succeeded, failed or canceled → requested, due now, at the end of its line.
 
-    Args:
-        attempts: how many more attempts it gets; the numbers go on counting.
-
-    Raises:
-        DirectiveNotFound: no such directive.
-        IllegalTransition: it has not ended.
+    It gets `attempts` more; the numbers go on counting.
     """
-    return _operate(
-        directive_id,
-        "rerun",
-        "directive.rerun_requested",
-        Directive.TERMINAL,
-        earlier_successes=F("earlier_successes") + Case(When(status=Status.SUCCEEDED, then=1), default=0),
-        status=Status.REQUESTED,
-        scheduled_at=Now(),
-        queued_at=Now(),
-        started_at=None,
-        completed_at=None,
-        result=None,
-        max_attempts=F("attempt") + attempts,
-    )
+    had_succeeded = Case(When(status=Status.SUCCEEDED, then=1), default=0)
+    changes = {
+        "status": Status.REQUESTED,
+        "earlier_successes": F("earlier_successes") + had_succeeded,
+        "max_attempts": F("attempt") + attempts,
+        "scheduled_at": Now(),
+        "queued_at": Now(),
+        "started_at": None,
+        "completed_at": None,
+        "result": None,
+    }
+    return _operate(directive_id, "rerun", "directive.rerun_requested", changes, Directive.TERMINAL)
+
+
+def _end_attempt(directive: Directive, error: str, **changes: object) -> None:
+    ended = {"lease_expires_at": None, "last_error": error, "last_error_at": Now()}
+    _update_attempt(directive, **ended, **changes)
 
 
 def _update_attempt(directive: Directive, **changes: object) -> None:
@@ -417,8 +396,8 @@ def _operate(
     directive_id: UUID,
     action: str,
     signal: str,
+    changes: Mapping[str, object],
     expected: Sequence[Directive.Status] = (Status.REQUESTED,),
-    **changes: object,
 ) -> Directive:
     counted = RawSQL(sql.COUNT_OPERATION, [signal] * 3)  # noqa: S611 -- a constant
     rows = Directive.objects.filter(pk=directive_id, status__in=expected).update(

@@ -26,8 +26,7 @@ def mode(request, alpha, settings):
     if request.param == "together":
         settings.DIRECTIVES_TIME_SLICE_SECONDS = 60
         for handler in registry.handlers():
-            with attempts.timing(handler.name):
-                pass
+            attempts.seconds_by_name[handler.name] = 0.0
     return request.param
 
 

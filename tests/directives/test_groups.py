@@ -48,8 +48,7 @@ def together(database, settings):
 
 def learn():
     for handler in registry.handlers():
-        with attempts.timing(handler.name):
-            pass
+        attempts.seconds_by_name[handler.name] = 0.0
 
 
 def commits(*directives):

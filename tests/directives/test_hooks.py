@@ -29,8 +29,7 @@ def alone():
 
 def together():
     for handler in registry.handlers():
-        with attempts.timing(handler.name):
-            pass
+        attempts.seconds_by_name[handler.name] = 0.0
 
 
 def rows(slug):

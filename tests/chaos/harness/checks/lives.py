@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 from directives import registry
-from directives.lifecycle.events import noted_lost
 from directives.models import Directive
 from tests.chaos.harness import automaton
 from tests.chaos.harness.reading import Told, Town, Violation
@@ -48,7 +47,7 @@ def _is_legal(town: Town, pk: str, directive: Directive) -> Iterator[Violation]:
 
 
 def _row(town: Town, pk: str, directive: Directive) -> Iterator[Violation]:
-    if lost := noted_lost(directive):
+    if lost := directive.lost_signals:
         yield town.violation(pk, "no lost signals", ", ".join(lost))
     if (directive.completed_at is not None) != (directive.status in Directive.TERMINAL):
         yield town.violation(pk, "a time of completion when it has ended", directive.completed_at)
