@@ -131,7 +131,7 @@ def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
 def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Print a new private key; nothing is stored."""
     private = keys.generate()
-    public = keys.PrivateKey(keys.from_base64(private)).public
+    public = keys.parse_private(private, "the new key").public
     row = {"private_key": private, "public_key": str(public), "id": public.id}
     parse.answer(command, options, row, f"AUDIT_KEY={private}")
     if options["format"] != "json":
