@@ -1,4 +1,4 @@
-"""Subcommands of `manage.py audit` that publish: `proof`, `export`, `check-proof`, `check-export`."""
+"""Subcommands of `manage.py audit` for proofs and exports: they make and check them, and print keys."""
 
 import os
 import sys
@@ -67,6 +67,22 @@ def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
         f"{pruned}, exported {found.exported_at}."
     )
     answer(command, options, asdict(found), text)
+
+
+def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print the public key of the key that signs."""
+    key = keys.private_key().public
+    answer(command, options, {"public_key": str(key), "id": key.id}, str(key))
+
+
+def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print a new private key; nothing is stored."""
+    private = keys.generate()
+    public = keys.parse_private(private, "the new key").public
+    row = {"private_key": private, "public_key": str(public), "id": public.id}
+    answer(command, options, row, f"AUDIT_KEY={private}")
+    if options["format"] != "json":
+        command.stderr.write(f"Its public key: {public}\nIts id: {public.id}")
 
 
 def _public_keys(options: dict[str, Any]) -> PublicKeys:

@@ -1,4 +1,4 @@
-"""Subcommands of `manage.py audit` that seal and verify: `seal`, `verify`, `acknowledge`, and keys."""
+"""Subcommands of `manage.py audit` for the log: `seal`, `verify`, `acknowledge` and `prune`."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,6 +13,7 @@ from fleetprompt.cli.console import OperatorCommand, Row, progress
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
+from signals.audit import pruning
 from signals.audit.sealing import heads, keys, sealer
 from signals.audit.sealing.sealer import Sealed
 from signals.audit.verifying import acknowledging, outcomes, verification
@@ -20,6 +21,7 @@ from signals.audit.verifying.findings import MAX_SHOWN
 from signals.audit.verifying.outcomes import Outcome
 from signals.audit.verifying.verification import Report
 from signals.cli import options as parse
+from signals.types import Actor
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -27,7 +29,13 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
     rows, problems = [], []
     for slug in parse.tenants(options):
         with in_tenant(slug):
-            done = _seal()
+            try:
+                done = sealer.seal()
+            except keys.KeyUnusable:
+                raise
+            except Refused as error:
+                # It stops no other tenant.
+                done = Sealed(problem=str(error))
         rows.append({"tenant": slug, **asdict(done)})
         if done.problem:
             problems.append(f"{slug}: {done.problem}")
@@ -38,16 +46,6 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
     _print_rows(command, options, rows)
     if problems:
         raise CommandError("; ".join(problems))
-
-
-def _seal() -> Sealed:
-    """Seal the active tenant; a refusal stops no other tenant."""
-    try:
-        return sealer.seal()
-    except keys.KeyUnusable:
-        raise
-    except Refused as error:
-        return Sealed(problem=str(error))
 
 
 def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -75,7 +73,7 @@ def _keep(command: OperatorCommand, tenant: Tenant, report: Report) -> None:
     found = report.findings
     first = found.first[0].text if found.first else ""
     try:
-        outcomes.keep(tenant, Outcome(timezone.now(), report.seals, found.count, first))
+        outcomes.keep(tenant, Outcome(timezone.now(), found.count, first))
     except OSError as error:
         command.stderr.write(f"The doctor will not know of this verification: {error}")
 
@@ -87,22 +85,19 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
     """
     run = _acknowledge_clock if options["clock"] else _acknowledge_loss
     with in_tenant(options["tenant"]) as tenant:
-        row, text = run(command, options)
+        row, text = run(command, options, parse.actor(options["actor"]))
     parse.answer(command, options, {"tenant": tenant.slug, **row}, f"Acknowledged. {text}")
 
 
-def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
-    actor = parse.actor(options["actor"])
-    loss = acknowledging.look()
-    sentences = [finding.text for finding in loss.findings[:MAX_SHOWN]]
-    _confirm(command, options, sentences, "Accept this loss?" if loss.files else "")
-    aside = acknowledging.acknowledge(options["reason"], actor=actor)
-    files = [str(file) for file in aside]
-    return {"put_aside": files}, f"Put aside: {', '.join(files)}"
+def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any], actor: Actor) -> tuple[Row, str]:
+    findings, files = acknowledging.look()
+    sentences = [finding.text for finding in findings[:MAX_SHOWN]]
+    _confirm(command, options, sentences, "Accept this loss?" if files else "")
+    aside = [str(file) for file in acknowledging.acknowledge(options["reason"], actor=actor)]
+    return {"put_aside": aside}, f"Put aside: {', '.join(aside)}"
 
 
-def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
-    actor = parse.actor(options["actor"])
+def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any], actor: Actor) -> tuple[Row, str]:
     wrong = acknowledging.look_at_clock()
     question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?" if wrong.sentences else ""
     _confirm(command, options, wrong.sentences, question)
@@ -122,20 +117,26 @@ def _confirm(
         command.confirm(f"{question} Type the slug: ", options["tenant"], "Not acknowledged")
 
 
-def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Print the public key of the key that signs."""
-    key = keys.private_key().public
-    parse.answer(command, options, {"public_key": str(key), "id": key.id}, str(key))
-
-
-def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Print a new private key; nothing is stored."""
-    private = keys.generate()
-    public = keys.parse_private(private, "the new key").public
-    row = {"private_key": private, "public_key": str(public), "id": public.id}
-    parse.answer(command, options, row, f"AUDIT_KEY={private}")
-    if options["format"] != "json":
-        command.stderr.write(f"Its public key: {public}\nIts id: {public.id}")
+def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Remove old signals, after a question unless `--yes` was given."""
+    before = parse.moment("--before", options["before"])
+    with in_tenant(options["tenant"]) as tenant:
+        actor = parse.actor(options["actor"])
+        planned = pruning.plan(before)
+        has_seals = planned.last_seal >= planned.first_seal
+        seals = _numbers(planned.first_seal, planned.last_seal)
+        words = f"the {_count(planned.signals, 'signal')} of {seals}"
+        is_pruned = has_seals and not options["dry_run"]
+        if is_pruned:
+            if not options["yes"]:
+                question = f"Remove {words} of tenant {tenant.slug} for good? Type the slug: "
+                command.confirm(question, tenant.slug, "Not pruned")
+            pruning.prune(planned, before, actor=actor)
+    row = asdict(planned) if has_seals else {"first_seal": None, "last_seal": None, "signals": 0}
+    text = "No seal has only signals that were recorded before that time."
+    if has_seals:
+        text = f"Removed {words}; the seals are kept." if is_pruned else f"Would remove {words}."
+    parse.answer(command, options, {"tenant": tenant.slug, "pruned": is_pruned, **row}, text)
 
 
 def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Row]) -> None:
@@ -148,10 +149,8 @@ def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Ro
 
 def _sealed_sentence(slug: str, done: Sealed) -> str:
     if done.seals:
-        numbers = (
-            f"seal {done.seals[0]}" if len(done.seals) == 1 else f"seals {done.seals[0]}–{done.seals[-1]}"
-        )
-        text = f"{slug}: {_count(done.signals, 'signal')} in {numbers}."
+        seals = _numbers(done.seals[0], done.seals[-1])
+        text = f"{slug}: {_count(done.signals, 'signal')} in {seals}."
     else:
         text = f"{slug}: {'another process is sealing' if done.busy else 'nothing is new'}."
     return f"{text} Completeness could not be claimed: {done.obstacle}." if done.obstacle else text
@@ -197,6 +196,10 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
             if report.seals
             else "Nothing is sealed yet."
         )
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"seal {first}" if first == last else f"seals {first}–{last}"
 
 
 def _count(number: int, what: str) -> str:

@@ -16,13 +16,11 @@ class Outcome:
 
     Args:
         at: the time of its end, by this machine's clock.
-        seals: the number of seals.
         findings: the number of findings.
         first: the sentence of the first finding.
     """
 
     at: AwareDatetime
-    seals: int
     findings: int = 0
     first: str = ""
 

@@ -6,7 +6,7 @@ from functools import partial
 from django.core.management.base import CommandParser
 
 from fleetprompt.cli.console import OperatorCommand, add_format
-from signals.cli import proving, pruning, sealing
+from signals.cli import proving, sealing
 from signals.cli.options import add_actor, add_tenant, add_tenants
 
 
@@ -56,7 +56,7 @@ class Command(OperatorCommand):
         _add_checked(add("check-export", proving.check_export, text))
 
         text = "Remove old signals permanently, whole seals at a time; the seals stay and can be verified."
-        prune = add("prune", pruning.prune, text)
+        prune = add("prune", sealing.prune, text)
         add_tenant(prune)
         text = "only seals all of whose signals are older"
         prune.add_argument("--before", required=True, metavar="ISO8601", help=text)
@@ -64,9 +64,9 @@ class Command(OperatorCommand):
         _add_consent(prune)
 
         text = "Print the public key of the key that signs, with which others check what was signed."
-        add("public-key", sealing.public_key, text)
+        add("public-key", proving.public_key, text)
         text = "Print a new private key for the setting AUDIT_KEY; it is not stored."
-        add("generate-key", sealing.generate_key, text)
+        add("generate-key", proving.generate_key, text)
 
 
 def _add_consent(parser: CommandParser) -> None:
