@@ -19,7 +19,7 @@ SIGNATURE_DIGITS = 88
 class Signal(ActorAndSubject, AppendOnlyModel):
     """One append-only fact: name, payload, actor, subject, when it occurred and when it was recorded.
 
-    A seal covers every column that `signals.audit.format.events` does not name as left out.
+    A seal covers every column, in the form of `signals.audit.format.events`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

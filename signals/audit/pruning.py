@@ -25,12 +25,9 @@ PRUNED = "audit.pruned"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The seals that a pruning empties.
+    """The seals that a pruning empties, by the numbers of the first and the last, and how many signals.
 
-    Args:
-        first_seal: the number of the first seal.
-        last_seal: that of the last one; less than `first_seal` when there is nothing to remove.
-        signals: the number of signals they cover.
+    `last_seal` is less than `first_seal` when there is nothing to remove.
     """
 
     first_seal: int
@@ -91,7 +88,14 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
             cursor.execute(sql.REMOVE_ENTRIES, seals)
         if removed != planned.signals:
             raise Refused(f"{removed} of {planned.signals} signals could be removed; run audit verify")
-        _emit(tenant, record, actor)
+        payload = {
+            "pruning": record.number,
+            "last_seal": record.last_seal,
+            "signals": record.signals,
+            "before": heads.timestamp(record.before),
+        }
+        dedupe_key = f"{PRUNED}:{tenant.slug}:{record.number}"
+        bus.record([bus.fact(PRUNED, payload, dedupe_key=dedupe_key, actor=actor, source="audit")])
     return record
 
 
@@ -117,14 +121,3 @@ def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) 
     )
     record.save()
     return record
-
-
-def _emit(tenant: Tenant, record: Pruning, actor: Actor) -> None:
-    payload = {
-        "pruning": record.number,
-        "last_seal": record.last_seal,
-        "signals": record.signals,
-        "before": heads.timestamp(record.before),
-    }
-    key = f"{PRUNED}:{tenant.slug}:{record.number}"
-    bus.record([bus.fact(PRUNED, payload, dedupe_key=key, actor=actor, source="audit")])

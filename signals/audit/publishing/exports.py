@@ -30,14 +30,9 @@ _HEAD_PREFIX = b'{"head":'
 
 @dataclass
 class Contents:
-    """A summary of an export.
+    """A summary of an export: the tenant's slug, how many seals and signals, and its time (RFC 3339).
 
-    Args:
-        tenant: the slug of the tenant.
-        seals: the number of seals.
-        signals: the number of events.
-        pruned_seals: the seals up to this number have no events any more.
-        exported_at: the time of the export, RFC 3339.
+    The seals up to `pruned_seals` have no events any more.
     """
 
     tenant: str

@@ -105,9 +105,11 @@ def trusted_keys() -> PublicKeys:
     """Return the public keys whose signatures count: those of `AUDIT_PUBLIC_KEYS` and that of the own key.
 
     Raises:
-        Refused: one of them is no Ed25519 key, or there is none.
+        Refused: one of them is no Ed25519 key, or `DEBUG` is off and there is none.
     """
-    found = public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS")
+    found, file = public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS"), settings.AUDIT_KEY_FILE
+    if file and not settings.AUDIT_KEY and not file.exists():
+        return found  # Only what signs makes a key.
     try:
         own = private_key().public
     except KeyMissing:

@@ -56,29 +56,24 @@ def check_checkpoints(
     Args:
         advance: is called with the number of each seal that was compared.
     """
-    lines = checkpoints.read(file)
-    expected = 1
-    while True:
-        try:
-            part = list(islice(lines, CHUNK_SEALS))
-        except checkpoints.Damaged as error:
-            yield Finding("checkpoints", f"{error}: the file was changed")
-            return
-        if not part:
-            return
-        stored = Seal.objects.in_bulk([line.head["number"] for line in part])
-        for line in part:
-            if problem := _foreign(tenant, line, file):
-                yield problem
-                return
-            number = line.head["number"]
-            if number != expected:
-                text = f"{file} lacks seal {expected}: the file was changed"
-                yield Finding("checkpoints", text, seal=expected)
-            if text := _difference(tenant, line, stored.get(number), file):
-                yield Finding("checkpoints", text, seal=number)
-            advance(number)
-            expected = number + 1
+    lines, expected = checkpoints.read(file), 1
+    try:
+        while part := list(islice(lines, CHUNK_SEALS)):
+            stored = Seal.objects.in_bulk([line.head["number"] for line in part])
+            for line in part:
+                if problem := _foreign(tenant, line, file):
+                    yield problem
+                    return
+                number = line.head["number"]
+                if number != expected:
+                    text = f"{file} lacks seal {expected}: the file was changed"
+                    yield Finding("checkpoints", text, seal=expected)
+                if text := _difference(tenant, line, stored.get(number), file):
+                    yield Finding("checkpoints", text, seal=number)
+                advance(number)
+                expected = number + 1
+    except checkpoints.Damaged as error:
+        yield Finding("checkpoints", f"{error}: the file was changed")
 
 
 def earlier_tenant(file: Path) -> Finding:
