@@ -26,8 +26,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file: its name for people, its media type, the text before the first signal, and `lines`,
-    which returns some signals as text.
+    """A kind of file: its name for people, its media type, and the text before the first signal.
+
+    `lines` returns some signals as text.
     """
 
     label: str

@@ -189,7 +189,7 @@ TRIGGERS = """
     SELECT nspname, relname, tgname, tgtype::int,
         CASE WHEN lanname = 'plpgsql' AND proconfig IS NULL AND NOT prosecdef
             THEN btrim(prosrc, E' \\n\\t') END,
-        tgqual IS NOT NULL OR tgattr::text <> '', tgenabled::text
+        tgqual IS NOT NULL OR tgattr::text <> '', tgenabled IN ('O', 'A')
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
     JOIN pg_language ON pg_language.oid = prolang JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)
