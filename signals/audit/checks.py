@@ -47,7 +47,7 @@ def key() -> Findings:
 @setting("checkpoints can be written", deploy=True)
 def folder() -> Findings:
     """Check that this user can append: after `audit seal` as root, a cluster cannot."""
-    if refused := _refused(Path(settings.AUDIT_FOLDER)):
+    if refused := _refused(settings.AUDIT_FOLDER):
         yield checks.Warning(
             f"checkpoints of seals cannot be written by this user: {Where(refused)}",
             hint="Give AUDIT_FOLDER and its files to the user that clusters run as (chown -R), and seal as "

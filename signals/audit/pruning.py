@@ -10,10 +10,8 @@ from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_tenant
-from fleetprompt.tenants.models import Tenant
 from signals import bus, sql
 from signals.audit.sealing import heads, keys, locks, stored
-from signals.audit.sealing.keys import PrivateKey
 from signals.audit.sealing.sealer import MAX_IDLE_SECONDS
 from signals.audit.verifying import verification
 from signals.models import Pruning, Seal
@@ -42,7 +40,10 @@ def plan(before: datetime) -> Plan:
     first = newest.last_seal + 1 if newest else 1
     last, signals = first - 1, 0
     for seal in stored.seals(after=first - 1):
-        if seal.number != last + 1 or not _is_before(seal, before):
+        is_before = (
+            fetch_all(sql.ALL_BEFORE, before, seal.number)[0][0] if seal.size else seal.horizon < before
+        )
+        if seal.number != last + 1 or not is_before:
             break
         last, signals = seal.number, signals + seal.size
     return Plan(first, last, signals)
@@ -80,7 +81,19 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
             raise Refused("another process verifies or exports the signals; prune later")
         if plan(before) != planned:
             raise Refused("another process has pruned meanwhile; plan again")
-        record = _recorded(tenant, key, planned, before)
+        record = heads.following(
+            Pruning.objects.order_by("-number").first(),
+            Pruning,
+            tenant,
+            key,
+            last_seal=planned.last_seal,
+            last_hash=heads.of(Seal.objects.get(number=planned.last_seal), tenant).hash,
+            signals=planned.signals,
+            before=before,
+            pruned_at=datetime.now(UTC),
+            transaction=fetch_all(sql.TRANSACTION)[0][0],
+        )
+        record.save()
         with connection.cursor() as cursor:
             seals = [planned.first_seal, planned.last_seal]
             cursor.execute(sql.REMOVE_SIGNALS, seals)
@@ -96,28 +109,4 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         }
         dedupe_key = f"{PRUNED}:{tenant.slug}:{record.number}"
         bus.record([bus.fact(PRUNED, payload, dedupe_key=dedupe_key, actor=actor, source="audit")])
-    return record
-
-
-def _is_before(seal: Seal, before: datetime) -> bool:
-    if seal.size == 0:
-        return seal.horizon < before
-    return bool(fetch_all(sql.ALL_BEFORE, before, seal.number)[0][0])
-
-
-def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) -> Pruning:
-    [[transaction_id]] = fetch_all(sql.TRANSACTION)
-    record = heads.following(
-        Pruning.objects.order_by("-number").first(),
-        Pruning,
-        tenant,
-        key,
-        last_seal=planned.last_seal,
-        last_hash=heads.of(Seal.objects.get(number=planned.last_seal), tenant).hash,
-        signals=planned.signals,
-        before=before,
-        pruned_at=datetime.now(UTC),
-        transaction=transaction_id,
-    )
-    record.save()
     return record

@@ -47,8 +47,7 @@ def export(command: OperatorCommand, options: dict[str, Any]) -> None:
     with in_tenant(options["tenant"]), progress("Exporting", verification.expected()) as advance:
         lines = exports.export(advance=advance)
         if options["output"] == "-":
-            for line in lines:
-                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.writelines(lines)
             sys.stdout.buffer.flush()
             return
         size = _write(Path(options["output"]), lines)
@@ -103,14 +102,12 @@ def _write(path: Path, lines: Iterable[bytes]) -> int:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
             try:
-                for line in lines:
-                    draft.write(line)
+                draft.writelines(lines)
                 draft.flush()
                 os.fsync(draft.fileno())
                 Path(draft.name).replace(path)
-            except BaseException:
+            finally:
                 Path(draft.name).unlink(missing_ok=True)
-                raise
             return draft.tell()
     except OSError as error:
         raise CommandError(f"--output: {path}: {error.strerror}") from None

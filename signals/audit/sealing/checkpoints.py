@@ -32,13 +32,15 @@ class Damaged(Refused):
 
 def path(tenant: Tenant) -> Path:
     """Return the tenant's file of checkpoints; a later tenant of the same slug has another file."""
-    return _folder() / f"{tenant.slug}@{tenant.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"
+    return (
+        settings.AUDIT_FOLDER / f"{tenant.slug}@{tenant.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"
+    )
 
 
 def others(tenant: Tenant) -> list[Path]:
     """Return the files of earlier tenants of the same slug that are not put aside."""
     mine = path(tenant)
-    return sorted(file for file in _folder().glob(f"{tenant.slug}@*.jsonl") if file != mine)
+    return sorted(file for file in settings.AUDIT_FOLDER.glob(f"{tenant.slug}@*.jsonl") if file != mine)
 
 
 def append(tenant: Tenant) -> bool:
@@ -90,7 +92,7 @@ def read(file: Path) -> Iterator[Signed]:
 
 def mark() -> Path:
     """Return the file that names the database that the folder belongs to."""
-    return _folder() / "database"
+    return settings.AUDIT_FOLDER / "database"
 
 
 def foreign() -> str:
@@ -99,8 +101,8 @@ def foreign() -> str:
     if not owner or owner == _database():
         return ""
     return (
-        f"{_folder()} has the checkpoints of another database, made {owner}: set AUDIT_FOLDER to a folder "
-        "of this one's own, unless the database was replaced"
+        f"{settings.AUDIT_FOLDER} has the checkpoints of another database, made {owner}: set AUDIT_FOLDER "
+        "to a folder of this one's own, unless the database was replaced"
     )
 
 
@@ -113,14 +115,9 @@ def put_aside(files: list[Path], why: str) -> list[Path]:
 @contextmanager
 def locked() -> Iterator[None]:
     """Keep other processes and threads from writing checkpoints on this machine for a block."""
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _thread_lock, InterProcessLock(folder / ".lock"):
+    settings.AUDIT_FOLDER.mkdir(parents=True, exist_ok=True)
+    with _thread_lock, InterProcessLock(settings.AUDIT_FOLDER / ".lock"):
         yield
-
-
-def _folder() -> Path:
-    return Path(settings.AUDIT_FOLDER)
 
 
 def _owner() -> str:

@@ -139,7 +139,14 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Seal
     reached = min(complete.at or earlier, next_at or datetime.max.replace(tzinfo=UTC))
     # What an earlier seal claims stays true.
     new = _signed(tenant, key, last, leaves, max(earlier, reached))
-    _store(new, ids, leaves)
+    new.save()
+    try:
+        with transaction.atomic():
+            execute(sql.ENTER, new.number, ids, leaves)
+    except IntegrityError as error:
+        raise Refused(
+            f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"
+        ) from error
     done.seals.append(new.number)
     done.signals += new.size
     return next_at is None
@@ -168,14 +175,3 @@ def _signed(
 ) -> Seal:
     values = {"root": merkle.root(leaves).hex(), "size": len(leaves)}
     return heads.following(last, Seal, tenant, key, **values, horizon=until, sealed_at=datetime.now(UTC))
-
-
-def _store(new: Seal, ids: list[str], leaves: list[bytes]) -> None:
-    new.save()
-    try:
-        with transaction.atomic():
-            execute(sql.ENTER, new.number, ids, leaves)
-    except IntegrityError as error:
-        raise Refused(
-            f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"
-        ) from error

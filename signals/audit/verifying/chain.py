@@ -61,8 +61,11 @@ def check_checkpoints(
         while part := list(islice(lines, CHUNK_SEALS)):
             stored = Seal.objects.in_bulk([line.head["number"] for line in part])
             for line in part:
-                if problem := _foreign(tenant, line, file):
-                    yield problem
+                if not line.head.items() >= heads.identity(tenant).items():
+                    other = Finding(
+                        "checkpoints", f"{file} has checkpoints of another tenant than {tenant.slug}"
+                    )
+                    yield earlier_tenant(file) if line.head.get("tenant") == tenant.slug else other
                     return
                 number = line.head["number"]
                 if number != expected:
@@ -83,15 +86,6 @@ def earlier_tenant(file: Path) -> Finding:
         "or the time of its creation was changed"
     )
     return Finding("checkpoints", text)
-
-
-def _foreign(tenant: Tenant, checkpoint: Signed, file: Path) -> Finding | None:
-    """Return the finding that a checkpoint is not of this tenant, if it is not."""
-    if checkpoint.head.items() >= heads.identity(tenant).items():
-        return None
-    if checkpoint.head.get("tenant") == tenant.slug:
-        return earlier_tenant(file)
-    return Finding("checkpoints", f"{file} has checkpoints of another tenant than {tenant.slug}")
 
 
 def _difference(tenant: Tenant, checkpoint: Signed, seal: Seal | None, file: Path) -> str:

@@ -76,7 +76,9 @@ def verify(
         newest = Seal.objects.filter(**({"number__lte": last} if last else {})).order_by("-number").first()
         report = Report(tenant.slug)
         report.seals = newest.number if newest else 0
-        ahead = _check_clock(report, newest)
+        past = Seal.objects.filter(number__lte=report.seals, horizon__lte=horizon.clock())
+        reached = past.order_by("-number").first()
+        report.complete_until = reached.horizon if reached else None
         found = report.findings
         found.add(_check_tables())
         links = (heads.of(seal, tenant) for seal in stored.seals(last=report.seals))
@@ -98,7 +100,7 @@ def verify(
             before = seal.horizon
         if last is None:
             found.add(_stray_entries(report))
-            _check_unsealed(report, ahead)
+            _check_unsealed(report, None if newest == reached else newest)
     return report
 
 
@@ -152,19 +154,12 @@ def _stray_entries(report: Report) -> Iterator[Finding]:
         yield Finding("entries", f"{count} entries of seal {seal} {why}", seal=seal)
 
 
-def _check_clock(report: Report, newest: Seal | None) -> Seal | None:
-    """Set the report's `complete_until`; return the newest seal if it claims a time that has not come."""
-    if newest is None or newest.horizon <= horizon.clock():
-        report.complete_until = newest.horizon if newest else None
-        return None
-    kept = Seal.objects.filter(number__lt=newest.number, horizon__lte=horizon.clock())
-    last = kept.order_by("-number").first()
-    report.complete_until = last.horizon if last else None
-    return newest
-
-
 def _check_unsealed(report: Report, ahead: Seal | None) -> None:
-    """Count the unsealed signals; those that the newest seal would have to cover were inserted."""
+    """Count the unsealed signals; those that the newest seal would have to cover were inserted.
+
+    Args:
+        ahead: the newest seal, if it claims a time that has not come.
+    """
     params = [report.complete_until, ahead.horizon if ahead else None]
     [[inserted, covered, unsealed]] = fetch_all(sql.COUNT_UNSEALED, *params)
     report.unsealed = unsealed - inserted
