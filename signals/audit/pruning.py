@@ -50,17 +50,12 @@ def plan(before: datetime) -> Plan:
 
 
 def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
-    """Remove the signals of a plan, record it under a signature, and emit `audit.pruned`.
+    """Remove the signals of `plan(before)`, record it under a signature, and emit `audit.pruned`.
 
     Everything up to the last of these seals is verified first: pruning must not remove the traces of
     tampering. It is one transaction. Dedupe keys of removed signals are forgotten.
 
-    Args:
-        planned: the result of `plan` for `before`.
-        actor: the actor of the signal.
-
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         Refused: there is nothing to remove, signals do not fit their seals, another process reads sealed
             signals or has pruned meanwhile, or this process does not know the owner's login.

@@ -25,7 +25,7 @@ from signals.types import Actor
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Seal new signals."""
+    """Seal the signals that are in no seal yet."""
     rows, problems = [], []
     for slug in parse.tenants(options):
         with in_tenant(slug):
@@ -49,7 +49,7 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Recompute everything; end with status 1 when there are findings."""
+    """Recompute every seal; status 1 when there are findings."""
     file = Path(options["checkpoints"]) if options["checkpoints"] else None
     if file and options["all_tenants"]:
         raise CommandError("--checkpoints: expected together with --tenant")
@@ -79,9 +79,8 @@ def _keep(command: OperatorCommand, tenant: Tenant, report: Report) -> None:
 
 
 def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Put checkpoints aside that disagree with the database, after a question unless `--yes` was given.
-
-    With `--clock` take back what seals claim since a clock was wrong, and seal the signals left out.
+    """Put on record that seals were lost, such as by restoring an older backup, or that they claim too much
+    because a clock was wrong.
     """
     run = _acknowledge_clock if options["clock"] else _acknowledge_loss
     with in_tenant(options["tenant"]) as tenant:
@@ -118,7 +117,7 @@ def _confirm(
 
 
 def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Remove old signals, after a question unless `--yes` was given."""
+    """Remove old signals permanently, whole seals at a time; the seals stay and can be verified."""
     before = parse.moment("--before", options["before"])
     with in_tenant(options["tenant"]) as tenant:
         actor = parse.actor(options["actor"])

@@ -108,15 +108,11 @@ def trusted_keys() -> PublicKeys:
         Refused: one of them is no Ed25519 key, or `DEBUG` is off and there is none.
     """
     found, file = public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS"), settings.AUDIT_KEY_FILE
-    if file and not settings.AUDIT_KEY and not file.exists():
-        return found  # Only what signs makes a key.
-    try:
+    # Only what signs makes a key.
+    if settings.AUDIT_KEY or (file.exists() if file else not found):
         own = private_key().public
-    except KeyMissing:
-        if not found:
-            raise
-        return found
-    return {**found, own.id: own}
+        return {**found, own.id: own}
+    return found
 
 
 def public_keys(texts: Iterable[str], what: str) -> PublicKeys:

@@ -64,7 +64,6 @@ def seal(*, batches: int | None = None) -> Sealed:
         batches: the number of seals to make at most; as many as it takes by default.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         ClockAhead: the newest seal claims to be complete up to a time after the database's clock.
         Refused: entries of the next seal exist already, which only tampering explains.

@@ -52,17 +52,12 @@ def look() -> tuple[list[Finding], list[Path]]:
 
 
 def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
-    """Emit `audit.acknowledged`, put the checkpoints aside that disagree, and begin new ones.
-
-    Args:
-        reason: the reason why seals are missing, for the record.
-        actor: the actor of the signal.
+    """Emit `audit.acknowledged` with the reason why seals are missing, and begin new checkpoints.
 
     Returns:
-        the new names of the files that were put aside.
+        the new names of the files that disagreed and were put aside.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         Refused: there is no reason, or nothing to acknowledge.
         OSError: the files cannot be written.
     """
@@ -111,15 +106,10 @@ def look_at_clock() -> Wrong:
 def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
     """Emit `audit.acknowledged`, take back what seals claim since a clock was wrong, and seal what is left.
 
-    Args:
-        reason: the account of what happened, for the record.
-        actor: the actor of the signal.
-
     Returns:
         the empty seal that takes the claim back.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         Refused: there is no reason, nothing to acknowledge, or no horizon can be known now.
         OSError: the checkpoints cannot be written; the seals stay.

@@ -67,7 +67,6 @@ def verify(
         last: the number of the last seal to check; then unsealed signals are not checked.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         Refused: no public key is known, or `file` has no checkpoint of the tenant.
         OSError: `file` cannot be read.
     """
