@@ -65,9 +65,8 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         raise Refused("no seal has only signals that were recorded before that time")
     if not can_migrate():
         raise Refused("DATABASE_OWNER_URL: expected the owner's login; this role may not delete signals")
-    found = verification.verify(last=planned.last_seal).findings
-    if found.count:
-        raise Refused(f"nothing was pruned, because something does not fit: {found.first[0].text}")
+    if found := verification.verify(last=planned.last_seal).findings:
+        raise Refused(f"nothing was pruned, because something does not fit: {found[0].text}")
     # The application's role may not delete signals.
     with as_owner(), transaction.atomic(durable=True):
         limit_idle_in_transaction(MAX_IDLE_SECONDS)

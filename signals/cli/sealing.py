@@ -1,6 +1,5 @@
 """Subcommands of `manage.py audit` for the log: `seal`, `verify`, `acknowledge` and `prune`."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ from signals.audit.verifying.findings import MAX_SHOWN
 from signals.audit.verifying.outcomes import Outcome
 from signals.audit.verifying.verification import Report
 from signals.cli import options as parse
-from signals.types import Actor
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -64,16 +62,15 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
         if options["format"] == "table":
             _print_report(command, reports[-1])
     _print_rows(command, options, [_report_row(report) for report in reports])
-    if bad := [report.tenant for report in reports if report.findings.count]:
+    if bad := [report.tenant for report in reports if report.findings]:
         raise CommandError(f"the signals of {', '.join(bad)} are not as they were sealed")
 
 
 def _keep(command: OperatorCommand, tenant: Tenant, report: Report) -> None:
     """Keep the outcome for the doctor, if this user can write beside the checkpoints."""
-    found = report.findings
-    first = found.first[0].text if found.first else ""
+    first = report.findings[0].text if report.findings else ""
     try:
-        outcomes.keep(tenant, Outcome(timezone.now(), found.count, first))
+        outcomes.keep(tenant, Outcome(timezone.now(), report.finding_count, first))
     except OSError as error:
         command.stderr.write(f"The doctor will not know of this verification: {error}")
 
@@ -82,38 +79,28 @@ def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Put on record that seals were lost, such as by restoring an older backup, or that they claim too much
     because a clock was wrong.
     """
-    run = _acknowledge_clock if options["clock"] else _acknowledge_loss
     with in_tenant(options["tenant"]) as tenant:
-        row, text = run(command, options, parse.actor(options["actor"]))
+        actor = parse.actor(options["actor"])
+        if options["clock"]:
+            wrong = acknowledging.look_at_clock()
+            sentences = wrong.sentences
+            question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?"
+        else:
+            findings, _ = acknowledging.look()
+            sentences = [finding.text for finding in findings[:MAX_SHOWN]]
+            question = "Accept this loss?"
+        for sentence in sentences:
+            command.stderr.write(sentence)
+        if sentences and not options["yes"]:
+            command.confirm(f"{question} Type the slug: ", options["tenant"], "Not acknowledged")
+        if options["clock"]:
+            seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
+            row: Row = {"taken_back": seal.number, "since": heads.timestamp(seal.horizon)}
+            text = f"Seal {seal.number} takes back claims since {row['since']}."
+        else:
+            aside = [str(file) for file in acknowledging.acknowledge(options["reason"], actor=actor)]
+            row, text = {"put_aside": aside}, f"Put aside: {', '.join(aside)}"
     parse.answer(command, options, {"tenant": tenant.slug, **row}, f"Acknowledged. {text}")
-
-
-def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any], actor: Actor) -> tuple[Row, str]:
-    findings, files = acknowledging.look()
-    sentences = [finding.text for finding in findings[:MAX_SHOWN]]
-    _confirm(command, options, sentences, "Accept this loss?" if files else "")
-    aside = [str(file) for file in acknowledging.acknowledge(options["reason"], actor=actor)]
-    return {"put_aside": aside}, f"Put aside: {', '.join(aside)}"
-
-
-def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any], actor: Actor) -> tuple[Row, str]:
-    wrong = acknowledging.look_at_clock()
-    question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?" if wrong.sentences else ""
-    _confirm(command, options, wrong.sentences, question)
-    seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
-    since = heads.timestamp(seal.horizon)
-    text = f"Seal {seal.number} takes back claims since {since}."
-    return {"taken_back": seal.number, "since": since}, text
-
-
-def _confirm(
-    command: OperatorCommand, options: dict[str, Any], sentences: Iterable[str], question: str
-) -> None:
-    """Show what would be acknowledged; ask unless `--yes` was given or there is no question."""
-    for sentence in sentences:
-        command.stderr.write(sentence)
-    if question and not options["yes"]:
-        command.confirm(f"{question} Type the slug: ", options["tenant"], "Not acknowledged")
 
 
 def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -157,10 +144,8 @@ def _sealed_sentence(slug: str, done: Sealed) -> str:
 
 def _report_row(report: Report) -> Row:
     row = asdict(report)
-    tenant, findings = row.pop("tenant"), row.pop("findings")
     times = {name: row[name] and heads.timestamp(row[name]) for name in ("complete_until", "pruned_before")}
-    counts = {"finding_count": findings["count"], "findings": findings["first"]}
-    return {"tenant": tenant, "intact": not findings["count"], **row, **times, **counts}
+    return {"tenant": row.pop("tenant"), "intact": not report.findings, **row, **times}
 
 
 def _print_report(command: OperatorCommand, report: Report) -> None:
@@ -185,11 +170,11 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
         say("There are no checkpoints on this machine: a restored older backup would not be noticed.")
     elif report.checkpoints and report.checkpointed < report.seals:
         say(f"{report.checkpoints} knows seals up to {report.checkpointed} of {report.seals}.")
-    for finding in report.findings.first:
+    for finding in report.findings:
         say(f"FOUND: {finding.text}.")
-    if more := report.findings.count - len(report.findings.first):
+    if more := report.finding_count - len(report.findings):
         say(f"… and {more:,} more.")
-    if not report.findings.count:
+    if not report.findings:
         say(
             f"{report.tenant}: everything is as it was sealed."
             if report.seals

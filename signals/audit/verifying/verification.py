@@ -1,6 +1,6 @@
 """Verification: recomputes everything that seals promise about a tenant's signals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from signals import sql
 from signals.audit.sealing import checkpoints, heads, horizon, keys, locks, sealer, stored
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import chain
-from signals.audit.verifying.findings import MAX_SHOWN, Finding, Findings
+from signals.audit.verifying.findings import MAX_SHOWN, Finding
 from signals.audit.verifying.walk import Walk
 from signals.models import Pruning, Seal
 from signals.storage import tables, triggers
@@ -39,7 +39,8 @@ class Report:
         pruned_before: the time before which they were recorded.
         checkpoints: the file of checkpoints that was compared, if there is one on this machine.
         checkpointed: the number of the last seal in that file.
-        findings: the differences from what was sealed.
+        finding_count: the number of differences from what was sealed.
+        findings: the first of them.
     """
 
     tenant: str
@@ -53,7 +54,15 @@ class Report:
     pruned_before: datetime | None = None
     checkpoints: Path | None = None
     checkpointed: int = 0
-    findings: Findings = field(default_factory=Findings)
+    finding_count: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, found: Iterable[Finding]) -> None:
+        """Count findings as they come, and keep the first."""
+        for finding in found:
+            self.finding_count += 1
+            if len(self.findings) < MAX_SHOWN:
+                self.findings.append(finding)
 
 
 def verify(
@@ -78,10 +87,9 @@ def verify(
         past = Seal.objects.filter(number__lte=report.seals, horizon__lte=horizon.clock())
         reached = past.order_by("-number").first()
         report.complete_until = reached.horizon if reached else None
-        found = report.findings
-        found.add(_check_tables())
+        report.add(_check_tables())
         links = (heads.of(seal, tenant) for seal in stored.seals(last=report.seals))
-        found.add(chain.check(links, trusted, "seal"))
+        report.add(chain.check(links, trusted, "seal"))
         _check_prunings(report, tenant, trusted)
         _check_checkpoints(report, tenant, file)
         before = None
@@ -92,13 +100,13 @@ def verify(
                     for row in rows:
                         walk.step(row)
                     advance(len(rows))
-                found.add(walk.end())
+                report.add(walk.end())
                 report.signals += seal.size
             if before and seal.horizon < before and not seal.size:
                 report.taken_back.append(seal.number)
             before = seal.horizon
         if last is None:
-            found.add(_stray_entries(report))
+            report.add(_stray_entries(report))
             _check_unsealed(report, None if newest == reached else newest)
     return report
 
@@ -122,7 +130,7 @@ def _check_tables() -> Iterator[Finding]:
 def _check_prunings(report: Report, tenant: Tenant, trusted: PublicKeys) -> None:
     prunings = stored.prunings(tenant)
     problems = [*chain.check(prunings, trusted, "pruning"), *chain.check_pruned(prunings, tenant)]
-    report.findings.add(problems)
+    report.add(problems)
     if prunings and not problems:
         newest = Pruning.objects.latest("number")
         report.pruned_seals, report.pruned_before = newest.last_seal, newest.before
@@ -133,13 +141,13 @@ def _check_checkpoints(report: Report, tenant: Tenant, file: Path | None) -> Non
     mine = file or checkpoints.path(tenant)
     if foreign := checkpoints.foreign():
         if file is None:
-            report.findings.add([Finding("checkpoints", foreign)])
+            report.add([Finding("checkpoints", foreign)])
             return
     else:
-        report.findings.add(map(chain.earlier_tenant, checkpoints.others(tenant)))
+        report.add(map(chain.earlier_tenant, checkpoints.others(tenant)))
     if file or mine.exists():
         found = list(chain.check_checkpoints(tenant, mine, partial(setattr, report, "checkpointed")))
-        report.findings.add(found)
+        report.add(found)
         if file and not found and not report.checkpointed:
             raise Refused(f"--checkpoints: {file} has no checkpoint: it is empty, or cut off")
         report.checkpoints = mine if found or report.checkpointed else None
@@ -165,7 +173,7 @@ def _check_unsealed(report: Report, ahead: Seal | None) -> None:
     if ahead:
         since = f"{covered - inserted} signals since" if covered - inserted != 1 else "one signal since"
         text = f"{sealer.ahead(ahead)}; {since} cannot be sealed, nor be told from inserted ones"
-        report.findings.add([Finding("clock", text, seal=ahead.number)])
+        report.add([Finding("clock", text, seal=ahead.number)])
     if not inserted:
         return
     found = stored.unsealed_before(report.complete_until, MAX_SHOWN)
@@ -174,5 +182,5 @@ def _check_unsealed(report: Report, ahead: Seal | None) -> None:
             f"signal {one.id} ({one.name}) was inserted; seal {one.seal} covers everything up to its time, "
             f"{one.recorded}"
         )
-        report.findings.add([Finding("inserted", text, one.id, one.name, one.seal)])
-    report.findings.count += inserted - len(found)
+        report.add([Finding("inserted", text, one.id, one.name, one.seal)])
+    report.finding_count += inserted - len(found)
