@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -179,17 +180,9 @@ def _verified(text: str, times: Mapping[str, datetime]) -> Findings:
 
 def _refused(folder: Path) -> list[str]:
     """Return the files that this process cannot write, or the folder that it cannot make or use."""
-    if not folder.exists():
-        nearest = next(parent for parent in folder.parents if parent.exists())
-        return [] if _may(nearest, os.W_OK | os.X_OK) else [f"{folder} (in {nearest})"]
-    if not _may(folder, os.R_OK | os.W_OK | os.X_OK):
-        return [str(folder)]
-    files = [folder / ".lock", *sorted(folder.glob("*.jsonl"))]
-    return [str(file) for file in files if file.exists() and not _may(file, os.R_OK | os.W_OK)]
-
-
-def _may(path: Path, mode: int) -> bool:
-    needs_folder = bool(mode & os.X_OK)
-    return path.is_dir() == needs_folder and os.access(
-        path, mode, effective_ids=os.access in os.supports_effective_ids
-    )
+    may = partial(os.access, effective_ids=os.access in os.supports_effective_ids)
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not may(nearest, os.W_OK | os.X_OK | (os.R_OK if nearest == folder else 0)):
+        return [str(folder) if nearest == folder else f"{folder} (in {nearest})"]
+    files = [file for file in (folder / ".lock", *sorted(folder.glob("*.jsonl"))) if file.exists()]
+    return [str(file) for file in files if file.is_dir() or not may(file, os.R_OK | os.W_OK)]

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
-from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.postgres.queries import execute, fetch_all
 from fleetprompt.tenants.context import active_tenant
 from signals import bus, sql
 from signals.audit.sealing import heads, keys, locks, stored
@@ -88,11 +88,8 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
             transaction=fetch_all(sql.TRANSACTION)[0][0],
         )
         record.save()
-        with connection.cursor() as cursor:
-            seals = [planned.first_seal, planned.last_seal]
-            cursor.execute(sql.REMOVE_SIGNALS, seals)
-            removed = int(cursor.rowcount)
-            cursor.execute(sql.REMOVE_ENTRIES, seals)
+        removed = execute(sql.REMOVE_SIGNALS, planned.first_seal, planned.last_seal)
+        execute(sql.REMOVE_ENTRIES, planned.first_seal, planned.last_seal)
         if removed != planned.signals:
             raise Refused(f"{removed} of {planned.signals} signals could be removed; run audit verify")
         payload = {

@@ -134,12 +134,11 @@ def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Ro
 
 
 def _sealed_sentence(slug: str, done: Sealed) -> str:
+    what = "another process is sealing" if done.busy else "nothing is new"
     if done.seals:
-        seals = _numbers(done.seals[0], done.seals[-1])
-        text = f"{slug}: {_count(done.signals, 'signal')} in {seals}."
-    else:
-        text = f"{slug}: {'another process is sealing' if done.busy else 'nothing is new'}."
-    return f"{text} Completeness could not be claimed: {done.obstacle}." if done.obstacle else text
+        what = f"{_count(done.signals, 'signal')} in {_numbers(done.seals[0], done.seals[-1])}"
+    obstacle = f" Completeness could not be claimed: {done.obstacle}." if done.obstacle else ""
+    return f"{slug}: {what}.{obstacle}"
 
 
 def _report_row(report: Report) -> Row:
@@ -149,21 +148,21 @@ def _report_row(report: Report) -> Row:
 
 
 def _print_report(command: OperatorCommand, report: Report) -> None:
-    say = command.stdout.write
+    say, slug = command.stdout.write, report.tenant
     if report.pruned_seals:
         say(
-            f"{report.tenant}: seals 1–{report.pruned_seals}, {report.pruned_signals:,} signals "
+            f"{slug}: seals 1–{report.pruned_seals}, {report.pruned_signals:,} signals "
             f"recorded before {_time(report.pruned_before)}: pruned."
         )
     complete = f", complete up to {_time(report.complete_until)}" if report.complete_until else ""
     seals = report.seals - report.pruned_seals
     say(
-        f"{report.tenant}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
+        f"{slug}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
         f"{report.unsealed:,} not sealed yet."
     )
     for number in report.taken_back:
         say(
-            f"{report.tenant}: seal {number} took back what seals before it claim since a clock was wrong; "
+            f"{slug}: seal {number} took back what seals before it claim since a clock was wrong; "
             "the next one covers that time, and a signal audit.acknowledged says why."
         )
     if report.checkpoints is None and report.seals:
@@ -175,11 +174,7 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
     if more := report.finding_count - len(report.findings):
         say(f"… and {more:,} more.")
     if not report.findings:
-        say(
-            f"{report.tenant}: everything is as it was sealed."
-            if report.seals
-            else "Nothing is sealed yet."
-        )
+        say(f"{slug}: everything is as it was sealed." if report.seals else "Nothing is sealed yet.")
 
 
 def _numbers(first: int, last: int) -> str:

@@ -10,8 +10,6 @@ from fleetprompt.postgres import guard
 from signals.storage import tables, triggers
 from signals.storage.triggers import Deviation
 
-_AS_OWNER = "As the tables' owner, in the tenant's schema (SET search_path = org_…)"
-
 
 @database("signals cannot be changed")
 def unchanging(tenants: Tenants) -> Findings:
@@ -52,5 +50,7 @@ def _told(
     for deviations, where in grouped(found):
         texts = "; ".join(deviation.text for deviation in deviations)
         remedies = " ".join(deviation.remedy for deviation in deviations)
-        hint = f"{_AS_OWNER}: {remedies} {advice}"
+        hint = (
+            f"As the tables' owner, in the tenant's schema (SET search_path = org_…): {remedies} {advice}"
+        )
         yield checks.Error(f"{text}: {texts}", hint=hint, obj=where, id=check_id)

@@ -68,10 +68,9 @@ def expected() -> frozenset[Trigger]:
 
 
 def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
-    """Return, by schema, the expected triggers that are missing or differ; one statement.
+    """Return, by schema of a tenant with all migrations, the triggers that are missing or differ.
 
-    Args:
-        schemas: of tenants that have all migrations.
+    It takes one statement.
     """
     wanted = sorted(expected(), key=lambda trigger: trigger[:2])
     rows = fetch_all(sql.TRIGGERS, list(schemas), [trigger.table for trigger in wanted])

@@ -74,11 +74,7 @@ _DATA, _METADATA, _SOURCE = (_NAMES.index(name) for name in ("data", "metadata",
 def event(row: Sequence[Any], tenant: str) -> bytes:
     """Return the canonical form of a signal: an RFC 8785 JSON object, a CloudEvents 1.0 event.
 
-    Empty texts and empty metadata are left out.
-
-    Args:
-        row: the values of `COLUMNS`, and possibly more.
-        tenant: the slug of the tenant whose signal it is.
+    Empty texts and empty metadata are left out. The row has the values of `COLUMNS`, and possibly more.
     """
     found = {name: text for name, text in zip(_NAMES, row, strict=False) if text or name in _ALWAYS}
     found["data"], is_plain = canonical.parse(row[_DATA])

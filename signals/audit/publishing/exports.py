@@ -203,13 +203,8 @@ class _Check:
         pruned = self._pruning.head["last_seal"] if self._pruning else 0
         if self._last_empty > pruned:
             raise Invalid(f"the events of seal {self._last_empty} are missing, and no pruning took them")
-        return Contents(
-            tenant=self._trailer.head["tenant"],
-            seals=self._seal.head["number"],
-            signals=self._events,
-            pruned_seals=pruned,
-            exported_at=self._trailer.head["exported_at"],
-        )
+        end = self._trailer.head
+        return Contents(end["tenant"], self._seal.head["number"], self._events, pruned, end["exported_at"])
 
 
 def _tenant(signed: Signed) -> tuple[Any, Any]:

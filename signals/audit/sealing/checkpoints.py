@@ -3,10 +3,11 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 from fasteners import InterProcessLock
@@ -32,15 +33,13 @@ class Damaged(Refused):
 
 def path(tenant: Tenant) -> Path:
     """Return the tenant's file of checkpoints; a later tenant of the same slug has another file."""
-    return (
-        settings.AUDIT_FOLDER / f"{tenant.slug}@{tenant.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"
-    )
+    created = tenant.created_at.astimezone(UTC)
+    return settings.AUDIT_FOLDER / f"{tenant.slug}@{created:%Y%m%dT%H%M%S.%fZ}.jsonl"
 
 
 def others(tenant: Tenant) -> list[Path]:
     """Return the files of earlier tenants of the same slug that are not put aside."""
-    mine = path(tenant)
-    return sorted(file for file in settings.AUDIT_FOLDER.glob(f"{tenant.slug}@*.jsonl") if file != mine)
+    return sorted({*settings.AUDIT_FOLDER.glob(f"{tenant.slug}@*.jsonl")} - {path(tenant)})
 
 
 def append(tenant: Tenant) -> bool:
@@ -62,18 +61,17 @@ def append(tenant: Tenant) -> bool:
             return False
         if not _owner() and (made := _database()):
             mark().write_text(f"{made}\n")
-        file = path(tenant)
-        last = _repaired(file)
-        number = int(last.head["number"]) if last else 0
-        seal = Seal.objects.filter(number=number).first()
-        if last and (seal is None or heads.of(seal, tenant).hash != last.hash):
-            return False
-        with file.open("ab") as out:
-            out.writelines(heads.of(seal, tenant).line for seal in stored.seals(after=number))
-            out.flush()
-            os.fsync(out.fileno())
+        with path(tenant).open("a+b") as file:
+            last = _repaired(file)
+            number = int(last.head["number"]) if last else 0
+            seal = Seal.objects.filter(number=number).first()
+            if last and (seal is None or heads.of(seal, tenant).hash != last.hash):
+                return False
+            file.writelines(heads.of(seal, tenant).line for seal in stored.seals(after=number))
+            file.flush()
+            os.fsync(file.fileno())
         if not number:
-            _sync(file.parent)
+            _sync(settings.AUDIT_FOLDER)
     return True
 
 
@@ -134,28 +132,22 @@ def _database() -> str:
     return heads.timestamp(rows[0][0]) if rows else ""
 
 
-def _repaired(file: Path) -> Signed | None:
+def _repaired(file: BinaryIO) -> Signed | None:
     """Return the last checkpoint, after cutting off a line that a crash left unfinished."""
-    if not file.exists():
-        return None
-    with file.open("r+b") as lines:
-        size = lines.seek(0, os.SEEK_END)
-        start = max(0, size - _MAX_LINE_BYTES)
-        lines.seek(start)
-        tail = lines.read()
-        whole = tail[: tail.rfind(b"\n") + 1]
-        if len(whole) < len(tail):
-            lines.truncate(start + len(whole))
-    return _parsed(whole.splitlines()[-1], f"the last line of {file}") if whole else None
+    start = max(0, file.seek(0, os.SEEK_END) - _MAX_LINE_BYTES)
+    file.seek(start)
+    tail = file.read()
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if len(whole) < len(tail):
+        file.truncate(start + len(whole))
+    return _parsed(whole.splitlines()[-1], f"the last line of {file.name}") if whole else None
 
 
 def _parsed(line: bytes, where: str) -> Signed:
-    try:
+    with suppress(ValueError, RecursionError):
         found = heads.read(canonical.reload(line))
         if isinstance(found.head.get("number"), int):
             return found
-    except (ValueError, RecursionError):
-        pass
     raise Damaged(f"{where} is no checkpoint")
 
 

@@ -48,11 +48,10 @@ class PublicKey:
 
     def verifies(self, signature: str, data: bytes) -> bool:
         """Return whether `signature`, in base64, is this key's over `data`."""
-        try:
+        with suppress(InvalidSignature, ValueError):
             self.key.verify(base64.b64decode(signature, validate=True), data)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+            return True
+        return False
 
 
 class PrivateKey:
@@ -86,11 +85,8 @@ def private_key() -> PrivateKey:
 def parse_private(text: str, what: object) -> PrivateKey:
     """Return a private key, given as base64 of 32 bytes or as PEM.
 
-    Args:
-        what: the name of the key in an error.
-
     Raises:
-        KeyUnusable: it is no Ed25519 key.
+        KeyUnusable: naming `what`: it is no Ed25519 key.
     """
     load_pem = partial(load_pem_private_key, password=None)
     try:
@@ -118,11 +114,8 @@ def trusted_keys() -> PublicKeys:
 def public_keys(texts: Iterable[str], what: str) -> PublicKeys:
     """Return public keys, given as base64 of 32 bytes or as PEM, by their ids.
 
-    Args:
-        what: the name of the keys in an error.
-
     Raises:
-        Refused: one of them is no Ed25519 key.
+        Refused: naming `what`: one of them is no Ed25519 key.
     """
     found = {}
     for text in texts:

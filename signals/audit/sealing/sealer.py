@@ -71,12 +71,10 @@ def seal(*, batches: int | None = None) -> Sealed:
     """
     tenant = active_tenant()
     key, trusted = keys.private_key(), keys.trusted_keys()
-    done = Sealed()
-    while batches is None or len(done.seals) < batches:
+    done, is_last = Sealed(), False
+    while not is_last and (batches is None or len(done.seals) < batches):
         with transaction.atomic(durable=True):
             is_last = _seal_batch(tenant, key, trusted, done)
-        if is_last:
-            break
     if done.problem:
         logger.error("%s: %s: run audit verify", tenant.slug, done.problem)
     # Also without a new seal: a crash may have kept the last one from being written.

@@ -82,8 +82,7 @@ def verify(
     tenant, trusted = active_tenant(), keys.trusted_keys()
     with locks.reading():
         newest = Seal.objects.filter(**({"number__lte": last} if last else {})).order_by("-number").first()
-        report = Report(tenant.slug)
-        report.seals = newest.number if newest else 0
+        report = Report(tenant.slug, seals=newest.number if newest else 0)
         past = Seal.objects.filter(number__lte=report.seals, horizon__lte=horizon.clock())
         reached = past.order_by("-number").first()
         report.complete_until = reached.horizon if reached else None
@@ -174,9 +173,7 @@ def _check_unsealed(report: Report, ahead: Seal | None) -> None:
         since = f"{covered - inserted} signals since" if covered - inserted != 1 else "one signal since"
         text = f"{sealer.ahead(ahead)}; {since} cannot be sealed, nor be told from inserted ones"
         report.add([Finding("clock", text, seal=ahead.number)])
-    if not inserted:
-        return
-    found = stored.unsealed_before(report.complete_until, MAX_SHOWN)
+    found = stored.unsealed_before(report.complete_until, MAX_SHOWN) if inserted else []
     for one in found:
         text = (
             f"signal {one.id} ({one.name}) was inserted; seal {one.seal} covers everything up to its time, "

@@ -13,11 +13,9 @@ from signals.models import Seal
 
 
 class Walk:
-    """Takes the entries of a seal in their order, and returns findings at the end.
+    """Takes the entries of a tenant's seal in their order, and returns findings at the end.
 
-    Args:
-        tenant: the tenant of the seal.
-        seal: the seal; its signature is checked elsewhere.
+    The seal's signature is checked elsewhere.
     """
 
     def __init__(self, tenant: Tenant, seal: Seal) -> None:
