@@ -80,16 +80,13 @@ def emit(
         NotStored: the key belongs to a signal of another name or about another subject, or the
             database stored nothing.
     """
-    check_identifier("dedupe_key", dedupe_key, length=KEY_LENGTH)
-    check_identifier("source", details.get("source", ""), length=NAME_LENGTH)
-    check_identifier("correlation_id", details.get("correlation_id") or "", length=ID_LENGTH)
-    check_identifier("causation_id", details.get("causation_id") or "", length=ID_LENGTH)
     signal = fact(name, payload, dedupe_key=dedupe_key, actor=actor, **details)
+    for field in ("dedupe_key", "source", "correlation_id", "causation_id"):
+        check_identifier(field, getattr(signal, field), length=KEY_LENGTH)
     store([signal])
-    try:
-        stored = Signal.objects.get(dedupe_key=signal.dedupe_key)
-    except Signal.DoesNotExist:
-        raise NotStored(f"signal: the database did not store {signal.dedupe_key}") from None
+    stored = Signal.objects.filter(dedupe_key=signal.dedupe_key).first()
+    if stored is None:
+        raise NotStored(f"signal: the database did not store {signal.dedupe_key}")
     if (stored.name, stored.subject) != (signal.name, signal.subject):
         raise NotStored(f"dedupe_key: {signal.dedupe_key} belongs to another fact, {stored}")
     return Emitted(stored, created=stored.pk == signal.pk)
@@ -114,8 +111,6 @@ def fact(
     passes its own on.
     """
     check_stored(actor, subject)
-    if occurred_at is not None:
-        check_moment("occurred_at", occurred_at)
     signal = Signal(
         name=check_name(name),
         dedupe_key=check_text("dedupe_key", dedupe_key, length=KEY_LENGTH, required=True),
@@ -131,7 +126,7 @@ def fact(
         causation_id=check_text("causation_id", causation_id or "", length=ID_LENGTH),
     )
     if occurred_at is not None:
-        signal.occurred_at = occurred_at
+        signal.occurred_at = check_moment("occurred_at", occurred_at)
     return signal
 
 

@@ -26,13 +26,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of file.
+    """A kind of file: its name for people, its media type, and the text before the first signal.
 
-    Args:
-        label: its name for people.
-        content_type: its media type.
-        head: the text before the first signal.
-        lines: returns some signals as text.
+    `lines` returns some signals as text.
     """
 
     label: str
@@ -42,15 +38,13 @@ class Format:
 
 
 def export(queryset: QuerySet[Signal], kind: Format, *, tenant: str) -> Iterator[str]:
-    """Yield the signals of a query as text, oldest first, a part at a time.
+    """Yield the signals of a query in any order as text, oldest first, a part at a time.
 
     Each part is a query of its own, inside the tenant: while this waits for its reader, or after the reader
     went away, no tenant is entered and no transaction is open. It includes signals that are recorded
     meanwhile. Rows of signals never change, so the parts are consistent.
 
     Args:
-        queryset: the signals; its order does not matter.
-        kind: one of `FORMATS`.
         tenant: the slug of the tenant.
 
     Raises:

@@ -7,10 +7,8 @@ from django.db import models
 from uuid_utils.compat import uuid7
 
 from fleetprompt.postgres.queries import ClockTimestamp
-from signals.storage.append_only import AppendOnlyError, AppendOnlyModel, AppendOnlyQuerySet
+from signals.storage.append_only import AppendOnlyModel
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
-
-__all__ = ["AppendOnlyError", "Pruning", "Seal", "SealEntry", "Signal"]
 
 HASH_DIGITS = 64
 """Hexadecimal digits of a SHA-256."""
@@ -21,7 +19,7 @@ SIGNATURE_DIGITS = 88
 class Signal(ActorAndSubject, AppendOnlyModel):
     """One append-only fact: name, payload, actor, subject, when it occurred and when it was recorded.
 
-    A seal covers every column that `signals.audit.format.events` does not name as left out.
+    A seal covers every column, in the form of `signals.audit.format.events`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -40,8 +38,6 @@ class Signal(ActorAndSubject, AppendOnlyModel):
     source = models.CharField(max_length=NAME_LENGTH, default="")
     correlation_id = models.CharField(max_length=ID_LENGTH, default="")
     causation_id = models.CharField(max_length=ID_LENGTH, default="")
-
-    objects = AppendOnlyQuerySet["Signal"].as_manager()
 
     class Meta:
         # A UUIDv7 of one process sorts by time of making, also within a millisecond.
@@ -84,6 +80,9 @@ class _Signed(AppendOnlyModel):
         ordering = ["number"]
         default_permissions = ()
 
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.number}"
+
 
 class Seal(_Signed):
     """A signed Merkle root over a batch of signals, chained to the seal before it.
@@ -96,11 +95,6 @@ class Seal(_Signed):
     horizon = models.DateTimeField()
     sealed_at = models.DateTimeField()
 
-    objects = AppendOnlyQuerySet["Seal"].as_manager()
-
-    def __str__(self) -> str:
-        return f"seal {self.number}"
-
 
 class SealEntry(AppendOnlyModel):
     """One leaf of a seal's tree: the id of a signal, its place, and its hash when it was sealed."""
@@ -110,8 +104,6 @@ class SealEntry(AppendOnlyModel):
     seal = models.PositiveIntegerField()
     index = models.PositiveIntegerField()
     leaf = models.BinaryField(max_length=32)
-
-    objects = AppendOnlyQuerySet["SealEntry"].as_manager()
 
     class Meta:
         default_permissions = ()
@@ -133,8 +125,3 @@ class Pruning(_Signed):
     before = models.DateTimeField()
     pruned_at = models.DateTimeField()
     transaction = models.BigIntegerField()
-
-    objects = AppendOnlyQuerySet["Pruning"].as_manager()
-
-    def __str__(self) -> str:
-        return f"pruning {self.number}: seals up to {self.last_seal}"

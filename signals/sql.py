@@ -125,18 +125,16 @@ WITH space AS MATERIALIZED (
     SELECT * FROM unnest(%(column_tables)s::text[], %(columns)s::text[], %(types)s::text[],
                          %(defaults)s::text[]) AS given (of, name, type, value)
 )
-SELECT schema, name, 'missing', '' FROM place WHERE oid IS NULL
- UNION ALL
-SELECT schema, name, 'kind', CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-       WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partitioned table' ELSE 'thing' END
-  FROM place WHERE relkind <> 'r'
- UNION ALL
-SELECT schema, name, 'unlogged', '' FROM place WHERE relkind = 'r' AND relpersistence <> 'p'
- UNION ALL
-SELECT schema, name, 'shadowed', '' FROM place
- WHERE schema = current_schema() AND to_regclass(quote_ident(name)) IS DISTINCT FROM oid::regclass
- UNION ALL
-SELECT schema, name, 'row security', '' FROM place WHERE relrowsecurity OR relforcerowsecurity
+SELECT schema, name, kind, what FROM place CROSS JOIN LATERAL (VALUES
+    ('missing', '', oid IS NULL),
+    ('kind', CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+             WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partitioned table' ELSE 'thing' END,
+             relkind <> 'r'),
+    ('unlogged', '', relkind = 'r' AND relpersistence <> 'p'),
+    ('shadowed', '', schema = current_schema()
+                     AND to_regclass(quote_ident(name)) IS DISTINCT FROM oid::regclass),
+    ('row security', '', relrowsecurity OR relforcerowsecurity)
+) AS state (kind, what, holds) WHERE holds
  UNION ALL
 SELECT schema, name, 'policy', quote_ident(polname) FROM place JOIN pg_policy ON polrelid = place.oid
  UNION ALL
@@ -189,7 +187,7 @@ TRIGGERS = """
     SELECT nspname, relname, tgname, tgtype::int,
         CASE WHEN lanname = 'plpgsql' AND proconfig IS NULL AND NOT prosecdef
             THEN btrim(prosrc, E' \\n\\t') END,
-        tgqual IS NOT NULL OR tgattr::text <> '', tgenabled::text
+        tgqual IS NOT NULL OR tgattr::text <> '', tgenabled IN ('O', 'A')
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
     JOIN pg_language ON pg_language.oid = prolang JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE NOT tgisinternal AND nspname = ANY(%s) AND relname = ANY(%s)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -68,9 +68,6 @@ def is_storable(text: str) -> bool:
 def check_text(field: str, value: object, *, length: int, required: bool = False) -> str:
     """Return `value` if PostgreSQL can store it as a text of at most `length` characters.
 
-    Args:
-        field: what the error calls the value.
-
     Raises:
         Refused: naming `field` and what was expected.
     """
@@ -112,9 +109,6 @@ def is_one_line(text: str) -> bool:
 def check_identifier(field: str, value: object, *, length: int, required: bool = False) -> str:
     """Return `value` if it can be an id or a key: storable, at most `length` characters, in one line.
 
-    Args:
-        field: what the error calls the value.
-
     Raises:
         Refused: naming `field`; also for control characters, tabs and line breaks.
     """
@@ -127,11 +121,8 @@ def check_identifier(field: str, value: object, *, length: int, required: bool =
 def check_moment(field: str, value: object) -> datetime:
     """Return `value` if it is a time that can be stored, read back and shown in every time zone.
 
-    Args:
-        field: what the error calls the value.
-
     Raises:
-        Refused: no datetime, one without a time zone, or one at the ends of the calendar.
+        Refused: naming `field`: no datetime, one without a time zone, or one at the ends of the calendar.
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise Refused(f"{field}: expected a time with a time zone")
@@ -143,12 +134,9 @@ def check_moment(field: str, value: object) -> datetime:
 def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return `value` as plain JSON that PostgreSQL can store: a copy of dictionaries, lists and scalars.
 
-    Args:
-        field: what the error calls the value.
-
     Raises:
-        Refused: not a mapping; more than 64 KiB as JSON, or more than 50 levels deep; or it holds
-            something JSON has no form for (a set, NaN, a UUID object, a key that is no text),
+        Refused: naming `field`: not a mapping; more than 64 KiB as JSON, or more than 50 levels deep; or
+            it holds something JSON has no form for (a set, NaN, a UUID object, a key that is no text),
             numbers beyond `LARGEST`, or text with NUL or unpaired surrogates.
     """
     if not isinstance(value, Mapping):
@@ -157,13 +145,11 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     try:
         text = _ENCODER.encode(dict(value))
+        plain: dict[str, Any] = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"{field}: expected JSON values; {error}") from error
     # Looking at every value takes longer than all the rest, and is hardly ever needed.
-    if text.count("{") + text.count("[") > JSON_DEPTH or _SUSPICIOUS.search(text):
-        _check_storable(field, value)
-    plain = dict(json.loads(text))
-    if plain != value:
+    if text.count("{") + text.count("[") > JSON_DEPTH or _SUSPICIOUS.search(text) or plain != value:
         _check_storable(field, value)
     size = len(text.encode())
     if size > JSON_BYTES:
@@ -199,15 +185,6 @@ def _identifier(field: str, value: object) -> str:
     return check_identifier(field, text, length=ID_LENGTH, required=True)
 
 
-def _check_one_form(actor_type: str, text: str) -> None:
-    """Refuse another spelling of an id: it would pass as the actor and be another one on record."""
-    form = unicodedata.normalize("NFC", text.strip())
-    if actor_type == "user" and (key := primary_key(get_user_model(), text)) is not None:
-        form = str(key)
-    if form != text:
-        raise Refused(f"actor.id: expected the id in its one form, {form!r}; got {text[:80]!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class Actor:
     """User, agent or process that caused something: a copy that survives the deletion of the user.
@@ -235,7 +212,12 @@ class Actor:
                 f"actor.type: expected one of {', '.join(self.TYPES)}; got {str(self.type)[:80]!r}"
             )
         object.__setattr__(self, "id", _identifier("actor.id", self.id))
-        _check_one_form(self.type, self.id)
+        # Another spelling of an id would pass as the actor and be another one on record.
+        form = unicodedata.normalize("NFC", self.id.strip())
+        if self.type == "user" and (key := primary_key(get_user_model(), self.id)) is not None:
+            form = str(key)
+        if form != self.id:
+            raise Refused(f"actor.id: expected the id in its one form, {form!r}; got {self.id[:80]!r}")
         check_text("actor.label", self.label, length=ID_LENGTH)
 
     def __str__(self) -> str:
@@ -285,24 +267,16 @@ def subject_of(subject_type: str, subject_id: str) -> Subject | None:
     return Subject(subject_type, subject_id) if subject_type else None
 
 
-class _Columns(Protocol):
-    actor_type: str
-    actor_id: str
-    actor_label: str
-    subject_type: str
-    subject_id: str
-
-
 class ActorAndSubject:
     """A row's columns of an actor and of a subject, as one value each."""
 
     @property
-    def actor(self: _Columns) -> Actor:
+    def actor(self: Any) -> Actor:
         """The user, agent or process that caused it."""
         return stored_actor(self.actor_type, self.actor_id, self.actor_label)
 
     @property
-    def subject(self: _Columns) -> Subject | None:
+    def subject(self: Any) -> Subject | None:
         """What it is about, if about one thing."""
         return stored_subject(self.subject_type, self.subject_id)
 

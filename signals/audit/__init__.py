@@ -1,1 +1,1 @@
-"""Audit log: seals over signals, verification, proofs, exports and pruning."""
+"""Audit log of the active tenant: seals over signals, verification, proofs, exports and pruning."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -15,7 +16,6 @@ from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 from signals import sql
 from signals.audit.sealing import checkpoints, heads, horizon, keys, sealer
-from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import outcomes
 from signals.models import Seal
 
@@ -48,7 +48,7 @@ def key() -> Findings:
 @setting("checkpoints can be written", deploy=True)
 def folder() -> Findings:
     """Check that this user can append: after `audit seal` as root, a cluster cannot."""
-    if refused := _refused(Path(settings.AUDIT_FOLDER)):
+    if refused := _refused(settings.AUDIT_FOLDER):
         yield checks.Warning(
             f"checkpoints of seals cannot be written by this user: {Where(refused)}",
             hint="Give AUDIT_FOLDER and its files to the user that clusters run as (chown -R), and seal as "
@@ -87,30 +87,43 @@ def unsealed(tenants: Tenants) -> Findings:
 @database("the newest seals fit their signatures, and claim no time to come")
 def newest(tenants: Tenants) -> Findings:
     """Check the newest seal, and the keys of recent ones; `audit verify` recomputes everything."""
-    trusted = _trusted()
+    trusted = keys.trusted_keys()
     values = {"keys": list(trusted), "recent": RECENT_SEALS}
     read = schemas.read_each(tenants, ("signals_seal",), _NEWEST, values)
     known = {tenant.schema_name: tenant for tenant in Tenant.objects.filter(schema_name__in=tenants)}
     for schema, tenant in known.items():
         for *row, is_ahead in read[schema] or []:
             seal = Seal.from_db(None, _COLUMNS, row)
-            if what := _unsound(tenant, seal, trusted, is_ahead=is_ahead):
-                yield checks.Error(what[0], hint=what[1], obj=Where([tenant.slug]), id="signals.E012")
-                break
+            if problem := heads.of(seal, tenant).problem(trusted):
+                text = f"seal {seal.number} {problem}"
+                hint = (
+                    "Where the key was exchanged, put the old public key into AUDIT_PUBLIC_KEYS; otherwise "
+                    "run `manage.py audit verify`: it was written without the key."
+                )
+            elif is_ahead:
+                text = f"{sealer.ahead(seal)}; nothing is sealed until then"
+                hint = (
+                    "Set the clocks right, then `manage.py audit acknowledge --clock --tenant SLUG "
+                    "--reason TEXT`."
+                )
+            else:
+                continue
+            yield checks.Error(text, hint=hint, obj=Where([tenant.slug]), id="signals.E012")
+            break
 
 
 @database("the last verification found everything as it was sealed")
 def verified(tenants: Tenants) -> Findings:
     """Report the last verification on this machine; a new one would read every signal."""
     read = schemas.read_each(tenants, ("signals_seal",), sql.FIRST_SEALED_AT)
-    sealed = {schema: rows[0][0] for schema, rows in read.items() if rows}
+    never = {tenants[schema]: rows[0][0] for schema, rows in read.items() if rows}
     good: dict[str, datetime] = {}
     ahead: dict[str, datetime] = {}
-    for tenant in Tenant.objects.filter(schema_name__in=list(sealed)):
+    for tenant in Tenant.objects.filter(slug__in=list(never)):
         last = outcomes.last(tenant)
         if last is None:
             continue
-        del sealed[tenant.schema_name]
+        del never[tenant.slug]
         if not last.findings:
             (ahead if last.at > timezone.now() + horizon.MAX_AHEAD else good)[tenant.slug] = last.at
             continue
@@ -122,7 +135,6 @@ def verified(tenants: Tenants) -> Findings:
             obj=Where([tenant.slug]),
             id="signals.E013",
         )
-    never = {tenants[schema]: at for schema, at in sealed.items()}
     yield from _verified("signals were never verified on this machine, the first is sealed since {}", never)
     yield from _verified("signals were as they were sealed when they were verified last, on {}", good)
     if ahead:
@@ -166,43 +178,11 @@ def _verified(text: str, times: Mapping[str, datetime]) -> Findings:
             )
 
 
-def _trusted() -> PublicKeys:
-    """Return the keys whose signatures count, without making one."""
-    file = settings.AUDIT_KEY_FILE
-    if file and not settings.AUDIT_KEY and not file.exists():
-        return keys.public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS")
-    return keys.trusted_keys()
-
-
-def _unsound(tenant: Tenant, seal: Seal, trusted: PublicKeys, *, is_ahead: bool) -> tuple[str, str] | None:
-    """Return the fault of a seal and its remedy, if it has a fault."""
-    if problem := heads.of(seal, tenant).problem(trusted):
-        return (
-            f"seal {seal.number} {problem}",
-            "Where the key was exchanged, put the old public key into AUDIT_PUBLIC_KEYS; otherwise run "
-            "`manage.py audit verify`: it was written without the key.",
-        )
-    if is_ahead:
-        return (
-            f"{sealer.ahead(seal)}; nothing is sealed until then",
-            "Set the clocks right, then `manage.py audit acknowledge --clock --tenant SLUG --reason TEXT`.",
-        )
-    return None
-
-
 def _refused(folder: Path) -> list[str]:
     """Return the files that this process cannot write, or the folder that it cannot make or use."""
-    if not folder.exists():
-        nearest = next(parent for parent in folder.parents if parent.exists())
-        return [] if _may(nearest, os.W_OK | os.X_OK) else [f"{folder} (in {nearest})"]
-    if not _may(folder, os.R_OK | os.W_OK | os.X_OK):
-        return [str(folder)]
-    files = [folder / ".lock", *sorted(folder.glob("*.jsonl"))]
-    return [str(file) for file in files if file.exists() and not _may(file, os.R_OK | os.W_OK)]
-
-
-def _may(path: Path, mode: int) -> bool:
-    needs_folder = bool(mode & os.X_OK)
-    return path.is_dir() == needs_folder and os.access(
-        path, mode, effective_ids=os.access in os.supports_effective_ids
-    )
+    may = partial(os.access, effective_ids=os.access in os.supports_effective_ids)
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not may(nearest, os.W_OK | os.X_OK | (os.R_OK if nearest == folder else 0)):
+        return [str(folder) if nearest == folder else f"{folder} (in {nearest})"]
+    files = [file for file in (folder / ".lock", *sorted(folder.glob("*.jsonl"))) if file.exists()]
+    return [str(file) for file in files if file.is_dir() or not may(file, os.R_OK | os.W_OK)]

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.postgres.owner import as_owner, can_migrate
-from fleetprompt.postgres.queries import fetch_all
+from fleetprompt.postgres.queries import execute, fetch_all
 from fleetprompt.tenants.context import active_tenant
-from fleetprompt.tenants.models import Tenant
 from signals import bus, sql
 from signals.audit.sealing import heads, keys, locks, stored
-from signals.audit.sealing.keys import PrivateKey
 from signals.audit.sealing.sealer import MAX_IDLE_SECONDS
 from signals.audit.verifying import verification
 from signals.models import Pruning, Seal
@@ -25,12 +23,9 @@ PRUNED = "audit.pruned"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The seals that a pruning empties.
+    """The seals that a pruning empties, by the numbers of the first and the last, and how many signals.
 
-    Args:
-        first_seal: the number of the first seal.
-        last_seal: that of the last one; less than `first_seal` when there is nothing to remove.
-        signals: the number of signals they cover.
+    `last_seal` is less than `first_seal` when there is nothing to remove.
     """
 
     first_seal: int
@@ -45,24 +40,22 @@ def plan(before: datetime) -> Plan:
     first = newest.last_seal + 1 if newest else 1
     last, signals = first - 1, 0
     for seal in stored.seals(after=first - 1):
-        if seal.number != last + 1 or not _is_before(seal, before):
+        is_before = (
+            fetch_all(sql.ALL_BEFORE, before, seal.number)[0][0] if seal.size else seal.horizon < before
+        )
+        if seal.number != last + 1 or not is_before:
             break
         last, signals = seal.number, signals + seal.size
     return Plan(first, last, signals)
 
 
 def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
-    """Remove the signals of a plan, record it under a signature, and emit `audit.pruned`.
+    """Remove the signals of `plan(before)`, record it under a signature, and emit `audit.pruned`.
 
     Everything up to the last of these seals is verified first: pruning must not remove the traces of
     tampering. It is one transaction. Dedupe keys of removed signals are forgotten.
 
-    Args:
-        planned: the result of `plan` for `before`.
-        actor: the actor of the signal.
-
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         Refused: there is nothing to remove, signals do not fit their seals, another process reads sealed
             signals or has pruned meanwhile, or this process does not know the owner's login.
@@ -72,9 +65,8 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
         raise Refused("no seal has only signals that were recorded before that time")
     if not can_migrate():
         raise Refused("DATABASE_OWNER_URL: expected the owner's login; this role may not delete signals")
-    found = verification.verify(last=planned.last_seal).findings
-    if found.count:
-        raise Refused(f"nothing was pruned, because something does not fit: {found.first[0].text}")
+    if found := verification.verify(last=planned.last_seal).findings:
+        raise Refused(f"nothing was pruned, because something does not fit: {found[0].text}")
     # The application's role may not delete signals.
     with as_owner(), transaction.atomic(durable=True):
         limit_idle_in_transaction(MAX_IDLE_SECONDS)
@@ -83,48 +75,29 @@ def prune(planned: Plan, before: datetime, *, actor: Actor) -> Pruning:
             raise Refused("another process verifies or exports the signals; prune later")
         if plan(before) != planned:
             raise Refused("another process has pruned meanwhile; plan again")
-        record = _recorded(tenant, key, planned, before)
-        with connection.cursor() as cursor:
-            seals = [planned.first_seal, planned.last_seal]
-            cursor.execute(sql.REMOVE_SIGNALS, seals)
-            removed = int(cursor.rowcount)
-            cursor.execute(sql.REMOVE_ENTRIES, seals)
+        record = heads.following(
+            Pruning.objects.order_by("-number").first(),
+            Pruning,
+            tenant,
+            key,
+            last_seal=planned.last_seal,
+            last_hash=heads.of(Seal.objects.get(number=planned.last_seal), tenant).hash,
+            signals=planned.signals,
+            before=before,
+            pruned_at=datetime.now(UTC),
+            transaction=fetch_all(sql.TRANSACTION)[0][0],
+        )
+        record.save()
+        removed = execute(sql.REMOVE_SIGNALS, planned.first_seal, planned.last_seal)
+        execute(sql.REMOVE_ENTRIES, planned.first_seal, planned.last_seal)
         if removed != planned.signals:
             raise Refused(f"{removed} of {planned.signals} signals could be removed; run audit verify")
-        _emit(tenant, record, actor)
+        payload = {
+            "pruning": record.number,
+            "last_seal": record.last_seal,
+            "signals": record.signals,
+            "before": heads.timestamp(record.before),
+        }
+        dedupe_key = f"{PRUNED}:{tenant.slug}:{record.number}"
+        bus.record([bus.fact(PRUNED, payload, dedupe_key=dedupe_key, actor=actor, source="audit")])
     return record
-
-
-def _is_before(seal: Seal, before: datetime) -> bool:
-    if seal.size == 0:
-        return seal.horizon < before
-    return bool(fetch_all(sql.ALL_BEFORE, before, seal.number)[0][0])
-
-
-def _recorded(tenant: Tenant, key: PrivateKey, planned: Plan, before: datetime) -> Pruning:
-    [[transaction_id]] = fetch_all(sql.TRANSACTION)
-    record = heads.following(
-        Pruning.objects.order_by("-number").first(),
-        Pruning,
-        tenant,
-        key,
-        last_seal=planned.last_seal,
-        last_hash=heads.of(Seal.objects.get(number=planned.last_seal), tenant).hash,
-        signals=planned.signals,
-        before=before,
-        pruned_at=datetime.now(UTC),
-        transaction=transaction_id,
-    )
-    record.save()
-    return record
-
-
-def _emit(tenant: Tenant, record: Pruning, actor: Actor) -> None:
-    payload = {
-        "pruning": record.number,
-        "last_seal": record.last_seal,
-        "signals": record.signals,
-        "before": heads.timestamp(record.before),
-    }
-    key = f"{PRUNED}:{tenant.slug}:{record.number}"
-    bus.record([bus.fact(PRUNED, payload, dedupe_key=key, actor=actor, source="audit")])

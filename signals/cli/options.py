@@ -2,8 +2,8 @@
 
 import getpass
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -65,7 +65,10 @@ def actor(text: str | None) -> Actor:
         CommandError: it is not of the form TYPE:ID[:LABEL], or names no active user, or two.
     """
     if text is None:
-        return Actor("system", "cli", _login())
+        # A container may run under a number that has no name.
+        with suppress(KeyError, OSError):
+            return Actor("system", "cli", getpass.getuser())
+        return Actor("system", "cli")
     parts = text.split(":", 2)
     if len(parts) < 2:
         raise CommandError(f"--actor: expected TYPE:ID[:LABEL]; got {text!r}")
@@ -107,22 +110,16 @@ def answer(command: OperatorCommand, options: Mapping[str, Any], value: Any, tex
         command.stdout.write(text)
 
 
-@contextmanager
-def opened(option: str, path: str) -> Iterator[IO[bytes]]:
-    """Open a file, or standard input where `path` is `-`, for a block.
+def opened(option: str, path: str) -> AbstractContextManager[IO[bytes]]:
+    """Return a file that is open for a block, or standard input where `path` is `-`.
 
     Raises:
         CommandError: naming `option`; it cannot be opened.
     """
-    if path == "-":
-        yield sys.stdin.buffer
-        return
     try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
+        return nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb")
     except (OSError, ValueError) as error:
         raise CommandError(f"{option}: {path}: {getattr(error, 'strerror', error)}") from None
-    with file:
-        yield file
 
 
 def moment(option: str, text: str) -> datetime:
@@ -146,11 +143,3 @@ def moment(option: str, text: str) -> datetime:
         raise CommandError(
             f"{option}: the clocks of {zone} show {text} twice or never; add an offset, such as +00:00"
         ) from None
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a number that has no name.
-        return ""

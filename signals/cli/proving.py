@@ -1,4 +1,4 @@
-"""Subcommands of `manage.py audit` that publish: `proof`, `export`, `check-proof`, `check-export`."""
+"""Subcommands of `manage.py audit` for proofs and exports: they make and check them, and print keys."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from signals.cli.options import answer, opened
 
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Print an inclusion proof."""
+    """Print a proof that a signal is in the log, as JSON."""
     pk = parse_uuid(options["signal"])
     if pk is None:
         raise CommandError(f"SIGNAL: expected a signal's id; got {options['signal'][:80]!r}")
@@ -31,7 +31,7 @@ def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def check_proof(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Check an inclusion proof with a public key alone."""
+    """Check a proof with a public key alone; no database is needed."""
     with opened("FILE", options["file"]) as file:
         found = proofs.check(file.read(exports.MAX_LINE_BYTES), _public_keys(options))
     event, seal = found["event"], found["seal"]["head"]
@@ -43,12 +43,11 @@ def check_proof(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def export(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Write the sealed log to a file, whole or not at all, or to standard output."""
+    """Write the sealed signals as JSON Lines of CloudEvents, with their seals, signed."""
     with in_tenant(options["tenant"]), progress("Exporting", verification.expected()) as advance:
         lines = exports.export(advance=advance)
         if options["output"] == "-":
-            for line in lines:
-                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.writelines(lines)
             sys.stdout.buffer.flush()
             return
         size = _write(Path(options["output"]), lines)
@@ -57,7 +56,7 @@ def export(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Check an export with a public key alone."""
+    """Check an export with a public key alone; no database is needed."""
     with opened("FILE", options["file"]) as file:
         lines = iter(partial(file.readline, exports.MAX_LINE_BYTES + 1), b"")
         found = exports.check(lines, _public_keys(options))
@@ -67,6 +66,22 @@ def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
         f"{pruned}, exported {found.exported_at}."
     )
     answer(command, options, asdict(found), text)
+
+
+def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print the public key of the key that signs, with which others check what was signed."""
+    key = keys.private_key().public
+    answer(command, options, {"public_key": str(key), "id": key.id}, str(key))
+
+
+def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Print a new private key for the setting AUDIT_KEY; it is not stored."""
+    private = keys.generate()
+    public = keys.parse_private(private, "the new key").public
+    row = {"private_key": private, "public_key": str(public), "id": public.id}
+    answer(command, options, row, f"AUDIT_KEY={private}")
+    if options["format"] != "json":
+        command.stderr.write(f"Its public key: {public}\nIts id: {public.id}")
 
 
 def _public_keys(options: dict[str, Any]) -> PublicKeys:
@@ -87,14 +102,12 @@ def _write(path: Path, lines: Iterable[bytes]) -> int:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
             try:
-                for line in lines:
-                    draft.write(line)
+                draft.writelines(lines)
                 draft.flush()
                 os.fsync(draft.fileno())
                 Path(draft.name).replace(path)
-            except BaseException:
+            finally:
                 Path(draft.name).unlink(missing_ok=True)
-                raise
             return draft.tell()
     except OSError as error:
         raise CommandError(f"--output: {path}: {error.strerror}") from None

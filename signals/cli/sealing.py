@@ -1,6 +1,5 @@
-"""Subcommands of `manage.py audit` that seal and verify: `seal`, `verify`, `acknowledge`, and keys."""
+"""Subcommands of `manage.py audit` for the log: `seal`, `verify`, `acknowledge` and `prune`."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from fleetprompt.cli.console import OperatorCommand, Row, progress
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
+from signals.audit import pruning
 from signals.audit.sealing import heads, keys, sealer
 from signals.audit.sealing.sealer import Sealed
 from signals.audit.verifying import acknowledging, outcomes, verification
@@ -23,11 +23,17 @@ from signals.cli import options as parse
 
 
 def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Seal new signals."""
+    """Seal the signals that are in no seal yet."""
     rows, problems = [], []
     for slug in parse.tenants(options):
         with in_tenant(slug):
-            done = _seal()
+            try:
+                done = sealer.seal()
+            except keys.KeyUnusable:
+                raise
+            except Refused as error:
+                # It stops no other tenant.
+                done = Sealed(problem=str(error))
         rows.append({"tenant": slug, **asdict(done)})
         if done.problem:
             problems.append(f"{slug}: {done.problem}")
@@ -40,18 +46,8 @@ def seal(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError("; ".join(problems))
 
 
-def _seal() -> Sealed:
-    """Seal the active tenant; a refusal stops no other tenant."""
-    try:
-        return sealer.seal()
-    except keys.KeyUnusable:
-        raise
-    except Refused as error:
-        return Sealed(problem=str(error))
-
-
 def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Recompute everything; end with status 1 when there are findings."""
+    """Recompute every seal; status 1 when there are findings."""
     file = Path(options["checkpoints"]) if options["checkpoints"] else None
     if file and options["all_tenants"]:
         raise CommandError("--checkpoints: expected together with --tenant")
@@ -66,76 +62,67 @@ def verify(command: OperatorCommand, options: dict[str, Any]) -> None:
         if options["format"] == "table":
             _print_report(command, reports[-1])
     _print_rows(command, options, [_report_row(report) for report in reports])
-    if bad := [report.tenant for report in reports if report.findings.count]:
+    if bad := [report.tenant for report in reports if report.findings]:
         raise CommandError(f"the signals of {', '.join(bad)} are not as they were sealed")
 
 
 def _keep(command: OperatorCommand, tenant: Tenant, report: Report) -> None:
     """Keep the outcome for the doctor, if this user can write beside the checkpoints."""
-    found = report.findings
-    first = found.first[0].text if found.first else ""
+    first = report.findings[0].text if report.findings else ""
     try:
-        outcomes.keep(tenant, Outcome(timezone.now(), report.seals, found.count, first))
+        outcomes.keep(tenant, Outcome(timezone.now(), report.finding_count, first))
     except OSError as error:
         command.stderr.write(f"The doctor will not know of this verification: {error}")
 
 
 def acknowledge(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Put checkpoints aside that disagree with the database, after a question unless `--yes` was given.
-
-    With `--clock` take back what seals claim since a clock was wrong, and seal the signals left out.
+    """Put on record that seals were lost, such as by restoring an older backup, or that they claim too much
+    because a clock was wrong.
     """
-    run = _acknowledge_clock if options["clock"] else _acknowledge_loss
     with in_tenant(options["tenant"]) as tenant:
-        row, text = run(command, options)
+        actor = parse.actor(options["actor"])
+        if options["clock"]:
+            wrong = acknowledging.look_at_clock()
+            sentences = wrong.sentences
+            question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?"
+        else:
+            findings, _ = acknowledging.look()
+            sentences = [finding.text for finding in findings[:MAX_SHOWN]]
+            question = "Accept this loss?"
+        for sentence in sentences:
+            command.stderr.write(sentence)
+        if sentences and not options["yes"]:
+            command.confirm(f"{question} Type the slug: ", options["tenant"], "Not acknowledged")
+        if options["clock"]:
+            seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
+            row: Row = {"taken_back": seal.number, "since": heads.timestamp(seal.horizon)}
+            text = f"Seal {seal.number} takes back claims since {row['since']}."
+        else:
+            aside = [str(file) for file in acknowledging.acknowledge(options["reason"], actor=actor)]
+            row, text = {"put_aside": aside}, f"Put aside: {', '.join(aside)}"
     parse.answer(command, options, {"tenant": tenant.slug, **row}, f"Acknowledged. {text}")
 
 
-def _acknowledge_loss(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
-    actor = parse.actor(options["actor"])
-    loss = acknowledging.look()
-    sentences = [finding.text for finding in loss.findings[:MAX_SHOWN]]
-    _confirm(command, options, sentences, "Accept this loss?" if loss.files else "")
-    aside = acknowledging.acknowledge(options["reason"], actor=actor)
-    files = [str(file) for file in aside]
-    return {"put_aside": files}, f"Put aside: {', '.join(files)}"
-
-
-def _acknowledge_clock(command: OperatorCommand, options: dict[str, Any]) -> tuple[Row, str]:
-    actor = parse.actor(options["actor"])
-    wrong = acknowledging.look_at_clock()
-    question = f"Seal {_count(wrong.signals, 'such signal')} as they are now?" if wrong.sentences else ""
-    _confirm(command, options, wrong.sentences, question)
-    seal = acknowledging.acknowledge_clock(options["reason"], actor=actor)
-    since = heads.timestamp(seal.horizon)
-    text = f"Seal {seal.number} takes back claims since {since}."
-    return {"taken_back": seal.number, "since": since}, text
-
-
-def _confirm(
-    command: OperatorCommand, options: dict[str, Any], sentences: Iterable[str], question: str
-) -> None:
-    """Show what would be acknowledged; ask unless `--yes` was given or there is no question."""
-    for sentence in sentences:
-        command.stderr.write(sentence)
-    if question and not options["yes"]:
-        command.confirm(f"{question} Type the slug: ", options["tenant"], "Not acknowledged")
-
-
-def public_key(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Print the public key of the key that signs."""
-    key = keys.private_key().public
-    parse.answer(command, options, {"public_key": str(key), "id": key.id}, str(key))
-
-
-def generate_key(command: OperatorCommand, options: dict[str, Any]) -> None:
-    """Print a new private key; nothing is stored."""
-    private = keys.generate()
-    public = keys.PrivateKey(keys.from_base64(private)).public
-    row = {"private_key": private, "public_key": str(public), "id": public.id}
-    parse.answer(command, options, row, f"AUDIT_KEY={private}")
-    if options["format"] != "json":
-        command.stderr.write(f"Its public key: {public}\nIts id: {public.id}")
+def prune(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Remove old signals permanently, whole seals at a time; the seals stay and can be verified."""
+    before = parse.moment("--before", options["before"])
+    with in_tenant(options["tenant"]) as tenant:
+        actor = parse.actor(options["actor"])
+        planned = pruning.plan(before)
+        has_seals = planned.last_seal >= planned.first_seal
+        seals = _numbers(planned.first_seal, planned.last_seal)
+        words = f"the {_count(planned.signals, 'signal')} of {seals}"
+        is_pruned = has_seals and not options["dry_run"]
+        if is_pruned:
+            if not options["yes"]:
+                question = f"Remove {words} of tenant {tenant.slug} for good? Type the slug: "
+                command.confirm(question, tenant.slug, "Not pruned")
+            pruning.prune(planned, before, actor=actor)
+    row = asdict(planned) if has_seals else {"first_seal": None, "last_seal": None, "signals": 0}
+    text = "No seal has only signals that were recorded before that time."
+    if has_seals:
+        text = f"Removed {words}; the seals are kept." if is_pruned else f"Would remove {words}."
+    parse.answer(command, options, {"tenant": tenant.slug, "pruned": is_pruned, **row}, text)
 
 
 def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Row]) -> None:
@@ -147,56 +134,51 @@ def _print_rows(command: OperatorCommand, options: dict[str, Any], rows: list[Ro
 
 
 def _sealed_sentence(slug: str, done: Sealed) -> str:
+    what = "another process is sealing" if done.busy else "nothing is new"
     if done.seals:
-        numbers = (
-            f"seal {done.seals[0]}" if len(done.seals) == 1 else f"seals {done.seals[0]}–{done.seals[-1]}"
-        )
-        text = f"{slug}: {_count(done.signals, 'signal')} in {numbers}."
-    else:
-        text = f"{slug}: {'another process is sealing' if done.busy else 'nothing is new'}."
-    return f"{text} Completeness could not be claimed: {done.obstacle}." if done.obstacle else text
+        what = f"{_count(done.signals, 'signal')} in {_numbers(done.seals[0], done.seals[-1])}"
+    obstacle = f" Completeness could not be claimed: {done.obstacle}." if done.obstacle else ""
+    return f"{slug}: {what}.{obstacle}"
 
 
 def _report_row(report: Report) -> Row:
     row = asdict(report)
-    tenant, findings = row.pop("tenant"), row.pop("findings")
     times = {name: row[name] and heads.timestamp(row[name]) for name in ("complete_until", "pruned_before")}
-    counts = {"finding_count": findings["count"], "findings": findings["first"]}
-    return {"tenant": tenant, "intact": not findings["count"], **row, **times, **counts}
+    return {"tenant": row.pop("tenant"), "intact": not report.findings, **row, **times}
 
 
 def _print_report(command: OperatorCommand, report: Report) -> None:
-    say = command.stdout.write
+    say, slug = command.stdout.write, report.tenant
     if report.pruned_seals:
         say(
-            f"{report.tenant}: seals 1–{report.pruned_seals}, {report.pruned_signals:,} signals "
+            f"{slug}: seals 1–{report.pruned_seals}, {report.pruned_signals:,} signals "
             f"recorded before {_time(report.pruned_before)}: pruned."
         )
     complete = f", complete up to {_time(report.complete_until)}" if report.complete_until else ""
     seals = report.seals - report.pruned_seals
     say(
-        f"{report.tenant}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
+        f"{slug}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
         f"{report.unsealed:,} not sealed yet."
     )
     for number in report.taken_back:
         say(
-            f"{report.tenant}: seal {number} took back what seals before it claim since a clock was wrong; "
+            f"{slug}: seal {number} took back what seals before it claim since a clock was wrong; "
             "the next one covers that time, and a signal audit.acknowledged says why."
         )
     if report.checkpoints is None and report.seals:
         say("There are no checkpoints on this machine: a restored older backup would not be noticed.")
     elif report.checkpoints and report.checkpointed < report.seals:
         say(f"{report.checkpoints} knows seals up to {report.checkpointed} of {report.seals}.")
-    for finding in report.findings.first:
+    for finding in report.findings:
         say(f"FOUND: {finding.text}.")
-    if more := report.findings.count - len(report.findings.first):
+    if more := report.finding_count - len(report.findings):
         say(f"… and {more:,} more.")
-    if not report.findings.count:
-        say(
-            f"{report.tenant}: everything is as it was sealed."
-            if report.seals
-            else "Nothing is sealed yet."
-        )
+    if not report.findings:
+        say(f"{slug}: everything is as it was sealed." if report.seals else "Nothing is sealed yet.")
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"seal {first}" if first == last else f"seals {first}–{last}"
 
 
 def _count(number: int, what: str) -> str:

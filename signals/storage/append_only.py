@@ -30,6 +30,7 @@ class AppendOnlyModel(models.Model):
 
     append_only = True
     """The application's database role gets no right to change or delete rows; see `postgres.grants`."""
+    objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:
         abstract = True

@@ -1,6 +1,6 @@
 """Checks of the guards of append-only tables: triggers, tables, and the rights of the role."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 
 from django.core import checks
 
@@ -10,24 +10,22 @@ from fleetprompt.postgres import guard
 from signals.storage import tables, triggers
 from signals.storage.triggers import Deviation
 
-_AS_OWNER = "As the tables' owner, in the tenant's schema (SET search_path = org_…)"
-
 
 @database("signals cannot be changed")
 def unchanging(tenants: Tenants) -> Findings:
     """Compare every tenant's triggers with those that the migrations make."""
-    text, advice = "what is append-only can be changed", "Then find out who changed them."
-    yield from _deviating(triggers.deviations, tenants, "signals.E001", text, advice)
+    ready, text = complete(tenants), "what is append-only can be changed"
+    yield from _told(
+        ready, triggers.deviations(ready), "signals.E001", text, "Then find out who changed them."
+    )
 
 
 @database("append-only tables show and take every row")
 def shown(tenants: Tenants) -> Findings:
     """Compare the tables with their models: policies, rules and the like may hide rows or drop new ones."""
-    text, advice = (
-        "what is append-only may be hidden or lost",
-        "Then find out who did it, and run `audit verify`.",
-    )
-    yield from _deviating(tables.deviations, tenants, "signals.E002", text, advice)
+    ready, text = complete(tenants), "what is append-only may be hidden or lost"
+    advice = "Then find out who did it, and run `audit verify`."
+    yield from _told(ready, tables.deviations(ready), "signals.E002", text, advice)
 
 
 @database("the program's role cannot change signals")
@@ -45,18 +43,14 @@ def rights(tenants: Tenants) -> Findings:
             )
 
 
-def _deviating(
-    look: Callable[[Collection[str]], Mapping[str, list[Deviation]]],
-    tenants: Tenants,
-    check_id: str,
-    text: str,
-    advice: str,
+def _told(
+    tenants: Tenants, wrong: Mapping[str, list[Deviation]], check_id: str, text: str, advice: str
 ) -> Findings:
-    ready = complete(tenants)
-    found = {ready[schema]: tuple(deviations) for schema, deviations in look(ready).items() if deviations}
+    found = {tenants[schema]: tuple(deviations) for schema, deviations in wrong.items() if deviations}
     for deviations, where in grouped(found):
         texts = "; ".join(deviation.text for deviation in deviations)
         remedies = " ".join(deviation.remedy for deviation in deviations)
-        yield checks.Error(
-            f"{text}: {texts}", hint=f"{_AS_OWNER}: {remedies} {advice}", obj=where, id=check_id
+        hint = (
+            f"As the tables' owner, in the tenant's schema (SET search_path = org_…): {remedies} {advice}"
         )
+        yield checks.Error(f"{text}: {texts}", hint=hint, obj=where, id=check_id)

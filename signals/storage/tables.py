@@ -53,12 +53,10 @@ _TEXTS = {
 
 
 def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
-    """Return, by schema, the differences of append-only tables from their models; one statement.
+    """Return, by schema of a tenant with all migrations, how append-only tables differ from their models.
 
-    Functions and operators of the public schema that may replace PostgreSQL's own count for each schema.
-
-    Args:
-        schemas: of tenants that have all migrations.
+    It takes one statement. Functions and operators of the public schema that may replace PostgreSQL's own
+    count for each schema.
     """
     found: dict[str, list[Deviation]] = {schema: [] for schema in schemas}
     rows = fetch_all(sql.TABLE_DEVIATIONS, schemas=list(schemas), **_wanted())

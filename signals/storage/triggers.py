@@ -1,9 +1,9 @@
 """Triggers that every tenant must have: those that migrations of its apps create and do not drop."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
@@ -24,8 +24,6 @@ _STATEMENTS = re.compile(
 # Bits of pg_trigger.tgtype.
 _ROW, _BEFORE = 1, 2
 _EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
-_FIRING = ("O", "A")
-"""Values of `pg_trigger.tgenabled` with which a trigger fires in a normal session."""
 
 
 class Deviation(NamedTuple):
@@ -36,11 +34,9 @@ class Deviation(NamedTuple):
 
 
 class Trigger(NamedTuple):
-    """A trigger.
+    """A trigger of a table.
 
     Args:
-        table: its table.
-        name: its name.
         when: `pg_trigger.tgtype`.
         body: the body of its function; None where the function has settings or rights of its own, with
             which the same text may do something else.
@@ -72,37 +68,36 @@ def expected() -> frozenset[Trigger]:
 
 
 def deviations(schemas: Collection[str]) -> dict[str, list[Deviation]]:
-    """Return, by schema, the expected triggers that are missing or differ; one statement.
+    """Return, by schema of a tenant with all migrations, the triggers that are missing or differ.
 
-    Args:
-        schemas: of tenants that have all migrations.
+    It takes one statement.
     """
-    wanted = expected()
-    found: dict[str, dict[tuple[str, str], tuple[Trigger, str]]] = {schema: {} for schema in schemas}
+    wanted = sorted(expected(), key=lambda trigger: trigger[:2])
     rows = fetch_all(sql.TRIGGERS, list(schemas), [trigger.table for trigger in wanted])
-    for schema, *columns, enabled in rows:
-        trigger = Trigger(*columns)
-        found[schema][trigger.table, trigger.name] = trigger, enabled
-    return {schema: list(_wrong(wanted, known)) for schema, known in found.items()}
+    found = {(schema, table, name): rest for schema, table, name, *rest in rows}
+    return {
+        schema: [
+            Deviation(f"{trigger.name} {what}", remedy)
+            for trigger in wanted
+            for what, remedy in _wrong(trigger, found.get((schema, trigger.table, trigger.name)))
+        ]
+        for schema in schemas
+    }
 
 
-def _wrong(
-    wanted: Iterable[Trigger], found: dict[tuple[str, str], tuple[Trigger, str]]
-) -> Iterator[Deviation]:
-    for trigger in sorted(wanted, key=lambda trigger: trigger[:2]):
-        known, enabled = found.get((trigger.table, trigger.name), (None, ""))
-        if known is None:
-            yield Deviation(f"{trigger.name} is missing", trigger.sql)
-        elif enabled not in _FIRING:
-            remedy = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name};"
-            yield Deviation(f"{trigger.name} is disabled", remedy)
-        elif (known.when, known.is_partial) != (trigger.when, trigger.is_partial):
-            yield Deviation(f"{trigger.name} differs from the one that the migrations make", trigger.sql)
-        elif trigger.body and known.body != trigger.body:
-            yield Deviation(
-                f"{trigger.name} calls another function than the migrations make",
-                f"{trigger.sql} (CREATE OR REPLACE the function first, as the app's migrations have it.)",
-            )
+def _wrong(trigger: Trigger, found: Sequence[Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a trigger, if anything is, and the remedy."""
+    if found is None:
+        yield "is missing", trigger.sql
+        return
+    when, body, is_partial, is_enabled = found
+    if not is_enabled:
+        yield "is disabled", f"ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name};"
+    elif (when, is_partial) != (trigger.when, trigger.is_partial):
+        yield "differs from the one that the migrations make", trigger.sql
+    elif trigger.body and body != trigger.body:
+        remedy = "(CREATE OR REPLACE the function first, as the app's migrations have it.)"
+        yield "calls another function than the migrations make", f"{trigger.sql} {remedy}"
 
 
 def _statements() -> Iterator[str]:

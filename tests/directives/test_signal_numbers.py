@@ -173,7 +173,7 @@ class Walk(RuleBasedStateMachine):
         prune(before + timedelta(microseconds=1))
 
     def teardown(self):
-        assert verification.verify().findings.count == 0
+        assert verification.verify().finding_count == 0
 
 
 @pytest.mark.timeout(600)

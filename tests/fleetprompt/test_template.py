@@ -73,7 +73,7 @@ def test_a_cloned_tenant_lives_a_whole_life(database, monkeypatch):
         directive = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
         assert run(directive).kind == Kind.SUCCEEDED
         sealer.seal()
-        assert verification.verify().findings.count == 0
+        assert verification.verify().finding_count == 0
     delete_tenant("harbor")
     assert not Tenant.objects.filter(slug="harbor").exists()
     with connection.cursor() as cursor:

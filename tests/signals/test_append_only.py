@@ -6,7 +6,8 @@ from django.db import DatabaseError, IntegrityError, connection
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from signals import bus
-from signals.models import AppendOnlyError, Signal
+from signals.models import Signal
+from signals.storage.append_only import AppendOnlyError
 from tests.support import TENANTS, TESTER, owner_cursor
 
 WAYS = {

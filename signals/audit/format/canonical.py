@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import rfc8785
@@ -101,8 +102,5 @@ def _depth(text: str) -> int:
     opened = text.count("{") + text.count("[")
     if opened <= MAX_DEPTH:
         return opened
-    depth = deepest = 0
-    for sign in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
-        depth += 1 if sign in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+    signs = re.findall(r"[\[\]{}]", _STRING.sub("", text))
+    return max(accumulate(1 if sign in "[{" else -1 for sign in signs), default=0)

@@ -1,15 +1,15 @@
 """Events: a signal as a CloudEvents 1.0 object of its columns; a seal covers its canonical form."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import CharField, DateTimeField, Field
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import CharField, DateTimeField, Field, Model
 
 from signals import sql
 from signals.audit.format import canonical, merkle
-from signals.audit.format.columns import check_named
 from signals.models import Signal
 
 ATTRIBUTES = {
@@ -29,14 +29,29 @@ ATTRIBUTES = {
     "correlation_id": "correlationid",
     "causation_id": "causationid",
 }
-"""The CloudEvents attribute of each column that a seal covers."""
-LEFT_OUT: frozenset[str] = frozenset()
-"""The columns that no seal covers."""
+"""The CloudEvents attribute of each column; a seal covers them all."""
 _ALWAYS = frozenset({"id", "type", "time", "recordedtime", "dedupekey", "actortype"})
 """Attributes that an event has even when their text is empty."""
 
-check_named(Signal, sealed=ATTRIBUTES, left_out=LEFT_OUT)
-_FIELDS = [field for field in Signal._meta.concrete_fields if field.column in ATTRIBUTES]
+
+def check_named(model: type[Model], *, sealed: Collection[str], left_out: Collection[str] = ()) -> None:
+    """Check that the names are exactly the columns of a model.
+
+    Raises:
+        ImproperlyConfigured: naming a column that is new, gone or named as both. An unnamed column would
+            stay outside the seal, where a change of it is not noticed.
+    """
+    names = [*sealed, *left_out]
+    columns = {str(field.column) for field in model._meta.concrete_fields}
+    if wrong := sorted(columns ^ set(names)) or sorted({name for name in names if names.count(name) > 1}):
+        raise ImproperlyConfigured(
+            f"{model.__name__}: expected each column once in signals.audit, as sealed or as left out; got "
+            f"{', '.join(wrong)}. Old seals stay valid only if existing rows keep their bytes"
+        )
+
+
+check_named(Signal, sealed=ATTRIBUTES)
+_FIELDS = Signal._meta.concrete_fields
 _NAMES = [ATTRIBUTES[str(field.column)] for field in _FIELDS]
 
 
@@ -59,11 +74,7 @@ _DATA, _METADATA, _SOURCE = (_NAMES.index(name) for name in ("data", "metadata",
 def event(row: Sequence[Any], tenant: str) -> bytes:
     """Return the canonical form of a signal: an RFC 8785 JSON object, a CloudEvents 1.0 event.
 
-    Empty texts and empty metadata are left out.
-
-    Args:
-        row: the values of `COLUMNS`, and possibly more.
-        tenant: the slug of the tenant whose signal it is.
+    Empty texts and empty metadata are left out. The row has the values of `COLUMNS`, and possibly more.
     """
     found = {name: text for name, text in zip(_NAMES, row, strict=False) if text or name in _ALWAYS}
     found["data"], is_plain = canonical.parse(row[_DATA])

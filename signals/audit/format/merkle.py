@@ -53,11 +53,9 @@ def root(leaves: Iterable[bytes]) -> bytes:
 
 
 def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the inclusion proof of a leaf: the siblings from the leaf to the root (section 2.1.1).
+    """Return the inclusion proof of a leaf, by its place from 0 among all leaf hashes of the tree.
 
-    Args:
-        leaves: all leaf hashes of the tree.
-        index: the place of the leaf, from 0.
+    It is the siblings from the leaf to the root (section 2.1.1).
     """
     siblings, level = [], list(leaves)
     while len(level) > 1:
@@ -71,13 +69,9 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def root_from_path(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes | None:
-    """Return the root that an inclusion proof leads to; None when it does not fit such a tree.
+    """Return the root that an inclusion proof leads to; None when it does not fit a tree of `size` leaves.
 
-    Args:
-        leaf: the leaf's hash.
-        index: its place, from 0.
-        size: the number of leaves of the tree.
-        siblings: as `path` gives them.
+    Leaf, index and siblings are as `path` takes and gives them.
     """
     if not 0 <= index < size:
         return None

@@ -30,14 +30,9 @@ _HEAD_PREFIX = b'{"head":'
 
 @dataclass
 class Contents:
-    """A summary of an export.
+    """A summary of an export: the tenant's slug, how many seals and signals, and its time (RFC 3339).
 
-    Args:
-        tenant: the slug of the tenant.
-        seals: the number of seals.
-        signals: the number of events.
-        pruned_seals: the seals up to this number have no events any more.
-        exported_at: the time of the export, RFC 3339.
+    The seals up to `pruned_seals` have no events any more.
     """
 
     tenant: str
@@ -54,7 +49,6 @@ def export(*, advance: Callable[[int], None] = lambda step: None) -> Iterator[by
         advance: is called with the number of signals that were written since the last call.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         Refused: stored signals do not fit their seals, or nothing is sealed.
     """
@@ -116,11 +110,11 @@ def check(lines: Iterable[bytes], public_keys: PublicKeys) -> Contents:
     found = _Check(public_keys)
     for number, line in enumerate(lines, start=1):
         try:
-            problem = found.take(line)
+            found.take(line)
+        except Invalid as fault:
+            raise Invalid(f"line {number}: {fault}") from None
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            problem = f"this is no line of an export; {error}"
-        if problem:
-            raise Invalid(f"line {number}: {problem}")
+            raise Invalid(f"line {number}: this is no line of an export; {error}") from None
     return found.end()
 
 
@@ -136,70 +130,67 @@ class _Check:
         self._pruning: Signed | None = None
         self._trailer: Signed | None = None
 
-    def take(self, line: bytes) -> str:
-        """Take the next line; return its fault, or ""."""
-        problem = self._fault(line)
+    def take(self, line: bytes) -> None:
+        """Take the next line, or raise `Invalid` with its fault."""
+        self._check(line)
         self._digest.update(line)
         self._lines += 1
-        return problem
 
-    def _fault(self, line: bytes) -> str:
+    def _check(self, line: bytes) -> None:
         if self._trailer:
-            return "it follows the end of the export"
+            raise Invalid("it follows the end of the export")
         if len(line) > MAX_LINE_BYTES:
-            return f"it is longer than {MAX_LINE_BYTES} bytes"
+            raise Invalid(f"it is longer than {MAX_LINE_BYTES} bytes")
         if not line.endswith(b"\n"):
-            return "it is cut off"
+            raise Invalid("it is cut off")
         if not line.startswith(_HEAD_PREFIX):
             # The seal that follows covers all its bytes.
             self._tree.add(merkle.leaf_hash(line[:-1]))
             self._events += 1
-            return ""
+            return
         signed = heads.read(canonical.reload(line))
         if signed.line != line:
-            return "it is not in canonical form"
+            raise Invalid("it is not in canonical form")
         if problem := signed.problem(self._keys):
-            return f"its head {problem}"
+            raise Invalid(f"its head {problem}")
         match signed.head["kind"]:
             case "seal":
-                return self._take_seal(signed)
+                self._take_seal(signed)
             case "pruning":
-                return self._take_pruning(signed)
+                self._take_pruning(signed)
             case "export":
-                return self._take_trailer(signed)
-        return "it has an unknown kind"
+                self._take_trailer(signed)
+            case _:
+                raise Invalid("it has an unknown kind")
 
-    def _take_seal(self, seal: Signed) -> str:
+    def _take_seal(self, seal: Signed) -> None:
         last, number = self._seal, seal.head["number"]
         if number != (last.head["number"] + 1 if last else 1):
-            return f"seal {number} does not come next"
+            raise Invalid(f"seal {number} does not come next")
         if not seal.follows(last):
-            return f"seal {number} does not follow on the seal before it"
+            raise Invalid(f"seal {number} does not follow on the seal before it")
         if last and _tenant(last) != _tenant(seal):
-            return f"seal {number} is another tenant's"
+            raise Invalid(f"seal {number} is another tenant's")
         if self._tree.size:
             if (self._tree.size, self._tree.root().hex()) != (seal.head["size"], seal.head["root"]):
-                return f"the events before it are not those of seal {number}"
+                raise Invalid(f"the events before it are not those of seal {number}")
         elif seal.head["size"]:
             self._last_empty = number
         self._seal, self._tree = seal, merkle.Tree()
-        return ""
 
-    def _take_pruning(self, pruning: Signed) -> str:
+    def _take_pruning(self, pruning: Signed) -> None:
         if self._seal is None or self._tree.size or pruning.head["last_hash"] != self._seal.hash:
-            return "a pruning ends with another seal"
+            raise Invalid("a pruning ends with another seal")
         if not pruning.follows(self._pruning) or _tenant(pruning) != _tenant(self._seal):
-            return "a pruning does not follow on the one before it"
+            raise Invalid("a pruning does not follow on the one before it")
         self._pruning = pruning
-        return ""
 
-    def _take_trailer(self, trailer: Signed) -> str:
+    def _take_trailer(self, trailer: Signed) -> None:
         if self._seal is None or self._tree.size or _tenant(trailer) != _tenant(self._seal):
-            return "the end of the export does not fit what it ends"
+            raise Invalid("the end of the export does not fit what it ends")
         if (trailer.head["lines"], trailer.head["sha256"]) != (self._lines, self._digest.hexdigest()):
-            return "lines are missing, added or changed before the end of the export"
+            raise Invalid("lines are missing, added or changed before the end of the export")
         self._trailer = trailer
-        return ""
 
     def end(self) -> Contents:
         """Return the summary.
@@ -212,13 +203,8 @@ class _Check:
         pruned = self._pruning.head["last_seal"] if self._pruning else 0
         if self._last_empty > pruned:
             raise Invalid(f"the events of seal {self._last_empty} are missing, and no pruning took them")
-        return Contents(
-            tenant=self._trailer.head["tenant"],
-            seals=self._seal.head["number"],
-            signals=self._events,
-            pruned_seals=pruned,
-            exported_at=self._trailer.head["exported_at"],
-        )
+        end = self._trailer.head
+        return Contents(end["tenant"], self._seal.head["number"], self._events, pruned, end["exported_at"])
 
 
 def _tenant(signed: Signed) -> tuple[Any, Any]:

@@ -29,7 +29,6 @@ def prove(signal_id: UUID) -> dict[str, Any]:
         siblings' hashes up to the root; `seal`, the seal's head and signature.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         Refused: there is no such signal, it is not sealed yet, or it is not as it was sealed.
     """
     tenant = active_tenant()

@@ -3,10 +3,11 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 from fasteners import InterProcessLock
@@ -32,13 +33,13 @@ class Damaged(Refused):
 
 def path(tenant: Tenant) -> Path:
     """Return the tenant's file of checkpoints; a later tenant of the same slug has another file."""
-    return _folder() / f"{tenant.slug}@{tenant.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.jsonl"
+    created = tenant.created_at.astimezone(UTC)
+    return settings.AUDIT_FOLDER / f"{tenant.slug}@{created:%Y%m%dT%H%M%S.%fZ}.jsonl"
 
 
 def others(tenant: Tenant) -> list[Path]:
     """Return the files of earlier tenants of the same slug that are not put aside."""
-    mine = path(tenant)
-    return sorted(file for file in _folder().glob(f"{tenant.slug}@*.jsonl") if file != mine)
+    return sorted({*settings.AUDIT_FOLDER.glob(f"{tenant.slug}@*.jsonl")} - {path(tenant)})
 
 
 def append(tenant: Tenant) -> bool:
@@ -60,18 +61,17 @@ def append(tenant: Tenant) -> bool:
             return False
         if not _owner() and (made := _database()):
             mark().write_text(f"{made}\n")
-        file = path(tenant)
-        last = _repaired(file)
-        number = int(last.head["number"]) if last else 0
-        seal = Seal.objects.filter(number=number).first()
-        if last and (seal is None or heads.of(seal, tenant).hash != last.hash):
-            return False
-        with file.open("ab") as out:
-            out.writelines(heads.of(seal, tenant).line for seal in stored.seals(after=number))
-            out.flush()
-            os.fsync(out.fileno())
+        with path(tenant).open("a+b") as file:
+            last = _repaired(file)
+            number = int(last.head["number"]) if last else 0
+            seal = Seal.objects.filter(number=number).first()
+            if last and (seal is None or heads.of(seal, tenant).hash != last.hash):
+                return False
+            file.writelines(heads.of(seal, tenant).line for seal in stored.seals(after=number))
+            file.flush()
+            os.fsync(file.fileno())
         if not number:
-            _sync(file.parent)
+            _sync(settings.AUDIT_FOLDER)
     return True
 
 
@@ -90,7 +90,7 @@ def read(file: Path) -> Iterator[Signed]:
 
 def mark() -> Path:
     """Return the file that names the database that the folder belongs to."""
-    return _folder() / "database"
+    return settings.AUDIT_FOLDER / "database"
 
 
 def foreign() -> str:
@@ -99,8 +99,8 @@ def foreign() -> str:
     if not owner or owner == _database():
         return ""
     return (
-        f"{_folder()} has the checkpoints of another database, made {owner}: set AUDIT_FOLDER to a folder "
-        "of this one's own, unless the database was replaced"
+        f"{settings.AUDIT_FOLDER} has the checkpoints of another database, made {owner}: set AUDIT_FOLDER "
+        "to a folder of this one's own, unless the database was replaced"
     )
 
 
@@ -113,14 +113,9 @@ def put_aside(files: list[Path], why: str) -> list[Path]:
 @contextmanager
 def locked() -> Iterator[None]:
     """Keep other processes and threads from writing checkpoints on this machine for a block."""
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _thread_lock, InterProcessLock(folder / ".lock"):
+    settings.AUDIT_FOLDER.mkdir(parents=True, exist_ok=True)
+    with _thread_lock, InterProcessLock(settings.AUDIT_FOLDER / ".lock"):
         yield
-
-
-def _folder() -> Path:
-    return Path(settings.AUDIT_FOLDER)
 
 
 def _owner() -> str:
@@ -137,28 +132,22 @@ def _database() -> str:
     return heads.timestamp(rows[0][0]) if rows else ""
 
 
-def _repaired(file: Path) -> Signed | None:
+def _repaired(file: BinaryIO) -> Signed | None:
     """Return the last checkpoint, after cutting off a line that a crash left unfinished."""
-    if not file.exists():
-        return None
-    with file.open("r+b") as lines:
-        size = lines.seek(0, os.SEEK_END)
-        start = max(0, size - _MAX_LINE_BYTES)
-        lines.seek(start)
-        tail = lines.read()
-        whole = tail[: tail.rfind(b"\n") + 1]
-        if len(whole) < len(tail):
-            lines.truncate(start + len(whole))
-    return _parsed(whole.splitlines()[-1], f"the last line of {file}") if whole else None
+    start = max(0, file.seek(0, os.SEEK_END) - _MAX_LINE_BYTES)
+    file.seek(start)
+    tail = file.read()
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if len(whole) < len(tail):
+        file.truncate(start + len(whole))
+    return _parsed(whole.splitlines()[-1], f"the last line of {file.name}") if whole else None
 
 
 def _parsed(line: bytes, where: str) -> Signed:
-    try:
+    with suppress(ValueError, RecursionError):
         found = heads.read(canonical.reload(line))
         if isinstance(found.head.get("number"), int):
             return found
-    except (ValueError, RecursionError):
-        pass
     raise Damaged(f"{where} is no checkpoint")
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fleetprompt.tenants.models import Tenant
 from signals.audit.format import canonical
-from signals.audit.format.columns import check_named
+from signals.audit.format.events import check_named
 from signals.audit.sealing.keys import PrivateKey, PublicKeys
 from signals.models import Pruning, Seal
 

@@ -42,9 +42,20 @@ def look() -> Horizon:
     [[oldest, hidden, disabled]] = fetch_all(sql.ACTIVITY)
     # A prepared transaction leaves the activity only after it is listed here.
     [[prepared]] = fetch_all(sql.PREPARED)
-    if obstacle := _obstacle(ahead, hidden, disabled, prepared):
-        return Horizon(now, None, obstacle)
-    return Horizon(now, min(now, oldest or now))
+    if ahead > MAX_AHEAD:
+        # A horizon that has not come yet could only be taken back, on the record.
+        seconds = f"{ahead.total_seconds():.0f} seconds"
+        obstacle = f"the database's clock is {seconds} ahead of this machine's; set both by NTP"
+    elif hidden:
+        text = "database sessions of other roles are hidden from this one"
+        obstacle = f"{hidden} {text}; GRANT pg_read_all_stats to it"
+    elif disabled:
+        obstacle = f"{disabled} database sessions run with track_activities off"
+    elif prepared:
+        obstacle = f"{prepared} prepared transactions wait for their end (pg_prepared_xacts)"
+    else:
+        return Horizon(now, min(now, oldest or now))
+    return Horizon(now, None, obstacle)
 
 
 def clock() -> datetime:
@@ -52,22 +63,3 @@ def clock() -> datetime:
     now: datetime
     [[now]] = fetch_all(sql.CLOCK)
     return now
-
-
-def _obstacle(ahead: timedelta, hidden: int, disabled: int, prepared: int) -> str:
-    if ahead > MAX_AHEAD:
-        # A horizon that has not come yet could only be taken back, on the record.
-        return (
-            f"the database's clock is {ahead.total_seconds():.0f} seconds ahead of this machine's; "
-            "set both by NTP"
-        )
-    if hidden:
-        return (
-            f"{hidden} database sessions of other roles are hidden from this one; "
-            "GRANT pg_read_all_stats to it"
-        )
-    if disabled:
-        return f"{disabled} database sessions run with track_activities off"
-    if prepared:
-        return f"{prepared} prepared transactions wait for their end (pg_prepared_xacts)"
-    return ""

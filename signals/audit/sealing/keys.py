@@ -9,6 +9,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -33,43 +34,32 @@ class KeyMissing(KeyUnusable):
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that verifies signatures.
+    """A key that verifies signatures."""
 
-    Args:
-        raw: the key's 32 bytes.
-    """
-
-    raw: bytes
+    key: Ed25519PublicKey
 
     @property
     def id(self) -> str:
         """The name of the key in signed heads: the SHA-256 of its bytes, in hexadecimal digits."""
-        return sha256(self.raw).hexdigest()
+        return sha256(self.key.public_bytes_raw()).hexdigest()
 
     def __str__(self) -> str:
-        return base64.b64encode(self.raw).decode()
+        return base64.b64encode(self.key.public_bytes_raw()).decode()
 
     def verifies(self, signature: str, data: bytes) -> bool:
         """Return whether `signature`, in base64, is this key's over `data`."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(
-                base64.b64decode(signature, validate=True), data
-            )
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        with suppress(InvalidSignature, ValueError):
+            self.key.verify(base64.b64decode(signature, validate=True), data)
+            return True
+        return False
 
 
 class PrivateKey:
-    """A key that signs.
+    """A key that signs."""
 
-    Args:
-        raw: the key's 32 bytes.
-    """
-
-    def __init__(self, raw: bytes) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(raw)
-        self.public = PublicKey(self._key.public_key().public_bytes_raw())
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public = PublicKey(key.public_key())
 
     def sign(self, data: bytes) -> str:
         """Return the signature of `data` in base64."""
@@ -84,41 +74,60 @@ def private_key() -> PrivateKey:
         KeyUnusable: it is no Ed25519 key.
     """
     if settings.AUDIT_KEY:
-        return _private("AUDIT_KEY", settings.AUDIT_KEY)
+        return parse_private(settings.AUDIT_KEY, "AUDIT_KEY")
     if settings.AUDIT_KEY_FILE is None:
         raise KeyMissing(
             "AUDIT_KEY: expected a private key, because DEBUG is off; `audit generate-key` makes one"
         )
-    return _private(str(settings.AUDIT_KEY_FILE), _development_key(settings.AUDIT_KEY_FILE))
+    return parse_private(_development_key(settings.AUDIT_KEY_FILE), settings.AUDIT_KEY_FILE)
+
+
+def parse_private(text: str, what: object) -> PrivateKey:
+    """Return a private key, given as base64 of 32 bytes or as PEM.
+
+    Raises:
+        KeyUnusable: naming `what`: it is no Ed25519 key.
+    """
+    load_pem = partial(load_pem_private_key, password=None)
+    try:
+        return PrivateKey(_key(text, Ed25519PrivateKey, Ed25519PrivateKey.from_private_bytes, load_pem))
+    except _UNREADABLE:
+        raise KeyUnusable(
+            f"{what}: expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
+        ) from None
 
 
 def trusted_keys() -> PublicKeys:
     """Return the public keys whose signatures count: those of `AUDIT_PUBLIC_KEYS` and that of the own key.
 
     Raises:
-        Refused: one of them is no Ed25519 key, or there is none.
+        Refused: one of them is no Ed25519 key, or `DEBUG` is off and there is none.
     """
-    found = public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS")
-    try:
+    found, file = public_keys(settings.AUDIT_PUBLIC_KEYS, "AUDIT_PUBLIC_KEYS"), settings.AUDIT_KEY_FILE
+    # Only what signs makes a key.
+    if settings.AUDIT_KEY or (file.exists() if file else not found):
         own = private_key().public
-    except KeyMissing:
-        if not found:
-            raise
-        return found
-    return {**found, own.id: own}
+        return {**found, own.id: own}
+    return found
 
 
 def public_keys(texts: Iterable[str], what: str) -> PublicKeys:
     """Return public keys, given as base64 of 32 bytes or as PEM, by their ids.
 
-    Args:
-        what: the name of the keys in an error.
-
     Raises:
-        Refused: one of them is no Ed25519 key.
+        Refused: naming `what`: one of them is no Ed25519 key.
     """
-    found = [_public(what, text) for text in texts]
-    return {key.id: key for key in found}
+    found = {}
+    for text in texts:
+        try:
+            key = _key(text, Ed25519PublicKey, Ed25519PublicKey.from_public_bytes, load_pem_public_key)
+        except _UNREADABLE:
+            raise Refused(
+                f"{what}: expected Ed25519 public keys, each base64 of 32 bytes or PEM; got {text[:80]!r}"
+            ) from None
+        public = PublicKey(key)
+        found[public.id] = public
+    return found
 
 
 def generate() -> str:
@@ -126,51 +135,17 @@ def generate() -> str:
     return base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
 
 
-def from_base64(text: str) -> bytes:
-    """Return the 32 bytes of a key.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    raw = base64.b64decode(text.strip(), validate=True)
-    if len(raw) != 32:
-        raise ValueError("not 32 bytes")
-    return raw
-
-
-def _private(what: str, text: str) -> PrivateKey:
-    try:
-        return PrivateKey(_raw(text, partial(load_pem_private_key, password=None)))
-    except _UNREADABLE:
-        raise KeyUnusable(
-            f"{what}: expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
-        ) from None
-
-
-def _public(what: str, text: str) -> PublicKey:
-    try:
-        return PublicKey(_raw(text, load_pem_public_key))
-    except _UNREADABLE:
-        raise Refused(
-            f"{what}: expected Ed25519 public keys, each base64 of 32 bytes or PEM; got {text[:80]!r}"
-        ) from None
-
-
-def _raw(text: str, load_pem: Callable[[bytes], object]) -> bytes:
-    """Return the 32 bytes of a key in base64 or PEM.
-
-    Raises:
-        one of _UNREADABLE: it is something else.
-    """
+def _key(
+    text: str, kind: type[Any], from_bytes: Callable[[bytes], Any], load_pem: Callable[[bytes], Any]
+) -> Any:
+    """Return the key in a text of base64 or PEM; for anything else raise one of `_UNREADABLE`."""
     if "-----" not in text:
-        return from_base64(text)
+        return from_bytes(base64.b64decode(text.strip(), validate=True))
     # A variable in one line has its line breaks escaped.
     key = load_pem(text.replace("\\n", "\n").strip().encode())
-    if isinstance(key, Ed25519PrivateKey):
-        return key.private_bytes_raw()
-    if isinstance(key, Ed25519PublicKey):
-        return key.public_bytes_raw()
-    raise ValueError("another kind of key")
+    if not isinstance(key, kind):
+        raise ValueError("another kind of key")
+    return key
 
 
 def _development_key(path: Path) -> str:

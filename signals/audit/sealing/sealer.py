@@ -64,7 +64,6 @@ def seal(*, batches: int | None = None) -> Sealed:
         batches: the number of seals to make at most; as many as it takes by default.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         ClockAhead: the newest seal claims to be complete up to a time after the database's clock.
         Refused: entries of the next seal exist already, which only tampering explains.
@@ -72,12 +71,10 @@ def seal(*, batches: int | None = None) -> Sealed:
     """
     tenant = active_tenant()
     key, trusted = keys.private_key(), keys.trusted_keys()
-    done = Sealed()
-    while batches is None or len(done.seals) < batches:
+    done, is_last = Sealed(), False
+    while not is_last and (batches is None or len(done.seals) < batches):
         with transaction.atomic(durable=True):
             is_last = _seal_batch(tenant, key, trusted, done)
-        if is_last:
-            break
     if done.problem:
         logger.error("%s: %s: run audit verify", tenant.slug, done.problem)
     # Also without a new seal: a crash may have kept the last one from being written.
@@ -139,7 +136,14 @@ def _seal_batch(tenant: Tenant, key: PrivateKey, trusted: PublicKeys, done: Seal
     reached = min(complete.at or earlier, next_at or datetime.max.replace(tzinfo=UTC))
     # What an earlier seal claims stays true.
     new = _signed(tenant, key, last, leaves, max(earlier, reached))
-    _store(new, ids, leaves)
+    new.save()
+    try:
+        with transaction.atomic():
+            execute(sql.ENTER, new.number, ids, leaves)
+    except IntegrityError as error:
+        raise Refused(
+            f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"
+        ) from error
     done.seals.append(new.number)
     done.signals += new.size
     return next_at is None
@@ -168,14 +172,3 @@ def _signed(
 ) -> Seal:
     values = {"root": merkle.root(leaves).hex(), "size": len(leaves)}
     return heads.following(last, Seal, tenant, key, **values, horizon=until, sealed_at=datetime.now(UTC))
-
-
-def _store(new: Seal, ids: list[str], leaves: list[bytes]) -> None:
-    new.save()
-    try:
-        with transaction.atomic():
-            execute(sql.ENTER, new.number, ids, leaves)
-    except IntegrityError as error:
-        raise Refused(
-            f"seal {new.number} is new but has entries, or a signal is sealed twice: run audit verify"
-        ) from error

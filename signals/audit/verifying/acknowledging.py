@@ -1,9 +1,9 @@
 """Acknowledgements on the record: that seals were lost, or claim too much because a clock was wrong."""
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -22,8 +22,7 @@ ACKNOWLEDGED = "audit.acknowledged"
 """The name of the signal of an acknowledgement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
+class Wrong(NamedTuple):
     """The traces in the active tenant of a clock that was ahead, or was set back.
 
     Args:
@@ -33,72 +32,58 @@ class Wrong:
         signals: the number of these signals.
     """
 
-    sentences: list[str] = field(default_factory=list)
-    since: datetime | None = None
-    signals: int = 0
+    sentences: list[str]
+    since: datetime
+    signals: int
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Seals that the checkpoints of this machine have and the database lacks, or has otherwise.
+def look() -> tuple[list[Finding], list[Path]]:
+    """Return the seals that this machine's checkpoints have and the active tenant lacks, or has otherwise.
 
-    Args:
-        findings: one for each seal, or file.
-        files: the files with these checkpoints.
+    Returns:
+        a finding for each seal or file, and the files with these checkpoints.
     """
-
-    findings: list[Finding]
-    files: list[Path]
-
-
-def look() -> Loss:
-    """Return the differences between the checkpoints on this machine and the active tenant's seals."""
     tenant = active_tenant()
     if foreign := checkpoints.foreign():
-        return Loss([Finding("checkpoints", foreign)], [checkpoints.mark()])
+        return [Finding("checkpoints", foreign)], [checkpoints.mark()]
     mine, others = checkpoints.path(tenant), checkpoints.others(tenant)
     found = list(chain.check_checkpoints(tenant, mine)) if mine.exists() else []
-    return Loss([*found, *map(chain.earlier_tenant, others)], [*([mine] if found else []), *others])
+    return [*found, *map(chain.earlier_tenant, others)], [*([mine] if found else []), *others]
 
 
 def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
-    """Emit `audit.acknowledged`, put the checkpoints aside that disagree, and begin new ones.
-
-    Args:
-        reason: the reason why seals are missing, for the record.
-        actor: the actor of the signal.
+    """Emit `audit.acknowledged` with the reason why seals are missing, and begin new checkpoints.
 
     Returns:
-        the new names of the files that were put aside.
+        the new names of the files that disagreed and were put aside.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         Refused: there is no reason, or nothing to acknowledge.
         OSError: the files cannot be written.
     """
     tenant = active_tenant()
     reason = check_text("reason", reason, length=REASON_LENGTH, required=True)
     with checkpoints.locked():
-        loss = look()
-        if not loss.files:
+        findings, files = look()
+        if not files:
             raise Refused(
                 "there is nothing to acknowledge: the checkpoints agree with the database. For signals "
                 "that cannot be sealed since a clock was wrong, add --clock"
             )
         now = heads.timestamp(timezone.now())
-        seals = sorted({finding.seal for finding in loss.findings if finding.seal})
+        seals = sorted({finding.seal for finding in findings if finding.seal})
         payload = {
             "reason": reason,
-            "files": [file.name for file in loss.files],
+            "files": [file.name for file in files],
             "first_seal": seals[0] if seals else None,
             "last_seal": seals[-1] if seals else None,
             "seals": len(seals),
-            "last_checkpoints": [_last(file) for file in loss.files],
+            "last_checkpoints": [_last(file) for file in files],
         }
         key = f"{ACKNOWLEDGED}:{tenant.slug}:{now}"
         # The signal first: without it the alarm stays.
         bus.emit(ACKNOWLEDGED, payload, dedupe_key=key, actor=actor, source="audit")
-        aside = checkpoints.put_aside(loss.files, "acknowledged")
+        aside = checkpoints.put_aside(files, "acknowledged")
     checkpoints.append(tenant)
     return aside
 
@@ -108,12 +93,9 @@ def look_at_clock() -> Wrong:
 
     A wrong clock may explain them.
     """
-    newest = stored.newest_seal()
-    if newest is None:
-        return Wrong()
-    now = horizon.clock()
-    late = stored.unsealed_before(newest.horizon, MAX_SHOWN)
-    sentences = [sealer.ahead(newest)] if newest.horizon > now else []
+    newest, now = stored.newest_seal(), horizon.clock()
+    late = stored.unsealed_before(newest.horizon, MAX_SHOWN) if newest else []
+    sentences = [sealer.ahead(newest)] if newest and newest.horizon > now else []
     sentences += [f"signal {one.id} ({one.name}), recorded {one.recorded}, is in no seal" for one in late]
     total = late[0].total if late else 0
     if total > len(late):
@@ -124,15 +106,10 @@ def look_at_clock() -> Wrong:
 def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
     """Emit `audit.acknowledged`, take back what seals claim since a clock was wrong, and seal what is left.
 
-    Args:
-        reason: the account of what happened, for the record.
-        actor: the actor of the signal.
-
     Returns:
         the empty seal that takes the claim back.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         KeyMissing: no key signs.
         Refused: there is no reason, nothing to acknowledge, or no horizon can be known now.
         OSError: the checkpoints cannot be written; the seals stay.
@@ -144,19 +121,19 @@ def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
         locks.wait_for_sealing()
         complete, wrong = horizon.look(), look_at_clock()
         last = stored.newest_seal()
-        if last is None or not wrong.sentences or wrong.since is None:
+        if last is None or not wrong.sentences:
             raise Refused("there is nothing to acknowledge: seals cover what they claim to cover")
         if complete.at is None:
             raise Refused(f"up to when seals are complete cannot be known now: {complete.obstacle}")
         since = min(wrong.since, complete.at)
-        details = {
+        clock = {
             "seal": last.number,
             "claimed": heads.timestamp(last.horizon),
             "since": heads.timestamp(since),
             "signals": wrong.signals,
         }
         key = f"{ACKNOWLEDGED}:{tenant.slug}:clock:{last.number}"
-        payload = {"reason": reason, "clock": details}
+        payload = {"reason": reason, "clock": clock}
         bus.emit(ACKNOWLEDGED, payload, dedupe_key=key, actor=actor, source="audit")
         taken_back = sealer.take_back(last, since)
     sealer.seal()

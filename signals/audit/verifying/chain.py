@@ -56,29 +56,27 @@ def check_checkpoints(
     Args:
         advance: is called with the number of each seal that was compared.
     """
-    lines = checkpoints.read(file)
-    expected = 1
-    while True:
-        try:
-            part = list(islice(lines, CHUNK_SEALS))
-        except checkpoints.Damaged as error:
-            yield Finding("checkpoints", f"{error}: the file was changed")
-            return
-        if not part:
-            return
-        stored = Seal.objects.in_bulk([line.head["number"] for line in part])
-        for line in part:
-            if problem := _foreign(tenant, line, file):
-                yield problem
-                return
-            number = line.head["number"]
-            if number != expected:
-                text = f"{file} lacks seal {expected}: the file was changed"
-                yield Finding("checkpoints", text, seal=expected)
-            if text := _difference(tenant, line, stored.get(number), file):
-                yield Finding("checkpoints", text, seal=number)
-            advance(number)
-            expected = number + 1
+    lines, expected = checkpoints.read(file), 1
+    try:
+        while part := list(islice(lines, CHUNK_SEALS)):
+            stored = Seal.objects.in_bulk([line.head["number"] for line in part])
+            for line in part:
+                if not line.head.items() >= heads.identity(tenant).items():
+                    other = Finding(
+                        "checkpoints", f"{file} has checkpoints of another tenant than {tenant.slug}"
+                    )
+                    yield earlier_tenant(file) if line.head.get("tenant") == tenant.slug else other
+                    return
+                number = line.head["number"]
+                if number != expected:
+                    text = f"{file} lacks seal {expected}: the file was changed"
+                    yield Finding("checkpoints", text, seal=expected)
+                if text := _difference(tenant, line, stored.get(number), file):
+                    yield Finding("checkpoints", text, seal=number)
+                advance(number)
+                expected = number + 1
+    except checkpoints.Damaged as error:
+        yield Finding("checkpoints", f"{error}: the file was changed")
 
 
 def earlier_tenant(file: Path) -> Finding:
@@ -88,15 +86,6 @@ def earlier_tenant(file: Path) -> Finding:
         "or the time of its creation was changed"
     )
     return Finding("checkpoints", text)
-
-
-def _foreign(tenant: Tenant, checkpoint: Signed, file: Path) -> Finding | None:
-    """Return the finding that a checkpoint is not of this tenant, if it is not."""
-    if checkpoint.head.items() >= heads.identity(tenant).items():
-        return None
-    if checkpoint.head.get("tenant") == tenant.slug:
-        return earlier_tenant(file)
-    return Finding("checkpoints", f"{file} has checkpoints of another tenant than {tenant.slug}")
 
 
 def _difference(tenant: Tenant, checkpoint: Signed, seal: Seal | None, file: Path) -> str:

@@ -1,7 +1,6 @@
 """Findings of a verification: a sentence each, with the signal and the seal that it is about."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 MAX_SHOWN = 20
 """Findings that are kept; the others are only counted."""
@@ -29,18 +28,3 @@ class Finding:
     name: str | None = None
     seal: int | None = None
     index: int | None = None
-
-
-@dataclass
-class Findings:
-    """The first findings, and the number of all."""
-
-    first: list[Finding] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, found: Iterable[Finding]) -> None:
-        """Count findings as they come, and keep the first."""
-        for finding in found:
-            self.count += 1
-            if len(self.first) < MAX_SHOWN:
-                self.first.append(finding)

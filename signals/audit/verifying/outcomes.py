@@ -12,17 +12,9 @@ from signals.audit.sealing import checkpoints
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A summary of a verification.
-
-    Args:
-        at: the time of its end, by this machine's clock.
-        seals: the number of seals.
-        findings: the number of findings.
-        first: the sentence of the first finding.
-    """
+    """The end of a verification by this machine's clock, the number of findings, and the first sentence."""
 
     at: AwareDatetime
-    seals: int
     findings: int = 0
     first: str = ""
 

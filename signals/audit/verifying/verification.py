@@ -1,6 +1,6 @@
 """Verification: recomputes everything that seals promise about a tenant's signals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from signals import sql
 from signals.audit.sealing import checkpoints, heads, horizon, keys, locks, sealer, stored
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import chain
-from signals.audit.verifying.findings import MAX_SHOWN, Finding, Findings
+from signals.audit.verifying.findings import MAX_SHOWN, Finding
 from signals.audit.verifying.walk import Walk
 from signals.models import Pruning, Seal
 from signals.storage import tables, triggers
@@ -39,7 +39,8 @@ class Report:
         pruned_before: the time before which they were recorded.
         checkpoints: the file of checkpoints that was compared, if there is one on this machine.
         checkpointed: the number of the last seal in that file.
-        findings: the differences from what was sealed.
+        finding_count: the number of differences from what was sealed.
+        findings: the first of them.
     """
 
     tenant: str
@@ -53,7 +54,15 @@ class Report:
     pruned_before: datetime | None = None
     checkpoints: Path | None = None
     checkpointed: int = 0
-    findings: Findings = field(default_factory=Findings)
+    finding_count: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, found: Iterable[Finding]) -> None:
+        """Count findings as they come, and keep the first."""
+        for finding in found:
+            self.finding_count += 1
+            if len(self.findings) < MAX_SHOWN:
+                self.findings.append(finding)
 
 
 def verify(
@@ -67,20 +76,19 @@ def verify(
         last: the number of the last seal to check; then unsealed signals are not checked.
 
     Raises:
-        NoActiveTenant: called outside `in_tenant`.
         Refused: no public key is known, or `file` has no checkpoint of the tenant.
         OSError: `file` cannot be read.
     """
     tenant, trusted = active_tenant(), keys.trusted_keys()
     with locks.reading():
         newest = Seal.objects.filter(**({"number__lte": last} if last else {})).order_by("-number").first()
-        report = Report(tenant.slug)
-        report.seals = newest.number if newest else 0
-        ahead = _check_clock(report, newest)
-        found = report.findings
-        found.add(_check_tables())
+        report = Report(tenant.slug, seals=newest.number if newest else 0)
+        past = Seal.objects.filter(number__lte=report.seals, horizon__lte=horizon.clock())
+        reached = past.order_by("-number").first()
+        report.complete_until = reached.horizon if reached else None
+        report.add(_check_tables())
         links = (heads.of(seal, tenant) for seal in stored.seals(last=report.seals))
-        found.add(chain.check(links, trusted, "seal"))
+        report.add(chain.check(links, trusted, "seal"))
         _check_prunings(report, tenant, trusted)
         _check_checkpoints(report, tenant, file)
         before = None
@@ -91,14 +99,14 @@ def verify(
                     for row in rows:
                         walk.step(row)
                     advance(len(rows))
-                found.add(walk.end())
+                report.add(walk.end())
                 report.signals += seal.size
             if before and seal.horizon < before and not seal.size:
                 report.taken_back.append(seal.number)
             before = seal.horizon
         if last is None:
-            found.add(_stray_entries(report))
-            _check_unsealed(report, ahead)
+            report.add(_stray_entries(report))
+            _check_unsealed(report, None if newest == reached else newest)
     return report
 
 
@@ -121,7 +129,7 @@ def _check_tables() -> Iterator[Finding]:
 def _check_prunings(report: Report, tenant: Tenant, trusted: PublicKeys) -> None:
     prunings = stored.prunings(tenant)
     problems = [*chain.check(prunings, trusted, "pruning"), *chain.check_pruned(prunings, tenant)]
-    report.findings.add(problems)
+    report.add(problems)
     if prunings and not problems:
         newest = Pruning.objects.latest("number")
         report.pruned_seals, report.pruned_before = newest.last_seal, newest.before
@@ -132,13 +140,13 @@ def _check_checkpoints(report: Report, tenant: Tenant, file: Path | None) -> Non
     mine = file or checkpoints.path(tenant)
     if foreign := checkpoints.foreign():
         if file is None:
-            report.findings.add([Finding("checkpoints", foreign)])
+            report.add([Finding("checkpoints", foreign)])
             return
     else:
-        report.findings.add(map(chain.earlier_tenant, checkpoints.others(tenant)))
+        report.add(map(chain.earlier_tenant, checkpoints.others(tenant)))
     if file or mine.exists():
         found = list(chain.check_checkpoints(tenant, mine, partial(setattr, report, "checkpointed")))
-        report.findings.add(found)
+        report.add(found)
         if file and not found and not report.checkpointed:
             raise Refused(f"--checkpoints: {file} has no checkpoint: it is empty, or cut off")
         report.checkpoints = mine if found or report.checkpointed else None
@@ -152,33 +160,24 @@ def _stray_entries(report: Report) -> Iterator[Finding]:
         yield Finding("entries", f"{count} entries of seal {seal} {why}", seal=seal)
 
 
-def _check_clock(report: Report, newest: Seal | None) -> Seal | None:
-    """Set the report's `complete_until`; return the newest seal if it claims a time that has not come."""
-    if newest is None or newest.horizon <= horizon.clock():
-        report.complete_until = newest.horizon if newest else None
-        return None
-    kept = Seal.objects.filter(number__lt=newest.number, horizon__lte=horizon.clock())
-    last = kept.order_by("-number").first()
-    report.complete_until = last.horizon if last else None
-    return newest
-
-
 def _check_unsealed(report: Report, ahead: Seal | None) -> None:
-    """Count the unsealed signals; those that the newest seal would have to cover were inserted."""
+    """Count the unsealed signals; those that the newest seal would have to cover were inserted.
+
+    Args:
+        ahead: the newest seal, if it claims a time that has not come.
+    """
     params = [report.complete_until, ahead.horizon if ahead else None]
     [[inserted, covered, unsealed]] = fetch_all(sql.COUNT_UNSEALED, *params)
     report.unsealed = unsealed - inserted
     if ahead:
         since = f"{covered - inserted} signals since" if covered - inserted != 1 else "one signal since"
         text = f"{sealer.ahead(ahead)}; {since} cannot be sealed, nor be told from inserted ones"
-        report.findings.add([Finding("clock", text, seal=ahead.number)])
-    if not inserted:
-        return
-    found = stored.unsealed_before(report.complete_until, MAX_SHOWN)
+        report.add([Finding("clock", text, seal=ahead.number)])
+    found = stored.unsealed_before(report.complete_until, MAX_SHOWN) if inserted else []
     for one in found:
         text = (
             f"signal {one.id} ({one.name}) was inserted; seal {one.seal} covers everything up to its time, "
             f"{one.recorded}"
         )
-        report.findings.add([Finding("inserted", text, one.id, one.name, one.seal)])
-    report.findings.count += inserted - len(found)
+        report.add([Finding("inserted", text, one.id, one.name, one.seal)])
+    report.finding_count += inserted - len(found)

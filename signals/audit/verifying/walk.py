@@ -13,11 +13,9 @@ from signals.models import Seal
 
 
 class Walk:
-    """Takes the entries of a seal in their order, and returns findings at the end.
+    """Takes the entries of a tenant's seal in their order, and returns findings at the end.
 
-    Args:
-        tenant: the tenant of the seal.
-        seal: the seal; its signature is checked elsewhere.
+    The seal's signature is checked elsewhere.
     """
 
     def __init__(self, tenant: Tenant, seal: Seal) -> None:
@@ -51,7 +49,13 @@ class Walk:
         self._check_gap(self._seal.size)
         self._check_extra()
         if self._found and self._fits(self._computed):
-            self._found = [_entry_only(finding) for finding in self._found]
+            is_kept = "is as it was sealed, but its entry was changed"
+            self._found = [
+                replace(found, what="entries", text=found.text.replace("was changed", is_kept))
+                if found.what == "changed"
+                else found
+                for found in self._found
+            ]
         self._check_order()
         if not self._found and not self._fits(self._stored):
             text = (
@@ -127,10 +131,3 @@ class Walk:
 
 def _named(row: Sequence[Any]) -> str:
     return f"signal {row[events.ID]} ({row[events.NAME]})"
-
-
-def _entry_only(finding: Finding) -> Finding:
-    if finding.what != "changed":
-        return finding
-    text = finding.text.replace("was changed", "is as it was sealed, but its entry was changed")
-    return replace(finding, what="entries", text=text)

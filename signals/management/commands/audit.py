@@ -6,7 +6,7 @@ from functools import partial
 from django.core.management.base import CommandParser
 
 from fleetprompt.cli.console import OperatorCommand, add_format
-from signals.cli import proving, pruning, sealing
+from signals.cli import proving, sealing
 from signals.cli.options import add_actor, add_tenant, add_tenants
 
 
@@ -16,57 +16,46 @@ class Command(OperatorCommand):
     help = "Seal signals, verify that they are unchanged, prove, export and prune them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the subcommands and their options."""
+        """Declare the subcommands, whose functions' docstrings are their help, and their options."""
         parsers = parser.add_subparsers(required=True, metavar="SUBCOMMAND")
 
-        def add(name: str, run: Callable[..., None], text: str) -> CommandParser:
-            added = self.subcommand(parsers, name, partial(run, self), text)
+        def add(name: str, run: Callable[..., None]) -> CommandParser:
+            added = self.subcommand(parsers, name, partial(run, self), " ".join(str(run.__doc__).split()))
             add_format(added)
             return added
 
-        add_tenants(add("seal", sealing.seal, "Seal the signals that are in no seal yet."))
-        text = "Recompute every seal; status 1 when there are findings."
-        verify = add("verify", sealing.verify, text)
+        add_tenants(add("seal", sealing.seal))
+        verify = add("verify", sealing.verify)
         add_tenants(verify)
         text = "compare with this copy; this machine's file by default"
         verify.add_argument("--checkpoints", metavar="FILE", help=text)
 
-        text = (
-            "Put on record that seals were lost, such as by restoring an older backup, or that they claim "
-            "too much because a clock was wrong."
-        )
-        acknowledge = add("acknowledge", sealing.acknowledge, text)
+        acknowledge = add("acknowledge", sealing.acknowledge)
         add_tenant(acknowledge)
         acknowledge.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
         text = "a clock was ahead, or set back: seal the signals that seals claim to cover and do not"
         acknowledge.add_argument("--clock", action="store_true", help=text)
         _add_consent(acknowledge)
 
-        proof = add("proof", proving.proof, "Print a proof that a signal is in the log, as JSON.")
+        proof = add("proof", proving.proof)
         proof.add_argument("signal", metavar="SIGNAL", help="the signal's id")
         add_tenant(proof)
-        text = "Check a proof with a public key alone; no database is needed."
-        _add_checked(add("check-proof", proving.check_proof, text))
-        text = "Write the sealed signals as JSON Lines of CloudEvents, with their seals, signed."
-        export = add("export", proving.export, text)
+        _add_checked(add("check-proof", proving.check_proof))
+        export = add("export", proving.export)
         add_tenant(export)
         text = "where to; standard output by default"
         export.add_argument("--output", default="-", metavar="FILE", help=text)
-        text = "Check an export with a public key alone; no database is needed."
-        _add_checked(add("check-export", proving.check_export, text))
+        _add_checked(add("check-export", proving.check_export))
 
-        text = "Remove old signals permanently, whole seals at a time; the seals stay and can be verified."
-        prune = add("prune", pruning.prune, text)
+        prune = add("prune", sealing.prune)
         add_tenant(prune)
         text = "only seals all of whose signals are older"
         prune.add_argument("--before", required=True, metavar="ISO8601", help=text)
         prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
         _add_consent(prune)
 
-        text = "Print the public key of the key that signs, with which others check what was signed."
-        add("public-key", sealing.public_key, text)
-        text = "Print a new private key for the setting AUDIT_KEY; it is not stored."
-        add("generate-key", sealing.generate_key, text)
+        add("public-key", proving.public_key)
+        add("generate-key", proving.generate_key)
 
 
 def _add_consent(parser: CommandParser) -> None:

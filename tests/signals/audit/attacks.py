@@ -237,7 +237,7 @@ def rewrite(*, entries: bool = False, seal: bool = False, key: Callable[[], Any]
 
 
 def foreign_key() -> keys.PrivateKey:
-    return keys.PrivateKey(keys.from_base64(keys.generate()))
+    return keys.parse_private(keys.generate(), "a new key")
 
 
 def set_seal(assignment: str, number: int = 1) -> Callable[[Any, list[str]], None]:

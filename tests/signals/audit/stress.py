@@ -95,7 +95,7 @@ def _seal(until: float) -> None:
 def _verify(until: float) -> list[str]:
     found: list[str] = []
     while time.monotonic() < until and not found:
-        found += [finding.text for finding in verification.verify().findings.first]
+        found += [finding.text for finding in verification.verify().findings]
     return found
 
 

@@ -192,14 +192,14 @@ class TestVerified:
         note = found(checks.verified)["signals.I013"]
         assert f"verified last, on {timezone.now():%Y-%m-%d}" in note.msg
         at = timezone.now() - timedelta(days=3)
-        outcomes.keep(alpha, Outcome(at, 2))
+        outcomes.keep(alpha, Outcome(at))
         warning = found(checks.verified)["signals.W013"]
         assert f"verified last, on {at:%Y-%m-%d %H:%M}" in warning.msg
         assert "audit verify --all-tenants" in warning.hint
 
     def test_in_a_time_to_come(self, alpha):
         make_log()
-        outcomes.keep(alpha, Outcome(timezone.now() + timedelta(days=30), 2))
+        outcomes.keep(alpha, Outcome(timezone.now() + timedelta(days=30)))
         warning = found(checks.verified)["signals.W013"]
         assert "which has not come yet" in warning.msg
         assert warning.obj == ("alpha",)
@@ -222,7 +222,7 @@ class TestVerified:
         assert "signals.E013" in [row["id"] for row in said["findings"]]
 
     @pytest.mark.parametrize(
-        "text", ["", "{}", "[]", '{"at": "2026-01-01"}', "\xff", '{"at": 1, "seals": []}', "[" * 100_000]
+        "text", ["", "{}", "[]", '{"at": "2026-01-01"}', "\xff", '{"at": 1, "findings": []}', "[" * 100_000]
     )
     def test_an_outcome_that_cannot_be_read_is_none(self, alpha, text):
         emit(1)

@@ -39,7 +39,7 @@ def audit(*arguments: str) -> str:
 
 
 def kinds() -> list[str]:
-    return [finding.what for finding in verification.verify().findings.first]
+    return [finding.what for finding in verification.verify().findings]
 
 
 def seal_ahead(tenant, key=None) -> Seal:
@@ -101,7 +101,7 @@ def test_the_doctor_tells(ahead):
 
 
 def test_verification_names_it_and_accuses_nobody(ahead):
-    [finding] = verification.verify().findings.first
+    [finding] = verification.verify().findings
     assert (finding.what, finding.seal) == ("clock", 2)
     assert "3 signals since" in finding.text
     with pytest.raises(CommandError):

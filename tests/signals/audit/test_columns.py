@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from signals.audit.format import events
-from signals.audit.format.columns import check_named
+from signals.audit.format.events import check_named
 from signals.models import SealEntry, Signal
 from tests.support import environment
 

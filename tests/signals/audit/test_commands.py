@@ -84,8 +84,8 @@ def test_many_findings_are_counted(alpha):
     with unguarded() as cursor:
         cursor.execute("UPDATE signals_signal SET source = 'x'")
     report = verification.verify()
-    assert report.findings.count == 30
-    assert len(report.findings.first) == 20
+    assert report.finding_count == 30
+    assert len(report.findings) == 20
 
 
 def test_checkpoints_may_be_kept_elsewhere(alpha, tmp_path, settings):

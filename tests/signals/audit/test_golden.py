@@ -46,7 +46,7 @@ def log(database, settings):
 
 def test_an_old_log_verifies(log):
     report = verification.verify()
-    assert [finding.text for finding in report.findings.first] == []
+    assert [finding.text for finding in report.findings] == []
     assert (report.seals, report.pruned_seals, report.signals, report.unsealed) == (4, 1, 17, 1)
 
 

@@ -59,7 +59,7 @@ def test_an_export_tells_what_it_holds(evidence):
 
 
 def test_another_key_proves_nothing(evidence):
-    other = keys.PrivateKey(keys.from_base64(keys.generate())).public
+    other = keys.parse_private(keys.generate(), "a new key").public
     with pytest.raises(proofs.Invalid, match="unknown key"):
         proofs.check(evidence[0][0], {other.id: other})
     with pytest.raises(proofs.Invalid, match="unknown key"):

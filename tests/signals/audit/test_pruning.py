@@ -42,7 +42,7 @@ def prune(*arguments: str) -> str:
 
 
 def findings() -> list[tuple[str, int | None]]:
-    return [(finding.what, finding.seal) for finding in verification.verify().findings.first]
+    return [(finding.what, finding.seal) for finding in verification.verify().findings]
 
 
 def test_only_whole_seals_go_and_verification_says_what_was_pruned(moments, capsys):
@@ -58,7 +58,7 @@ def test_only_whole_seals_go_and_verification_says_what_was_pruned(moments, caps
     assert (said.payload["last_seal"], said.payload["signals"]) == (2, 6)
     assert sealer.seal().signals == 1
     report = verification.verify()
-    assert report.findings.first == []
+    assert report.findings == []
     assert (report.seals, report.signals, report.pruned_seals, report.pruned_signals) == (5, 7, 2, 6)
     call_command("audit", "verify", "--tenant", "alpha")
     assert "seals 1–2, 6 signals recorded before" in capsys.readouterr().out

@@ -29,7 +29,7 @@ def sealed() -> list[tuple[int, int, str]]:
 
 
 def intact() -> bool:
-    return verification.verify().findings.count == 0
+    return verification.verify().finding_count == 0
 
 
 def test_signals_are_sealed_once_in_batches_in_their_order(alpha, monkeypatch):
@@ -369,7 +369,7 @@ def test_a_checkpoint_file_that_was_changed_is_found(alpha, spoil):
         sealer.seal()
     file = checkpoints.path(alpha)
     file.write_bytes(spoil(file.read_bytes()))
-    [finding] = verification.verify().findings.first
+    [finding] = verification.verify().findings
     assert finding.what == "checkpoints"
 
 
@@ -399,7 +399,7 @@ def test_a_key_may_be_exchanged_when_the_old_one_stays_known(alpha, settings):
     emit(1)
     sealer.seal()
     report = verification.verify()
-    assert "unknown key" in report.findings.first[0].text
+    assert "unknown key" in report.findings[0].text
     settings.AUDIT_PUBLIC_KEYS = [old]
     assert intact()
     # Who only verifies needs no private key.
@@ -458,4 +458,4 @@ def test_honest_emitters_sealers_and_verifiers_together(alpha):
     """A short one; `python -m tests.signals.audit.stress` goes on for as long as one likes."""
     from tests.signals.audit.stress import stress
 
-    assert stress(seconds=2, emitters=4).findings.first == []
+    assert stress(seconds=2, emitters=4).findings == []
