@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import idna
@@ -23,6 +22,7 @@ from fleetprompt.tenants import template
 from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 from fleetprompt.tenants.plans import migrate
+from fleetprompt.tenants.records import Record
 from fleetprompt.tenants.sql import TABLE_EXISTS
 
 DEADLOCK = "40P01"
@@ -32,19 +32,6 @@ OLDEST_CREATION = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far the clock of the machine that created a tenant may be ahead of this one's."""
 _DELETE_ATTEMPTS = 10
-
-
-@dataclass(frozen=True)
-class Record:
-    """Data of a tenant in the public schema, from which it can be registered again as it was."""
-
-    slug: str
-    name: str
-    domains: Sequence[str]
-    """Host names without ports, the primary one first."""
-    status: str = Tenant.Status.ACTIVE
-    created_at: datetime | None = None
-    """Part of the tenant's identity: seals over its signals are signed with it. Now by default."""
 
 
 def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
@@ -62,7 +49,8 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
         ValidationError: naming the field that is wrong or taken.
         RuntimeError: a transaction is open; the owner's role needs one of its own.
     """
-    return _register(Record(slug, name, [domain]), restored=False)
+    record = Record(slug, name, "active", [domain], timezone.now())
+    return _register(record, restored=False)
 
 
 def restore_tenant(record: Record) -> Tenant:
@@ -79,7 +67,7 @@ def restore_tenant(record: Record) -> Tenant:
 
 def _register(record: Record, *, restored: bool) -> Tenant:
     validate_slug(record.slug)
-    if record.created_at and not OLDEST_CREATION <= record.created_at <= timezone.now() + CLOCK_TOLERANCE:
+    if not OLDEST_CREATION <= record.created_at <= timezone.now() + CLOCK_TOLERANCE:
         raise ValidationError(
             f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
             f"got {record.created_at.isoformat()}"
@@ -95,10 +83,9 @@ def _register(record: Record, *, restored: bool) -> Tenant:
         _refuse_taken(tenant, names, restored)
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
-        if record.created_at:
-            # The insert has set the present time.
-            tenant.created_at = record.created_at
-            tenant.save(update_fields=["created_at"])
+        # The insert has set the present time.
+        tenant.created_at = record.created_at
+        tenant.save(update_fields=["created_at"])
         for place, name in enumerate(names):
             Domain(tenant=tenant, domain=name, is_primary=place == 0).save()
         if restored:
@@ -151,7 +138,7 @@ def ensure_shared_tables() -> None:
 
 def _has_shared(table: str) -> bool:
     # Django's introspection would read the tables of all tenants.
-    return fetch_all(TABLE_EXISTS, table, get_public_schema_name()) == [(True,)]
+    return fetch_all(TABLE_EXISTS, f"{get_public_schema_name()}.{table}") == [(True,)]
 
 
 def normalised_domain(domain: str) -> str:

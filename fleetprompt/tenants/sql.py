@@ -1,10 +1,7 @@
 """SQL of this package that the ORM cannot say; templates take quoted names only."""
 
 TENANT_BY_NAME = "SELECT {columns} FROM public.tenants_tenant WHERE slug = %s OR schema_name = %s"
-TABLE_EXISTS = """
-SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-                WHERE relname = %s AND nspname = %s)
-"""
+TABLE_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 TABLES_OF_SCHEMA = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 SCHEMAS_WITH_TABLES = """
 SELECT schemaname FROM pg_tables WHERE tablename = ANY(%s) AND schemaname = ANY(%s)
