@@ -21,9 +21,8 @@ from directives import sql
 from directives.errors import DirectiveNotFound, IllegalTransition, StaleAttempt
 from directives.lifecycle import queries
 from directives.models import LOST_SIGNALS, Directive
-from fleetprompt.postgres.queries import array, execute
+from fleetprompt.postgres.queries import Statement, array, execute, join_statements
 from fleetprompt.postgres.rows import as_json, fetch
-from fleetprompt.postgres.statements import Statement, join_statements
 from signals import bus
 from signals.models import Signal
 from signals.types import Actor, bounded_key

@@ -2,6 +2,7 @@
 
 import logging
 import select
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,6 @@ logger = logging.getLogger(__name__)
 
 CLIENT_CHECK_MILLISECONDS = 500
 """How often the server checks that the client of a running statement is still connected."""
-
-
-_reached: set[tuple[Path, str, str]] = set()
-"""Folder, database and role of each embedded server that this process has reached."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -72,10 +69,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""
-        settings = self.settings_dict
         # Allows cursors to prepare statements; Django would turn that off, and its own do not ask for it.
         params = {**super().get_connection_params(), "prepare_threshold": 0}
-        return {**params, "host": str(self._socket())} if settings.get("EMBEDDED") else params
+        return {**params, "host": self._socket()} if self.settings_dict.get("EMBEDDED") else params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Return a new connection; the embedded server is started again if it has stopped meanwhile."""
@@ -84,22 +80,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.OperationalError:
             if not self.settings_dict.get("EMBEDDED"):
                 raise
-            _reached.clear()
-            return super().get_new_connection({**conn_params, "host": str(self._socket())})
+            _reach.cache_clear()
+            return super().get_new_connection({**conn_params, "host": self._socket()})
 
-    def _socket(self) -> Path:
-        """Return where the embedded server listens; make sure that it does, the first time."""
+    def _socket(self) -> str:
         settings = self.settings_dict
         # The owner grants rights to the application's role, which must exist.
         role = settings.get("APPLICATION") or settings["USER"]
-        wanted = (settings["EMBEDDED"], settings["NAME"] or "postgres", role)
-        # To make sure costs a connection of its own.
-        socket = embedded.socket_directory(wanted[0]) if wanted in _reached else None
-        if socket:
-            return socket
-        try:
-            socket = embedded.start(*wanted)
-        except embedded.EmbeddedServerError as error:
-            raise OperationalError(str(error)) from error
-        _reached.add(wanted)
-        return socket
+        return _reach(settings["EMBEDDED"], settings["NAME"] or "postgres", role)
+
+
+# To make sure costs a connection of its own.
+@cache
+def _reach(folder: Path, database: str, role: str) -> str:
+    """Return where the embedded server in a folder listens; make sure that it does, the first time."""
+    try:
+        return str(embedded.start(folder, database, role))
+    except embedded.EmbeddedServerError as error:
+        raise OperationalError(str(error)) from error

@@ -6,6 +6,18 @@ from fleetprompt.postgres.grants import append_only_tables
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.postgres.sql import CURRENT_ROLE, RIGHTS_ON_TABLES
 
+_POWERS = (
+    "may make roles",
+    "may write files or start programs on the server",
+    "may create schemas",
+    "may create temporary tables, which shadow real ones",
+)
+_RIGHTS = (
+    "owns append-only tables, or may become their owner",
+    "may change append-only tables or add triggers to them",
+    "may create in the schemas of append-only tables",
+)
+
 
 class Weakness(NamedTuple):
     """A right that the connected role should not have: a sentence, and the schemas; none means anywhere."""
@@ -24,22 +36,8 @@ def weaknesses() -> list[Weakness]:
     subject = f"the database role {role}"
     if is_superuser:
         return [Weakness(f"{subject} is a superuser")]
-    anywhere = (
-        "may make roles",
-        "may write files or start programs on the server",
-        "may create schemas",
-        "may create temporary tables, which shadow real ones",
-    )
-    somewhere = (
-        "owns append-only tables, or may become their owner",
-        "may change append-only tables or add triggers to them",
-        "may create in the schemas of append-only tables",
-    )
-    return [
-        *(Weakness(f"{subject} {text}") for text, holds in zip(anywhere, powers, strict=True) if holds),
-        *(
-            Weakness(f"{subject} {text}", tuple(where))
-            for text, where in zip(somewhere, schemas, strict=True)
-            if where
-        ),
-    ]
+    found = [Weakness(f"{subject} {text}") for text, holds in zip(_POWERS, powers, strict=True) if holds]
+    for text, where in zip(_RIGHTS, schemas, strict=True):
+        if where:
+            found.append(Weakness(f"{subject} {text}", tuple(where)))
+    return found

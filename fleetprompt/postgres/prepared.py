@@ -2,20 +2,28 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection
 from django.db.backends.postgresql.psycopg_any import mogrify
 from psycopg import Cursor
 
-from fleetprompt.postgres.compat import note_query
+from fleetprompt import versions
+
+WRITTEN_FOR = {"psycopg": ("3.3",), "django-tenants": ("4.0",)}
+"""The versions whose private parts this module and `fleetprompt.postgres.tenants.base` use."""
+
+versions.guard(__name__, WRITTEN_FOR)
 
 
 class _Cursor(Cursor[Any]):
     def execute(self, query: str, params: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:  # type: ignore[override]
         result = super().execute(query, params, **options)
         if connection.queries_logged:
-            note_query(self, mogrify(query, params, connection).encode())
+            # Django logs it; psycopg keeps none of a prepared statement.
+            text = mogrify(query, params, connection)
+            self._query: Any = SimpleNamespace(query=text.encode())
         return result
 
 

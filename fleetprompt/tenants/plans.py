@@ -21,10 +21,6 @@ LOCK_TIMEOUT_MILLISECONDS = 30_000
 """How long a migration waits for a lock on a table."""
 
 
-class MigrationFailed(Exception):
-    """A migration raised the error that is the cause of this one; the text is the migration's name."""
-
-
 class Plan:
     """The migrations from one history to the newest state; costly parts are done once for all schemas.
 
@@ -32,6 +28,9 @@ class Plan:
         migrations: the missing ones, in the order in which they are applied.
         is_empty: whether nothing is missing.
     """
+
+    running = ""
+    """The name of the migration that is being applied; after an error, of the one that failed."""
 
     def __init__(self, schema: str, history: History) -> None:
         """Plan for all schemas with a history, of which `schema` is one.
@@ -73,8 +72,9 @@ class Plan:
         seeds: a schema that has all migrations has all seeds.
 
         Raises:
-            MigrationFailed: a migration raised an error.
+            Exception: whatever a migration raised.
         """
+        self.running = ""
         if self._is_new:
             # Behind a schema without the table, the public one would answer for it.
             connection.set_schema(schema, include_public=False)
@@ -111,10 +111,10 @@ class Plan:
             self._supply(schema)
 
     def _run(self, migration: Migration, state: ProjectState) -> ProjectState:
-        try:
-            return self._executor.apply_migration(state, migration)
-        except Exception as error:
-            raise MigrationFailed(str(migration)) from error
+        self.running = str(migration)
+        state = self._executor.apply_migration(state, migration)
+        self.running = ""
+        return state
 
     def _before(self, every: Iterable[Migration]) -> ProjectState:
         loader = self._executor.loader
@@ -136,7 +136,5 @@ def migrate(schema: str) -> None:
     try:
         history = histories([schema])[schema] or frozenset()
         Plan(schema, history).apply(schema)
-    except MigrationFailed as error:
-        raise (error.__cause__ or error) from None
     finally:
         return_to_public()
