@@ -47,12 +47,8 @@ def grant(schema: str) -> None:
         lock_in_transaction("fleetprompt.grants")
         if not fetch_all(sql.ROLE_EXISTS, role):
             raise Refused(f"DATABASE_URL: the database has no role {role!r}; make it, or name another")
-        names = {"schema": quoted(schema), "role": quoted(role)}
-        [(may_use, may_create)] = fetch_all(sql.SCHEMA_RIGHTS, role, schema, role, schema)
-        if may_create:
-            execute(sql.REVOKE_CREATE.format(**names))
-        if not may_use:
-            execute(sql.GRANT_USAGE.format(**names))
+        if fetch_all(sql.SCHEMAS_WITH_WRONG_RIGHTS, [schema], role, role):
+            execute(sql.GRANT_SCHEMA.format(schema=quoted(schema), role=quoted(role)))
         if statements := list(_corrections(schema, role)):
             execute("\n".join(statements))
         [(database, is_allowed)] = fetch_all(sql.TEMPORARY_RIGHT, role)

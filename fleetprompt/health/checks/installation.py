@@ -69,7 +69,7 @@ def debug() -> Findings:
 
 @setting("private parts of other packages are the known ones")
 def private_parts() -> Findings:
-    """Compare the installed versions with those that the `compat` modules were written for."""
+    """Compare the installed versions with those that our modules were written for."""
     for found in versions.mismatches():
         yield checks.Warning(
             found,
