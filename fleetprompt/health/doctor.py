@@ -1,7 +1,7 @@
 """Runs of all checks of a deployment, one by one."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.core import checks
@@ -20,16 +20,8 @@ _OTHER_CHECKS = 2
 """Django's own, and the connection to the database."""
 
 
-class Examined(NamedTuple):
-    """Result of one check.
-
-    Attributes:
-        title: the statement that holds without findings.
-        findings: None when it could not run, because an earlier one failed.
-    """
-
-    title: str
-    findings: list[checks.CheckMessage] | None
+Examined = tuple[str, list[checks.CheckMessage] | None]
+"""The title of a check, and its findings; None when it could not run, because an earlier one failed."""
 
 
 def number_of_checks() -> int:
@@ -51,9 +43,9 @@ def examine(slug: str | None = None) -> Iterator[Examined]:
     for check in checkup.CHECKS:
         if not check.needs_database:
             yield _run(check.title, check)
-    reached = _run("the database answers", _reach)
-    yield reached
-    usable = not reached.findings
+    title, found = _run("the database answers", _reach)
+    yield title, found
+    usable = not found
     yield _run("Django's own checks find nothing", _django, databases=["default"] if usable else None)
     tenants = checkup.known_tenants() if usable else {}
     if usable and slug is not None:
@@ -62,16 +54,16 @@ def examine(slug: str | None = None) -> Iterator[Examined]:
             raise unknown("--tenant", slug)
     for check in checkup.CHECKS:
         if check.needs_database:
-            found = Examined(check.title, None)
+            found = None
             if usable:
-                found = _run(check.title, check, databases=["default"], tenants=tenants)
-                usable = not any(finding.id == checkup.NO_TABLES for finding in found.findings or ())
-            yield found
+                _, found = _run(check.title, check, databases=["default"], tenants=tenants)
+                usable = not any(finding.id == checkup.NO_TABLES for finding in found or ())
+            yield check.title, found
 
 
 def _run(title: str, check: Callable[..., list[checks.CheckMessage]], **options: Any) -> Examined:
     findings = check(app_configs=None, **options)
-    return Examined(title, [finding for finding in findings if not finding.is_silenced()])
+    return title, [finding for finding in findings if not finding.is_silenced()]
 
 
 def _reach(**options: Any) -> list[checks.CheckMessage]:

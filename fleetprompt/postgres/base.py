@@ -1,4 +1,4 @@
-"""Database wrapper below django-tenants' own; Django requires the name of this module."""
+"""Database wrapper above django-tenants' own; Django requires the name of this module."""
 
 import logging
 import select
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
+from django_tenants.postgresql_backend import base
 
 from fleetprompt.postgres import embedded
 from fleetprompt.postgres.sql import CLIENT_CHECK
@@ -19,7 +19,7 @@ CLIENT_CHECK_MILLISECONDS = 500
 """How often the server checks that the client of a running statement is still connected."""
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
     """Connects as Django does; with `EMBEDDED` in the settings, to the server in that folder.
 
     The server starts with the first connection, not on import: `--help`, type checks and other commands
@@ -27,10 +27,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     A connection that the server has closed is replaced before the next statement, or the next
     transaction. Inside a transaction nothing is replaced: its effects are lost.
+
+    `search_path` is set before a statement only when the server reports another value. PostgreSQL 18
+    reports each change of it with the answer to the statement that made it, a rollback included. An older
+    server reports nothing: the path is then set before each statement, as django-tenants does.
     """
 
     bound_to_session = 0
     """The number of open blocks of `outages.one_session`."""
+
+    _last_set: tuple[str | None, bool, bytes] | None = None
 
     def close_if_health_check_failed(self) -> None:
         """Close a lost connection; Django calls this before statements and transactions."""
@@ -60,6 +66,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         poll.register(line.socket, select.POLLIN)
         # An idle connection receives only notifications and the message that ends it.
         return bool(poll.poll(0)) and not self.is_usable()
+
+    def _handle_search_path(self, cursor: Any = None) -> None:
+        if self._last_set == (self.schema_name, self.include_public_schema, self._reported()):
+            return
+        self._last_set = None
+        super()._handle_search_path(cursor)
+        # Nothing was set in a failed transaction, nor by a nested call.
+        if self.search_path_set_schemas and not self._setting_search_path and (report := self._reported()):
+            self._last_set = (self.schema_name, self.include_public_schema, report)
+
+    def _reported(self) -> bytes | None:
+        return self.connection.pgconn.parameter_status(b"search_path") if self.connection else None
 
     def init_connection_state(self) -> None:
         """Have the server cancel statements whose client is gone, such as a waiting claim."""

@@ -23,6 +23,5 @@ def execute(statement: str, parameters: Any = None, *, prepare: bool = False) ->
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        if not prepare:
-            return connection.connection.execute(statement, parameters)
-        return Cursor(connection.connection).execute(statement, parameters)
+        session = connection.connection
+        return (Cursor(session) if prepare else session).execute(statement, parameters)

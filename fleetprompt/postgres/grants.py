@@ -49,7 +49,15 @@ def grant(schema: str) -> None:
             raise Refused(f"DATABASE_URL: the database has no role {role!r}; make it, or name another")
         if fetch_all(sql.SCHEMAS_WITH_WRONG_RIGHTS, [schema], role, role):
             execute(sql.GRANT_SCHEMA.format(schema=quoted(schema), role=quoted(role)))
-        if statements := list(_corrections(schema, role)):
+        statements = [
+            sql.GRANT_RELATION.format(
+                relation=f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{quoted(schema)}.{quoted(name)}",
+                role=quoted(role),
+                privileges=", ".join(sorted(wanted)),
+            )
+            for name, wanted, _ in _deviations([schema], role)
+        ]
+        if statements:
             execute("\n".join(statements))
         [(database, is_allowed)] = fetch_all(sql.TEMPORARY_RIGHT, role)
         if schema == "public" and is_allowed:
@@ -65,15 +73,6 @@ def lacking(schemas: Collection[str]) -> set[str]:
     for _, _, where in _deviations(schemas, role):
         found.update(where)
     return found
-
-
-def _corrections(schema: str, role: str) -> Iterator[str]:
-    for name, wanted, _ in _deviations([schema], role):
-        yield sql.GRANT_RELATION.format(
-            relation=f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{quoted(schema)}.{quoted(name)}",
-            role=quoted(role),
-            privileges=", ".join(sorted(wanted)),
-        )
 
 
 def _deviations(schemas: Collection[str], role: str) -> Iterator[tuple[str, frozenset[str], list[str]]]:

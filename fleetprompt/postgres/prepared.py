@@ -12,7 +12,7 @@ from psycopg import Cursor
 from fleetprompt import versions
 
 WRITTEN_FOR = {"psycopg": ("3.3",), "django-tenants": ("4.0",)}
-"""The versions whose private parts this module and `fleetprompt.postgres.tenants.base` use."""
+"""The versions whose private parts this module and `fleetprompt.postgres.base` use."""
 
 versions.guard(__name__, WRITTEN_FOR)
 

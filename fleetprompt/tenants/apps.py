@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from fleetprompt import versions
 
 WRITTEN_FOR = {"django": ("5.2",)}
-"""The versions whose private cache of content types this module replaces."""
+"""The versions whose private parts this module and `fleetprompt.tenants.plans` use."""
 
 versions.guard(__name__, WRITTEN_FOR)
 

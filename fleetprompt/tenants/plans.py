@@ -1,6 +1,5 @@
 """Migration plans: one plan serves all schemas that lack the same migrations."""
 
-from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -61,8 +60,10 @@ class Plan:
             "plan": [(migration, False) for migration in self.migrations],
         }
         if missing:
-            self._state = self._before(every)
-            # Receivers add operations that rename content types: the signal must be sent once only.
+            executor: Any = self._executor
+            self._state: ProjectState = executor._create_project_state(with_applied_migrations=True)
+            # Builds the models, which clones of the state share. Receivers add operations that rename
+            # content types: the signal must be sent once only.
             emit_pre_migrate_signal(**self._signal, apps=self._state.apps)
 
     def apply(self, schema: str) -> None:
@@ -114,16 +115,6 @@ class Plan:
         self.running = str(migration)
         state = self._executor.apply_migration(state, migration)
         self.running = ""
-        return state
-
-    def _before(self, every: Iterable[Migration]) -> ProjectState:
-        loader = self._executor.loader
-        state = ProjectState(real_apps=loader.unmigrated_apps)
-        for migration in every:
-            if (migration.app_label, migration.name) in loader.applied_migrations:
-                migration.mutate_state(state, preserve=False)
-        # Models are built on first access; clones of the state share them.
-        _ = state.apps
         return state
 
 

@@ -23,7 +23,6 @@ from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 from fleetprompt.tenants.plans import migrate
 from fleetprompt.tenants.records import Record
-from fleetprompt.tenants.sql import TABLE_EXISTS
 
 DEADLOCK = "40P01"
 _IPV4_END = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -32,6 +31,7 @@ OLDEST_CREATION = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far the clock of the machine that created a tenant may be ahead of this one's."""
 _DELETE_ATTEMPTS = 10
+_TABLE_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 
 
 def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
@@ -80,7 +80,13 @@ def _register(record: Record, *, restored: bool) -> Tenant:
     tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
     with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         lock()
-        _refuse_taken(tenant, names, restored)
+        if Tenant.objects.filter(slug=record.slug).exists():
+            raise ValidationError(f"slug: a tenant {record.slug!r} exists already")
+        refuse_taken_hosts(names)
+        if restored and not schema_exists(schema):
+            raise ValidationError(f"slug: there is no schema {schema!r}; restore it first")
+        if not restored and schema_exists(schema):
+            raise ValidationError(f"slug: the schema {schema!r} exists already, and no tenant owns it")
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
         # The insert has set the present time.
@@ -138,7 +144,7 @@ def ensure_shared_tables() -> None:
 
 def _has_shared(table: str) -> bool:
     # Django's introspection would read the tables of all tenants.
-    return fetch_all(TABLE_EXISTS, f"{get_public_schema_name()}.{table}") == [(True,)]
+    return fetch_all(_TABLE_EXISTS, f"{get_public_schema_name()}.{table}") == [(True,)]
 
 
 def normalised_domain(domain: str) -> str:
@@ -173,19 +179,6 @@ def refuse_taken_hosts(names: Sequence[str]) -> None:
     """
     if other := Domain.objects.select_related("tenant").filter(domain__in=names).first():
         raise ValidationError(f"domain: {other.domain!r} belongs to the tenant {other.tenant.slug!r}")
-
-
-def _refuse_taken(tenant: Tenant, names: Sequence[str], restored: bool) -> None:
-    if Tenant.objects.filter(slug=tenant.slug).exists():
-        raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
-    refuse_taken_hosts(names)
-    exists = schema_exists(tenant.schema_name)
-    if restored and not exists:
-        raise ValidationError(f"slug: there is no schema {tenant.schema_name!r}; restore it first")
-    if exists and not restored:
-        raise ValidationError(
-            f"slug: the schema {tenant.schema_name!r} exists already, and no tenant owns it"
-        )
 
 
 def is_unserved(domain: str) -> bool:

@@ -1,7 +1,7 @@
 """Upgrades of all tenants: finds those that lack migrations or seeds, and works on those only."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from django.db import connection
@@ -11,7 +11,8 @@ from fleetprompt.tenants import plans, seeds
 from fleetprompt.tenants.context import return_to_public
 from fleetprompt.tenants.plans import Plan
 from fleetprompt.tenants.schemas import History, histories
-from fleetprompt.tenants.sql import SET_LOCK_TIMEOUT
+
+_SET_LOCK_TIMEOUT = "SET lock_timeout = {milliseconds}"
 
 
 class Result(NamedTuple):
@@ -24,14 +25,6 @@ class Result(NamedTuple):
     error: Exception | None = None
 
 
-def are_behind(schemas: Collection[str]) -> bool:
-    """Return whether one of the schemas lacks migrations or cannot be planned for."""
-    try:
-        return any(isinstance(plan, Exception) or not plan.is_empty for plan, _ in _plans(schemas))
-    finally:
-        return_to_public()
-
-
 def migrate_all(schemas: Collection[str]) -> Iterator[Result]:
     """Upgrade schemas, as the database's owner and outside of any transaction; give the results.
 
@@ -41,34 +34,31 @@ def migrate_all(schemas: Collection[str]) -> Iterator[Result]:
     Raises:
         OperationalError: the database does not answer.
     """
+    groups: dict[History, list[str]] = defaultdict(list)
     try:
         _limit_waiting()
-        for plan, names in _plans(schemas):
-            if isinstance(plan, Exception):
-                _restore_session()
-                yield from (Result(name, "failed", error=plan) for name in names)
-            elif not plan.is_empty:
-                yield from _work(plan, plan.apply, names, "migrated")
-            else:
-                lacking = seeds.lacking(names)
-                yield from (Result(name, "up to date") for name in names if name not in lacking)
-                yield from _work(plan, plan.finish, lacking, "supplied")
+        for schema, history in histories(schemas).items():
+            groups[history or frozenset()].append(schema)
+        for history, names in groups.items():
+            yield from _upgrade(history, names)
     finally:
         return_to_public()
 
 
-def _plans(schemas: Collection[str]) -> Iterator[tuple[Plan | Exception, list[str]]]:
-    """Give the plan, or the error of planning, for all schemas with one history."""
-    groups: dict[History, list[str]] = defaultdict(list)
-    for schema, history in histories(schemas).items():
-        groups[history or frozenset()].append(schema)
-    for history, names in groups.items():
-        plan: Plan | Exception
-        try:
-            plan = Plan(names[0], history)
-        except Exception as error:
-            plan = error
-        yield plan, names
+def _upgrade(history: History, names: Sequence[str]) -> Iterator[Result]:
+    """Upgrade the schemas with one history, which share a plan."""
+    try:
+        plan = Plan(names[0], history)
+    except Exception as error:
+        _restore_session()
+        yield from (Result(name, "failed", error=error) for name in names)
+        return
+    if plan.is_empty:
+        lacking = seeds.lacking(names)
+        yield from (Result(name, "up to date") for name in names if name not in lacking)
+        yield from _work(plan, plan.finish, lacking, "supplied")
+    else:
+        yield from _work(plan, plan.apply, names, "migrated")
 
 
 def _work(
@@ -94,4 +84,4 @@ def _restore_session() -> None:
 
 
 def _limit_waiting() -> None:
-    execute(SET_LOCK_TIMEOUT.format(milliseconds=plans.LOCK_TIMEOUT_MILLISECONDS))
+    execute(_SET_LOCK_TIMEOUT.format(milliseconds=plans.LOCK_TIMEOUT_MILLISECONDS))

@@ -47,7 +47,7 @@ def test_a_server_that_is_too_old(database, monkeypatch):
     with monkeypatch.context() as changed:
         changed.setattr(connection.features, "minimum_database_version", (99,))
         changed.setattr(base, "RAN_DB_VERSION_CHECK", set())
-        said = {finding.id: finding for examined in examine() for finding in examined.findings or ()}
+        said = {finding.id: finding for _, findings in examine() for finding in findings or ()}
     connection.close()
     assert "PostgreSQL 99 or later is required" in said["fleetprompt.E010"].msg
 

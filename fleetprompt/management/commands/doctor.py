@@ -41,13 +41,13 @@ class Command(OperatorCommand):
             for examined in doctor.examine(options["tenant"]):
                 made.append(examined)
                 advance(1)
-        found = [(one.title, finding) for one in made for finding in one.findings or ()]
+        found = [(title, finding) for title, findings in made for finding in findings or ()]
         found.sort(key=lambda pair: -pair[1].level)
         bad = any(finding.level >= _LEVELS[options["fail_level"]] for _, finding in found)
         rows = [_row(title, finding) for title, finding in found]
-        passed = [one.title for one in made if one.findings == []]
+        passed = [title for title, findings in made if findings == []]
         if options["format"] == "json":
-            not_made = [one.title for one in made if one.findings is None]
+            not_made = [title for title, findings in made if findings is None]
             self.print_json({"healthy": not bad, "passed": passed, "not_made": not_made, "findings": rows})
         else:
             for title in passed if options["passed"] else ():
@@ -75,7 +75,7 @@ def _row(title: str, finding: checks.CheckMessage) -> Row:
 
 
 def _sentence(made: list[doctor.Examined], rows: list[Row], tenant: str | None) -> str:
-    left_out = sum(one.findings is None for one in made)
+    left_out = sum(findings is None for _, findings in made)
     scope = f"the tenant {tenant}" if tenant else "all tenants"
     looked = f"{len(made) - left_out} checks of settings, machine, database, queue and {scope}"
     counts = Counter(row["level"] for row in rows)

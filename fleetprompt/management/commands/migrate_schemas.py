@@ -90,7 +90,8 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
     def _migrate_tenants(self, schema: str | None, options: dict[str, Any]) -> None:
         tenants = {schema: schema} if schema else _others(())
         if options["check_unapplied"]:
-            sys.exit(1 if upgrades.are_behind(tenants) else 0)
+            missing = schemas.missing_migrations(tenants).values()
+            sys.exit(1 if any(names != [] for names in missing) else 0)
         if not schema:
             with template.current():
                 pass

@@ -114,10 +114,9 @@ class Command(OperatorCommand):
                 interactive=asked,
                 verbosity=0,
             )
-            where = [
-                f" Log in at {installed(domain.domain, '/admin/')}" for domain in tenant.domains.all()[:1]
-            ]
-        self.stdout.write(f"Created a superuser of tenant {tenant.slug}.{''.join(where)}")
+            domain = tenant.domains.first()
+        where = f" Log in at {installed(domain.domain, '/admin/')}" if domain else ""
+        self.stdout.write(f"Created a superuser of tenant {tenant.slug}.{where}")
 
     def suspend(self, options: dict[str, Any]) -> None:
         """Suspend the tenant, after a question unless `--yes` was given."""
