@@ -16,17 +16,12 @@ from fleetprompt.tenants.context import unknown
 CONNECT_SECONDS = 10
 """Time limit for a connection to the database."""
 
-_OTHER_CHECKS = 2
-"""Django's own, and the connection to the database."""
+NUMBER_OF_OTHERS = 2
+"""Checks that are no deployment's: the connection to the database, and Django's own."""
 
 
 Examined = tuple[str, list[checks.CheckMessage] | None]
 """The title of a check, and its findings; None when it could not run, because an earlier one failed."""
-
-
-def number_of_checks() -> int:
-    """Return the number of checks."""
-    return len(checkup.CHECKS) + _OTHER_CHECKS
 
 
 def examine(slug: str | None = None) -> Iterator[Examined]:

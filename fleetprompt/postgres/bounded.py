@@ -39,11 +39,7 @@ class Question(Generic[T]):
         self._lock = threading.Lock()
 
     def ask(self) -> dict[str, T]:
-        """Return the parts that were answered in time, by name.
-
-        Raises:
-            Exception: whatever `read` raised.
-        """
+        """Return the parts that were answered in time, by name; raise what `read` raised."""
         with self._lock:
             if self._current is None or self._current.is_over():
                 self._current = _Asking(self)
@@ -88,16 +84,12 @@ class _Asking(threading.Thread, Generic[T]):
         """Return the parts at the end or at the time limit; then break a connection that still waits."""
         self.join(max(self._ends - time.monotonic(), 0))
         if self.is_alive():
-            self._hang_up()
+            # The connection may be closed, or not open yet, at this moment.
+            with (
+                suppress(AttributeError, OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(self._connection.connection.fileno())) as line,
+            ):
+                line.shutdown(socket.SHUT_RDWR)
         elif self._error is not None:
             raise self._error
         return dict(self._found)
-
-    def _hang_up(self) -> None:
-        """Shut down the connection's socket, so that the thread that waits for it continues."""
-        # The connection may be closed, or not open yet, at this moment.
-        with (
-            suppress(AttributeError, OSError, psycopg.Error),
-            socket.socket(fileno=os.dup(self._connection.connection.fileno())) as line,
-        ):
-            line.shutdown(socket.SHUT_RDWR)

@@ -71,9 +71,6 @@ class Plan:
 
         Each migration has a transaction of its own, unless one is open. The last one shares it with the
         seeds: a schema that has all migrations has all seeds.
-
-        Raises:
-            Exception: whatever a migration raised.
         """
         self.running = ""
         if self._is_new:
@@ -119,11 +116,7 @@ class Plan:
 
 
 def migrate(schema: str) -> None:
-    """Bring one schema up to date, which may have no tables; the public one is active afterwards.
-
-    Raises:
-        Exception: whatever a migration raised.
-    """
+    """Bring one schema up to date, which may have no tables; the public one is active afterwards."""
     try:
         history = histories([schema])[schema] or frozenset()
         Plan(schema, history).apply(schema)

@@ -43,22 +43,26 @@ def histories(names: Collection[str]) -> dict[str, History | None]:
     return {schema: None if found is None else frozenset(found) for schema, found in rows.items()}
 
 
-def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
-    """Return, by schema, the tenant migrations that it lacks; None when there are no tables at all.
+def missing_migrations(
+    names: Collection[str], installed: Collection[str] | None = None
+) -> dict[str, list[str] | None]:
+    """Return, by schema, the migrations of apps that it lacks; None when there are no tables at all.
 
     Args:
         names: of schemas; it takes one statement per hundred.
+        installed: those of tenants by default.
     """
+    expected = _expected(frozenset(settings.TENANT_APPS if installed is None else installed))
     return {
-        schema: None if found is None else _lacks(found, settings.TENANT_APPS)
+        schema: None if found is None else [f"{app}.{name}" for app, name in sorted(expected - found)]
         for schema, found in histories(names).items()
     }
 
 
 def missing_in_public() -> list[str] | None:
     """Return the migrations that the public schema lacks; None when it has no tables at all."""
-    [found] = histories([get_public_schema_name()]).values()
-    return None if found is None else _lacks(found, settings.SHARED_APPS)
+    public = get_public_schema_name()
+    return missing_migrations([public], settings.SHARED_APPS)[public]
 
 
 def missing_tables() -> list[str]:
@@ -128,10 +132,6 @@ def _read(
         for name, *row in fetch_all(statement, **values, **names_of):
             found[name].append(tuple(row))
     return found
-
-
-def _lacks(applied: History, installed: Collection[str]) -> list[str]:
-    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - applied)]
 
 
 @lru_cache

@@ -35,9 +35,6 @@ def current() -> Iterator[None]:
 
     Other processes wait: during a deployment two versions of the code may make tenants, each with its own
     migrations.
-
-    Raises:
-        Exception: whatever a migration raised.
     """
     name, wanted = quoted(TEMPLATE), _fingerprint()
     with locked_session("fleetprompt.template"):

@@ -36,7 +36,7 @@ def migrate_all(schemas: Collection[str]) -> Iterator[Result]:
     """
     groups: dict[History, list[str]] = defaultdict(list)
     try:
-        _limit_waiting()
+        _prepare_session()
         for schema, history in histories(schemas).items():
             groups[history or frozenset()].append(schema)
         for history, names in groups.items():
@@ -50,7 +50,7 @@ def _upgrade(history: History, names: Sequence[str]) -> Iterator[Result]:
     try:
         plan = Plan(names[0], history)
     except Exception as error:
-        _restore_session()
+        _prepare_session()
         yield from (Result(name, "failed", error=error) for name in names)
         return
     if plan.is_empty:
@@ -72,16 +72,12 @@ def _work(
         try:
             function(name)
         except Exception as error:
-            _restore_session()
+            _prepare_session()
             result = Result(name, "failed", plan.running, error)
         yield result
 
 
-def _restore_session() -> None:
+def _prepare_session() -> None:
     """Prepare the session for the next schema; raise an error if the server does not answer."""
     connection.close_if_unusable_or_obsolete()
-    _limit_waiting()
-
-
-def _limit_waiting() -> None:
     execute(_SET_LOCK_TIMEOUT.format(milliseconds=plans.LOCK_TIMEOUT_MILLISECONDS))

@@ -17,17 +17,17 @@ from fleetprompt.health.checkup import Findings, Tenants, Where, database, group
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.schemas import models
 
-_INDEXES = """
-    SELECT n.nspname, t.relname, i.relname, indisunique, indpred IS NULL,
-      array(SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY(indkey))
-    FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
-    JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE indisvalid AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
-"""
-_CHECKS = """
-    SELECT n.nspname, t.relname, conname
-    FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
-    WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
+# With the columns of an index that makes them unique in all rows.
+_INDEXES_AND_CHECKS = """
+SELECT n.nspname, t.relname, i.relname, CASE WHEN indisunique AND indpred IS NULL THEN
+       array(SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY(indkey)) END
+  FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+  JOIN pg_namespace n ON n.oid = t.relnamespace
+ WHERE indisvalid AND n.nspname = ANY(%(schemas)s) AND t.relname = ANY(%(tables)s)
+ UNION ALL
+SELECT n.nspname, t.relname, conname, NULL
+  FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
+ WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%(schemas)s) AND t.relname = ANY(%(tables)s)
 """
 _FOREIGN_REFERENCES = """
 SELECT source.nspname, conname, target.nspname
@@ -91,12 +91,11 @@ def _lacking(tenants: Tenants, declared: Collection[_Declared]) -> dict[str, str
 
 def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[_Declared]]:
     found: dict[str, set[_Declared]] = defaultdict(set)
-    for schema, table, name, unique, whole, columns in fetch_all(_INDEXES, list(schemas), list(tables)):
+    rows = fetch_all(_INDEXES_AND_CHECKS, schemas=list(schemas), tables=list(tables))
+    for schema, table, name, unique_columns in rows:
         found[schema].add((table, name))
-        if unique and whole:
-            found[schema].add(_key(table, columns))
-    for schema, table, name in fetch_all(_CHECKS, list(schemas), list(tables)):
-        found[schema].add((table, name))
+        if unique_columns:
+            found[schema].add(_key(table, unique_columns))
     return found
 
 

@@ -17,10 +17,8 @@ _GIBIBYTE = 1024**3
 @setting("static files are collected", deploy=True)
 def static_files() -> Findings:
     """With DEBUG off, another server than Django serves them from one folder."""
-    folder = settings.STATIC_ROOT
-    if settings.DEBUG or not folder:
-        return
-    if not Path(folder).is_dir() or not any(Path(folder).iterdir()):
+    folder = Path(settings.STATIC_ROOT)
+    if not settings.DEBUG and not (folder.is_dir() and any(folder.iterdir())):
         yield checks.Warning(
             f"{folder} is empty: the admin would have no style and no scripts",
             hint="Run `manage.py collectstatic --no-input` on each deploy.",
@@ -43,9 +41,7 @@ def disk(tenants: Tenants) -> Findings:
 @setting("the operators' hosts are served", deploy=True)
 def operator_hosts() -> Findings:
     """The operators' site and the probes are served on `OPERATOR_HOSTS` only."""
-    if settings.DEBUG:
-        return
-    if all(is_unserved(host) for host in settings.OPERATOR_HOSTS):
+    if not settings.DEBUG and all(is_unserved(host) for host in settings.OPERATOR_HOSTS):
         yield checks.Warning(
             "ALLOWED_HOSTS has none of OPERATOR_HOSTS "
             f"({', '.join(settings.OPERATOR_HOSTS) or 'which is empty'}): "

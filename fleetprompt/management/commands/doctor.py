@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.cli.console import OperatorCommand, Row, add_format, progress
 from fleetprompt.health import doctor
-from fleetprompt.health.checkup import Where
+from fleetprompt.health.checkup import CHECKS, Where
 
 _LEVELS = {"error": checks.ERROR, "warning": checks.WARNING, "info": checks.INFO}
 
@@ -37,7 +37,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the checks, print the findings and set the exit status."""
         made: list[doctor.Examined] = []
-        with progress("Looking", doctor.number_of_checks()) as advance:
+        with progress("Looking", len(CHECKS) + doctor.NUMBER_OF_OTHERS) as advance:
             for examined in doctor.examine(options["tenant"]):
                 made.append(examined)
                 advance(1)

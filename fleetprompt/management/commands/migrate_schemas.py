@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -22,7 +22,7 @@ from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 
 _LOCK = "fleetprompt.migrations"
-_DJANGO_OPTIONS = (
+_DJANGO_OPTIONS = [
     "app_label",
     "migration_name",
     "fake",
@@ -31,7 +31,7 @@ _DJANGO_OPTIONS = (
     "prune",
     "run_syncdb",
     "executor",
-)
+]
 """Options that django-tenants' own command handles, tenant by tenant."""
 
 
@@ -165,13 +165,9 @@ def _others(known: Collection[str]) -> dict[str, str]:
 @contextmanager
 def _alone(notes: Any) -> Iterator[None]:
     """Let one process at a time migrate; the lock has a session of its own, because migrating ends some."""
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute(TRY_LOCK_IN_SESSION, [_LOCK])
-            if not cursor.fetchone()[0]:
-                notes.write("Another process is migrating; waiting for its end.")
-                cursor.execute(LOCK_IN_SESSION, [_LOCK])
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute(TRY_LOCK_IN_SESSION, [_LOCK])
+        if not cursor.fetchone()[0]:
+            notes.write("Another process is migrating; waiting for its end.")
+            cursor.execute(LOCK_IN_SESSION, [_LOCK])
         yield
-    finally:
-        other.close()
