@@ -48,12 +48,11 @@ DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 TENANT_LIMIT_SET_CALLS = False
 PUBLIC_SCHEMA_URLCONF = "fleetprompt.urls_public"
 ROOT_URLCONF = "fleetprompt.urls"
-ORIGINAL_BACKEND = "fleetprompt.postgres"
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         **_env.database(),
-        "ENGINE": "fleetprompt.postgres.tenants",
+        "ENGINE": "fleetprompt.postgres",
         "CONN_MAX_AGE": 60,
     }
 }

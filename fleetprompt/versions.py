@@ -1,4 +1,4 @@
-"""Version guards: the versions of other packages into whose private parts our `compat` modules reach."""
+"""Version guards: the versions of other packages into whose private parts our modules reach."""
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence

@@ -25,9 +25,8 @@ from directives.errors import DirectiveNotFound, IllegalTransition, StaleAttempt
 from directives.lifecycle import queries
 from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres import outages
-from fleetprompt.postgres.queries import array, execute
+from fleetprompt.postgres.queries import Statement, array, execute, join_statements
 from fleetprompt.postgres.rows import as_json, fetch
-from fleetprompt.postgres.statements import Statement, join_statements
 from fleetprompt.telemetry import errors, metrics
 from fleetprompt.tenants.models import Tenant
 from signals import bus

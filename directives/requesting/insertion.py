@@ -22,7 +22,7 @@ from directives.queueing import adapter
 from directives.requesting import idempotency
 from directives.requesting.validation import BatchOptions, ValidatedRequest
 from fleetprompt.errors import sqlstate
-from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.postgres.queries import array, fetch_all
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.models import Tenant

@@ -6,8 +6,7 @@ run with `manage.py doctor` and `check --deploy --database default`.
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from functools import wraps
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage, Error, register
 from django.db import DatabaseError, ProgrammingError, connection
@@ -31,17 +30,6 @@ _MAX_NAMES = 5
 _Same = TypeVar("_Same", bound=Hashable)
 
 
-class Check(Protocol):
-    """A check with the signature that Django calls."""
-
-    title: str
-    needs_database: bool
-
-    def __call__(self, **options: Any) -> list[CheckMessage]:
-        """Return the findings."""
-        ...
-
-
 class Where(tuple[str, ...]):
     """Names, such as the tenants of a finding; `str` gives the first few."""
 
@@ -52,44 +40,57 @@ class Where(tuple[str, ...]):
         return ", ".join(self[:_MAX_NAMES]) + more
 
 
+class Check:
+    """A check of Django's framework: called with its options, it returns the findings.
+
+    Attributes:
+        title: the statement that holds without findings, such as "times have time zones".
+    """
+
+    def __init__(self, title: str, find: Callable[..., Findings], *, needs_database: bool) -> None:
+        self.title, self.needs_database = title, needs_database
+        self._find = find
+
+    def __call__(
+        self, *, databases: Sequence[str] | None = None, tenants: Tenants | None = None, **options: Any
+    ) -> list[CheckMessage]:
+        """Return the findings; an error of the database is one more."""
+        if not self.needs_database:
+            return list(self._find())
+        return list(self._ask(tenants)) if databases else []
+
+    def _ask(self, tenants: Tenants | None) -> Findings:
+        try:
+            yield from self._find(known_tenants() if tenants is None else tenants)
+        except DatabaseError as error:
+            if not connection.is_usable():
+                connection.close()
+            yield Error(
+                f"not known whether {self.title}: {first_line(error)}",
+                hint="Mend the other findings first, and look again.",
+                id="doctor.E002",
+            )
+
+
 def setting(title: str, *, deploy: bool = False) -> Callable[[Callable[[], Findings]], Check]:
     """Register a function as a check of settings.
 
     Args:
-        title: the statement that holds without findings, such as "times have time zones".
         deploy: whether it is for deployments only.
     """
-
-    def decorate(function: Callable[[], Findings]) -> Check:
-        @wraps(function)
-        def check(**kwargs: Any) -> list[CheckMessage]:
-            return list(function())
-
-        return _register(check, title, deploy=deploy, needs_database=False)
-
-    return decorate
+    return lambda find: _register(Check(title, find, needs_database=False), deploy=deploy)
 
 
 def database(title: str) -> Callable[[Callable[[Tenants], Findings]], Check]:
-    """Register a function as a check of the database; its argument is the tenants to check.
+    """Register a function as a check of the database; its argument is the tenants to check."""
+    # Migrating runs the checks that are not for deployments, before there are tables.
+    return lambda find: _register(Check(title, find, needs_database=True), deploy=True)
 
-    Args:
-        title: the statement that holds without findings.
-    """
 
-    def decorate(function: Callable[[Tenants], Findings]) -> Check:
-        @wraps(function)
-        def check(
-            *, databases: Sequence[str] | None = None, tenants: Tenants | None = None, **kwargs: Any
-        ) -> list[CheckMessage]:
-            if not databases:
-                return []
-            return list(_with_errors(function(known_tenants() if tenants is None else tenants), title))
-
-        # Migrating runs the checks that are not for deployments, before there are tables.
-        return _register(check, title, deploy=True, needs_database=True)
-
-    return decorate
+def _register(check: Check, *, deploy: bool) -> Check:
+    register(check, TAG, deploy=deploy)
+    CHECKS.append(check)
+    return check
 
 
 def known_tenants() -> dict[str, str]:
@@ -117,27 +118,3 @@ def grouped(found: Mapping[str, _Same]) -> Iterator[tuple[_Same, Where]]:
         groups[thing].append(slug)
     for thing, slugs in groups.items():
         yield thing, Where(slugs)
-
-
-def _with_errors(findings: Findings, title: str) -> Findings:
-    """Give the findings; an error of the database is one more."""
-    try:
-        yield from findings
-    except DatabaseError as error:
-        if not connection.is_usable():
-            connection.close()
-        yield Error(
-            f"not known whether {title}: {first_line(error)}",
-            hint="Mend the other findings first, and look again.",
-            id="doctor.E002",
-        )
-
-
-def _register(check: Any, title: str, *, deploy: bool, needs_database: bool) -> Check:
-    # Django inspects the parameters, and would follow it to the wrapped function's.
-    del check.__wrapped__
-    check.title, check.needs_database = title, needs_database
-    register(check, TAG, deploy=deploy)
-    made: Check = check
-    CHECKS.append(made)
-    return made

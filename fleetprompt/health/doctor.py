@@ -1,13 +1,12 @@
 """Runs of all checks of a deployment, one by one."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks.registry import registry
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, NotSupportedError, connection
 
 from fleetprompt.errors import first_line
 from fleetprompt.health import checkup
@@ -17,24 +16,12 @@ from fleetprompt.tenants.context import unknown
 CONNECT_SECONDS = 10
 """Time limit for a connection to the database."""
 
-_OTHER_CHECKS = 2
-"""Django's own, and the connection to the database."""
+NUMBER_OF_OTHERS = 2
+"""Checks that are no deployment's: the connection to the database, and Django's own."""
 
 
-@dataclass(frozen=True)
-class Examined:
-    """Result of one check."""
-
-    title: str
-    """The statement that holds without findings."""
-    findings: list[checks.CheckMessage] = field(default_factory=list)
-    is_made: bool = True
-    """False when it could not run, because an earlier one failed."""
-
-
-def number_of_checks() -> int:
-    """Return the number of checks."""
-    return len(checkup.CHECKS) + _OTHER_CHECKS
+Examined = tuple[str, list[checks.CheckMessage] | None]
+"""The title of a check, and its findings; None when it could not run, because an earlier one failed."""
 
 
 def examine(slug: str | None = None) -> Iterator[Examined]:
@@ -51,36 +38,36 @@ def examine(slug: str | None = None) -> Iterator[Examined]:
     for check in checkup.CHECKS:
         if not check.needs_database:
             yield _run(check.title, check)
-    reached = _run("the database answers", _reach)
-    yield reached
-    yield _run(
-        "Django's own checks find nothing", _django, databases=None if reached.findings else ["default"]
-    )
-    usable = not reached.findings
+    title, found = _run("the database answers", _reach)
+    yield title, found
+    usable = not found
+    yield _run("Django's own checks find nothing", _django, databases=["default"] if usable else None)
     tenants = checkup.known_tenants() if usable else {}
     if usable and slug is not None:
-        if slug not in tenants.values():
-            raise unknown("--tenant", slug)
         tenants = {schema: known for schema, known in tenants.items() if known == slug}
+        if not tenants:
+            raise unknown("--tenant", slug)
     for check in checkup.CHECKS:
         if check.needs_database:
-            if not usable:
-                yield Examined(check.title, is_made=False)
-                continue
-            found = _run(check.title, check, databases=["default"], tenants=tenants)
-            yield found
-            usable = not any(finding.id == checkup.NO_TABLES for finding in found.findings)
+            found = None
+            if usable:
+                _, found = _run(check.title, check, databases=["default"], tenants=tenants)
+                usable = not any(finding.id == checkup.NO_TABLES for finding in found or ())
+            yield check.title, found
 
 
 def _run(title: str, check: Callable[..., list[checks.CheckMessage]], **options: Any) -> Examined:
     findings = check(app_configs=None, **options)
-    return Examined(title, [finding for finding in findings if not finding.is_silenced()])
+    return title, [finding for finding in findings if not finding.is_silenced()]
 
 
 def _reach(**options: Any) -> list[checks.CheckMessage]:
     connection.settings_dict.setdefault("OPTIONS", {}).setdefault("connect_timeout", CONNECT_SECONDS)
     try:
         fetch_all("SELECT 1")
+    except NotSupportedError as error:
+        what = f"the database is too old: {first_line(error)}"
+        return [checks.Error(what, hint="Use a newer PostgreSQL.", id="fleetprompt.E010")]
     except DatabaseError as error:
         what = f"the database does not answer: {first_line(error)}"
         return [checks.Error(what, hint="Start it, or correct DATABASE_URL.", id="doctor.E001")]

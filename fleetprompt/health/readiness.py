@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from django.db import DatabaseError
 
@@ -18,44 +17,36 @@ _REMEMBER_SECONDS = 30
 """For how long a complete migration is remembered: asking reads every tenant."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """One condition of readiness; `reason` says to the public why it does not hold."""
-
-    ok: bool
-    reason: str = ""
-
-
 def register(name: str, ask: Callable[[], str]) -> None:
     """Add a condition, asked after those that are there.
 
     Args:
-        ask: returns why it does not hold, and nothing when it holds. It may raise a `DatabaseError`.
+        ask: returns why it does not hold, for the public, and nothing when it holds. It may raise a
+            `DatabaseError`.
     """
     _asked[name] = ask
 
 
-def look() -> dict[str, Part]:
-    """Return all parts by name: the database answers, everything is migrated, what apps have registered.
+def look() -> dict[str, str]:
+    """Return why conditions do not hold, by name: the database answers, everything is migrated, and others.
 
-    Callers at the same time get the same answer.
+    The reason is empty when one holds. Callers at the same time get the same answer.
     """
     found = _question.ask()
-    if "database" in found and not found["database"].ok:
+    missing = f"no answer within {TIMEOUT_SECONDS} s"
+    if found.get("database"):
         missing = "not known while the database does not answer"
-    else:
-        missing = f"no answer within {TIMEOUT_SECONDS} s"
-    return {name: found.get(name) or Part(False, missing) for name in _asked}
+    return {name: found.get(name, missing) for name in _asked}
 
 
-def _ask() -> Iterator[tuple[str, Part]]:
+def _ask() -> Iterator[tuple[str, str]]:
     for name, ask in _asked.items():
         try:
             reason = ask()
         except DatabaseError:
             # Its text may name hosts and roles; the log of the database and `doctor` tell more.
             reason = "the database does not answer"
-        yield name, Part(not reason, reason)
+        yield name, reason
         if name == "database" and reason:
             return
 

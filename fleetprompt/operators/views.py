@@ -1,7 +1,5 @@
 """Pages of the operators' hosts outside the admin: the index and the probes."""
 
-from dataclasses import asdict
-
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -30,12 +28,12 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 when all parts of readiness hold, and 503 with the reasons otherwise."""
-    parts = readiness.look()
-    ready = all(part.ok for part in parts.values())
+    reasons = readiness.look()
+    ready = not any(reasons.values())
     return JsonResponse(
         {
             "status": "ok" if ready else "unavailable",
-            "parts": {name: asdict(part) for name, part in parts.items()},
+            "parts": {name: {"ok": not reason, "reason": reason} for name, reason in reasons.items()},
         },
         status=200 if ready else 503,
     )

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend, with the embedded server started when a connection needs it."""
+"""Database engine of django-tenants, with the embedded server and fewer statements."""

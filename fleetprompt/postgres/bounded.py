@@ -34,21 +34,15 @@ class Question(Generic[T]):
                 its own, in the public schema.
             seconds: the time limit for all parts together.
         """
-        self._name = name
-        self._read = read
-        self._seconds = seconds
+        self.name, self.read, self.seconds = name, read, seconds
         self._current: _Asking[T] | None = None
         self._lock = threading.Lock()
 
     def ask(self) -> dict[str, T]:
-        """Return the parts that were answered in time, by name.
-
-        Raises:
-            Exception: whatever `read` raised.
-        """
+        """Return the parts that were answered in time, by name; raise what `read` raised."""
         with self._lock:
             if self._current is None or self._current.is_over():
-                self._current = _Asking(self._name, self._read, self._seconds)
+                self._current = _Asking(self)
                 self._current.start()
             current = self._current
         return current.wait()
@@ -60,12 +54,12 @@ class _Asking(threading.Thread, Generic[T]):
     libpq waits without limit for a server that does not answer, so the time is measured in the callers.
     """
 
-    def __init__(self, name: str, read: Callable[[], Iterable[tuple[str, T]]], seconds: float) -> None:
-        super().__init__(name=name, daemon=True)
-        self._read = read
+    def __init__(self, question: Question[T]) -> None:
+        super().__init__(name=question.name, daemon=True)
+        self._read = question.read
         self._found: dict[str, T] = {}
         self._error: Exception | None = None
-        self._ends = time.monotonic() + seconds
+        self._ends = time.monotonic() + question.seconds
         self._connection: Any = None
 
     def run(self) -> None:
@@ -90,16 +84,12 @@ class _Asking(threading.Thread, Generic[T]):
         """Return the parts at the end or at the time limit; then break a connection that still waits."""
         self.join(max(self._ends - time.monotonic(), 0))
         if self.is_alive():
-            self._hang_up()
+            # The connection may be closed, or not open yet, at this moment.
+            with (
+                suppress(AttributeError, OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(self._connection.connection.fileno())) as line,
+            ):
+                line.shutdown(socket.SHUT_RDWR)
         elif self._error is not None:
             raise self._error
         return dict(self._found)
-
-    def _hang_up(self) -> None:
-        """Shut down the connection's socket, so that the thread that waits for it continues."""
-        # The connection may be closed, or not open yet, at this moment.
-        with (
-            suppress(AttributeError, OSError, psycopg.Error),
-            socket.socket(fileno=os.dup(self._connection.connection.fileno())) as line,
-        ):
-            line.shutdown(socket.SHUT_RDWR)

@@ -1,9 +1,20 @@
-"""Statements that name their schema, such as those for the public one from inside a tenant."""
+"""Statements past the cursors of Django and django-tenants: without a schema of their own, or prepared."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection as _django_connection
+from django.db.backends.postgresql.psycopg_any import mogrify
 from psycopg import Cursor
+
+from fleetprompt import versions
+
+WRITTEN_FOR = {"psycopg": ("3.3",), "django-tenants": ("4.0",)}
+"""The versions whose private parts this module and `fleetprompt.postgres.base` use."""
+
+versions.guard(__name__, WRITTEN_FOR)
 
 connection: Any = _django_connection
 """Django's connection of this thread; the wrappers' further attributes have no types."""
@@ -23,6 +34,26 @@ def execute(statement: str, parameters: Any = None, *, prepare: bool = False) ->
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        if not prepare:
-            return connection.connection.execute(statement, parameters)
-        return Cursor(connection.connection).execute(statement, parameters)
+        session = connection.connection
+        return (Cursor(session) if prepare else session).execute(statement, parameters)
+
+
+class _Cursor(Cursor[Any]):
+    def execute(self, query: str, params: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:  # type: ignore[override]
+        result = super().execute(query, params, **options)
+        if connection.queries_logged:
+            # Django logs it; psycopg keeps none of a prepared statement.
+            text = mogrify(query, params, connection)
+            self._query: Any = SimpleNamespace(query=text.encode())
+        return result
+
+
+@contextmanager
+def prepared_cursor() -> Iterator[Any]:
+    """Give a cursor of Django in the active schema that prepares its statements.
+
+    A plan is kept while statistics and schema stay the same. This is for statements whose plan does not
+    depend on the size of a table, such as inserts.
+    """
+    with connection.cursor() as cursor, _Cursor(cursor.cursor.connection) as cursor.cursor:
+        yield cursor

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +120,9 @@ def _wheel() -> Any:
     return utils
 
 
-def _connect(socket: Path, database: str = "postgres", role: str = SUPERUSER) -> "psycopg.Connection[Any]":
-    return psycopg.connect(host=str(socket), user=role, dbname=database, autocommit=True)
-
-
 def _answers(socket: Path, database: str = "postgres", role: str = SUPERUSER) -> bool:
     try:
-        _connect(socket, database, role).close()
+        psycopg.connect(host=str(socket), user=role, dbname=database).close()
     except psycopg.OperationalError as error:
         if "too many clients" in str(error) or "connection slots" in str(error):
             raise EmbeddedServerError(f"the embedded PostgreSQL is busy: {error}") from error
@@ -272,7 +268,9 @@ def _remove_stale_locks(folder: Path) -> None:
 
 def _create(socket: Path, database: str, role: str) -> None:
     named = {"database": sql.Identifier(database), "role": sql.Identifier(role)}
-    with closing(_connect(socket)) as connection:
+    with psycopg.connect(
+        host=str(socket), user=SUPERUSER, dbname="postgres", autocommit=True
+    ) as connection:
         for statement in (
             "CREATE ROLE {role} LOGIN",
             "GRANT pg_read_all_stats TO {role}",

@@ -1,8 +1,9 @@
-"""Rights of the application's database role in a schema: to read and write rows, not to change tables
-or the rows of append-only tables.
+"""Rights of the application's database role: to read and write rows, not to change tables or the rows of
+append-only tables; and weaknesses of the connected role's rights.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from django.apps import apps
 from django.db import transaction
@@ -12,13 +13,29 @@ from fleetprompt.postgres import owner, sql
 from fleetprompt.postgres.advisory_locks import lock_in_transaction
 from fleetprompt.postgres.queries import execute, fetch_all, quoted
 
-_ROWS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
-_APPEND = frozenset({"SELECT", "INSERT"})
-_READ = frozenset({"SELECT"})
 _SEQUENCE = frozenset({"USAGE", "SELECT"})
+
+_POWERS = (
+    "may make roles",
+    "may write files or start programs on the server",
+    "may create schemas",
+    "may create temporary tables, which shadow real ones",
+)
+_RIGHTS = (
+    "owns append-only tables, or may become their owner",
+    "may change append-only tables or add triggers to them",
+    "may create in the schemas of append-only tables",
+)
 
 TEMPLATE = "fleetprompt_template"
 """The schema that new tenants are cloned from: the owner's alone, without rights for the application."""
+
+
+class Weakness(NamedTuple):
+    """A right that the connected role should not have: a sentence, and the schemas; none means anywhere."""
+
+    text: str
+    schemas: tuple[str, ...] = ()
 
 
 def append_only_tables() -> list[str]:
@@ -47,13 +64,17 @@ def grant(schema: str) -> None:
         lock_in_transaction("fleetprompt.grants")
         if not fetch_all(sql.ROLE_EXISTS, role):
             raise Refused(f"DATABASE_URL: the database has no role {role!r}; make it, or name another")
-        names = {"schema": quoted(schema), "role": quoted(role)}
-        [(may_use, may_create)] = fetch_all(sql.SCHEMA_RIGHTS, role, schema, role, schema)
-        if may_create:
-            execute(sql.REVOKE_CREATE.format(**names))
-        if not may_use:
-            execute(sql.GRANT_USAGE.format(**names))
-        if statements := list(_corrections(schema, role)):
+        if fetch_all(sql.SCHEMAS_WITH_WRONG_RIGHTS, [schema], role, role):
+            execute(sql.GRANT_SCHEMA.format(schema=quoted(schema), role=quoted(role)))
+        statements = [
+            sql.GRANT_RELATION.format(
+                relation=f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{quoted(schema)}.{quoted(name)}",
+                role=quoted(role),
+                privileges=", ".join(sorted(wanted)),
+            )
+            for name, wanted, _ in _deviations([schema], role)
+        ]
+        if statements:
             execute("\n".join(statements))
         [(database, is_allowed)] = fetch_all(sql.TEMPORARY_RIGHT, role)
         if schema == "public" and is_allowed:
@@ -71,13 +92,21 @@ def lacking(schemas: Collection[str]) -> set[str]:
     return found
 
 
-def _corrections(schema: str, role: str) -> Iterator[str]:
-    for name, wanted, _ in _deviations([schema], role):
-        yield sql.GRANT_RELATION.format(
-            relation=f"{'SEQUENCE ' if wanted == _SEQUENCE else ''}{quoted(schema)}.{quoted(name)}",
-            role=quoted(role),
-            privileges=", ".join(sorted(wanted)),
-        )
+def weaknesses() -> list[Weakness]:
+    """Return how the connected role could change the append-only tables of all schemas; empty as a rule.
+
+    It takes two statements, whatever the number of tenants.
+    """
+    [(role, is_superuser, *powers)] = fetch_all(sql.CURRENT_ROLE)
+    [schemas] = fetch_all(sql.RIGHTS_ON_TABLES, append_only_tables())
+    subject = f"the database role {role}"
+    if is_superuser:
+        return [Weakness(f"{subject} is a superuser")]
+    found = [Weakness(f"{subject} {text}") for text, holds in zip(_POWERS, powers, strict=True) if holds]
+    for text, where in zip(_RIGHTS, schemas, strict=True):
+        if where:
+            found.append(Weakness(f"{subject} {text}", tuple(where)))
+    return found
 
 
 def _deviations(schemas: Collection[str], role: str) -> Iterator[tuple[str, frozenset[str], list[str]]]:
@@ -93,5 +122,6 @@ def _wanted(name: str, kind: str, append_only: Iterable[str]) -> frozenset[str]:
     if kind == "S":
         return _SEQUENCE
     if kind in "vm" or name == "django_migrations":
-        return _READ
-    return _APPEND if name in append_only else _ROWS
+        return frozenset({"SELECT"})
+    appending = frozenset({"SELECT", "INSERT"})
+    return appending if name in append_only else appending | {"UPDATE", "DELETE"}

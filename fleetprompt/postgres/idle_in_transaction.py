@@ -2,10 +2,8 @@
 
 import math
 
-from django.db import connection
-
+from fleetprompt.postgres.queries import Statement, execute
 from fleetprompt.postgres.sql import ONE_SETTING, SET_CONFIG
-from fleetprompt.postgres.statements import Statement
 
 GRACE_SECONDS = 5.0
 """Added to every limit of idle time, so that the program's own timeout comes first."""
@@ -20,32 +18,26 @@ def limit_idle_in_transaction(seconds: float, **more: str) -> None:
     Args:
         more: further settings of PostgreSQL for the transaction, in the same statement.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(*limiting_idle_in_transaction(seconds, **more))
-
-
-def limiting_idle_in_transaction(seconds: float, **more: str) -> Statement:
-    """Return the statement of `limit_idle_in_transaction`, to be joined with others."""
-    settings = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE_SECONDS)}
-    calls = ", ".join([ONE_SETTING] * len(settings))
-    return SET_CONFIG.format(calls=calls), [text for pair in settings.items() for text in pair]
+    sql, values = _limiting(seconds, **more)
+    execute(sql, *values)
 
 
 def limit_session(seconds: float, **more: str) -> None:
     """Bound each statement of the current transaction to `seconds`, and its idle time to a bit more."""
-    with connection.cursor() as cursor:
-        cursor.execute(*limiting_session(seconds, **more))
+    limit_idle_in_transaction(seconds, statement_timeout=milliseconds(seconds), **more)
 
 
 def limiting_session(seconds: float, **more: str) -> Statement:
-    """Return the statement of `limit_session`, to be sent together with others.
-
-    Args:
-        more: other settings of PostgreSQL for the transaction, in the same statement.
-    """
-    return limiting_idle_in_transaction(seconds, statement_timeout=milliseconds(seconds), **more)
+    """Return the statement of `limit_session`, to be sent together with others."""
+    return _limiting(seconds, statement_timeout=milliseconds(seconds), **more)
 
 
 def milliseconds(seconds: float) -> str:
     """Return a duration as PostgreSQL's settings take it."""
     return str(math.ceil(seconds * 1000))
+
+
+def _limiting(seconds: float, **more: str) -> Statement:
+    settings = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE_SECONDS)}
+    calls = ", ".join([ONE_SETTING] * len(settings))
+    return SET_CONFIG.format(calls=calls), [text for pair in settings.items() for text in pair]

@@ -28,37 +28,23 @@ def notify_on_commit(channel: str) -> None:
     Outside a transaction it notifies at once. Within `INTERVAL_SECONDS` after a notification it sends none,
     since listeners look again after `RELOOK_SECONDS`. A failed notification is ignored.
     """
-    if not connection.in_atomic_block and not connection.get_autocommit():
-        # Django does not tell when such a transaction commits.
+    # Django does not tell when a transaction without autocommit commits.
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(lambda: _notify(channel), robust=True)
+
+
+def _notify(channel: str) -> None:
+    if time.monotonic() < _thread.silent_until.get(channel, 0.0):
         return
-    if _thread.pending.is_sent:
-        _thread.pending = _Notification()
-    pending = _thread.pending
-    transaction.on_commit(lambda: pending.send(channel), robust=True)
-
-
-class _Notification:
-    """Is sent once. One that was dropped by a rollback is left for the next transaction."""
-
-    is_sent = False
-
-    def send(self, channel: str) -> None:
-        if self.is_sent:
-            return
-        self.is_sent = True
-        now = time.monotonic()
-        if now < _thread.silent_until.get(channel, 0.0):
-            return
-        _thread.silent_until[channel] = now + INTERVAL_SECONDS
-        with suppress(Error):
-            execute(_NOTIFY, [channel])
+    with suppress(Error):
+        execute(_NOTIFY, [channel])
+    _thread.silent_until[channel] = time.monotonic() + INTERVAL_SECONDS
 
 
 class _Thread(threading.local):
-    """The notification of this thread's current transaction, as connections are a thread's own, too."""
+    """Until when this thread sends no notification, by channel."""
 
     def __init__(self) -> None:
-        self.pending = _Notification()
         self.silent_until: dict[str, float] = {}
 
 

@@ -53,12 +53,11 @@ def wait_for_database(seconds: float) -> None:
         try:
             connection.close_if_health_check_failed()
             connection.ensure_connection()
+            return
         except OperationalError:
             if time.monotonic() > until:
                 raise
             time.sleep(RECONNECT_SECONDS)
-        else:
-            return
 
 
 @contextmanager

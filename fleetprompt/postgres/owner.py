@@ -70,7 +70,5 @@ def can_migrate() -> bool:
 
 def application() -> str | None:
     """Return the application's role; None where owner and application are one role."""
-    settings = connection.settings_dict
-    if "APPLICATION" in settings:
-        return settings["APPLICATION"] or None
-    return settings["USER"] if settings.get("OWNER") else None
+    role: str | None = login()["APPLICATION"]
+    return role

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.db.models import CharField, DateField, DateTimeField, IntegerField, Model, TextField, UUIDField
 
-from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.postgres.queries import array
 
 

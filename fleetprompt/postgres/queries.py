@@ -15,6 +15,9 @@ from fleetprompt.postgres.sql import DISTINCT_BY_INDEX, NO_SEQUENTIAL_SCANS
 MAX_DISTINCT = 100
 """The most distinct values that are looked up."""
 
+Statement = tuple[str, Sequence[Any]]
+"""SQL, and the values for its placeholders."""
+
 
 def execute(statement: str, *values: Any, **named: Any) -> int:
     """Execute one statement in the active schema, with values by place or by name; return how many rows."""
@@ -28,6 +31,17 @@ def fetch_all(statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...
     with connection.cursor() as cursor:
         cursor.execute(statement, values or named or None)
         return list(cursor.fetchall())
+
+
+def join_statements(*statements: Statement) -> Statement:
+    """Return statements as one message for Django's cursor, whose `nextset` goes to the next result.
+
+    A round trip costs more than a small statement. Outside a transaction the message is a transaction:
+    all of it is committed or nothing, even if the client has died. Each statement sees what was committed
+    when it began, as it would alone; but `statement_timestamp()`, Django's `Now`, is the time at which
+    the message arrived.
+    """
+    return "; ".join(sql for sql, _ in statements), [value for _, values in statements for value in values]
 
 
 def quoted(name: str) -> str:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import JSONField, Model
 from django.db.models.expressions import DatabaseDefault
 
-from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.postgres.queries import ClockTimestamp, fetch_all
 from fleetprompt.postgres.sql import INSERT_RECORDS, STATEMENT_TIMESTAMP
 

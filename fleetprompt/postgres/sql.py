@@ -10,10 +10,10 @@ CREATE_SCHEMA = "CREATE SCHEMA {schema}"
 SET_SEARCH_PATH = "SET LOCAL search_path = {schema}"
 
 ROLE_EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = %s"
-SCHEMA_RIGHTS = "SELECT has_schema_privilege(%s, %s, 'USAGE'), has_schema_privilege(%s, %s, 'CREATE')"
 TEMPORARY_RIGHT = "SELECT current_database(), has_database_privilege(%s, current_database(), 'TEMPORARY')"
-REVOKE_CREATE = "REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {role}"
-GRANT_USAGE = "GRANT USAGE ON SCHEMA {schema} TO {role}"
+GRANT_SCHEMA = (
+    "REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {role}; GRANT USAGE ON SCHEMA {schema} TO {role}"
+)
 REVOKE_TEMPORARY = "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC, {role}"
 GRANT_RELATION = "REVOKE ALL ON {relation} FROM PUBLIC, {role}; GRANT {privileges} ON {relation} TO {role};"
 SCHEMAS_WITH_WRONG_RIGHTS = """

@@ -55,7 +55,7 @@ def save_domain(domain: Domain) -> None:
         if domain.pk is None:
             domain.domain = normalised_domain(domain.domain)
             refuse_taken_hosts([domain.domain])
-        elif _stored(domain) is None:
+        elif not Domain.objects.filter(pk=domain.pk).exists():
             raise ValidationError(
                 f"domain: {domain.domain!r} is none of tenant {domain.tenant.slug} any more"
             )
@@ -84,16 +84,10 @@ def remove_domain(domain: Domain) -> None:
     """
     with transaction.atomic():
         lock()
-        stored = _stored(domain)
-        if stored and stored.is_primary:
+        if Domain.objects.filter(pk=domain.pk, is_primary=True).exists():
             slug = domain.tenant.slug
             raise ValidationError(
                 f"domain: {domain.domain!r} is the primary one of tenant {slug}; make another one primary "
                 f"first: `tenant domain add {slug} HOST --primary`"
             )
         domain.delete()
-
-
-def _stored(domain: Domain) -> Domain | None:
-    found: Domain | None = Domain.objects.filter(pk=domain.pk).first()
-    return found

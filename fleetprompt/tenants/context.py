@@ -11,7 +11,8 @@ from fleetprompt.postgres.direct import connection, execute
 from fleetprompt.postgres.rows import fetch
 from fleetprompt.telemetry.context import bound
 from fleetprompt.tenants.models import Tenant
-from fleetprompt.tenants.sql import TENANT_BY_NAME
+
+_TENANT_BY_NAME = "SELECT {columns} FROM public.tenants_tenant WHERE slug = %s OR schema_name = %s"
 
 
 class TenantError(Refused):
@@ -113,7 +114,7 @@ def _find(slug_or_schema: str) -> Tenant:
         f"{field.column}{'::text' * isinstance(field, CharField)}" for field in Tenant._meta.concrete_fields
     ]
     # Each time slice of a worker begins here; the ORM would take three times as long.
-    statement = TENANT_BY_NAME.format(columns=", ".join(columns))
+    statement = _TENANT_BY_NAME.format(columns=", ".join(columns))
     rows = execute(statement, [slug_or_schema, slug_or_schema], prepare=True)
     with connection.wrap_database_errors:
         found = fetch(Tenant, rows)

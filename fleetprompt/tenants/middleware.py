@@ -1,5 +1,7 @@
 """Tenant of a web request, found by its host name."""
 
+from contextlib import suppress
+
 from django.conf import settings
 from django.db import Error
 from django.http import Http404, HttpRequest
@@ -33,19 +35,13 @@ class TenantMiddleware(TenantMainMiddleware):
         Raises:
             Http404: it was deleted; otherwise the error stays as it is.
         """
-        if isinstance(exception, Error) and _is_gone(request.tenant):  # type: ignore[attr-defined]
-            raise Http404(f"the tenant {request.tenant} was deleted") from None  # type: ignore[attr-defined]
+        tenant: Tenant = request.tenant  # type: ignore[attr-defined]
+        if isinstance(exception, Error) and tenant.pk:
+            with suppress(Error):
+                if not Tenant.objects.filter(pk=tenant.pk).exists():
+                    raise Http404(f"the tenant {tenant} was deleted") from None
 
     @staticmethod
     def hostname_from_request(request: HttpRequest) -> str:
         """Return the host name of `request`, without its port and in lower case."""
         return split_domain_port(request.get_host())[0]
-
-
-def _is_gone(tenant: Tenant) -> bool:
-    if tenant.pk is None:
-        return False
-    try:
-        return not Tenant.objects.filter(pk=tenant.pk).exists()
-    except Error:
-        return False

@@ -1,6 +1,5 @@
 """Migration plans: one plan serves all schemas that lack the same migrations."""
 
-from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,10 +20,6 @@ LOCK_TIMEOUT_MILLISECONDS = 30_000
 """How long a migration waits for a lock on a table."""
 
 
-class MigrationFailed(Exception):
-    """A migration raised the error that is the cause of this one; the text is the migration's name."""
-
-
 class Plan:
     """The migrations from one history to the newest state; costly parts are done once for all schemas.
 
@@ -32,6 +27,9 @@ class Plan:
         migrations: the missing ones, in the order in which they are applied.
         is_empty: whether nothing is missing.
     """
+
+    running = ""
+    """The name of the migration that is being applied; after an error, of the one that failed."""
 
     def __init__(self, schema: str, history: History) -> None:
         """Plan for all schemas with a history, of which `schema` is one.
@@ -62,8 +60,10 @@ class Plan:
             "plan": [(migration, False) for migration in self.migrations],
         }
         if missing:
-            self._state = self._before(every)
-            # Receivers add operations that rename content types: the signal must be sent once only.
+            executor: Any = self._executor
+            self._state: ProjectState = executor._create_project_state(with_applied_migrations=True)
+            # Builds the models, which clones of the state share. Receivers add operations that rename
+            # content types: the signal must be sent once only.
             emit_pre_migrate_signal(**self._signal, apps=self._state.apps)
 
     def apply(self, schema: str) -> None:
@@ -71,10 +71,8 @@ class Plan:
 
         Each migration has a transaction of its own, unless one is open. The last one shares it with the
         seeds: a schema that has all migrations has all seeds.
-
-        Raises:
-            MigrationFailed: a migration raised an error.
         """
+        self.running = ""
         if self._is_new:
             # Behind a schema without the table, the public one would answer for it.
             connection.set_schema(schema, include_public=False)
@@ -111,32 +109,16 @@ class Plan:
             self._supply(schema)
 
     def _run(self, migration: Migration, state: ProjectState) -> ProjectState:
-        try:
-            return self._executor.apply_migration(state, migration)
-        except Exception as error:
-            raise MigrationFailed(str(migration)) from error
-
-    def _before(self, every: Iterable[Migration]) -> ProjectState:
-        loader = self._executor.loader
-        state = ProjectState(real_apps=loader.unmigrated_apps)
-        for migration in every:
-            if (migration.app_label, migration.name) in loader.applied_migrations:
-                migration.mutate_state(state, preserve=False)
-        # Models are built on first access; clones of the state share them.
-        _ = state.apps
+        self.running = str(migration)
+        state = self._executor.apply_migration(state, migration)
+        self.running = ""
         return state
 
 
 def migrate(schema: str) -> None:
-    """Bring one schema up to date, which may have no tables; the public one is active afterwards.
-
-    Raises:
-        Exception: whatever a migration raised.
-    """
+    """Bring one schema up to date, which may have no tables; the public one is active afterwards."""
     try:
         history = histories([schema])[schema] or frozenset()
         Plan(schema, history).apply(schema)
-    except MigrationFailed as error:
-        raise (error.__cause__ or error) from None
     finally:
         return_to_public()

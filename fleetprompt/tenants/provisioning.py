@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import idna
@@ -23,7 +22,7 @@ from fleetprompt.tenants import template
 from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Domain, Tenant, validate_slug
 from fleetprompt.tenants.plans import migrate
-from fleetprompt.tenants.sql import TABLE_EXISTS
+from fleetprompt.tenants.records import Record
 
 DEADLOCK = "40P01"
 _IPV4_END = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -32,19 +31,7 @@ OLDEST_CREATION = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far the clock of the machine that created a tenant may be ahead of this one's."""
 _DELETE_ATTEMPTS = 10
-
-
-@dataclass(frozen=True)
-class Record:
-    """Data of a tenant in the public schema, from which it can be registered again as it was."""
-
-    slug: str
-    name: str
-    domains: Sequence[str]
-    """Host names without ports, the primary one first."""
-    status: str = Tenant.Status.ACTIVE
-    created_at: datetime | None = None
-    """Part of the tenant's identity: seals over its signals are signed with it. Now by default."""
+_TABLE_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 
 
 def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
@@ -62,7 +49,8 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
         ValidationError: naming the field that is wrong or taken.
         RuntimeError: a transaction is open; the owner's role needs one of its own.
     """
-    return _register(Record(slug, name, [domain]), restored=False)
+    record = Record(slug, name, "active", [domain], timezone.now())
+    return _register(record, restored=False)
 
 
 def restore_tenant(record: Record) -> Tenant:
@@ -79,7 +67,7 @@ def restore_tenant(record: Record) -> Tenant:
 
 def _register(record: Record, *, restored: bool) -> Tenant:
     validate_slug(record.slug)
-    if record.created_at and not OLDEST_CREATION <= record.created_at <= timezone.now() + CLOCK_TOLERANCE:
+    if not OLDEST_CREATION <= record.created_at <= timezone.now() + CLOCK_TOLERANCE:
         raise ValidationError(
             f"created_at: expected a time from {OLDEST_CREATION:%Y-%m-%d} until now; "
             f"got {record.created_at.isoformat()}"
@@ -92,13 +80,18 @@ def _register(record: Record, *, restored: bool) -> Tenant:
     tenant = Tenant(slug=record.slug, name=record.name.strip(), status=record.status, schema_name=schema)
     with as_owner(), nullcontext() if restored else template.current(), transaction.atomic():
         lock()
-        _refuse_taken(tenant, names, restored)
+        if Tenant.objects.filter(slug=record.slug).exists():
+            raise ValidationError(f"slug: a tenant {record.slug!r} exists already")
+        refuse_taken_hosts(names)
+        if restored and not schema_exists(schema):
+            raise ValidationError(f"slug: there is no schema {schema!r}; restore it first")
+        if not restored and schema_exists(schema):
+            raise ValidationError(f"slug: the schema {schema!r} exists already, and no tenant owns it")
         tenant.full_clean(exclude=["schema_name"])
         tenant.save()
-        if record.created_at:
-            # The insert has set the present time.
-            tenant.created_at = record.created_at
-            tenant.save(update_fields=["created_at"])
+        # The insert has set the present time.
+        tenant.created_at = record.created_at
+        tenant.save(update_fields=["created_at"])
         for place, name in enumerate(names):
             Domain(tenant=tenant, domain=name, is_primary=place == 0).save()
         if restored:
@@ -151,7 +144,7 @@ def ensure_shared_tables() -> None:
 
 def _has_shared(table: str) -> bool:
     # Django's introspection would read the tables of all tenants.
-    return fetch_all(TABLE_EXISTS, table, get_public_schema_name()) == [(True,)]
+    return fetch_all(_TABLE_EXISTS, f"{get_public_schema_name()}.{table}") == [(True,)]
 
 
 def normalised_domain(domain: str) -> str:
@@ -186,19 +179,6 @@ def refuse_taken_hosts(names: Sequence[str]) -> None:
     """
     if other := Domain.objects.select_related("tenant").filter(domain__in=names).first():
         raise ValidationError(f"domain: {other.domain!r} belongs to the tenant {other.tenant.slug!r}")
-
-
-def _refuse_taken(tenant: Tenant, names: Sequence[str], restored: bool) -> None:
-    if Tenant.objects.filter(slug=tenant.slug).exists():
-        raise ValidationError(f"slug: a tenant {tenant.slug!r} exists already")
-    refuse_taken_hosts(names)
-    exists = schema_exists(tenant.schema_name)
-    if restored and not exists:
-        raise ValidationError(f"slug: there is no schema {tenant.schema_name!r}; restore it first")
-    if exists and not restored:
-        raise ValidationError(
-            f"slug: the schema {tenant.schema_name!r} exists already, and no tenant owns it"
-        )
 
 
 def is_unserved(domain: str) -> bool:

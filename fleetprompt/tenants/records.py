@@ -1,24 +1,29 @@
 """Records of tenants, read from the output of `tenant list --format json`."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from django.core.exceptions import ValidationError
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
+from pydantic import AwareDatetime, Field, TypeAdapter
 from pydantic import ValidationError as WrongForm
 
-from fleetprompt.tenants.provisioning import Record
 from fleetprompt.validation_errors import problems
 
 _EXPECTED = "--from: expected a file with what `tenant list --format json` prints"
 
 
-class _Row(BaseModel):
+@dataclass(frozen=True)
+class Record:
+    """Data of a tenant in the public schema, from which it can be registered again as it was."""
+
     slug: str
     name: str
     status: Literal["active", "suspended"]
-    domains: list[str] = Field(min_length=1)
+    domains: Annotated[list[str], Field(min_length=1)]
+    """Host names without ports, the primary one first."""
     created_at: AwareDatetime
+    """Part of the tenant's identity: seals over its signals are signed with it."""
 
 
 def read(file: Path, slug: str) -> Record:
@@ -28,7 +33,7 @@ def read(file: Path, slug: str) -> Record:
         ValidationError: the file cannot be read, has another form, or lacks the tenant.
     """
     try:
-        rows = TypeAdapter(list[_Row]).validate_json(file.read_bytes())
+        rows = TypeAdapter(list[Record]).validate_json(file.read_bytes())
     except OSError as error:
         raise ValidationError(f"{_EXPECTED}; {error.filename}: {error.strerror}") from None
     except WrongForm as error:
@@ -36,6 +41,6 @@ def read(file: Path, slug: str) -> Record:
         raise ValidationError(f"{_EXPECTED}; {where or 'the whole'}: {sentence}") from None
     for row in rows:
         if row.slug == slug:
-            return Record(**row.model_dump())
+            return row
     known = ", ".join(row.slug for row in rows) or "none"
     raise ValidationError(f"slug: {file} does not have the tenant {slug!r}; it has: {known}")

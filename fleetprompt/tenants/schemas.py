@@ -15,15 +15,17 @@ from django_tenants.utils import get_public_schema_name
 
 from fleetprompt.postgres.queries import fetch_all, quoted
 from fleetprompt.tenants.models import Tenant
-from fleetprompt.tenants.sql import (
-    APPLIED_MIGRATIONS,
-    ROWS_OF_SCHEMA,
-    SCHEMAS_WITH_TABLES,
-    TABLES_OF_SCHEMA,
-)
 
 _MAX_TABLES = 100
 """Tables in one statement: it locks each table and each of its indexes, and a server has few locks."""
+_TABLES_OF_SCHEMA = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+_SCHEMAS_WITH_TABLES = """
+SELECT schemaname FROM pg_tables WHERE tablename = ANY(%s) AND schemaname = ANY(%s)
+ GROUP BY schemaname HAVING count(*) = %s
+"""
+_APPLIED_MIGRATIONS = "SELECT app, name FROM {schema}.django_migrations"
+_ROWS_OF_SCHEMA = "SELECT %({name})s, row.* FROM ({select}) row"
+
 _CACHE_KEY = "tenants.behind"
 _CACHE_SECONDS = 60
 
@@ -37,31 +39,35 @@ def histories(names: Collection[str]) -> dict[str, History | None]:
     Args:
         names: of schemas; it takes two statements per hundred.
     """
-    rows = read_each(names, ("django_migrations",), APPLIED_MIGRATIONS)
+    rows = read_each(names, ("django_migrations",), _APPLIED_MIGRATIONS)
     return {schema: None if found is None else frozenset(found) for schema, found in rows.items()}
 
 
-def missing_migrations(names: Collection[str]) -> dict[str, list[str] | None]:
-    """Return, by schema, the tenant migrations that it lacks; None when there are no tables at all.
+def missing_migrations(
+    names: Collection[str], installed: Collection[str] | None = None
+) -> dict[str, list[str] | None]:
+    """Return, by schema, the migrations of apps that it lacks; None when there are no tables at all.
 
     Args:
         names: of schemas; it takes one statement per hundred.
+        installed: those of tenants by default.
     """
+    expected = _expected(frozenset(settings.TENANT_APPS if installed is None else installed))
     return {
-        schema: None if found is None else _lacks(found, settings.TENANT_APPS)
+        schema: None if found is None else [f"{app}.{name}" for app, name in sorted(expected - found)]
         for schema, found in histories(names).items()
     }
 
 
 def missing_in_public() -> list[str] | None:
     """Return the migrations that the public schema lacks; None when it has no tables at all."""
-    [found] = histories([get_public_schema_name()]).values()
-    return None if found is None else _lacks(found, settings.SHARED_APPS)
+    public = get_public_schema_name()
+    return missing_migrations([public], settings.SHARED_APPS)[public]
 
 
 def missing_tables() -> list[str]:
     """Return the tables of shared models that the public schema lacks."""
-    found = {name for (name,) in fetch_all(TABLES_OF_SCHEMA, get_public_schema_name())}
+    found = {name for (name,) in fetch_all(_TABLES_OF_SCHEMA, get_public_schema_name())}
     return sorted({model._meta.db_table for model in models(settings.SHARED_APPS)} - found)
 
 
@@ -115,21 +121,17 @@ def behind() -> list[str]:
 def _read(
     names: Collection[str], tables: Collection[str], select: str, values: Mapping[str, Any]
 ) -> dict[str, list[tuple[Any, ...]]]:
-    complete = fetch_all(SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
+    complete = fetch_all(_SCHEMAS_WITH_TABLES, list(tables), list(names), len(tables))
     found: dict[str, list[tuple[Any, ...]]] = {name: [] for (name,) in complete}
     if found:
         statement = " UNION ALL ".join(
-            ROWS_OF_SCHEMA.format(name=f"name{n}", select=select.format(schema=quoted(name)))
+            _ROWS_OF_SCHEMA.format(name=f"name{n}", select=select.format(schema=quoted(name)))
             for n, name in enumerate(found)
         )
         names_of = {f"name{n}": name for n, name in enumerate(found)}
         for name, *row in fetch_all(statement, **values, **names_of):
             found[name].append(tuple(row))
     return found
-
-
-def _lacks(applied: History, installed: Collection[str]) -> list[str]:
-    return [f"{app}.{name}" for app, name in sorted(_expected(frozenset(installed)) - applied)]
 
 
 @lru_cache

@@ -20,9 +20,13 @@ from fleetprompt.postgres.queries import execute, fetch_all, quoted
 from fleetprompt.postgres.sql import CREATE_SCHEMA
 from fleetprompt.tenants import seeds
 from fleetprompt.tenants.plans import LOCK_TIMEOUT_MILLISECONDS, migrate
-from fleetprompt.tenants.sql import COMMENT, DROP_SCHEMA, SET_COMMENT, SET_LOCAL_LOCK_TIMEOUT
 
 TEMPLATE = grants.TEMPLATE
+
+_SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = {milliseconds}"
+_DROP_SCHEMA = "DROP SCHEMA IF EXISTS {schema} CASCADE"
+_SET_COMMENT = "COMMENT ON SCHEMA {schema} IS '{comment}'"
+_COMMENT = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
 
 
 @contextmanager
@@ -31,22 +35,19 @@ def current() -> Iterator[None]:
 
     Other processes wait: during a deployment two versions of the code may make tenants, each with its own
     migrations.
-
-    Raises:
-        Exception: whatever a migration raised.
     """
     name, wanted = quoted(TEMPLATE), _fingerprint()
     with locked_session("fleetprompt.template"):
-        if fetch_all(COMMENT, TEMPLATE) != [(wanted,)]:
+        if fetch_all(_COMMENT, TEMPLATE) != [(wanted,)]:
             # Not in one transaction, because some migrations refuse to run in one. A template that was
             # left incomplete has no fingerprint, and is rebuilt.
             with transaction.atomic():
                 # A running backup holds a lock on it.
-                execute(SET_LOCAL_LOCK_TIMEOUT.format(milliseconds=LOCK_TIMEOUT_MILLISECONDS))
-                execute(DROP_SCHEMA.format(schema=name))
+                execute(_SET_LOCK_TIMEOUT.format(milliseconds=LOCK_TIMEOUT_MILLISECONDS))
+                execute(_DROP_SCHEMA.format(schema=name))
                 execute(CREATE_SCHEMA.format(schema=name))
             migrate(TEMPLATE)
-            execute(SET_COMMENT.format(schema=name, comment=wanted))
+            execute(_SET_COMMENT.format(schema=name, comment=wanted))
         yield
 
 

@@ -6,7 +6,7 @@ from django.core import checks
 
 from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, database, grouped
-from fleetprompt.postgres import guard
+from fleetprompt.postgres import grants
 from signals.storage import tables, triggers
 from signals.storage.triggers import Deviation
 
@@ -31,7 +31,7 @@ def shown(tenants: Tenants) -> Findings:
 @database("the program's role cannot change signals")
 def rights(tenants: Tenants) -> Findings:
     """Ask what the connected role could do to append-only tables, or to what guards them."""
-    for weakness in guard.weaknesses():
+    for weakness in grants.weaknesses():
         where = Where(tenants[schema] for schema in weakness.schemas if schema in tenants)
         if where or not weakness.schemas:
             yield checks.Warning(

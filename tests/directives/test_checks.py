@@ -46,7 +46,7 @@ def test_leases_that_are_too_short_or_too_long(settings, lease, number):
     assert list(found(checks.leases)) == [number]
 
 
-@pytest.mark.parametrize("check", IDLE, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", IDLE, ids=lambda check: check.title)
 def test_tenants_without_work_are_fine(database, check):
     assert found(check) == {}
 

@@ -12,9 +12,11 @@ import psycopg
 import pytest
 from django.conf import settings as project
 from django.db import connection
+from django.db.backends.base import base
 from django.db.utils import ConnectionHandler
 
-from fleetprompt.health.checks import machine, pooling, server
+from fleetprompt.health.checks import installation, pooling, server
+from fleetprompt.health.doctor import examine
 from fleetprompt.postgres.queries import fetch_all
 from tests.checks import altered, found, other_migration_name
 from tests.support import database_url, owner_cursor, wait_until
@@ -24,7 +26,6 @@ needs_own_server = pytest.mark.skipif(
 )
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CHECKS = [
-    server.server_version,
     server.writable,
     server.isolation,
     server.connections,
@@ -32,18 +33,23 @@ CHECKS = [
     server.public_schema,
     server.cache_table,
     pooling.pooling,
-    machine.disk,
+    installation.disk,
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.title)
 def test_the_tests_own_server_is_fine(database, check):
     assert found(check) == {}
 
 
 def test_a_server_that_is_too_old(database, monkeypatch):
-    monkeypatch.setattr(server, "OLDEST_VERSION", connection.pg_version + 1)
-    assert "PostgreSQL" in found(server.server_version)["fleetprompt.E010"].msg
+    connection.close()
+    with monkeypatch.context() as changed:
+        changed.setattr(connection.features, "minimum_database_version", (99,))
+        changed.setattr(base, "RAN_DB_VERSION_CHECK", set())
+        said = {finding.id: finding for _, findings in examine() for finding in findings or ()}
+    connection.close()
+    assert "PostgreSQL 99 or later is required" in said["fleetprompt.E010"].msg
 
 
 def test_a_session_that_may_only_read(database):
@@ -116,7 +122,7 @@ def test_a_disk_without_room(database, monkeypatch):
     # Nothing can be written there, ever.
     with monkeypatch.context() as changed:
         changed.setitem(connection.settings_dict, "EMBEDDED", "/proc")
-        assert list(found(machine.disk, tenants={})) == ["fleetprompt.W004"]
+        assert list(found(installation.disk, tenants={})) == ["fleetprompt.W004"]
 
 
 @pytest.mark.skipif(not PGBOUNCER, reason="needs PgBouncer (Debian: apt-get install pgbouncer)")

@@ -20,7 +20,7 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.title)
 def test_the_tests_own_tenants_are_fine(database, check):
     assert found(check) == {}
 

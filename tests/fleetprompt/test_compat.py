@@ -16,8 +16,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from fleetprompt import versions
-from fleetprompt.health.checks.versions import private_parts
-from fleetprompt.postgres.prepared import prepared_cursor
+from fleetprompt.health.checks.installation import private_parts
+from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.sites import operators_site
 from fleetprompt.telemetry import compat as telemetry
 from fleetprompt.tenants.models import Tenant

@@ -149,7 +149,7 @@ def test_metrics_of_a_process_whose_database_accepts_and_says_nothing(client, co
 def test_metrics_of_a_process_whose_database_stops_answering(client, counted, monkeypatch):
     target = connection.get_connection_params()
     with _stops_answering(target, at=b"fleetprompt_cache") as port, monkeypatch.context() as changed:
-        changed.setattr(gauges._question, "_seconds", 1)
+        changed.setattr(gauges._question, "seconds", 1)
         _move_database(changed, port)
         _assert_only_counters(client)
     assert "fleetprompt_database_up 1.0" in _metrics(client)

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from directives import tasks
 from directives.models import Directive
-from fleetprompt.postgres import embedded, guard
+from fleetprompt.postgres import embedded, grants
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Domain, Tenant
 from signals.models import Signal
@@ -119,7 +119,7 @@ def assert_restored(*works: Work) -> None:
         with in_tenant(work.slug):
             assert said() == work.signals
             assert work.states() == ["succeeded", "failed", "requested", "running", "requested"]
-    assert guard.weaknesses() == []
+    assert grants.weaknesses() == []
 
 
 def assert_goes_on(log, *works: Work) -> None:

@@ -5,7 +5,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from directives.models import Directive
-from fleetprompt.postgres import guard, owner
+from fleetprompt.postgres import grants, owner
 from fleetprompt.postgres.owner import as_owner
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
@@ -49,12 +49,12 @@ def test_whatever_sql_the_application_runs_signals_stay(request, where, tenant):
             got_through[statement] = state
     assert got_through == {}
     assert _guarded(tenant) == before
-    assert guard.weaknesses() == []
+    assert grants.weaknesses() == []
 
 
 def test_what_the_owner_could_do_is_told(documented):
     with as_owner():
-        told = dict(guard.weaknesses())
+        told = dict(grants.weaknesses())
     role = f"the database role {documented.owner['USER']}"
     assert f"{role} may create schemas" in told
     owned = (TEMPLATE, "org_north", "org_south")
@@ -75,11 +75,11 @@ def test_a_right_too_many_is_told_and_taken_back_by_the_next_migration(documente
     names = {"role": documented.application["USER"], "database": documented.application["NAME"]}
     with owner_cursor() as cursor:
         cursor.execute(right.format(**names))
-    [weakness] = guard.weaknesses()
+    [weakness] = grants.weaknesses()
     assert told in weakness.text
     assert weakness.schemas == (("org_north",) if "org_north" in right else ())
     call_command("migrate_schemas", verbosity=0)
-    assert guard.weaknesses() == []
+    assert grants.weaknesses() == []
 
 
 def test_what_belongs_to_another_role_is_left_alone_by_a_migration(documented):

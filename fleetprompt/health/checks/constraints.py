@@ -4,9 +4,8 @@ The database alone makes keys unique, and allows one running directive in a line
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from typing import NamedTuple
 
 from django.conf import settings
 from django.core import checks
@@ -18,17 +17,17 @@ from fleetprompt.health.checkup import Findings, Tenants, Where, database, group
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.schemas import models
 
-_INDEXES = """
-    SELECT n.nspname, t.relname, i.relname, indisunique, indpred IS NULL,
-      array(SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY(indkey))
-    FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
-    JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE indisvalid AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
-"""
-_CHECKS = """
-    SELECT n.nspname, t.relname, conname
-    FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
-    WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%s) AND t.relname = ANY(%s)
+# With the columns of an index that makes them unique in all rows.
+_INDEXES_AND_CHECKS = """
+SELECT n.nspname, t.relname, i.relname, CASE WHEN indisunique AND indpred IS NULL THEN
+       array(SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY(indkey)) END
+  FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+  JOIN pg_namespace n ON n.oid = t.relnamespace
+ WHERE indisvalid AND n.nspname = ANY(%(schemas)s) AND t.relname = ANY(%(tables)s)
+ UNION ALL
+SELECT n.nspname, t.relname, conname, NULL
+  FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = connamespace
+ WHERE contype = 'c' AND convalidated AND n.nspname = ANY(%(schemas)s) AND t.relname = ANY(%(tables)s)
 """
 _FOREIGN_REFERENCES = """
 SELECT source.nspname, conname, target.nspname
@@ -42,15 +41,8 @@ SELECT source.nspname, conname, target.nspname
 """
 
 
-class Declared(NamedTuple):
-    """A constraint or an index by its name, or unique columns."""
-
-    table: str
-    name: str
-    columns: frozenset[str] = frozenset()
-
-    def __str__(self) -> str:
-        return self.name or f"{self.table} ({', '.join(sorted(self.columns))})"
+_Declared = tuple[str, str]
+"""A table, and the name of a constraint or an index, or the table with its unique columns."""
 
 
 @database("keys are unique, and constraints are there")
@@ -90,43 +82,43 @@ def references(tenants: Tenants) -> Findings:
         )
 
 
-def _lacking(tenants: Tenants, declared: Collection[Declared]) -> dict[str, str]:
+def _lacking(tenants: Tenants, declared: Collection[_Declared]) -> dict[str, str]:
     ready = complete(tenants)
-    found = _found(ready, {item.table for item in declared})
+    found = _found(ready, {table for table, _ in declared})
     missing = {slug: set(declared) - found[schema] for schema, slug in ready.items()}
-    return {slug: ", ".join(sorted(map(str, items))) for slug, items in missing.items() if items}
+    return {slug: ", ".join(sorted(what for _, what in items)) for slug, items in missing.items() if items}
 
 
-def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[Declared]]:
-    found: dict[str, set[Declared]] = defaultdict(set)
-    for schema, table, name, unique, whole, columns in fetch_all(_INDEXES, list(schemas), list(tables)):
-        found[schema].add(Declared(table, name))
-        if unique and whole:
-            found[schema].add(Declared(table, "", frozenset(columns)))
-    for schema, table, name in fetch_all(_CHECKS, list(schemas), list(tables)):
-        found[schema].add(Declared(table, name))
+def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[_Declared]]:
+    found: dict[str, set[_Declared]] = defaultdict(set)
+    rows = fetch_all(_INDEXES_AND_CHECKS, schemas=list(schemas), tables=list(tables))
+    for schema, table, name, unique_columns in rows:
+        found[schema].add((table, name))
+        if unique_columns:
+            found[schema].add(_key(table, unique_columns))
     return found
 
 
+def _key(table: str, columns: Iterable[str]) -> _Declared:
+    return table, f"{table} ({', '.join(sorted(columns))})"
+
+
 @cache
-def _declared() -> tuple[list[Declared], list[Declared]]:
+def _declared() -> tuple[list[_Declared], list[_Declared]]:
     """Return what the models of tenants declare: constraints, and other indexes."""
     every = models(settings.TENANT_APPS)
     constraints = [item for model in every for item in _constraints(model)]
-    indexes = [
-        Declared(model._meta.db_table, index.name) for model in every for index in model._meta.indexes
+    return constraints, [
+        (model._meta.db_table, index.name) for model in every for index in model._meta.indexes
     ]
-    return constraints, indexes
 
 
-def _constraints(model: type[Model]) -> Iterator[Declared]:
+def _constraints(model: type[Model]) -> Iterator[_Declared]:
     meta = model._meta
-    for field in meta.local_concrete_fields:
-        if field.unique:
-            yield Declared(meta.db_table, "", frozenset([str(field.column)]))
-    for names in meta.unique_together:
-        columns = frozenset(str(meta.get_field(name).column) for name in names)  # type: ignore[union-attr]
-        yield Declared(meta.db_table, "", columns)
+    keys = [[field.name] for field in meta.local_concrete_fields if field.unique]
+    for names in [*keys, *meta.unique_together]:
+        columns = [str(meta.get_field(name).column) for name in names]  # type: ignore[union-attr]
+        yield _key(meta.db_table, columns)
     for constraint in meta.constraints:
         if isinstance(constraint, fields.CheckConstraint | fields.UniqueConstraint):
-            yield Declared(meta.db_table, constraint.name)
+            yield meta.db_table, constraint.name

@@ -11,19 +11,16 @@ from fleetprompt.tenants.provisioning import is_unserved
 @database("every tenant has a host that is served")
 def hosts(tenants: Tenants) -> Findings:
     """Django serves `ALLOWED_HOSTS` only, and the operators' hosts before those of tenants."""
-    found: dict[str, list[str]] = {slug: [] for slug in active(tenants).values()}
-    domains = Domain.objects.order_by("domain")
-    for slug, domain in domains.values_list("tenant__slug", "domain"):
-        if slug in found:
-            found[slug].append(domain)
-    if without := [slug for slug, names in found.items() if not names]:
+    slugs = set(active(tenants).values())
+    every = Domain.objects.order_by("tenant__slug", "domain").values_list("tenant__slug", "domain")
+    pairs = [(slug, name) for slug, name in every if slug in slugs]
+    if without := sorted(slugs - dict(pairs).keys()):
         yield checks.Warning(
             "it has no host name, so its pages cannot be reached",
             hint="Add a domain in the operators' admin.",
             obj=Where(without),
             id="tenants.W001",
         )
-    pairs = [(slug, name) for slug, names in found.items() for name in names]
     if unserved := [(slug, name) for slug, name in pairs if is_unserved(name)]:
         yield checks.Warning(
             f"not served, since ALLOWED_HOSTS does not contain it: {Where(name for _, name in unserved)}",

@@ -4,6 +4,7 @@ A tenant is entered by setting `search_path` for the session. With a pooler that
 each transaction, the next statement could read another tenant's tables.
 """
 
+from contextlib import closing
 from typing import Any
 
 from django.core import checks
@@ -21,19 +22,16 @@ _MARK_NOW = f"SELECT current_setting('{_MARK}', true)"
 @database("a session stays the same one")
 def pooling(tenants: Tenants) -> Findings:
     """Compare one session before and during another session's transaction."""
-    first, second = connection.copy(), connection.copy()
-    try:
-        if lost := _lost(first, second):
-            yield checks.Error(
-                f"a connection pooler before the database {lost}: statements of one tenant may run in "
-                "another tenant's schema",
-                hint="Let DATABASE_URL name the server itself, or a pooler in session mode "
-                "(PgBouncer: pool_mode = session).",
-                id="fleetprompt.E016",
-            )
-    finally:
-        first.close()
-        second.close()
+    with closing(connection.copy()) as first, closing(connection.copy()) as second:
+        lost = _lost(first, second)
+    if lost:
+        yield checks.Error(
+            f"a connection pooler before the database {lost}: statements of one tenant may run in "
+            "another tenant's schema",
+            hint="Let DATABASE_URL name the server itself, or a pooler in session mode "
+            "(PgBouncer: pool_mode = session).",
+            id="fleetprompt.E016",
+        )
 
 
 def _lost(first: Any, second: Any) -> str:

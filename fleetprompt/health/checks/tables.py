@@ -46,9 +46,7 @@ def schemas(tenants: Tenants) -> Findings:
 def migrations(tenants: Tenants) -> Findings:
     """Code that relies on a missing migration fails."""
     missing = missing_migrations(tenants)
-    lacks = {
-        slug: _listed(missing[schema] or ()) for schema, slug in tenants.items() if missing[schema] != []
-    }
+    lacks = {tenants[schema]: _listed(names or ()) for schema, names in missing.items() if names != []}
     for names, where in grouped(lacks):
         what = f"migrations are missing: {names}" if names else "there are no tables"
         yield checks.Error(what, hint="Run `manage.py migrate_schemas`.", obj=where, id="tenants.E011")

@@ -17,18 +17,19 @@ class Command(DjangosCommand, OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the superuser."""
-        if not options["interactive"] and PASSWORD_VARIABLE in os.environ:
-            self._check(os.environ[PASSWORD_VARIABLE], options)
+        password = os.environ.get(PASSWORD_VARIABLE)
+        if password is not None and not options["interactive"]:
+            self._check(password, options)
         super().handle(*args, **options)
 
     def _check(self, password: str, options: dict[str, Any]) -> None:
-        user_model: Any = self.UserModel
-        names = (user_model.USERNAME_FIELD, *user_model.REQUIRED_FIELDS)
-        known = {
-            name: options[name] or os.environ.get(f"DJANGO_SUPERUSER_{name.upper()}", "") for name in names
-        }
         if not password.strip():
             raise CommandError(f"{PASSWORD_VARIABLE}: expected a password; it is blank")
+        user_model: Any = self.UserModel
+        known = {
+            name: options[name] or os.environ.get(f"DJANGO_SUPERUSER_{name.upper()}", "")
+            for name in (user_model.USERNAME_FIELD, *user_model.REQUIRED_FIELDS)
+        }
         try:
             validate_password(password, user_model(**known))
         except ValidationError as error:

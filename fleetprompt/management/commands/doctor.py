@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.cli.console import OperatorCommand, Row, add_format, progress
 from fleetprompt.health import doctor
-from fleetprompt.health.checkup import Where
+from fleetprompt.health.checkup import CHECKS, Where
 
 _LEVELS = {"error": checks.ERROR, "warning": checks.WARNING, "info": checks.INFO}
 
@@ -37,48 +37,34 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the checks, print the findings and set the exit status."""
         made: list[doctor.Examined] = []
-        with progress("Looking", doctor.number_of_checks()) as advance:
+        with progress("Looking", len(CHECKS) + doctor.NUMBER_OF_OTHERS) as advance:
             for examined in doctor.examine(options["tenant"]):
                 made.append(examined)
                 advance(1)
-        rows = sorted(
-            (_row(examined.title, finding) for examined in made for finding in examined.findings),
-            key=lambda row: -row["severity"],
-        )
-        bad = sum(row["severity"] >= _LEVELS[options["fail_level"]] for row in rows)
-        for row in rows:
-            del row["severity"]
+        found = [(title, finding) for title, findings in made for finding in findings or ()]
+        found.sort(key=lambda pair: -pair[1].level)
+        bad = any(finding.level >= _LEVELS[options["fail_level"]] for _, finding in found)
+        rows = [_row(title, finding) for title, finding in found]
+        passed = [title for title, findings in made if findings == []]
         if options["format"] == "json":
-            self.print_json(
-                {
-                    "healthy": not bad,
-                    "passed": [one.title for one in made if one.is_made and not one.findings],
-                    "not_made": [one.title for one in made if not one.is_made],
-                    "findings": rows,
-                }
-            )
+            not_made = [title for title, findings in made if findings is None]
+            self.print_json({"healthy": not bad, "passed": passed, "not_made": not_made, "findings": rows})
         else:
-            self._print_table(made, rows, passed=options["passed"])
+            for title in passed if options["passed"] else ():
+                self.stdout.write(f"ok: {title}")
+            shown = [{**row, "where": str(Where(row["tenants"]))} for row in rows]
+            if shown:
+                self.print_rows(shown, ["level", "id", "where", "what", "mend"], style="table", empty="")
         sentence = _sentence(made, rows, options["tenant"])
         if bad:
             raise CommandError(sentence)
         if options["format"] == "table":
             self.stdout.write(sentence)
 
-    def _print_table(self, made: list[doctor.Examined], rows: list[Row], *, passed: bool) -> None:
-        if passed:
-            for examined in made:
-                if examined.is_made and not examined.findings:
-                    self.stdout.write(f"ok: {examined.title}")
-        if rows:
-            shown = [{**row, "where": str(Where(row["tenants"]))} for row in rows]
-            self.print_rows(shown, ["level", "id", "where", "what", "mend"], style="table", empty="")
-
 
 def _row(title: str, finding: checks.CheckMessage) -> Row:
     where = finding.obj
     return {
-        "severity": finding.level,
         "level": next((name for name, level in _LEVELS.items() if finding.level >= level), "info"),
         "id": finding.id,
         "tenants": list(where) if isinstance(where, Where) else [],
@@ -89,14 +75,14 @@ def _row(title: str, finding: checks.CheckMessage) -> Row:
 
 
 def _sentence(made: list[doctor.Examined], rows: list[Row], tenant: str | None) -> str:
+    left_out = sum(findings is None for _, findings in made)
     scope = f"the tenant {tenant}" if tenant else "all tenants"
-    looked = f"{sum(one.is_made for one in made)} checks of settings, machine, database, queue and {scope}"
+    looked = f"{len(made) - left_out} checks of settings, machine, database, queue and {scope}"
     counts = Counter(row["level"] for row in rows)
     found = [
         f"{counts[name]} {name}{'s' * (counts[name] > 1)}" for name in ("error", "warning") if counts[name]
     ]
     if not found:
         return f"Healthy: {looked} found nothing to mend."
-    left_out = len(made) - sum(one.is_made for one in made)
     rest = f"; {left_out} that need the database were not made" if left_out else ""
     return f"{' and '.join(found)} in {looked}{rest}."

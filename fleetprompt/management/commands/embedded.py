@@ -51,13 +51,11 @@ class Command(OperatorCommand):
             raise CommandError(f"program: expected one of {', '.join(known)}; got {options['program']!r}")
         # Without the project's database, which the program may restore.
         socket = embedded.start(folder)
-        login = {"PGHOST": str(socket), "PGPORT": "5432", "PGUSER": embedded.SUPERUSER}
-        database = {"PGDATABASE": connection.settings_dict["NAME"]}
-        os.execve(  # noqa: S606 - no shell, and the program is one of the wheel's
-            programs / options["program"],
-            [options["program"], *options["arguments"]],
-            {**os.environ, **login, **database},
-        )
+        os.environ |= {"PGHOST": str(socket), "PGPORT": "5432", "PGUSER": embedded.SUPERUSER}
+        os.environ["PGDATABASE"] = connection.settings_dict["NAME"]
+        program = programs / options["program"]
+        # Without a shell, and the program is one of the wheel's.
+        os.execv(program, [options["program"], *options["arguments"]])  # noqa: S606
 
     def _folder(self) -> Path:
         folder = connection.settings_dict.get("EMBEDDED")

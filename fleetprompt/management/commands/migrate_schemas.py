@@ -1,8 +1,9 @@
 """`manage.py migrate_schemas`: the public schema, the template of new tenants, and all tenants."""
 
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -21,7 +22,7 @@ from fleetprompt.tenants.context import unknown
 from fleetprompt.tenants.models import SCHEMA_PREFIX, Tenant
 
 _LOCK = "fleetprompt.migrations"
-_DJANGO_OPTIONS = (
+_DJANGO_OPTIONS = [
     "app_label",
     "migration_name",
     "fake",
@@ -30,7 +31,7 @@ _DJANGO_OPTIONS = (
     "prune",
     "run_syncdb",
     "executor",
-)
+]
 """Options that django-tenants' own command handles, tenant by tenant."""
 
 
@@ -89,28 +90,31 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
     def _migrate_tenants(self, schema: str | None, options: dict[str, Any]) -> None:
         tenants = {schema: schema} if schema else _others(())
         if options["check_unapplied"]:
-            sys.exit(1 if upgrades.behind(tenants) else 0)
+            missing = schemas.missing_migrations(tenants).values()
+            sys.exit(1 if any(names != [] for names in missing) else 0)
         if not schema:
             with template.current():
                 pass
-        report = upgrades.Report()
+        results: list[upgrades.Result] = []
         looked_at: dict[str, str] = {}
         try:
             while tenants:
                 looked_at |= tenants
                 with progress("Migrating tenants", len(tenants)) as advance:
-                    upgrades.migrate_all(tenants, report, advance)
+                    for result in upgrades.migrate_all(tenants):
+                        results.append(result)
+                        advance(1)
                 # Older code may have created some meanwhile.
                 tenants = {} if schema else _others(looked_at)
         finally:
-            self._tell(report, looked_at, options["verbosity"])
+            self._tell(results, looked_at, options["verbosity"])
 
-    def _tell(self, report: upgrades.Report, looked_at: dict[str, str], verbosity: int) -> None:
+    def _tell(self, results: list[upgrades.Result], looked_at: dict[str, str], verbosity: int) -> None:
         if verbosity:
-            fresh = len(looked_at) - len(report.migrated) - len(report.supplied) - len(report.failures)
+            counts = Counter(result.outcome for result in results)
             self.stdout.write(
-                f"Tenants: {len(report.migrated)} migrated, {len(report.supplied)} given missing rights or "
-                f"permissions, {fresh} up to date, {len(report.failures)} failed."
+                f"Tenants: {counts['migrated']} migrated, {counts['supplied']} given missing rights or "
+                f"permissions, {counts['up to date']} up to date, {counts['failed']} failed."
             )
         rows = [
             {
@@ -118,9 +122,9 @@ class Command(MigrateSchemasCommand, OperatorCommand):  # type: ignore[misc]
                 "migration": migration,
                 "error": f"{type(error).__name__}: {first_line(error)}",
             }
-            for schema, migration, error in report.failures
+            for schema, _, migration, error in results
             # Other tenants were deleted meanwhile.
-            if schema_exists(schema) or Tenant.objects.filter(schema_name=schema).exists()
+            if error and (schema_exists(schema) or Tenant.objects.filter(schema_name=schema).exists())
         ]
         if rows:
             self.print_rows(rows, ["tenant", "migration", "error"], style="table", empty="")
@@ -161,13 +165,9 @@ def _others(known: Collection[str]) -> dict[str, str]:
 @contextmanager
 def _alone(notes: Any) -> Iterator[None]:
     """Let one process at a time migrate; the lock has a session of its own, because migrating ends some."""
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute(TRY_LOCK_IN_SESSION, [_LOCK])
-            if not cursor.fetchone()[0]:
-                notes.write("Another process is migrating; waiting for its end.")
-                cursor.execute(LOCK_IN_SESSION, [_LOCK])
+    with closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute(TRY_LOCK_IN_SESSION, [_LOCK])
+        if not cursor.fetchone()[0]:
+            notes.write("Another process is migrating; waiting for its end.")
+            cursor.execute(LOCK_IN_SESSION, [_LOCK])
         yield
-    finally:
-        other.close()

@@ -47,29 +47,22 @@ class Command(OperatorCommand):
 
     def _print_addresses(self, port: int) -> None:
         host = settings.OPERATOR_HOSTS[0] if settings.OPERATOR_HOSTS else HOST
-        staff = get_user_model()._default_manager.filter(is_staff=True, is_active=True)
-        lacks = (
-            "" if staff.exists() else "; nobody can log in yet: `manage.py createsuperuser` makes a user"
-        )
+        lacks = "; nobody can log in yet: `manage.py createsuperuser` makes a user"
+        if get_user_model()._default_manager.filter(is_staff=True, is_active=True).exists():
+            lacks = ""
         self.stdout.write(
             f"Operators: {local(host, port, '/admin/')} (ready: {local(host, port, '/readyz')}{lacks})"
         )
         tenants = Tenant.objects.filter(status=Tenant.Status.ACTIVE).prefetch_related("domains")
-        hosts = []
-        for tenant in tenants:
-            for domain in tenant.domains.all():
-                hosts.append(domain.domain)
-                unserved = is_unserved(domain.domain)
-                note = " (not served: ALLOWED_HOSTS does not contain it)" if unserved else ""
-                self.stdout.write(
-                    f"{tenant.name}: {local(domain.domain, port)} "
-                    f"(admin: {local(domain.domain, port, '/admin/')}){note}"
-                )
+        pairs = [(tenant.name, domain.domain) for tenant in tenants for domain in tenant.domains.all()]
+        for name, host in pairs:
+            note = " (not served: ALLOWED_HOSTS does not contain it)" if is_unserved(host) else ""
+            self.stdout.write(f"{name}: {local(host, port)} (admin: {local(host, port, '/admin/')}){note}")
         if not tenants:
             self.stdout.write(
                 "There are no communities yet: `make demo` makes two, `manage.py tenant create` yours."
             )
-        if advice := web_addresses.hosts_advice(hosts):
+        if advice := web_addresses.hosts_advice(host for _, host in pairs):
             self.stdout.write(advice)
         self.stdout.write("Ctrl-C stops everything.\n")
         self.stdout.flush()
@@ -78,12 +71,10 @@ class Command(OperatorCommand):
 def _check_port(port: int) -> None:
     web_addresses.check_port("--port", port)
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+        socket.create_server((HOST, port)).close()
     except OSError as error:
         raise CommandError(
-            f"port {port} on {HOST} cannot be used ({error.strerror}); "
+            f"port {port} on {HOST} cannot be used ({os.strerror(error.errno or 0)}); "
             "choose another with --port, or make run PORT=8001"
         ) from None
 

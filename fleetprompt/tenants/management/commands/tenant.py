@@ -32,24 +32,53 @@ class Command(OperatorCommand):
         create.add_argument("--name", required=True, help="what people call the community")
         create.add_argument("--domain", required=True, help="host name that serves it")
         text = "Register a tenant again whose schema pg_restore has brought back, as it was."
-        restore = self.subcommand(parsers, "restore", self.restore, text)
-        restore.add_argument("slug")
-        restore.add_argument(
-            "--from",
-            dest="file",
-            required=True,
-            metavar="FILE",
-            help="what `tenant list --format json` printed when the backup was made",
+        restore = self._about_one(parsers, "restore", self.restore, text)
+        text = "what `tenant list --format json` printed when the backup was made"
+        restore.add_argument("--from", dest="file", required=True, metavar="FILE", help=text)
+        text = "Make a user who may do everything in one tenant, and is nobody elsewhere."
+        superuser = self._about_one(parsers, "createsuperuser", self.createsuperuser, text)
+        superuser.add_argument("--username", help="asked for by default")
+        superuser.add_argument("--email", help="asked for by default, and empty with --no-input")
+        text = f"ask nothing; the password stands in the environment variable {PASSWORD_VARIABLE}"
+        superuser.add_argument(
+            "--no-input", "--noinput", action="store_false", dest="interactive", help=text
         )
-        self._add_createsuperuser(parsers)
         add_format(self.subcommand(parsers, "list", self.list, "List the tenants."))
         self._add_changes(parsers)
         self._add_domain(parsers)
-        delete = self.subcommand(
-            parsers, "delete", self.delete, "Delete a tenant with everything in it, for good."
-        )
-        delete.add_argument("slug")
-        delete.add_argument("--yes", action="store_true", help="do not ask")
+        text = "Delete a tenant with everything in it, for good."
+        _add_yes(self._about_one(parsers, "delete", self.delete, text))
+
+    def _about_one(self, parsers: Any, name: str, run: Any, text: str) -> CommandParser:
+        parser = self.subcommand(parsers, name, run, text)
+        parser.add_argument("slug")
+        return parser
+
+    def _add_changes(self, parsers: Any) -> None:
+        text = "Stop serving a tenant's forum, and let its directives wait; nothing is lost."
+        suspend = self._about_one(parsers, "suspend", self.suspend, text)
+        _add_yes(suspend)
+        text = "Serve a suspended tenant again; its directives go on."
+        resume = self._about_one(parsers, "resume", self.resume, text)
+        text = "Change what people call a community; slug, schema and host names stay."
+        rename = self._about_one(parsers, "rename", self.rename, text)
+        rename.add_argument("name", help="the new name, 1 to 200 characters")
+        for parser in (suspend, resume, rename):
+            add_format(parser)
+
+    def _add_domain(self, parsers: Any) -> None:
+        text = "Add a host name to a tenant, or remove one."
+        domain = parsers.add_parser("domain", help=text, description=text)
+        inner = domain.add_subparsers(required=True, metavar="SUBCOMMAND")
+        text = "Serve a tenant on another host name too."
+        add = self._about_one(inner, "add", self.add_domain, text)
+        text = "Serve a tenant no more on a host name that is not its primary one."
+        remove = self._about_one(inner, "remove", self.remove_domain, text)
+        for parser in (add, remove):
+            parser.add_argument("host", help="a host name as browsers ask for it, without a port")
+            add_format(parser)
+        add.add_argument("--primary", action="store_true", help="make it the primary one, also one it has")
+        _add_yes(remove)
 
     def create(self, options: dict[str, Any]) -> None:
         """Create the tenant."""
@@ -85,54 +114,9 @@ class Command(OperatorCommand):
                 interactive=asked,
                 verbosity=0,
             )
-            where = [
-                f" Log in at {installed(domain.domain, '/admin/')}" for domain in tenant.domains.all()[:1]
-            ]
-        self.stdout.write(f"Created a superuser of tenant {tenant.slug}.{''.join(where)}")
-
-    def _add_createsuperuser(self, parsers: Any) -> None:
-        text = "Make a user who may do everything in one tenant, and is nobody elsewhere."
-        parser = self.subcommand(parsers, "createsuperuser", self.createsuperuser, text)
-        parser.add_argument("slug")
-        parser.add_argument("--username", help="asked for by default")
-        parser.add_argument("--email", help="asked for by default, and empty with --no-input")
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help=f"ask nothing; the password stands in the environment variable {PASSWORD_VARIABLE}",
-        )
-
-    def _add_changes(self, parsers: Any) -> None:
-        text = "Stop serving a tenant's forum, and let its directives wait; nothing is lost."
-        suspend = self.subcommand(parsers, "suspend", self.suspend, text)
-        suspend.add_argument("slug")
-        suspend.add_argument("--yes", action="store_true", help="do not ask")
-        text = "Serve a suspended tenant again; its directives go on."
-        resume = self.subcommand(parsers, "resume", self.resume, text)
-        resume.add_argument("slug")
-        text = "Change what people call a community; slug, schema and host names stay."
-        rename = self.subcommand(parsers, "rename", self.rename, text)
-        rename.add_argument("slug")
-        rename.add_argument("name", help="the new name, 1 to 200 characters")
-        for parser in (suspend, resume, rename):
-            add_format(parser)
-
-    def _add_domain(self, parsers: Any) -> None:
-        text = "Add a host name to a tenant, or remove one."
-        inner = parsers.add_parser("domain", help=text, description=text).add_subparsers(
-            required=True, metavar="SUBCOMMAND"
-        )
-        add = self.subcommand(inner, "add", self.add_domain, "Serve a tenant on another host name too.")
-        text = "Serve a tenant no more on a host name that is not its primary one."
-        remove = self.subcommand(inner, "remove", self.remove_domain, text)
-        for parser in (add, remove):
-            parser.add_argument("slug")
-            parser.add_argument("host", help="a host name as browsers ask for it, without a port")
-            add_format(parser)
-        add.add_argument("--primary", action="store_true", help="make it the primary one, also one it has")
-        remove.add_argument("--yes", action="store_true", help="do not ask")
+            domain = tenant.domains.first()
+        where = f" Log in at {installed(domain.domain, '/admin/')}" if domain else ""
+        self.stdout.write(f"Created a superuser of tenant {tenant.slug}.{where}")
 
     def suspend(self, options: dict[str, Any]) -> None:
         """Suspend the tenant, after a question unless `--yes` was given."""
@@ -206,6 +190,10 @@ class Command(OperatorCommand):
             self.confirm(question, slug, "Not deleted")
         provisioning.delete_tenant(slug)
         self.stdout.write(f"Deleted tenant {slug}.")
+
+
+def _add_yes(parser: CommandParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _row(tenant: Tenant, precision: str) -> dict[str, Any]:

@@ -1,1 +1,0 @@
-"""Database engine of django-tenants, with fewer statements."""
