@@ -15,17 +15,13 @@ HELPER = Actor("agent", "forum-helper", "Forum helper")
 
 
 class Person(NamedTuple):
-    """An account that each tenant of the demo has; an admin's when it has no group."""
+    """An account in a tenant or at the operators' site; a superuser's when it has no group."""
 
     username: str
     first_name: str
     last_name: str
+    role: str
     group: str | None = None
-
-    @property
-    def role(self) -> str:
-        """The person's role in a word."""
-        return (self.group or "admin").lower()
 
     @property
     def actor(self) -> Actor:
@@ -33,10 +29,10 @@ class Person(NamedTuple):
         return permissions.actor_of(_account(self))
 
 
-MIRA = Person("mira", "Mira", "Okafor", roles.MODERATOR)
-AKI = Person("aki", "Aki", "Lindgren", roles.AUDITOR)
-ADA = Person("ada", "Ada", "Marsh")
-OLGA = Person("olga", "Olga", "Reyes")
+MIRA = Person("mira", "Mira", "Okafor", "moderator", roles.MODERATOR)
+AKI = Person("aki", "Aki", "Lindgren", "auditor", roles.AUDITOR)
+ADA = Person("ada", "Ada", "Marsh", "admin")
+OLGA = Person("olga", "Olga", "Reyes", "operator")
 
 
 def log_ins(people: Sequence[Person]) -> list[tuple[Person, str]]:
