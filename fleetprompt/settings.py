@@ -32,12 +32,7 @@ SHARED_APPS = [
     "django.contrib.staticfiles",
     "django_q",
 ]
-TENANT_APPS = [
-    *_ACCOUNT_APPS,
-    "signals",
-    "directives",
-    "forums",
-]
+TENANT_APPS = [*_ACCOUNT_APPS, "signals", "directives", "forums"]
 INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS] + ["axes"]
 # django-axes uses the cache; its tables are not needed.
 MIGRATION_MODULES = {"axes": None}
@@ -203,25 +198,14 @@ LOGGING = {
             "()": "django.utils.log.CallbackFilter",
             "callback": f"ext://fleetprompt.operators.log_filters.{name}",
         }
-        for name in (
-            "no_query",
-            "no_result",
-            "not_enqueued",
-            "not_lost",
-            "seldom",
-            "untraced",
-        )
+        for name in ("no_query", "no_result", "not_enqueued", "not_lost", "seldom", "untraced")
     },
     "formatters": {
         "line": {"()": "fleetprompt.telemetry.logs.Line"},
         "json": {"()": "fleetprompt.telemetry.logs.Json"},
     },
     "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": _env.log_format,
-            "filters": ["untraced"],
-        }
+        "stderr": {"class": "logging.StreamHandler", "formatter": _env.log_format, "filters": ["untraced"]}
     },
     "root": {"handlers": ["stderr"], "level": _env.log_level},
     # Django's own handler would log everything twice.
