@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from fleetprompt import environment
+from fleetprompt.operators.log_filters import no_query, no_result, not_enqueued, not_lost, seldom, untraced
 from fleetprompt.web import content_security, theme
 
 BASE_DIR = environment.BASE_DIR
@@ -193,19 +194,12 @@ AUDIT_PUBLIC_KEYS = _env.audit_public_keys
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {
-        name: {
-            "()": "django.utils.log.CallbackFilter",
-            "callback": f"ext://fleetprompt.operators.log_filters.{name}",
-        }
-        for name in ("no_query", "no_result", "not_enqueued", "not_lost", "seldom", "untraced")
-    },
     "formatters": {
         "line": {"()": "fleetprompt.telemetry.logs.Line"},
         "json": {"()": "fleetprompt.telemetry.logs.Json"},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": _env.log_format, "filters": ["untraced"]}
+        "stderr": {"class": "logging.StreamHandler", "formatter": _env.log_format, "filters": [untraced]}
     },
     "root": {"handlers": ["stderr"], "level": _env.log_level},
     # Django's own handler would log everything twice.
@@ -218,12 +212,12 @@ LOGGING = {
         "django.server": {
             "handlers": ["stderr"],
             "level": "INFO",
-            "filters": ["no_query"],
+            "filters": [no_query],
             "propagate": False,
         },
         # At DEBUG it logs every statement with its values, payloads included.
         "django.db.backends": {"level": "INFO"},
-        "django-q": {"level": "INFO", "filters": ["not_enqueued", "no_result", "not_lost"]},
-        "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": ["seldom"]},
+        "django-q": {"level": "INFO", "filters": [not_enqueued, no_result, not_lost]},
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": [seldom]},
     },
 }
