@@ -142,13 +142,7 @@ class DetailModelAdmin(ReadOnlyModelAdmin):
         """Return the context of a record's page besides `record`."""
         return {}
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         """Show a record's page."""
         return self.record_view(request, object_id, self.detail_template, self.detail_context)
 
