@@ -127,7 +127,7 @@ def _play() -> Story:
     number, harbor, orchard = scenes.prepare()
     with tempfile.TemporaryDirectory() as folder, clusters.running(Path(folder, "log")) as running:
         waiter = Waiter(running, 120)
-        played = story.play(number, harbor, orchard, waiter)
+        played = story.play(Console(quiet=True), number, harbor, orchard, waiter)
         with in_tenant(harbor.tenant):
             waiter.until(Directive.Status.FAILED, _post_nowhere())
     with in_tenant(harbor.tenant):
