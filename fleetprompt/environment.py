@@ -33,8 +33,6 @@ DEVELOPMENT_SECRET_KEY = "development-only-" + "0" * 40
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 AUDIT_FOLDER = BASE_DIR / "var/audit"
 
-_LOGIN_SETTINGS = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
-
 RENAMED = {
     "DIRECTIVES_BATCH": "DIRECTIVES_CLAIM_LIMIT",
     "DIRECTIVES_LEASE": "DIRECTIVES_LEASE_SECONDS",
@@ -254,7 +252,8 @@ class Environment(BaseSettings):
         settings = dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
         if self.database_owner_url:
             owner: dict[str, Any] = dict(dj_database_url.parse(self.database_owner_url))
-            settings["OWNER"] = {name: owner[name] for name in _LOGIN_SETTINGS if name in owner}
+            login = owner.keys() & {"USER", "PASSWORD", "HOST", "PORT", "OPTIONS"}
+            settings["OWNER"] = {name: owner[name] for name in login}
         return settings
 
 

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
+from django.core.validators import slug_re
 from django.db import transaction
 
 from fleetprompt.cli.lines import MAX_LINE_CHARACTERS, Lines, LongLine
@@ -182,12 +182,8 @@ def _moment(cells: dict[str, str], name: str) -> datetime | None:
 def _check_place(thread: str, category: str) -> None:
     check_text("thread", thread, length=TITLE_LENGTH, required=True)
     check_text("category", category, length=SLUG_LENGTH)
-    try:
-        validate_slug(category)
-    except ValidationError as error:
-        raise Refused(
-            f"category: expected letters, digits, hyphens and underscores; got {category!r}"
-        ) from error
+    if not slug_re.fullmatch(category):
+        raise Refused(f"category: expected letters, digits, hyphens and underscores; got {category!r}")
 
 
 def _rows(file: IO[bytes], advance: Callable[[int], None]) -> Iterator[_Row]:

@@ -44,8 +44,11 @@ def own(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
     return permissions if user.is_superuser else permissions.filter(_held_by(user)).distinct()
 
 
-def _held_by(user: Any) -> Q:
-    return Q(user=user.pk) | Q(group__user=user.pk)
+def _held_by(account: User | Group) -> Q:
+    """Return the filter of an account's permissions, also of an inactive user's."""
+    if isinstance(account, Group):
+        return Q(group=account.pk)
+    return Q(user=account.pk) | Q(group__user=account.pk)
 
 
 def _beyond(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
@@ -180,10 +183,6 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
         form.editor = request.user
         return form
 
-    def held(self, obj: Any) -> Q:
-        """Return the filter of an account's permissions."""
-        raise NotImplementedError
-
     def is_mightier(self, request: HttpRequest, obj: Any) -> bool:
         """Return whether an account holds a permission that the user of the request lacks."""
         user = cast(Any, request.user)
@@ -191,16 +190,11 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
             return False
         if getattr(obj, "is_superuser", False):
             return True
-        return bool(_beyond(self.admin_site, user).filter(self.held(obj)).exists())
+        return bool(_beyond(self.admin_site, user).filter(_held_by(obj)).exists())
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the user may change this account, or any at all."""
         allowed = bool(super().has_change_permission(request, obj))
-        return allowed and (obj is None or not self.is_mightier(request, obj))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this account, or any at all."""
-        allowed = bool(super().has_delete_permission(request, obj))
         return allowed and (obj is None or not self.is_mightier(request, obj))
 
     def formfield_for_manytomany(
@@ -228,10 +222,6 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     readonly_fields = ("last_login", "date_joined")
 
-    def held(self, obj: User) -> Q:
-        """Return the filter of a user's permissions, also for an inactive one."""
-        return _held_by(obj)
-
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: the admin log would lose the user's actions."""
         return False
@@ -256,13 +246,9 @@ class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore
     form = _EditorForm
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this group, or any at all; a member may not."""
-        allowed = super().has_delete_permission(request, obj)
-        return allowed and not (obj and _is_own(obj, request.user))
-
-    def held(self, obj: Group) -> Q:
-        """Return the filter of a group's permissions."""
-        return Q(group=obj.pk)
+        """Return whether the user may delete this group, or any at all; not a member."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and not (obj and (_is_own(obj, request.user) or self.is_mightier(request, obj)))
 
 
 class LogEntryAdmin(ReadOnlyModelAdmin):

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets, display
-from django.contrib.admin.options import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
@@ -125,12 +124,6 @@ class ReadOnlyModelAdmin(ModelAdmin):
             self.message_user(request, "Select rows by their ids.", messages.ERROR)
             response = None
         return response
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the class's own actions, without deletion."""
-        actions = DjangoModelAdmin.get_actions(self, request)
-        actions.pop("delete_selected", None)
-        return actions
 
 
 class DetailModelAdmin(ReadOnlyModelAdmin):

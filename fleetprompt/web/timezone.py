@@ -16,9 +16,9 @@ from fleetprompt.web.middleware import Middleware
 COOKIE = "timezone"
 """Set by `fleetprompt/admin.js` to the browser's zone, such as `Europe/Paris`."""
 MAX_NAME_LENGTH = 64
-MAX_PAGE_AGE_DAYS = 366
+MAX_PAGE_AGE = timedelta(days=366)
 """The longest time between showing and submitting a form."""
-MAX_CLOCK_SKEW_SECONDS = 60
+MAX_CLOCK_SKEW = timedelta(minutes=1)
 """The largest difference between the clocks of two web servers."""
 
 
@@ -108,10 +108,8 @@ def _load(name: str) -> ZoneInfo | None:
 def _past(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        age = timezone.now() - time
+    except (ValueError, TypeError):
+        # It is no time, or one without an offset.
         return None
-    if time.tzinfo is None:
-        return None
-    now = timezone.now()
-    oldest, newest = timedelta(days=MAX_PAGE_AGE_DAYS), timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
-    return time if now - oldest < time <= now + newest else None
+    return time if -MAX_CLOCK_SKEW <= age < MAX_PAGE_AGE else None
