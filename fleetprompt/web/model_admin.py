@@ -118,11 +118,9 @@ class ReadOnlyModelAdmin(ModelAdmin):
         """Answer an action; malformed ids get a message."""
         try:
             response: HttpResponse | None = super().response_action(request, queryset)
-        except PermissionDenied:
-            raise
         except (ValidationError, ValueError):
             self.message_user(request, "Select rows by their ids.", messages.ERROR)
-            response = None
+            return None
         return response
 
 

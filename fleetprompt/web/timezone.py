@@ -26,7 +26,6 @@ class TimezoneMiddleware(Middleware):
     """Activates the browser's zone for a request; the project's own when it is unknown."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer `request` in its zone."""
         with timezone.override(lookup(unquote(request.COOKIES.get(COOKIE, "")))):
             return self._get_response(request)
 
