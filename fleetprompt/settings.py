@@ -167,12 +167,11 @@ Q_CLUSTER: dict[str, Any] = {
     "queue_limit": max(_env.cluster_workers // 2, 1),
     # Replacing a worker takes half a second, which would be a tenth of all time with the default.
     "recycle": 50_000,
-    **(
-        {"redis": _env.broker_url}
-        if _env.broker_url
-        else {"orm": "default", "broker_class": "directives.queueing.broker.Broker"}
-    ),
 }
+if _env.broker_url:
+    Q_CLUSTER["redis"] = _env.broker_url
+else:
+    Q_CLUSTER |= {"orm": "default", "broker_class": "directives.queueing.broker.Broker"}
 
 METRICS_FOLDER = str(BASE_DIR / _env.metrics_folder) if _env.metrics_folder else ""
 METRICS_TOKEN = _env.metrics_token

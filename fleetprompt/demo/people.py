@@ -2,10 +2,9 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 
 from directives.authority import permissions, roles
 from signals.types import Actor
@@ -45,16 +44,10 @@ def log_ins(people: Sequence[Person]) -> list[tuple[Person, str]]:
     return given
 
 
-def _account(person: Person) -> Any:
-    user, _ = get_user_model().objects.update_or_create(
-        username=person.username,
-        defaults={
-            "first_name": person.first_name,
-            "last_name": person.last_name,
-            "is_staff": True,
-            "is_superuser": person.group is None,
-        },
-    )
+def _account(person: Person) -> User:
+    names = {"first_name": person.first_name, "last_name": person.last_name}
+    powers = {"is_staff": True, "is_superuser": person.group is None}
+    user, _ = User.objects.update_or_create(username=person.username, defaults=names | powers)
     if person.group:
         user.groups.add(Group.objects.get(name=person.group))
     return user

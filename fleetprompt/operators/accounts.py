@@ -124,11 +124,7 @@ class _UserForm(_EditorForm, UserChangeForm):
         }
 
     def clean(self) -> dict[str, Any]:
-        """Return the input.
-
-        Raises:
-            ValidationError: no superuser would be left.
-        """
+        """Return the input; it is an error when no superuser would be left."""
         cleaned = super().clean()
         keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _SUPERUSER_FLAGS)
         if self.instance.is_superuser and not keeps_power:

@@ -48,22 +48,14 @@ class ZonedForm(forms.Form):
             super().full_clean()
 
     def clean_zone(self) -> str:
-        """Return the name of the form's zone.
-
-        Raises:
-            ValidationError: there is no such zone.
-        """
+        """Return the name of the form's zone; refuse one that does not exist."""
         name: str = self.cleaned_data["zone"]
         if name and lookup(name) is None:
             raise ValidationError("zone: expected the name of a time zone, such as Europe/Paris.")
         return name
 
     def clean_shown_at(self) -> str:
-        """Return the time at which the form was shown, as it was sent.
-
-        Raises:
-            ValidationError: it has no offset, is in the future, or is too old.
-        """
+        """Return when the form was shown, as it was sent; refuse what is no time of the last year."""
         text: str = self.cleaned_data["shown_at"]
         if text and _past(text) is None:
             raise ValidationError(
