@@ -55,13 +55,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A form as it was sent.
-
-    Args:
-        fields: what was filled in.
-        why: the reason for which it is kept.
-        problems: what was found wrong with it, besides what checking it again finds.
-    """
+    """A form as it was sent, and what was found wrong with it besides what checking it again finds."""
 
     fields: QueryDict
     why: Why

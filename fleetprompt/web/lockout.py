@@ -1,8 +1,8 @@
 """Lockout of a user name at an address after too many wrong passwords."""
 
 import logging
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -21,14 +21,11 @@ from fleetprompt.web.client_ip import described
 logger = logging.getLogger(__name__)
 
 
-def _alone(method: Callable[..., None]) -> Callable[..., None]:
-    @wraps(method)
-    def alone(*args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            lock_in_transaction(f"{active_schema()}.log-in")
-            method(*args, **kwargs)
-
-    return alone
+@contextmanager
+def _alone() -> Iterator[None]:
+    with transaction.atomic():
+        lock_in_transaction(f"{active_schema()}.log-in")
+        yield
 
 
 class LockoutHandler(AxesCacheHandler):
@@ -38,8 +35,8 @@ class LockoutHandler(AxesCacheHandler):
     all count.
     """
 
-    user_login_failed = _alone(AxesCacheHandler.user_login_failed)
-    user_logged_in = _alone(AxesCacheHandler.user_logged_in)
+    user_login_failed = _alone()(AxesCacheHandler.user_login_failed)
+    user_logged_in = _alone()(AxesCacheHandler.user_logged_in)
 
 
 def locked_out(request: HttpRequest, response: HttpResponse, credentials: Any) -> HttpResponse:
