@@ -20,14 +20,13 @@ from fleetprompt.sites import operators_site, tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.tenants import changes, provisioning
 from fleetprompt.tenants.models import Domain, Tenant
-from fleetprompt.web.compat import LastCheckForm
 from fleetprompt.web.model_admin import ReadOnlyModelAdmin, column
 
 accounts.register(operators_site)
 accounts.register(tenant_site)
 
 
-class AddTenantForm(LastCheckForm):
+class AddTenantForm(forms.ModelForm):  # type: ignore[type-arg]
     """Form of a new tenant, which it creates as its last validation."""
 
     domain = forms.CharField(
@@ -45,8 +44,11 @@ class AddTenantForm(LastCheckForm):
             "name": "What people call the community.",
         }
 
-    def last_check(self) -> None:
-        """Create the tenant: only the creation tells whether slug, domain and schema are free."""
+    def full_clean(self) -> None:
+        """Create the tenant after all other checks: only that tells whether its names are free."""
+        super().full_clean()
+        if not self.is_bound or self.errors:
+            return
         data = self.cleaned_data
         try:
             # On a connection of its own: the page's transaction has the application's role.
@@ -55,11 +57,6 @@ class AddTenantForm(LastCheckForm):
             self.instance = made.result()
         except ValidationError as error:
             _add_errors(self, error)
-
-    def save(self, commit: bool = True) -> Tenant:
-        """Return the tenant, which is stored already."""
-        self.save_m2m = lambda: None  # type: ignore[method-assign]
-        return cast(Tenant, self.instance)
 
 
 def _create_tenant(slug: str, name: str, domain: str) -> Tenant:
@@ -98,7 +95,7 @@ class TenantAdmin(ModelAdmin):
             return [(None, {"fields": ("slug", "name", "domain")})]
         text = (
             "The forum of a suspended tenant is not served, and its directives wait. To delete one with "
-            f"everything in it, for good: manage.py tenant delete {cast(Tenant, obj).slug}"
+            f"everything in it, for good: manage.py tenant delete {obj}"
         )
         fields = ("name", "status", "slug", "schema_name", "created")
         return [(None, {"fields": fields, "description": text})]
@@ -233,16 +230,8 @@ class FailureAdmin(ReadOnlyModelAdmin):
     icon = "sms_failed"
     list_display = ("name", "func", "error", "ended")
     search_fields = ("name", "func")
-    fields = readonly_fields = (
-        "name",
-        "func",
-        "args",
-        "kwargs",
-        "began",
-        "ended",
-        "cluster",
-        "whole_error",
-    )
+    fields = ("name", "func", "args", "kwargs", "began", "ended", "cluster", "whole_error")
+    readonly_fields = fields
 
     error = column("error", lambda failure: Truncator(str(failure.result)).chars(120))
     whole_error = column("error", lambda failure: str(failure.result))

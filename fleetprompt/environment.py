@@ -1,6 +1,5 @@
 """Settings of an installation, read from environment variables or `.env`, typed and validated."""
 
-import base64
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,6 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     ValidationInfo,
-    field_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -32,8 +30,8 @@ from fleetprompt.validation_errors import problems
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SECRET_KEY = "development-only-" + "0" * 40
-
-_LOGIN_SETTINGS = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+AUDIT_FOLDER = BASE_DIR / "var/audit"
 
 RENAMED = {
     "DIRECTIVES_BATCH": "DIRECTIVES_CLAIM_LIMIT",
@@ -62,13 +60,76 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _secret_key(value: str, info: ValidationInfo) -> str:
+    if info.data.get("debug") is False and value == DEVELOPMENT_SECRET_KEY:
+        raise ValueError(
+            "the development key is refused while DEBUG is off; "
+            "set a secret of 32 or more random characters, or DEBUG=1 on your own machine"
+        )
+    return value
+
+
+def _allowed_hosts(names: list[str], info: ValidationInfo) -> list[str]:
+    debug = info.data.get("debug")
+    public = [host for host in names if host not in LOOPBACK_HOSTS and not host.endswith(".localhost")]
+    if debug and public:
+        raise ValueError(
+            f"{public[0]} is refused while DEBUG is on, which serves this machine only; set DEBUG=0"
+        )
+    if debug is False and not names:
+        raise ValueError("expected the host names to serve, because DEBUG is off")
+    return names
+
+
+def _postgresql(value: str) -> str:
+    if not value:
+        return value
+    if not value.startswith(("postgres://", "postgresql://")):
+        raise ValueError("expected a URL that starts with postgresql://")
+    try:
+        dj_database_url.parse(value)
+    except ValueError:
+        raise ValueError(
+            "expected postgresql://user:password@host:port/name, special characters quoted as in URLs"
+        ) from None
+    return value
+
+
+def _owner_of_database(value: str, info: ValidationInfo) -> str:
+    if not value or "database_url" not in info.data:
+        return value
+    if not info.data["database_url"]:
+        raise ValueError("expected DATABASE_URL too; the embedded PostgreSQL has an owner already")
+    owner, application = (dj_database_url.parse(url) for url in (value, info.data["database_url"]))
+    if owner.get("NAME") != application.get("NAME"):
+        raise ValueError("expected the database that DATABASE_URL names")
+    if not owner.get("USER") or not application.get("USER") or owner["USER"] == application["USER"]:
+        raise ValueError("expected a user, and not that of DATABASE_URL")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("expected the name of a time zone, such as Europe/Paris") from None
+
+
 _List = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 _Hosts = Annotated[_List, AfterValidator(lambda names: [name.lower() for name in names])]
+_Database = Annotated[str, AfterValidator(_postgresql)]
 # It precedes a tenant's slug in a message's key, which has 100 characters.
 _ClusterName = Annotated[
     str, _matching(r"[A-Za-z0-9._-]{1,40}", "1 to 40 letters, digits, dots, hyphens and underscores")
 ]
 _Redis = Annotated[str, _matching("rediss?://.*", "a URL that starts with redis://")]
+_PrivateKey = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9+/]{43}=|-----BEGIN PRIVATE KEY-----[\s\S]*",
+        "an Ed25519 private key, base64 of 32 bytes or PEM without a password",
+    ),
+]
 _Token = Annotated[
     str, _matching(r"[A-Za-z0-9._~+/=-]{16,}", "16 or more letters, digits and characters of ._~+/=-")
 ]
@@ -81,19 +142,17 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(env_file=BASE_DIR / ".env", extra="ignore", frozen=True)
 
     debug: bool = Field(True, description="Development mode. Set it to 0 in production.")
-    secret_key: str = Field(
+    secret_key: Annotated[str, AfterValidator(_secret_key)] = Field(
         DEVELOPMENT_SECRET_KEY,
         min_length=32,
         description="Signs sessions and queue messages. Required when DEBUG is 0.",
     )
-    allowed_hosts: _Hosts = Field(
+    allowed_hosts: Annotated[_Hosts, AfterValidator(_allowed_hosts)] = Field(
         [],
         description="Served host names, separated by commas; `.example.org` means every "
         "subdomain. Required when DEBUG is 0; the loopback names otherwise.",
     )
-    operator_hosts: _Hosts = Field(
-        ["localhost", "127.0.0.1", "[::1]"], description="Host names of the operators' site."
-    )
+    operator_hosts: _Hosts = Field(LOOPBACK_HOSTS, description="Host names of the operators' site.")
     https: bool | None = Field(
         None,
         description="Whether HTTPS is used: plain HTTP is redirected, and cookies are sent over HTTPS "
@@ -112,12 +171,12 @@ class Environment(BaseSettings):
     session_hours: PositiveFloat = Field(
         12, le=24 * 365, description="Hours after which users have to log in again."
     )
-    database_url: str = Field(
+    database_url: _Database = Field(
         "",
         description="PostgreSQL to use, postgresql://user:password@host:port/name. "
         "Empty: the embedded one in var/postgres.",
     )
-    database_owner_url: str = Field(
+    database_owner_url: Annotated[_Database, AfterValidator(_owner_of_database)] = Field(
         "",
         description="DATABASE_URL's database with its owner's login, for migrations; DATABASE_URL is "
         "then a role that cannot change tables or signals. Empty: one role is both.",
@@ -142,12 +201,12 @@ class Environment(BaseSettings):
         allow_inf_nan=False,
         description="Seconds of a worker's time slice, after which the next tenant follows.",
     )
-    audit_folder: Path = Field(
-        BASE_DIR / "var/audit",
+    audit_folder: Annotated[Path, BeforeValidator(lambda value: value or AUDIT_FOLDER)] = Field(
+        AUDIT_FOLDER,
         description="Folder of the audit log's checkpoints, outside the database; relative to the "
         "project's folder.",
     )
-    audit_key: str = Field(
+    audit_key: _PrivateKey = Field(
         "",
         repr=False,
         description="Ed25519 private key that signs seals, base64 of 32 bytes or PEM. Required for seals "
@@ -157,7 +216,9 @@ class Environment(BaseSettings):
         [],
         description="Further public keys with valid signatures besides AUDIT_KEY's, separated by commas.",
     )
-    time_zone: str = Field("UTC", description="Default time zone of pages and commands.")
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="Default time zone of pages and commands."
+    )
     log_level: Annotated[_LEVELS, BeforeValidator(str.upper)] = Field(
         "WARNING", description="Lowest level that is logged."
     )
@@ -176,58 +237,6 @@ class Environment(BaseSettings):
         "", description="http://host:4318 of a collector of OpenTelemetry traces. Empty: traces are off."
     )
 
-    @field_validator("audit_folder", mode="before")
-    @classmethod
-    def _is_named(cls, value: Any) -> Any:
-        return value or cls.model_fields["audit_folder"].default
-
-    @field_validator("audit_key")
-    @classmethod
-    def _is_private_key(cls, value: str) -> str:
-        if value and not value.startswith("-----BEGIN PRIVATE KEY-----") and not _is_base64(value, size=32):
-            raise ValueError(
-                "expected an Ed25519 private key, base64 of 32 bytes or PEM without a password"
-            )
-        return value
-
-    @field_validator("database_url", "database_owner_url")
-    @classmethod
-    def _is_postgresql(cls, value: str) -> str:
-        if not value:
-            return value
-        if not value.startswith(("postgres://", "postgresql://")):
-            raise ValueError("expected a URL that starts with postgresql://")
-        try:
-            dj_database_url.parse(value)
-        except ValueError:
-            raise ValueError(
-                "expected postgresql://user:password@host:port/name, special characters quoted as in URLs"
-            ) from None
-        return value
-
-    @field_validator("database_owner_url")
-    @classmethod
-    def _is_of_the_owner(cls, value: str, info: ValidationInfo) -> str:
-        if not value or "database_url" not in info.data:
-            return value
-        if not info.data["database_url"]:
-            raise ValueError("expected DATABASE_URL too; the embedded PostgreSQL has an owner already")
-        owner, application = (dj_database_url.parse(url) for url in (value, info.data["database_url"]))
-        if owner.get("NAME") != application.get("NAME"):
-            raise ValueError("expected the database that DATABASE_URL names")
-        if not owner.get("USER") or not application.get("USER") or owner["USER"] == application["USER"]:
-            raise ValueError("expected a user, and not that of DATABASE_URL")
-        return value
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ValueError, OSError, ZoneInfoNotFoundError):
-            raise ValueError("expected the name of a time zone, such as Europe/Paris") from None
-        return value
-
     def database(self) -> dict[str, Any]:
         """Return Django's connection settings for `database_url`, or for the embedded server.
 
@@ -243,19 +252,9 @@ class Environment(BaseSettings):
         settings = dict(dj_database_url.parse(self.database_url, conn_health_checks=True))
         if self.database_owner_url:
             owner: dict[str, Any] = dict(dj_database_url.parse(self.database_owner_url))
-            settings["OWNER"] = {name: owner[name] for name in _LOGIN_SETTINGS if name in owner}
+            login = owner.keys() & {"USER", "PASSWORD", "HOST", "PORT", "OPTIONS"}
+            settings["OWNER"] = {name: owner[name] for name in login}
         return settings
-
-
-def _is_base64(text: str, *, size: int) -> bool:
-    try:
-        return len(base64.b64decode(text, validate=True)) == size
-    except ValueError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "127.0.0.1", "[::1]") or host.endswith(".localhost")
 
 
 def refuse_renamed(names: Iterable[str]) -> None:
@@ -276,24 +275,7 @@ def read() -> Environment:
     """
     refuse_renamed([*EnvSettingsSource(Environment).env_vars, *DotEnvSettingsSource(Environment).env_vars])
     try:
-        environment = Environment()
+        return Environment()
     except ValidationError as error:
         wrong = (f"{where.upper()}: {sentence}" for where, sentence in problems(error))
         raise ImproperlyConfigured("; ".join(wrong)) from None
-    if environment.debug:
-        if public := [host for host in environment.allowed_hosts if not _is_loopback(host)]:
-            raise ImproperlyConfigured(
-                f"ALLOWED_HOSTS: {public[0]} is refused while DEBUG is on, which serves this machine "
-                "only; set DEBUG=0"
-            )
-    else:
-        if environment.secret_key == DEVELOPMENT_SECRET_KEY:
-            raise ImproperlyConfigured(
-                "SECRET_KEY: the development key is refused while DEBUG is off; "
-                "set a secret of 32 or more random characters, or DEBUG=1 on your own machine"
-            )
-        if not environment.allowed_hosts:
-            raise ImproperlyConfigured(
-                "ALLOWED_HOSTS: expected the host names to serve, because DEBUG is off"
-            )
-    return environment

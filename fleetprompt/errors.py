@@ -43,24 +43,20 @@ def near(name: str, known: Iterable[str], *, otherwise: str) -> str:
     return f"did you mean {', '.join(found)}?" if found else f"see `{otherwise}`"
 
 
+_KINDS = (
+    (type(None), "null"),
+    (bool, "true or false"),
+    (str, "text"),
+    (int, "a number"),
+    (float, "a decimal number"),
+    ((list, tuple), "a list"),
+    (Mapping, "an object"),
+)
+
+
 def kind(value: object) -> str:
     """Return what a value is, as JSON knows it; the name of its class if JSON does not."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case str():
-            return "text"
-        case int():
-            return "a number"
-        case float():
-            return "a decimal number"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "an object"
-    return type(value).__name__
+    return next((name for types, name in _KINDS if isinstance(value, types)), type(value).__name__)
 
 
 def sqlstate(error: BaseException) -> str:

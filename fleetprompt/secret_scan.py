@@ -3,18 +3,9 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 _WORDS = frozenset({"password", "passwd", "passphrase", "secret", "token", "authorization", "credential"})
-_JOINED = (
-    "apikey",
-    "privatekey",
-    "accesskey",
-    "secretkey",
-    "signingkey",
-    "sessionid",
-    "authheader",
-)
+_JOINED = ("apikey", "privatekey", "accesskey", "secretkey", "signingkey", "sessionid", "authheader")
 _VALUES = {
     "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY"),
     "a cloud access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{35}"),
@@ -40,28 +31,18 @@ def find_secret(field: str, value: object) -> str | None:
         value: JSON: dictionaries, lists and scalars, nested at will.
     """
     if isinstance(value, str):
-        return _find_in_text(field, value)
-    if isinstance(value, Mapping):
-        return _find_in_object(field, value)
-    if isinstance(value, list | tuple):
-        found = (find_secret(f"{field}[{index}]", item) for index, item in enumerate(value))
-        return next(filter(None, found), None)
-    return None
-
-
-def _find_in_text(field: str, text: str) -> str | None:
-    for kind, pattern in _VALUES.items():
-        if pattern.search(text):
-            return f"{field}: expected no secret; it looks like {kind}"
-    return None
-
-
-def _find_in_object(field: str, value: Mapping[Any, Any]) -> str | None:
-    for key, item in value.items():
-        if _is_secret_name(str(key)):
-            return f"{field}.{key}: expected no field whose name says that it holds a secret"
-        if found := find_secret(f"{field}.{key}", item):
-            return found
+        for kind, pattern in _VALUES.items():
+            if pattern.search(value):
+                return f"{field}: expected no secret; it looks like {kind}"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if _is_secret_name(str(key)):
+                return f"{field}.{key}: expected no field whose name says that it holds a secret"
+            if found := find_secret(f"{field}.{key}", item):
+                return found
+    elif isinstance(value, list | tuple):
+        items = (find_secret(f"{field}[{index}]", item) for index, item in enumerate(value))
+        return next(filter(None, items), None)
     return None
 
 

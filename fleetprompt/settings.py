@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from fleetprompt import environment
+from fleetprompt.operators.log_filters import no_query, no_result, not_enqueued, not_lost, seldom, untraced
 from fleetprompt.web import content_security, theme
 
 BASE_DIR = environment.BASE_DIR
@@ -32,12 +33,7 @@ SHARED_APPS = [
     "django.contrib.staticfiles",
     "django_q",
 ]
-TENANT_APPS = [
-    *_ACCOUNT_APPS,
-    "signals",
-    "directives",
-    "forums",
-]
+TENANT_APPS = [*_ACCOUNT_APPS, "signals", "directives", "forums"]
 INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS] + ["axes"]
 # django-axes uses the cache; its tables are not needed.
 MIGRATION_MODULES = {"axes": None}
@@ -92,7 +88,6 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -133,14 +128,12 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
+_VALIDATION = "django.contrib.auth.password_validation"
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 12},
-    },
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_VALIDATION}.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": f"{_VALIDATION}.CommonPasswordValidator"},
+    {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
 ]
 AXES_HANDLER = "fleetprompt.web.lockout.LockoutHandler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -153,7 +146,6 @@ AXES_CLIENT_STR_CALLABLE = "fleetprompt.web.client_ip.described"
 AXES_LOCKOUT_CALLABLE = "fleetprompt.web.lockout.locked_out"
 AXES_ENABLE_ADMIN = False
 
-USE_TZ = True
 TIME_ZONE = _env.time_zone
 
 # The table of directives is the truth, not the queue, so django-q2 must neither retry nor keep wake-ups:
@@ -174,12 +166,11 @@ Q_CLUSTER: dict[str, Any] = {
     "queue_limit": max(_env.cluster_workers // 2, 1),
     # Replacing a worker takes half a second, which would be a tenth of all time with the default.
     "recycle": 50_000,
-    **(
-        {"redis": _env.broker_url}
-        if _env.broker_url
-        else {"orm": "default", "broker_class": "directives.queueing.broker.Broker"}
-    ),
 }
+if _env.broker_url:
+    Q_CLUSTER["redis"] = _env.broker_url
+else:
+    Q_CLUSTER |= {"orm": "default", "broker_class": "directives.queueing.broker.Broker"}
 
 METRICS_FOLDER = str(BASE_DIR / _env.metrics_folder) if _env.metrics_folder else ""
 METRICS_TOKEN = _env.metrics_token
@@ -197,30 +188,12 @@ AUDIT_PUBLIC_KEYS = _env.audit_public_keys
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {
-        name: {
-            "()": "django.utils.log.CallbackFilter",
-            "callback": f"ext://fleetprompt.operators.log_filters.{name}",
-        }
-        for name in (
-            "no_query",
-            "no_result",
-            "not_enqueued",
-            "not_lost",
-            "seldom",
-            "untraced",
-        )
-    },
     "formatters": {
         "line": {"()": "fleetprompt.telemetry.logs.Line"},
         "json": {"()": "fleetprompt.telemetry.logs.Json"},
     },
     "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": _env.log_format,
-            "filters": ["untraced"],
-        }
+        "stderr": {"class": "logging.StreamHandler", "formatter": _env.log_format, "filters": [untraced]}
     },
     "root": {"handlers": ["stderr"], "level": _env.log_level},
     # Django's own handler would log everything twice.
@@ -233,12 +206,12 @@ LOGGING = {
         "django.server": {
             "handlers": ["stderr"],
             "level": "INFO",
-            "filters": ["no_query"],
+            "filters": [no_query],
             "propagate": False,
         },
         # At DEBUG it logs every statement with its values, payloads included.
         "django.db.backends": {"level": "INFO"},
-        "django-q": {"level": "INFO", "filters": ["not_enqueued", "no_result", "not_lost"]},
-        "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": ["seldom"]},
+        "django-q": {"level": "INFO", "filters": [not_enqueued, no_result, not_lost]},
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"level": "ERROR", "filters": [seldom]},
     },
 }

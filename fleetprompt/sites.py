@@ -42,7 +42,10 @@ class _Site(UnfoldAdminSite):
 
     index_title = "Overview"
     index_context: IndexContext | None = None
-    is_for_operators: bool
+
+    def __init__(self, settings_name: str, *, is_for_operators: bool) -> None:
+        self.settings_name, self.is_for_operators = settings_name, is_for_operators
+        super().__init__()
 
     def set_index(self, template: str, context: IndexContext) -> None:
         """Set the first page, for the app whose figures it shows.
@@ -77,22 +80,10 @@ class _Site(UnfoldAdminSite):
         raise Http404
 
 
-class TenantSite(_Site):
-    """The site of a community's moderators and auditors."""
-
-    settings_name = "UNFOLD_TENANT"
-    is_for_operators = False
-
-
-class OperatorsSite(_Site):
-    """The site of the operators: all tenants, the queue and the clusters."""
-
-    settings_name = "UNFOLD_OPERATORS"
-    is_for_operators = True
-
-
-tenant_site = TenantSite()
-operators_site = OperatorsSite()
+tenant_site = _Site("UNFOLD_TENANT", is_for_operators=False)
+"""The site of a community's moderators and auditors."""
+operators_site = _Site("UNFOLD_OPERATORS", is_for_operators=True)
+"""The site of the operators: all tenants, the queue and the clusters."""
 
 
 def _active_site() -> _Site:
@@ -133,6 +124,6 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 def _items(site: UnfoldAdminSite, entry: dict[str, Any], request: HttpRequest) -> list[dict[str, Any]]:
     model_admin = site.get_model_admin(entry["model"])
     icon = getattr(model_admin, "icon", "data_object")
-    side_links: Any = getattr(model_admin, "side_links", None)
-    further = side_links(request) if side_links else []
-    return [{"title": entry["name"], "icon": icon, "link": entry["admin_url"]}, *further]
+    side_links: Any = getattr(model_admin, "side_links", lambda request: [])
+    own = {"title": entry["name"], "icon": icon, "link": entry["admin_url"]}
+    return [own, *side_links(request)]

@@ -1,4 +1,7 @@
-"""Creation of categories, threads and posts: each is checked, stored, and leaves a signal."""
+"""Creation of categories, threads and posts: each is checked, stored, and leaves a signal.
+
+Outside `in_tenant` all raise `NoActiveTenant`. A `ValidationError` names the field that is wrong or taken.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,29 +19,18 @@ SOURCE = "forums"
 
 
 def create_category(slug: str, name: str, *, actor: Actor, external_id: str | None = None) -> Category:
-    """Create a category in the active tenant and emit `forum.category.created`.
-
-    Raises:
-        NoActiveTenant: called outside `in_tenant`.
-        ValidationError: naming the field that is wrong or taken.
-    """
+    """Create a category in the active tenant and emit `forum.category.created`."""
     category = Category(slug=slug, name=name, external_id=external_id)
-    _store(category, "forum.category.created", {"slug": slug, "name": name}, actor)
+    _store(category, {"slug": slug, "name": name}, actor)
     return category
 
 
 def create_thread(
     category: Category, title: str, *, actor: Actor, external_id: str | None = None
 ) -> Thread:
-    """Create a thread of at most 200 characters of title, and emit `forum.thread.created`.
-
-    Raises:
-        NoActiveTenant: called outside `in_tenant`.
-        ValidationError: naming the field that is wrong or taken.
-    """
+    """Create a thread of at most 200 characters of title, and emit `forum.thread.created`."""
     thread = Thread(category=category, title=title, external_id=external_id)
-    payload = {"title": title, "category_id": str(category.pk)}
-    _store(thread, "forum.thread.created", payload, actor)
+    _store(thread, {"title": title, "category_id": str(category.pk)}, actor)
     return thread
 
 
@@ -57,10 +49,6 @@ def create_post(
 
     This is for content that comes from elsewhere, such as a sample or an import; agents post
     through the directive `forum.post.create`.
-
-    Raises:
-        NoActiveTenant: called outside `in_tenant`.
-        ValidationError: naming the field that is wrong or taken.
     """
     post = Post(
         thread=thread,
@@ -71,7 +59,7 @@ def create_post(
         posted_at=posted_at,
         external_id=external_id,
     )
-    _store(post, "forum.post.created", post_facts(post), actor)
+    _store(post, post_facts(post), actor)
     return post
 
 
@@ -80,9 +68,6 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
 
     Returns:
         the ids of the posts that were stored.
-
-    Raises:
-        NoActiveTenant: called outside `in_tenant`.
     """
     active_tenant()
     with transaction.atomic():
@@ -90,33 +75,25 @@ def store_new_posts(posts: Sequence[Post], *, actor: Actor) -> set[UUID]:
         ids = [post.pk for post in posts]
         stored = set(Post.objects.filter(pk__in=ids).values_list("pk", flat=True))
         new = [post for post in posts if post.pk in stored]
-        bus.record([_created("forum.post.created", post, post_facts(post), actor) for post in new])
+        bus.record([_created(post, post_facts(post), actor) for post in new])
     return stored
 
 
 def post_facts(post: Post) -> dict[str, str]:
     """Return the payload of `forum.post.created` for a post."""
-    return {
-        "thread_id": str(post.thread_id),
-        "author_type": post.author_type,
-        "author_id": post.author_id,
-    }
+    names = ("thread_id", "author_type", "author_id")
+    return {name: str(getattr(post, name)) for name in names}
 
 
-def _store(record: Record, signal: str, payload: dict[str, str], actor: Actor) -> None:
+def _store(record: Record, payload: dict[str, str], actor: Actor) -> None:
     active_tenant()
     record.full_clean()
     with transaction.atomic():
         record.save(force_insert=True)
-        bus.record([_created(signal, record, payload, actor)])
+        bus.record([_created(record, payload, actor)])
 
 
-def _created(signal: str, record: Record, payload: dict[str, str], actor: Actor) -> Signal:
-    return bus.fact(
-        signal,
-        payload,
-        dedupe_key=f"{signal}:{active_tenant().slug}:{record.pk}",
-        actor=actor,
-        subject=record.subject,
-        source=SOURCE,
-    )
+def _created(record: Record, payload: dict[str, str], actor: Actor) -> Signal:
+    name = f"{record.SUBJECT_TYPE}.created"
+    key = f"{name}:{active_tenant().slug}:{record.pk}"
+    return bus.fact(name, payload, dedupe_key=key, actor=actor, subject=record.subject, source=SOURCE)

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
+from django.core.validators import slug_re
 from django.db import transaction
 
 from fleetprompt.cli.lines import MAX_LINE_CHARACTERS, Lines, LongLine
@@ -42,7 +42,8 @@ class Columns(NamedTuple):
     date: str | None = None
 
 
-class RefusedRow(NamedTuple):
+@dataclass(frozen=True)
+class RefusedRow:
     """A row that was not imported: the number of its first line, and the reason."""
 
     line: int
@@ -126,12 +127,13 @@ class _Reader:
     """Makes posts, not stored yet, of rows under one header."""
 
     def __init__(self, header: list[str], columns: Columns) -> None:
-        self.header = header
-        self.id = self._position(columns.id)
-        self.author = self._position(columns.author)
-        self.content = self._position(columns.content)
-        has_date = columns.date is not None or DATE_COLUMN in header
-        self.date = self._position(columns.date or DATE_COLUMN) if has_date else None
+        if columns.date is None and DATE_COLUMN in header:
+            columns = columns._replace(date=DATE_COLUMN)
+        for name in columns:
+            if name is not None and header.count(name) != 1:
+                has = "it twice or more" if name in header else ", ".join(map(ascii, header))
+                raise Refused(f"column: expected one column {name!r} in the header, which has {has[:500]}")
+        self.header, self.columns = header, columns
 
     def posts(self, rows: list[_Row], refused: list[RefusedRow]) -> Iterator[Post]:
         """Yield a post for each good row, and add the others to `refused`."""
@@ -146,50 +148,42 @@ class _Reader:
             raise Refused(row.error)
         if len(row.cells) != len(self.header):
             raise Refused(f"expected {len(self.header)} fields, as in the header; got {len(row.cells)}")
+        cells = dict(zip(self.header, row.cells, strict=True))
         return Post(
-            external_id=self._identifier(row, self.id),
-            author_id=self._identifier(row, self.author),
-            content=self._text(row, self.content, CONTENT_LENGTH),
-            posted_at=None if self.date is None else self._moment(row, self.date),
+            external_id=_identifier(cells, self.columns.id),
+            author_id=_identifier(cells, self.columns.author),
+            content=_text(cells, self.columns.content, CONTENT_LENGTH),
+            posted_at=None if self.columns.date is None else _moment(cells, self.columns.date),
         )
 
-    def _position(self, name: str) -> int:
-        if self.header.count(name) != 1:
-            has = "it twice or more" if name in self.header else ", ".join(map(ascii, self.header))
-            raise Refused(f"column: expected one column {name!r} in the header, which has {has[:500]}")
-        return self.header.index(name)
 
-    def _text(self, row: _Row, position: int, length: int, *, required: bool = True) -> str:
-        name, value = self.header[position], row.cells[position].replace(BYTE_ORDER_MARK, "")
-        if value.encode(errors="ignore").decode() != value:
-            raise Refused(f"{name}: expected UTF-8")
-        return check_text(name, value, length=length, required=required)
+def _text(cells: dict[str, str], name: str, length: int, *, required: bool = True) -> str:
+    value = cells[name].replace(BYTE_ORDER_MARK, "")
+    if value.encode(errors="ignore").decode() != value:
+        raise Refused(f"{name}: expected UTF-8")
+    return check_text(name, value, length=length, required=required)
 
-    def _identifier(self, row: _Row, position: int) -> str:
-        text = self._text(row, position, ID_LENGTH).strip()
-        return check_identifier(self.header[position], text, length=ID_LENGTH)
 
-    def _moment(self, row: _Row, position: int) -> datetime | None:
-        text = self._text(row, position, ID_LENGTH, required=False).strip()
-        if not text:
-            return None
-        name = self.header[position]
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise Refused(f"{name}: expected a time in ISO 8601, or nothing; got {text[:80]!r}") from None
-        return check_moment(name, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+def _identifier(cells: dict[str, str], name: str) -> str:
+    return check_identifier(name, _text(cells, name, ID_LENGTH).strip(), length=ID_LENGTH)
+
+
+def _moment(cells: dict[str, str], name: str) -> datetime | None:
+    text = _text(cells, name, ID_LENGTH, required=False).strip()
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{name}: expected a time in ISO 8601, or nothing; got {text[:80]!r}") from None
+    return check_moment(name, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _check_place(thread: str, category: str) -> None:
     check_text("thread", thread, length=TITLE_LENGTH, required=True)
     check_text("category", category, length=SLUG_LENGTH)
-    try:
-        validate_slug(category)
-    except ValidationError as error:
-        raise Refused(
-            f"category: expected letters, digits, hyphens and underscores; got {category!r}"
-        ) from error
+    if not slug_re.fullmatch(category):
+        raise Refused(f"category: expected letters, digits, hyphens and underscores; got {category!r}")
 
 
 def _rows(file: IO[bytes], advance: Callable[[int], None]) -> Iterator[_Row]:

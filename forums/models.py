@@ -37,16 +37,10 @@ class Record(models.Model):
         abstract = True
 
     def clean(self) -> None:
-        """Check what Django's fields do not: that PostgreSQL can store the texts.
-
-        Raises:
-            ValidationError: by field.
-        """
+        """Check what Django's fields do not: that PostgreSQL can store the texts."""
         values = {field.name: getattr(self, field.attname) for field in self._meta.concrete_fields}
-        wrong = [
-            name for name, value in values.items() if isinstance(value, str) and not is_storable(value)
-        ]
-        if wrong:
+        texts = {name: value for name, value in values.items() if isinstance(value, str)}
+        if wrong := [name for name, text in texts.items() if not is_storable(text)]:
             expected = "Expected text without NUL or unpaired surrogates."
             raise ValidationError(dict.fromkeys(wrong, expected))
 

@@ -36,12 +36,13 @@ class PostPayload(DirectivePayload):
 
 PayloadT = TypeVar("PayloadT", ThreadPayload, PostPayload)
 RecordT = TypeVar("RecordT", Thread, Post)
+Model = type[Thread] | type[Post]
 
 
 class StatusHandler(Handler[PayloadT]):
     """Gives the payload's thread or post the status `becomes`, and emits `signal` when that changed it."""
 
-    model: ClassVar[type[Thread] | type[Post]]
+    model: ClassVar[Model]
     signal: ClassVar[str]
     """The name of the signal that says what happened."""
 
@@ -92,14 +93,7 @@ class PostHandler(StatusHandler[PostPayload]):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Result for one record.
-
-    Args:
-        changed: False when the record was in the wanted state already; then nothing was written.
-        before: its status before.
-        after: its status now.
-        revision: its revision now.
-    """
+    """A record's status before and after, and its revision now; not `changed` when it had the status."""
 
     changed: bool
     before: str
@@ -108,7 +102,7 @@ class Change:
 
 
 def set_statuses(
-    model: type[Thread] | type[Post], expected_revisions: Mapping[UUID, int | None], status: str
+    model: Model, expected_revisions: Mapping[UUID, int | None], status: str
 ) -> dict[UUID, Change | DirectiveError]:
     """Give records a status, in the caller's transaction and in two statements, however many they are.
 
@@ -134,11 +128,7 @@ def set_statuses(
 
 
 def _change(
-    model: type[Thread] | type[Post],
-    pk: UUID,
-    found: tuple[str, int] | None,
-    status: str,
-    expected: int | None,
+    model: Model, pk: UUID, found: tuple[str, int] | None, status: str, expected: int | None
 ) -> Change | DirectiveError:
     if found is None:
         return _missing(model, pk)

@@ -127,10 +127,9 @@ def _play() -> Story:
     number, harbor, orchard = scenes.prepare()
     with tempfile.TemporaryDirectory() as folder, clusters.running(Path(folder, "log")) as running:
         waiter = Waiter(running, 120)
-        played = story.play(number, harbor, orchard, waiter)
+        played = story.play(Console(quiet=True), number, harbor, orchard, waiter)
         with in_tenant(harbor.tenant):
-            failing = _post_nowhere()
-        waiter.until(Directive.Status.FAILED, harbor.tenant, "One that fails", failing)
+            waiter.until(Directive.Status.FAILED, _post_nowhere())
     with in_tenant(harbor.tenant):
         mira = people.MIRA.actor
         fine = [post for post, _ in harbor.posts[:3]]

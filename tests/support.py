@@ -424,7 +424,7 @@ def lose_wake_ups() -> None:
 def qcluster(log: Path, *, workers: int = 2, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a real qcluster for a block, with its output in `log`; stop it, and all its children, after."""
     variables = environment(CLUSTER_WORKERS=str(workers), **extra)
-    with clusters.running(log, environment=variables) as cluster:
+    with clusters.running(log, **variables) as cluster:
         yield cluster.process
 
 

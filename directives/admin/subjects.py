@@ -81,7 +81,7 @@ class SubjectAdmin(DetailModelAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return an action for each directive that the user may request."""
-        actions = super().get_actions(request)
+        actions: dict[str, Any] = super().get_actions(request)
         for handler in self.handlers(request):
             name = f"{_ACTION}{handler.name}"
             actions[name] = (

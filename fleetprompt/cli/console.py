@@ -102,16 +102,14 @@ class OperatorCommand(BaseCommand):
 
     def _told(self, error: DatabaseError) -> str:
         """Return what to tell of an error of the database; nothing when it is one of the program."""
-        state = sqlstate(error)
+        state, line = sqlstate(error), first_line(error)
         if isinstance(error, OperationalError):
             what = "does not answer" if (state or "08")[:2] in ("08", "57") else "gave up"
             return f"the database {what}: {str(error).strip()}"
         if isinstance(error, DataError):
-            return (
-                f"the database has, or was given, a value that the program cannot read: {first_line(error)}"
-            )
+            return f"the database has, or was given, a value that the program cannot read: {line}"
         if isinstance(error, MigrationSchemaMissing):
-            return f"the database's owner lacks a right: {first_line(error)}"
+            return f"the database's owner lacks a right: {line}"
         if isinstance(error, ProgrammingError) and state == INSUFFICIENT_PRIVILEGE:
             return lacks_right(error)
         if isinstance(error, ProgrammingError) and state == UNDEFINED_TABLE:
@@ -121,9 +119,8 @@ class OperatorCommand(BaseCommand):
     @property
     def console(self) -> Console:
         """A rich console on the command's output; wide where it is no terminal and COLUMNS is not set."""
-        out = cast(IO[str], self.stdout)
         is_sized = self.stdout.isatty() or "COLUMNS" in os.environ
-        return Console(file=out) if is_sized else Console(file=out, width=PIPE_COLUMNS)
+        return Console(file=cast(IO[str], self.stdout), width=None if is_sized else PIPE_COLUMNS)
 
     def print_json(self, value: Any) -> None:
         """Print `value` as JSON, indented by two, text as it is, keys in the order given."""
@@ -255,14 +252,7 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     Nothing is drawn when standard error is not a terminal.
     """
     console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         yield lambda step: bar.advance(task, step)

@@ -20,11 +20,7 @@ def add_port(parser: CommandParser) -> None:
 
 
 def check_port(option: str, port: int) -> None:
-    """Check that a port can be one.
-
-    Raises:
-        CommandError: naming `option`.
-    """
+    """Refuse a number that is no port with a `CommandError` that names `option`."""
     if not 1 <= port <= 65535:
         raise CommandError(f"{option}: expected a number from 1 to 65535; got {port}")
 

@@ -2,10 +2,9 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 
 from directives.authority import permissions, roles
 from signals.types import Actor
@@ -15,17 +14,13 @@ HELPER = Actor("agent", "forum-helper", "Forum helper")
 
 
 class Person(NamedTuple):
-    """An account that each tenant of the demo has; an admin's when it has no group."""
+    """An account in a tenant or at the operators' site; a superuser's when it has no group."""
 
     username: str
     first_name: str
     last_name: str
+    role: str
     group: str | None = None
-
-    @property
-    def role(self) -> str:
-        """The person's role in a word."""
-        return (self.group or "admin").lower()
 
     @property
     def actor(self) -> Actor:
@@ -33,10 +28,10 @@ class Person(NamedTuple):
         return permissions.actor_of(_account(self))
 
 
-MIRA = Person("mira", "Mira", "Okafor", roles.MODERATOR)
-AKI = Person("aki", "Aki", "Lindgren", roles.AUDITOR)
-ADA = Person("ada", "Ada", "Marsh")
-OLGA = Person("olga", "Olga", "Reyes")
+MIRA = Person("mira", "Mira", "Okafor", "moderator", roles.MODERATOR)
+AKI = Person("aki", "Aki", "Lindgren", "auditor", roles.AUDITOR)
+ADA = Person("ada", "Ada", "Marsh", "admin")
+OLGA = Person("olga", "Olga", "Reyes", "operator")
 
 
 def log_ins(people: Sequence[Person]) -> list[tuple[Person, str]]:
@@ -49,16 +44,10 @@ def log_ins(people: Sequence[Person]) -> list[tuple[Person, str]]:
     return given
 
 
-def _account(person: Person) -> Any:
-    user, _ = get_user_model().objects.update_or_create(
-        username=person.username,
-        defaults={
-            "first_name": person.first_name,
-            "last_name": person.last_name,
-            "is_staff": True,
-            "is_superuser": person.group is None,
-        },
-    )
+def _account(person: Person) -> User:
+    names = {"first_name": person.first_name, "last_name": person.last_name}
+    powers = {"is_staff": True, "is_superuser": person.group is None}
+    user, _ = User.objects.update_or_create(username=person.username, defaults=names | powers)
     if person.group:
         user.groups.add(Group.objects.get(name=person.group))
     return user

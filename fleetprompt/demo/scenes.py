@@ -1,6 +1,6 @@
 """Sample communities of the demo: tenants, made when they are missing, and the new threads of each run."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +70,8 @@ def prepare() -> tuple[int, Scene, Scene]:
 
 
 def _scene(slug: str, category: str, title: str, run: int) -> Scene:
+    lines = Path(__file__).with_name(f"{slug}.txt").read_text(encoding="utf-8").splitlines()
+    begin = timezone.now() - _BETWEEN_POSTS * len(lines)
     with in_tenant(slug) as tenant:
         group = Category.objects.filter(slug=slugify(category)).first() or content.create_category(
             slugify(category), category, actor=_ACTOR
@@ -77,22 +79,15 @@ def _scene(slug: str, category: str, title: str, run: int) -> Scene:
         thread = content.create_thread(
             group, f"{title} (run {run})", actor=_ACTOR, external_id=f"{_EXTERNAL}{run}"
         )
-        domain = tenant.domains.values_list("domain", flat=True)[0]
-        return Scene(slug, domain, thread, _posts(slug, thread))
+        posts = [
+            (_post(thread, line, begin + _BETWEEN_POSTS * number), Mark(line[0]))
+            for number, line in enumerate(lines)
+        ]
+        return Scene(slug, tenant.domains.all()[0].domain, thread, posts)
 
 
-def _posts(slug: str, thread: Thread) -> list[tuple[Post, Mark]]:
-    lines = Path(__file__).with_name(f"{slug}.txt").read_text(encoding="utf-8").splitlines()
-    posts = []
-    for left, line in zip(range(len(lines), 0, -1), lines, strict=True):
-        author, text = line[2:].split(": ", 1)
-        post = content.create_post(
-            thread,
-            text,
-            actor=_ACTOR,
-            author_id=slugify(author),
-            author_label=author,
-            posted_at=timezone.now() - _BETWEEN_POSTS * left,
-        )
-        posts.append((post, Mark(line[0])))
-    return posts
+def _post(thread: Thread, line: str, posted_at: datetime) -> Post:
+    author, text = line[2:].split(": ", 1)
+    return content.create_post(
+        thread, text, actor=_ACTOR, author_id=slugify(author), author_label=author, posted_at=posted_at
+    )

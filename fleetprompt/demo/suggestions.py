@@ -16,69 +16,46 @@ from fleetprompt.tenants.context import in_tenant
 
 def show(console: Console, story: Story, port: int) -> None:
     """Print the log-ins and the commands, each under its purpose."""
-    scenes = (story.harbor, story.orchard)
+    run = "make run" if port == 8000 else f"make run PORT={port}"
+    harbor, orchard = story.harbor, story.orchard
     console.print(Text("\nWhat to try next", "bold"))
-    for scene in scenes:
+    for scene in (harbor, orchard):
         with in_tenant(scene.tenant):
             where = f"Moderate at {local(scene.domain, port, '/admin/')}"
-            _show_log_ins(console, where, port, log_ins((MIRA, AKI, ADA)))
-    _show_operators(console, port)
-    console.print(f"  {hosts_advice(scene.domain for scene in scenes)}", highlight=False, soft_wrap=True)
-    for what, command in _commands(story, port):
+            _show_log_ins(console, f"{where}, while `{run}` runs; log in as", MIRA, AKI, ADA)
+    if settings.DEBUG and settings.OPERATOR_HOSTS:
+        where = f"Look after all communities at {local(settings.OPERATOR_HOSTS[0], port, '/admin/')}"
+        _show_log_ins(console, f"{where}, while `{run}` runs; log in as", OLGA)
+    else:
+        # In production no demo gives power over all communities.
+        console.print(f"  Make an operator: {_manage()} createsuperuser", highlight=False)
+    hosts = hosts_advice([harbor.domain, orchard.domain])
+    console.print(f"  {hosts}", highlight=False, soft_wrap=True)
+    read = f"Read the forums at {local(harbor.domain, port)} and {local(orchard.domain, port)}"
+    for what, command in ((read, run), *_commands(story)):
         console.print(f"  {what}:", highlight=False)
         # Not wrapped, so that it can be copied as one line.
         console.print(Text(f"    {command}", "cyan"), soft_wrap=True)
 
 
-def _show_operators(console: Console, port: int) -> None:
-    if not settings.DEBUG or not settings.OPERATOR_HOSTS:
-        # In production no demo gives power over all communities.
-        console.print(f"  Make an operator: {_manage()} createsuperuser", highlight=False)
-        return
-    where = f"Look after all communities at {local(settings.OPERATOR_HOSTS[0], port, '/admin/')}"
-    _show_log_ins(console, where, port, log_ins([OLGA]), role="operator")
+def _show_log_ins(console: Console, where: str, *people: Person) -> None:
+    console.print(f"  {where}", highlight=False)
+    for person, password in log_ins(people):
+        log_in = f"    {person.username:<5} {password:<14}"
+        console.print(Text.assemble((log_in, "cyan"), f" the {person.role}"))
 
 
-def _show_log_ins(
-    console: Console, where: str, port: int, given: list[tuple[Person, str]], *, role: str | None = None
-) -> None:
-    console.print(f"  {where}, while `{_run(port)}` runs; log in as", highlight=False)
-    for person, password in given:
-        console.print(
-            Text(f"    {person.username:<5} {password:<14}", "cyan").append(
-                f" the {role or person.role}", "default"
-            )
-        )
-
-
-def _commands(story: Story, port: int) -> list[tuple[str, str]]:
-    harbor, orchard = story.harbor, story.orchard
-    directive = f"{_manage()} directive"
-    payload = shlex.quote(f'{{"thread_id": "{orchard.thread.pk}"}}')
-    return [
-        (f"Read the forums at {local(harbor.domain, port)} and {local(orchard.domain, port)}", _run(port)),
-        (
-            "See all that was asked about the heated thread",
-            f"{directive} list --tenant {orchard.tenant} --subject {orchard.thread.subject}",
-        ),
-        (
-            "Follow the directive that failed and was rerun",
-            f"{directive} show {story.late.id} --tenant {orchard.tenant}",
-        ),
-        (
-            "Cancel the snoozed one",
-            f"{directive} cancel {story.snoozed.id} --tenant {harbor.tenant} --reason 'All quiet'",
-        ),
-        (
-            "Request one yourself",
-            f"{directive} request forum.thread.lock --tenant {orchard.tenant} --payload {payload}",
-        ),
-        ("Run what is due here and now, without a cluster", f"{directive} run --tenant {orchard.tenant}"),
-    ]
-
-
-def _run(port: int) -> str:
-    return "make run" if port == 8000 else f"make run PORT={port}"
+def _commands(story: Story) -> list[tuple[str, str]]:
+    harbor, orchard, thread = story.harbor.tenant, story.orchard.tenant, story.orchard.thread
+    payload = shlex.quote(f'{{"thread_id": "{thread.pk}"}}')
+    commands = {
+        "See all that was asked about the thread": f"list --tenant {orchard} --subject {thread.subject}",
+        "Follow the directive that failed and was rerun": f"show {story.late.id} --tenant {orchard}",
+        "Cancel the snoozed one": f"cancel {story.snoozed.id} --tenant {harbor} --reason 'All quiet'",
+        "Request one yourself": f"request forum.thread.lock --tenant {orchard} --payload {payload}",
+        "Run what is due here and now, without a cluster": f"run --tenant {orchard}",
+    }
+    return [(what, f"{_manage()} directive {command}") for what, command in commands.items()]
 
 
 def _manage() -> str:

@@ -13,7 +13,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import ManyToManyField, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
@@ -43,8 +44,26 @@ def own(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
     return permissions if user.is_superuser else permissions.filter(_held_by(user)).distinct()
 
 
-def _held_by(user: Any) -> Q:
-    return Q(user=user.pk) | Q(group__user=user.pk)
+def _held_by(account: User | Group) -> Q:
+    """Return the filter of an account's permissions, also of an inactive user's."""
+    if isinstance(account, Group):
+        return Q(group=account.pk)
+    return Q(user=account.pk) | Q(group__user=account.pk)
+
+
+def _beyond(site: UnfoldAdminSite, user: Any) -> QuerySet[Permission]:
+    """Return the permissions of a site that a user lacks."""
+    return grantable(site).exclude(pk__in=own(site, user).values("pk"))
+
+
+def _is_own(account: Any, user: Any) -> bool:
+    """Return whether an account gives a user permissions: the user's own, or a group of the user's.
+
+    A superuser needs no group.
+    """
+    if isinstance(account, User):
+        return bool(account == user)
+    return bool(account.pk and not user.is_superuser and account.user_set.filter(pk=user.pk).exists())
 
 
 class _PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
@@ -59,23 +78,25 @@ _NOT_OWN = "You cannot change your own groups and permissions: ask another manag
 
 
 class _EditorForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Keeps the editing user from changing the groups and permissions that the user holds."""
+    """Keeps users from changing their own groups and permissions, and the permissions of their groups."""
 
     editor: Any
     """The user of the request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in self.kept():
+        for name in self.kept:
             field: Any = self.fields.get(name)
             if field:
                 field.help_text = _NOT_OWN
                 # The widget inside the one that links to the related model.
                 getattr(field.widget, "widget", field.widget).attrs["disabled"] = True
 
+    @cached_property
     def kept(self) -> Sequence[str]:
-        """Return the fields that keep the values that are held."""
-        raise NotImplementedError
+        """The fields that keep the values that are held."""
+        fields = self.instance._meta.many_to_many
+        return [field.name for field in fields] if _is_own(self.instance, self.editor) else []
 
     def clean(self) -> dict[str, Any]:
         """Return the input, with the held values, also those that the form does not offer.
@@ -83,7 +104,7 @@ class _EditorForm(forms.ModelForm):  # type: ignore[type-arg]
         Disabled boxes send nothing. Other choices are errors.
         """
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        for name in self.kept():
+        for name in self.kept:
             chosen, held = set(cleaned.get(name, ())), getattr(self.instance, name)
             offered: Any = self.fields.get(name)
             if chosen and chosen != set(offered.queryset.filter(pk__in=held.values("pk"))):
@@ -94,26 +115,16 @@ class _EditorForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class _UserForm(_EditorForm, UserChangeForm):
-    """Keeps a superuser for the site; users cannot change their own groups and permissions."""
+    """Keeps a superuser for the site."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if active := self.fields.get("is_active"):
-            active.help_text = (
-                "Untick instead of deleting: an inactive user cannot log in, and the admin log keeps "
-                "the user's actions."
-            )
-
-    def kept(self) -> Sequence[str]:
-        """Return the user's own groups and permissions."""
-        return ("groups", "user_permissions") if self.instance == self.editor else ()
+    class Meta(UserChangeForm.Meta):
+        help_texts = {
+            "is_active": "Untick instead of deleting: an inactive user cannot log in, and the admin log "
+            "keeps the user's actions."
+        }
 
     def clean(self) -> dict[str, Any]:
-        """Return the input.
-
-        Raises:
-            ValidationError: no superuser would be left.
-        """
+        """Return the input; it is an error when no superuser would be left."""
         cleaned = super().clean()
         keeps_power = all(cleaned.get(flag, getattr(self.instance, flag)) for flag in _SUPERUSER_FLAGS)
         if self.instance.is_superuser and not keeps_power:
@@ -136,20 +147,7 @@ class _PasswordForm(AdminPasswordChangeForm):
         return cleaned
 
 
-class _GroupForm(_EditorForm):
-    """Keeps the permissions of a group from changes by its members."""
-
-    def kept(self) -> Sequence[str]:
-        """Return the permissions where a member edits who is no superuser."""
-        return ("permissions",) if self.instance.pk and _is_bound_by(self.instance, self.editor) else ()
-
-
 _SUPERUSER_FLAGS = ("is_active", "is_staff", "is_superuser")
-
-
-def _is_bound_by(group: Group, user: Any) -> bool:
-    """Return whether a user holds permissions through a group; a superuser needs none."""
-    return not user.is_superuser and group.user_set.filter(pk=user.pk).exists()
 
 
 def _refuse_last_superuser(user: User) -> None:
@@ -181,10 +179,6 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
         form.editor = request.user
         return form
 
-    def held(self, obj: Any) -> Q:
-        """Return the filter of an account's permissions."""
-        raise NotImplementedError
-
     def is_mightier(self, request: HttpRequest, obj: Any) -> bool:
         """Return whether an account holds a permission that the user of the request lacks."""
         user = cast(Any, request.user)
@@ -192,32 +186,24 @@ class _Account(BaseModelAdmin):  # type: ignore[type-arg]
             return False
         if getattr(obj, "is_superuser", False):
             return True
-        mine = own(self.admin_site, user).values("pk")
-        return bool(grantable(self.admin_site).filter(self.held(obj)).exclude(pk__in=mine).exists())
+        return bool(_beyond(self.admin_site, user).filter(_held_by(obj)).exists())
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the user may change this account, or any at all."""
         allowed = bool(super().has_change_permission(request, obj))
         return allowed and (obj is None or not self.is_mightier(request, obj))
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this account, or any at all."""
-        allowed = bool(super().has_delete_permission(request, obj))
-        return allowed and (obj is None or not self.is_mightier(request, obj))
-
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: Any, **kwargs: Any
     ) -> Any:
         """Return boxes for the groups and permissions that the user can grant."""
-        permissions = own(self.admin_site, request.user)
-        if db_field.name == "groups":
-            beyond = grantable(self.admin_site).exclude(pk__in=permissions.values("pk"))
-            kwargs["queryset"] = Group.objects.exclude(permissions__in=beyond.values("pk"))
-            kwargs["form_class"] = forms.ModelMultipleChoiceField
-        else:
-            kwargs["queryset"] = permissions
-            kwargs["form_class"] = _PermissionsField
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        if db_field.name == "groups":
+            beyond = _beyond(self.admin_site, request.user)
+            kwargs["queryset"] = Group.objects.exclude(permissions__in=beyond.values("pk"))
+        else:
+            kwargs["queryset"] = own(self.admin_site, request.user)
+            kwargs["form_class"] = _PermissionsField
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
@@ -232,10 +218,6 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     readonly_fields = ("last_login", "date_joined")
 
-    def held(self, obj: User) -> Q:
-        """Return the filter of a user's permissions, also for an inactive one."""
-        return _held_by(obj)
-
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: the admin log would lose the user's actions."""
         return False
@@ -247,12 +229,8 @@ class AccountUserAdmin(_Account, DjangoUserAdmin, ModelAdmin):  # type: ignore[t
             return (*fields, "is_active", "is_staff", "is_superuser")
         return fields if cast(Any, request.user).is_superuser else (*fields, "is_staff", "is_superuser")
 
-    def user_change_password(self, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Set a password, in one transaction with the checks of the form."""
-        with transaction.atomic():
-            response: HttpResponse = super().user_change_password(*args, **kwargs)
-        return response
-
+    # The form's check and the change are one transaction.
+    user_change_password = transaction.atomic(DjangoUserAdmin.user_change_password)
     full_name = column("full name", lambda user: user.get_full_name(), "last_name")
     seen = column("last log-in", lambda user: ago(user.last_login), "last_login")
 
@@ -261,16 +239,12 @@ class AccountGroupAdmin(_Account, DjangoGroupAdmin, ModelAdmin):  # type: ignore
     """Lists, adds and changes groups."""
 
     icon = "groups"
-    form = _GroupForm
+    form = _EditorForm
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may delete this group, or any at all; a member may not."""
-        allowed = super().has_delete_permission(request, obj)
-        return allowed and not (obj and _is_bound_by(obj, request.user))
-
-    def held(self, obj: Group) -> Q:
-        """Return the filter of a group's permissions."""
-        return Q(group=obj.pk)
+        """Return whether the user may delete this group, or any at all; not a member."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and not (obj and (_is_own(obj, request.user) or self.is_mightier(request, obj)))
 
 
 class LogEntryAdmin(ReadOnlyModelAdmin):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -31,7 +31,7 @@ class ClusterError(Exception):
 class Cluster:
     """A running qcluster with its output in a file."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, **environment: str) -> None:
         self.log = log
         self._begin = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
@@ -57,9 +57,7 @@ class Cluster:
 
 
 @contextmanager
-def running(
-    log: Path, *, stop_seconds: float = STOP_SECONDS, environment: Mapping[str, str] | None = None
-) -> Iterator[Cluster]:
+def running(log: Path, **environment: str) -> Iterator[Cluster]:
     """Run a cluster for a block, from the time when its workers are up; stop it afterwards.
 
     Args:
@@ -69,19 +67,18 @@ def running(
     Raises:
         ClusterError: it does not start.
     """
-    cluster = Cluster(log, environment or {})
+    cluster = Cluster(log, **environment)
     try:
         deadline = time.monotonic() + START_SECONDS
         while _RUNNING not in cluster.output():
             cluster.check()
             if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"the cluster did not start in {START_SECONDS:g} s.{cluster.last_lines()}"
-                )
+                late = f"the cluster did not start in {START_SECONDS:g} s."
+                raise ClusterError(late + cluster.last_lines())
             time.sleep(_POLL_SECONDS)
         yield cluster
     finally:
-        stop(cluster.process, seconds=stop_seconds)
+        stop(cluster.process, seconds=STOP_SECONDS)
 
 
 def start(output: IO[bytes] | None = None, **environment: str) -> "subprocess.Popen[bytes]":

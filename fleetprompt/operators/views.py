@@ -29,11 +29,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 when all parts of readiness hold, and 503 with the reasons otherwise."""
     reasons = readiness.look()
-    ready = not any(reasons.values())
-    return JsonResponse(
-        {
-            "status": "ok" if ready else "unavailable",
-            "parts": {name: {"ok": not reason, "reason": reason} for name, reason in reasons.items()},
-        },
-        status=200 if ready else 503,
-    )
+    parts = {name: {"ok": not reason, "reason": reason} for name, reason in reasons.items()}
+    if any(reasons.values()):
+        return JsonResponse({"status": "unavailable", "parts": parts}, status=503)
+    return JsonResponse({"status": "ok", "parts": parts})

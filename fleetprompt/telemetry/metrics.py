@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,7 @@ class Measure:
         if not folder:
             return
         try:
-            metric = _opened(folder, os.getpid()).metric(self)
-            if metric is not None:
+            if metric := _opened(folder, os.getpid()).metric(self):
                 series = metric.labels(*labels)
                 series.observe(amount) if self.buckets else series.inc(amount)
         except Exception as error:
@@ -94,8 +93,6 @@ class _Files:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._check_at = 0.0
-        self._paths: list[Path] = []
-        self._metrics: dict[Measure, Any] = {}
         self._open()
 
     def metric(self, measure: Measure) -> Any:
@@ -109,7 +106,7 @@ class _Files:
                 )
                 self._open()
             self._check_at = time.monotonic() + CHECK_SECONDS
-        return self._metrics[measure]
+        return self._metrics.get(measure)
 
     def _open(self) -> None:
         """Make the files, or none after an error, and the metrics by measure."""
@@ -118,8 +115,8 @@ class _Files:
 
         from fleetprompt.telemetry.folder import prepare
 
-        self._check_at = time.monotonic() + CHECK_SECONDS
-        self._paths, self._metrics = [], dict.fromkeys(ALL)
+        self._paths: list[Path] = []
+        self._metrics: dict[Measure, Any] = {}
         try:
             word, self._paths = prepare(self._folder)
         except OSError as error:
@@ -128,12 +125,8 @@ class _Files:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder)
         compat.name_process_files(word)
         for one in ALL:
-            described = (one.name, one.text, one.labels)
-            self._metrics[one] = (
-                Histogram(*described, buckets=one.buckets, registry=None)
-                if one.buckets
-                else Counter(*described, registry=None)
-            )
+            kind = partial(Histogram, buckets=one.buckets) if one.buckets else Counter
+            self._metrics[one] = kind(one.name, one.text, one.labels, registry=None)
 
 
 @lru_cache(maxsize=1)

@@ -44,9 +44,11 @@ def span(
         return
     from opentelemetry.trace import SpanKind
 
+    value = (parent or {}).get(TRACEPARENT)
     with tracer.start_as_current_span(
         name,
-        context=_extract(parent or {}),
+        # Metadata comes from outside; a wrong context begins a new trace.
+        context=_propagator().extract({TRACEPARENT: value}) if isinstance(value, str) else None,
         kind=SpanKind[kind],
         attributes={f"fleetprompt.{key}": value for key, value in attributes.items()},
         record_exception=False,
@@ -82,10 +84,9 @@ def carrier() -> dict[str, str]:
     """Return metadata that makes the current span the parent of later work; empty without a span."""
     found: dict[str, str] = {}
     if is_on():
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        TraceContextTextMapPropagator().inject(found)
-    return {TRACEPARENT: found[TRACEPARENT]} if TRACEPARENT in found else {}
+        _propagator().inject(found)
+    # Without `tracestate`, which other vendors define.
+    return {TRACEPARENT: found[TRACEPARENT]} if found else {}
 
 
 def trace_id() -> str:
@@ -102,12 +103,10 @@ def _current() -> Any:
     return get_current_span()
 
 
-def _extract(parent: Mapping[str, Any]) -> Any:
+def _propagator() -> Any:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    value = parent.get(TRACEPARENT)
-    # Metadata comes from outside; a wrong context begins a new trace.
-    return TraceContextTextMapPropagator().extract({TRACEPARENT: value}) if isinstance(value, str) else None
+    return TraceContextTextMapPropagator()
 
 
 @lru_cache(maxsize=1)

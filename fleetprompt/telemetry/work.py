@@ -3,12 +3,12 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import transaction
@@ -26,28 +26,21 @@ FAILED = "failed"
 class Work(Protocol):
     """A piece of work: a directive."""
 
-    @property
-    def id(self) -> UUID: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def correlation_id(self) -> str: ...
-    @property
-    def scheduled_at(self) -> datetime: ...
-    @property
-    def metadata(self) -> object: ...
+    id: UUID
+    name: str
+    attempt: int
+    correlation_id: str
+    scheduled_at: datetime
+    metadata: Any
 
 
 def claimed(directives: Sequence[Work]) -> None:
     """Measure how long directives had been due, when the claim that took them commits."""
-    if directives and metrics.is_on():
-        # Another machine's clock may be behind the database's.
-        waited = [
-            (one.name, max((timezone.now() - one.scheduled_at).total_seconds(), 0.0)) for one in directives
-        ]
-        transaction.on_commit(partial(_waited, waited), robust=True)
+    if metrics.is_on():
+        for one in directives:
+            # Another machine's clock may be behind the database's.
+            waited = max((timezone.now() - one.scheduled_at).total_seconds(), 0.0)
+            transaction.on_commit(partial(metrics.WAITING.add, one.name, amount=waited), robust=True)
 
 
 def stalled(names: Sequence[str], given_up: Sequence[str]) -> None:
@@ -57,8 +50,10 @@ def stalled(names: Sequence[str], given_up: Sequence[str]) -> None:
         names: of the directives whose leases expired.
         given_up: of those that failed.
     """
-    if names and metrics.is_on():
-        transaction.on_commit(partial(_lost, names, given_up), robust=True)
+    for name in names:
+        transaction.on_commit(partial(metrics.LOST_LEASES.add, name), robust=True)
+    for name in given_up:
+        gave_up(name)
 
 
 def gave_up(name: str) -> None:
@@ -118,15 +113,3 @@ def attempting(directive: Work, tenant: str, *, began: float | None = None) -> I
         fields["trace"] = tracing.trace_id()
         with context.bound(**fields):
             yield Attempt(f"{directive.name} {directive.id}, attempt {directive.attempt}", fields, began)
-
-
-def _waited(waited: Iterable[tuple[str, float]]) -> None:
-    for name, seconds in waited:
-        metrics.WAITING.add(name, amount=seconds)
-
-
-def _lost(stalled: Iterable[str], ended: Iterable[str]) -> None:
-    for name in stalled:
-        metrics.LOST_LEASES.add(name)
-    for name in ended:
-        metrics.OUTCOMES.add(name, FAILED)

@@ -1,6 +1,6 @@
 """Client address of a request, from trusted sources only."""
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from django.conf import settings
@@ -36,9 +36,6 @@ def _network(text: str) -> str | None:
         found = ip_address(text)
     except ValueError:
         return None
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        host_bits = 128 - _IPV6_NETWORK_BITS
-        return str(IPv6Address(int(found) >> host_bits << host_bits))
-    return str(found)
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(IPv6Network((int(found), _IPV6_NETWORK_BITS), strict=False).network_address)
+    return str(getattr(found, "ipv4_mapped", found))

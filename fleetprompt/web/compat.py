@@ -1,9 +1,8 @@
-"""Compatibility: private parts of Django's admin and forms, and undocumented ones of unfold."""
+"""Compatibility: private parts of Django's admin, and undocumented ones of unfold."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from django import forms
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -27,15 +26,3 @@ def redirect_missing(model_admin: Any, request: HttpRequest, object_id: str) -> 
         request, model_admin.opts, object_id
     )
     return answer
-
-
-class LastCheckForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A form with a check after all others, the model's included."""
-
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]
-        if not self.errors:
-            self.last_check()
-
-    def last_check(self) -> None:
-        """Check valid data; errors are added with `add_error`."""

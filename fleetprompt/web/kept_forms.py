@@ -1,14 +1,13 @@
 """Keep what a person sent by POST, for the page that a redirect leads to: no answer to a POST is a page.
 
-A form that was sent after the end of a session stays in the browser's new session. A signed field names the
-user who was shown the form; only that user gets it back. Nothing is done before the form is sent once more.
-Everything else stays in the cache, under its user. Both are kept for an hour.
+All stays in the cache, under its user, for an hour. Nothing is done before the form is sent once more. Of
+a form that was sent after the end of a session, a signed field names the user who was shown it; only that
+user gets it back, in the same browser.
 """
 
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
@@ -56,13 +55,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A form as it was sent.
-
-    Args:
-        fields: what was filled in.
-        why: the reason for which it is kept.
-        problems: what was found wrong with it, besides what checking it again finds.
-    """
+    """A form as it was sent, and what was found wrong with it besides what checking it again finds."""
 
     fields: QueryDict
     why: Why
@@ -80,8 +73,11 @@ def keeping(site: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., H
 
     @wraps(view)
     def keep(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method == "POST" and not request.user.is_authenticated and (to := _owner(request)):
-            token = _keep_in_session(request, to)
+        if request.method == "POST" and not request.user.is_authenticated and (user := _owner(request)):
+            token = _keep(user, request.path, request.POST, Why.LATE)
+            # Log-in keeps what the session of an anonymous browser has.
+            known = request.session.get(_SESSION_KEY, [])
+            request.session[_SESSION_KEY] = [*known, token][-MAX_KEPT:]
             return redirect_to_login(f"{request.path}?{PARAMETER}={token}", reverse("admin:login"))
         answer: HttpResponseBase = inner(request, *args, **kwargs)
         return answer
@@ -93,13 +89,11 @@ def lead_to(
     url: str, request: HttpRequest, fields: QueryDict, why: Why, problems: Sequence[str] = ()
 ) -> HttpResponseRedirect:
     """Keep fields, and redirect to the page at `url` (without parameters), which `restore`s them."""
-    token = secrets.token_urlsafe(16)
-    form = {"path": url, "fields": _plain(fields), "why": why, "problems": list(problems)}
     user = request.user.pk
+    token = _keep(user, url, fields, why, problems)
     known = [*cache.get(_index(user), []), token]
     cache.delete_many([_key(user, old) for old in known[:-MAX_PER_USER]])
     cache.set(_index(user), known[-MAX_PER_USER:], KEPT_SECONDS)
-    cache.set(_key(user, token), form, KEPT_SECONDS)
     return HttpResponseRedirect(f"{url}?{PARAMETER}={token}")
 
 
@@ -112,10 +106,10 @@ def restore(request: HttpRequest) -> Kept | None:
     if request.method != "GET" or PARAMETER not in request.GET:
         return None
     token = request.GET[PARAMETER]
-    form = _of_session(request, token)
-    if not form and _TOKEN.fullmatch(token):
-        form = cache.get(_key(request.user.pk, token))
+    form = cache.get(_key(request.user.pk, token)) if _TOKEN.fullmatch(token) else None
     if not form or form["path"] != request.path:
+        raise Gone
+    if form["why"] == Why.LATE and token not in request.session.get(_SESSION_KEY, []):
         raise Gone
     return Kept(QueryDict(form["fields"]), Why(form["why"]), form["problems"])
 
@@ -136,48 +130,24 @@ def start_again(request: HttpRequest, url: str) -> HttpResponseRedirect:
     return HttpResponseRedirect(url)
 
 
-def _owner(request: HttpRequest) -> list[str] | None:
-    """Return the schema and user whom the posted form was shown to; None when it is not one of ours."""
+def _owner(request: HttpRequest) -> str | None:
+    """Return the user whom the posted form was shown to; None when it is not one of this site's."""
     try:
-        found: list[str] = signing.loads(request.POST.get(OWNER, ""), salt=_SALT)
+        schema, user = signing.loads(request.POST.get(OWNER, ""), salt=_SALT)
     except signing.BadSignature:
         return None
-    return found
+    return str(user) if schema == active_schema() else None
 
 
-def _keep_in_session(request: HttpRequest, to: list[str]) -> str:
+def _keep(user: Any, path: str, fields: QueryDict, why: Why, problems: Sequence[str] = ()) -> str:
+    """Keep fields, without what belongs to one page alone, and return the token that names them."""
     token = secrets.token_urlsafe(16)
-    form = {
-        "owner": to,
-        "path": request.path,
-        "fields": _plain(request.POST),
-        "at": time.time(),
-        "why": Why.LATE,
-        "problems": [],
-    }
-    waiting = {
-        key: known for key, known in request.session.get(_SESSION_KEY, {}).items() if not _is_old(known)
-    }
-    request.session[_SESSION_KEY] = {**dict([*waiting.items()][1 - MAX_KEPT :]), token: form}
-    return token
-
-
-def _of_session(request: HttpRequest, token: str) -> Mapping[str, Any] | None:
-    form: Mapping[str, Any] | None = request.session.get(_SESSION_KEY, {}).get(token)
-    expected = [active_schema(), str(request.user.pk)]
-    return form if form and form["owner"] == expected and not _is_old(form) else None
-
-
-def _plain(fields: QueryDict) -> str:
-    """Return fields as they are kept, without what belongs to one page alone."""
     kept = fields.copy()
     for name in (OWNER, "csrfmiddlewaretoken"):
         kept.pop(name, None)
-    return kept.urlencode()
-
-
-def _is_old(form: Mapping[str, Any]) -> bool:
-    return bool(time.time() - form["at"] > KEPT_SECONDS)
+    form = {"path": path, "fields": kept.urlencode(), "why": why, "problems": list(problems)}
+    cache.set(_key(user, token), form, KEPT_SECONDS)
+    return token
 
 
 def _key(user: Any, token: str) -> str:

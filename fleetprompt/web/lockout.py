@@ -21,6 +21,13 @@ from fleetprompt.web.client_ip import described
 logger = logging.getLogger(__name__)
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    with transaction.atomic():
+        lock_in_transaction(f"{active_schema()}.log-in")
+        yield
+
+
 class LockoutHandler(AxesCacheHandler):
     """Counts wrong passwords in the cache, whose keys carry the schema: each site counts for itself.
 
@@ -28,24 +35,8 @@ class LockoutHandler(AxesCacheHandler):
     all count.
     """
 
-    def user_login_failed(
-        self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
-    ) -> None:
-        """Count a wrong password."""
-        with _alone():
-            super().user_login_failed(sender, credentials, request, **kwargs)
-
-    def user_logged_in(self, sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
-        """Reset the count after a correct password."""
-        with _alone():
-            super().user_logged_in(sender, request, user, **kwargs)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with transaction.atomic():
-        lock_in_transaction(f"{active_schema()}.log-in")
-        yield
+    user_login_failed = _alone()(AxesCacheHandler.user_login_failed)
+    user_logged_in = _alone()(AxesCacheHandler.user_logged_in)
 
 
 def locked_out(request: HttpRequest, response: HttpResponse, credentials: Any) -> HttpResponse:

@@ -29,11 +29,6 @@ class AddressMiddleware(Middleware):
     """Answers 400 to an address with a NUL, which PostgreSQL cannot even be asked about."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass on a request with a possible address.
-
-        Raises:
-            BadRequest: the path or the query contains a NUL.
-        """
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
             raise BadRequest("the address contains a NUL")
         return self._get_response(request)
@@ -43,7 +38,6 @@ class HeadersMiddleware(Middleware):
     """Adds the security headers that Django does not set."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer with the headers."""
         response = self._get_response(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
@@ -57,7 +51,6 @@ class VisibleMiddleware(Middleware):
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer with a page without hidden characters."""
         response = self._get_response(request)
         match = request.resolver_match
         is_admin = match is not None and match.app_name == "admin"

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets, display
-from django.contrib.admin.options import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
@@ -119,18 +118,10 @@ class ReadOnlyModelAdmin(ModelAdmin):
         """Answer an action; malformed ids get a message."""
         try:
             response: HttpResponse | None = super().response_action(request, queryset)
-        except PermissionDenied:
-            raise
         except (ValidationError, ValueError):
             self.message_user(request, "Select rows by their ids.", messages.ERROR)
-            response = None
+            return None
         return response
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the class's own actions, without deletion."""
-        actions = DjangoModelAdmin.get_actions(self, request)
-        actions.pop("delete_selected", None)
-        return actions
 
 
 class DetailModelAdmin(ReadOnlyModelAdmin):
@@ -142,13 +133,7 @@ class DetailModelAdmin(ReadOnlyModelAdmin):
         """Return the context of a record's page besides `record`."""
         return {}
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         """Show a record's page."""
         return self.record_view(request, object_id, self.detail_template, self.detail_context)
 

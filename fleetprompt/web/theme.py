@@ -35,24 +35,12 @@ _COMMON: dict[str, Any] = {
     "SHOW_HISTORY": False,
     "STYLES": [lambda request: static("fleetprompt/admin.css")],
     "SITE_FAVICONS": [
-        {
-            "rel": "icon",
-            "type": "image/svg+xml",
-            "href": lambda request: static("fleetprompt/favicon.svg"),
-        },
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("fleetprompt/favicon.svg")}
     ],
     "SCRIPTS": [lambda request: static("fleetprompt/admin.js")],
     "SIDEBAR": {"navigation": "fleetprompt.sites.navigation"},
     "DASHBOARD_CALLBACK": "fleetprompt.sites.index_context",
 }
 
-TENANT: dict[str, Any] = {
-    **_COMMON,
-    "SITE_SYMBOL": "forum",
-    "SITE_SUBHEADER": "Moderation",
-}
-OPERATORS: dict[str, Any] = {
-    **_COMMON,
-    "SITE_SYMBOL": "hub",
-    "SITE_SUBHEADER": "Operators",
-}
+TENANT: dict[str, Any] = {**_COMMON, "SITE_SYMBOL": "forum", "SITE_SUBHEADER": "Moderation"}
+OPERATORS: dict[str, Any] = {**_COMMON, "SITE_SYMBOL": "hub", "SITE_SUBHEADER": "Operators"}

@@ -16,9 +16,9 @@ from fleetprompt.web.middleware import Middleware
 COOKIE = "timezone"
 """Set by `fleetprompt/admin.js` to the browser's zone, such as `Europe/Paris`."""
 MAX_NAME_LENGTH = 64
-MAX_PAGE_AGE_DAYS = 366
+MAX_PAGE_AGE = timedelta(days=366)
 """The longest time between showing and submitting a form."""
-MAX_CLOCK_SKEW_SECONDS = 60
+MAX_CLOCK_SKEW = timedelta(minutes=1)
 """The largest difference between the clocks of two web servers."""
 
 
@@ -26,7 +26,6 @@ class TimezoneMiddleware(Middleware):
     """Activates the browser's zone for a request; the project's own when it is unknown."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer `request` in its zone."""
         with timezone.override(lookup(unquote(request.COOKIES.get(COOKIE, "")))):
             return self._get_response(request)
 
@@ -49,22 +48,14 @@ class ZonedForm(forms.Form):
             super().full_clean()
 
     def clean_zone(self) -> str:
-        """Return the name of the form's zone.
-
-        Raises:
-            ValidationError: there is no such zone.
-        """
+        """Return the name of the form's zone; refuse one that does not exist."""
         name: str = self.cleaned_data["zone"]
         if name and lookup(name) is None:
             raise ValidationError("zone: expected the name of a time zone, such as Europe/Paris.")
         return name
 
     def clean_shown_at(self) -> str:
-        """Return the time at which the form was shown, as it was sent.
-
-        Raises:
-            ValidationError: it has no offset, is in the future, or is too old.
-        """
+        """Return when the form was shown, as it was sent; refuse what is no time of the last year."""
         text: str = self.cleaned_data["shown_at"]
         if text and _past(text) is None:
             raise ValidationError(
@@ -108,10 +99,8 @@ def _load(name: str) -> ZoneInfo | None:
 def _past(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        age = timezone.now() - time
+    except (ValueError, TypeError):
+        # It is no time, or one without an offset.
         return None
-    if time.tzinfo is None:
-        return None
-    now = timezone.now()
-    oldest, newest = timedelta(days=MAX_PAGE_AGE_DAYS), timedelta(seconds=MAX_CLOCK_SKEW_SECONDS)
-    return time if now - oldest < time <= now + newest else None
+    return time if -MAX_CLOCK_SKEW <= age < MAX_PAGE_AGE else None

@@ -45,7 +45,7 @@ def running(log: Path, *, workers: int = 2, **environment: str) -> Iterator[Clus
         log: where its output goes.
         environment: what its settings are to find beside this process' environment.
     """
-    cluster = Cluster(log, {"CLUSTER_WORKERS": str(workers), **environment})
+    cluster = Cluster(log, CLUSTER_WORKERS=str(workers), **environment)
     try:
         wait_until(lambda: len(cluster.started()) >= workers, f"workers are ready, see {log}")
         yield cluster

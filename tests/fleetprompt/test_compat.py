@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from django import forms
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
@@ -21,7 +20,7 @@ from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.sites import operators_site
 from fleetprompt.telemetry import compat as telemetry
 from fleetprompt.tenants.models import Tenant
-from fleetprompt.web.compat import LastCheckForm, registered
+from fleetprompt.web.compat import registered
 from tests.checks import found
 from tests.support import environment, in_threads
 
@@ -64,21 +63,6 @@ def test_a_prepared_statement_is_logged_with_its_values(alpha):
 
 def test_the_admins_of_a_site_are_known():
     assert Tenant in registered(operators_site)
-
-
-def test_the_last_check_of_a_form_comes_after_the_others():
-    class Form(LastCheckForm):
-        class Meta:
-            model = Group
-            fields = ()
-
-        other = forms.CharField()
-
-        def last_check(self):
-            self.add_error("other", "is taken")
-
-    assert Form({"other": ""}).errors == {"other": ["This field is required."]}
-    assert Form({"other": "a"}).errors == {"other": ["is taken"]}
 
 
 OVERRIDDEN = {

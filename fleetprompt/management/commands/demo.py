@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from fleetprompt.cli import web_addresses
 from fleetprompt.cli.console import OperatorCommand
-from fleetprompt.demo import report, scenes, story, suggestions
+from fleetprompt.demo import scenes, story, suggestions
 from fleetprompt.operators import clusters
 
 
@@ -57,6 +57,6 @@ class Command(OperatorCommand):
             clusters.running(Path(folder, "cluster.log")) as cluster,
         ):
             self.stdout.write("Requesting directives, which the cluster's workers execute …")
-            played = story.play(run, harbor, orchard, story.Waiter(cluster, seconds))
-        report.show(self.console, played)
+            waiter = story.Waiter(cluster, seconds)
+            played = story.play(self.console, run, harbor, orchard, waiter)
         suggestions.show(self.console, played, port)

@@ -1,5 +1,6 @@
 """`manage.py import_posts`: bring a community's existing posts in."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,10 @@ class Command(OperatorCommand):
             file = path.open("rb")
         except (OSError, ValueError) as error:
             raise CommandError(f"file: {path}: {getattr(error, 'strerror', error)}") from None
-        with (
-            file,
-            in_tenant(options["tenant"]),
-            progress("Importing", path.stat().st_size or None) as advance,
-        ):
-            report = import_posts(
-                file,
-                thread=options["thread"],
-                category=options["category"],
-                columns=columns,
-                advance=advance,
-            )
+        place = {"thread": options["thread"], "category": options["category"]}
+        size = path.stat().st_size or None
+        with file, in_tenant(options["tenant"]), progress("Importing", size) as advance:
+            report = import_posts(file, **place, columns=columns, advance=advance)
         self._print(report, options)
         if report.refused:
             others = {"imported": report.imported, "repeated": report.repeated}
@@ -62,15 +55,7 @@ class Command(OperatorCommand):
 
     def _print(self, report: Report, options: dict[str, Any]) -> None:
         if options["format"] == "json":
-            self.print_json(
-                {
-                    "tenant": options["tenant"],
-                    "thread_id": report.thread_id,
-                    "imported": report.imported,
-                    "repeated": report.repeated,
-                    "refused": [row._asdict() for row in report.refused],
-                }
-            )
+            self.print_json({"tenant": options["tenant"], **asdict(report)})
             return
         for row in report.refused:
             self.stderr.write(f"line {row.line}: {row.error}")
