@@ -13,6 +13,7 @@ from fleetprompt.health.checkup import known_tenants
 from fleetprompt.tenants.models import Tenant
 from signals.audit import checks
 from signals.audit.sealing import sealer
+from signals.audit.verifying import verification
 from signals.models import Signal
 from tests.checks import found
 from tests.signals.audit.attacks import emit, unguarded
@@ -46,6 +47,15 @@ def test_no_key_with_debug_off(settings):
 def test_in_development_a_look_makes_no_key(settings, tmp_path):
     settings.AUDIT_KEY, settings.AUDIT_KEY_FILE = "", tmp_path / "audit.key"
     assert found(checks.key) == {}
+    assert not settings.AUDIT_KEY_FILE.exists()
+
+
+def test_in_development_verifying_makes_no_key(alpha, settings, tmp_path):
+    emit(1)
+    sealer.seal()
+    settings.AUDIT_KEY, settings.AUDIT_KEY_FILE = "", tmp_path / "audit.key"
+    assert "unknown key" in verification.verify().findings[0].text
+    assert "unknown key" in found(checks.newest)["signals.E012"].msg
     assert not settings.AUDIT_KEY_FILE.exists()
 
 
