@@ -31,7 +31,8 @@ OLDEST_CREATION = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far the clock of the machine that created a tenant may be ahead of this one's."""
 _DELETE_ATTEMPTS = 10
-_TABLE_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
+# Before the first migration the application may have no right to the schema, which to_regclass needs.
+_TABLE_EXISTS = "SELECT FROM pg_tables WHERE tablename = %s AND schemaname = %s"
 
 
 def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
@@ -144,7 +145,7 @@ def ensure_shared_tables() -> None:
 
 def _has_shared(table: str) -> bool:
     # Django's introspection would read the tables of all tenants.
-    return fetch_all(_TABLE_EXISTS, f"{get_public_schema_name()}.{table}") == [(True,)]
+    return bool(fetch_all(_TABLE_EXISTS, table, get_public_schema_name()))
 
 
 def normalised_domain(domain: str) -> str:
