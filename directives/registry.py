@@ -47,7 +47,10 @@ def discover() -> None:
             is_class = isinstance(value, type) and issubclass(value, Handler)
             if is_class and value.__module__ == module.__name__:
                 register(value)
-    _check_inverses()
+    for handler in _handlers.values():
+        if handler.inverse and handler.inverse not in _handlers:
+            problem = f"inverse: there is no directive {handler.inverse!r}"
+            raise ImproperlyConfigured(f"{_path(type(handler))}: {problem}")
 
 
 def register(handler_class: type[AnyHandler]) -> None:
@@ -56,7 +59,8 @@ def register(handler_class: type[AnyHandler]) -> None:
     Raises:
         ImproperlyConfigured: the class lacks something, or its name belongs to another class.
     """
-    _check(handler_class)
+    if problem := next(_problems(handler_class), ""):
+        raise ImproperlyConfigured(f"{_path(handler_class)}: {problem}")
     known = _handlers.get(handler_class.name)
     if known and type(known) is not handler_class:
         raise ImproperlyConfigured(
@@ -180,33 +184,28 @@ def _shown(file: str) -> str:
     return str(path.relative_to(settings.BASE_DIR) if path.is_relative_to(settings.BASE_DIR) else path)
 
 
-def _check(handler_class: type[AnyHandler]) -> None:
+def _problems(handler_class: type[AnyHandler]) -> Iterator[str]:
+    """Yield what a handler lacks; the later ones rely on the earlier ones."""
     try:
         check_name(getattr(handler_class, "name", None))
     except Refused as error:
-        raise _wrong(handler_class, str(error.message)) from None
+        yield str(error)
     payload = getattr(handler_class, "Payload", None)
     if not (isinstance(payload, type) and issubclass(payload, DirectivePayload)):
-        raise _wrong(handler_class, "Payload: expected a subclass of DirectivePayload")
+        yield "Payload: expected a subclass of DirectivePayload"
     if not getattr(handler_class, "label", ""):
-        raise _wrong(handler_class, "label: expected what people call the directive")
+        yield "label: expected what people call the directive"
     if handler_class.execute is Handler.execute:
-        raise _wrong(handler_class, "execute: expected a method that makes the change")
+        yield "execute: expected a method that makes the change"
     if (field := handler_class.subject_field) and not handler_class().subject_type:
-        expected = "a field of the payload that is a Reference"
-        raise _wrong(handler_class, f"subject_field: expected {expected}; got {field!r}")
+        yield f"subject_field: expected a field of the payload that is a Reference; got {field!r}"
     if not 0 < handler_class.timeout <= MAX_TIMEOUT_SECONDS:
-        expected = f"seconds, more than 0 and at most {MAX_TIMEOUT_SECONDS}"
-        raise _wrong(handler_class, f"timeout: expected {expected}")
-    _check_references(handler_class)
+        yield f"timeout: expected seconds, more than 0 and at most {MAX_TIMEOUT_SECONDS}"
+    yield from _wrong_references(handler_class)
 
 
-def _wrong(handler_class: type[AnyHandler], problem: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{_path(handler_class)}: {problem}")
-
-
-def _check_references(handler_class: type[AnyHandler]) -> None:
-    """Check that what a payload names can be the primary key of the record that it is about."""
+def _wrong_references(handler_class: type[AnyHandler]) -> Iterator[str]:
+    """Yield where what a payload names cannot be the primary key of the record that it is about."""
     for field, subject_type in handler_class().references().items():
         model = subject_model(subject_type)
         if model is None:
@@ -215,11 +214,10 @@ def _check_references(handler_class: type[AnyHandler]) -> None:
         if wanted is None:
             expected = "a subject whose primary key is an integer, a UUID, a date or a text"
             found = f"that of {subject_type} is a {type(model._meta.pk).__name__}"
+            yield f"Payload.{field}: expected {expected}; {found}"
         elif given is not wanted:
-            expected, found = f"{wanted.__name__}, as the primary key of {subject_type} is", f"got {given}"
-        else:
-            continue
-        raise _wrong(handler_class, f"Payload.{field}: expected {expected}; {found}")
+            expected = f"{wanted.__name__}, as the primary key of {subject_type} is"
+            yield f"Payload.{field}: expected {expected}; got {given}"
 
 
 def _plain(annotation: Any) -> Any:
@@ -228,12 +226,6 @@ def _plain(annotation: Any) -> Any:
     if len(others) == 1 and type(None) in get_args(annotation):
         annotation = others[0]
     return getattr(annotation, "__supertype__", annotation)
-
-
-def _check_inverses() -> None:
-    for handler in _handlers.values():
-        if handler.inverse and handler.inverse not in _handlers:
-            raise _wrong(type(handler), f"inverse: there is no directive {handler.inverse!r}")
 
 
 def _path(handler_class: type[AnyHandler]) -> str:

@@ -93,16 +93,19 @@ WHERE status = 'requested' AND scheduled_at <= statement_timestamp()
 COUNTS = """
 SELECT
   (SELECT count(*) FROM (
-     SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at <= %(now)s
+     SELECT FROM {schema}.directives_directive
+     WHERE status = 'requested' AND scheduled_at <= statement_timestamp()
      ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
   (SELECT count(*) FROM (
-     SELECT FROM {schema}.directives_directive WHERE status = 'requested' AND scheduled_at > %(now)s
+     SELECT FROM {schema}.directives_directive
+     WHERE status = 'requested' AND scheduled_at > statement_timestamp()
      ORDER BY scheduled_at LIMIT %(limit)s) AS rows),
   (SELECT count(*) FROM (
      SELECT FROM {schema}.directives_directive WHERE status = 'running' LIMIT %(limit)s) AS rows),
   (SELECT count(*) FROM (
-     SELECT FROM {schema}.directives_directive WHERE status = 'running' AND lease_expires_at < %(stalled)s
-     LIMIT %(limit)s) AS rows),
+     SELECT FROM {schema}.directives_directive WHERE status = 'running'
+     -- The sweep brings back what has stalled within two minutes.
+     AND lease_expires_at < statement_timestamp() - interval '5 minutes' LIMIT %(limit)s) AS rows),
   (SELECT scheduled_at FROM {schema}.directives_directive WHERE status = 'requested'
    ORDER BY scheduled_at LIMIT 1),
   (SELECT lease_expires_at FROM {schema}.directives_directive WHERE status = 'running'

@@ -15,7 +15,7 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from directives.monitoring import counts, stalled, statistics
+from directives.monitoring import stalled, statistics
 from directives.queueing import clusters
 from fleetprompt.postgres.bounded import Question
 from fleetprompt.tenants.models import Tenant
@@ -44,10 +44,9 @@ _GAUGES = {
 def collect() -> Iterator[Metric]:
     """Give the gauges; only `fleetprompt_database_up` when the database does not answer within seconds."""
     found = _question.ask().get(_KEY)
+    yield _gauge("database_up", "Whether the database answers.", int(found is not None))
     if found is None:
-        yield _gauge("database_up", "Whether the database answers.", 0)
         return
-    yield _gauge("database_up", "Whether the database answers.", 1)
     for name, text in _GAUGES.items():
         if found[name] is not None:
             yield _gauge(name, text, found[name])
@@ -68,7 +67,7 @@ def _read() -> dict[str, Any]:
     active = Tenant.objects.filter(status=Tenant.Status.ACTIVE).order_by("slug")
     slugs = dict(active.values_list("schema_name", "slug"))
     now = timezone.now()
-    found = {slugs[schema]: one for schema, one in counts.of_schemas(slugs, COUNTED).items()}
+    found = {slugs[schema]: one for schema, one in statistics.count(slugs, COUNTED).items()}
     earliest = {slug: time for slug, one in found.items() if (time := one.earliest()) and time <= now}
     oldest = _oldest(earliest)
     stuck = stalled.stuck_tenants()

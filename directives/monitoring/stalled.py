@@ -1,19 +1,19 @@
 """Finds the tenants whose due directives are not picked up, in all of them at once."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 from django.core.cache import cache
 from django.utils import timezone
 
 from directives import sql
-from directives.monitoring import counts, statistics
+from directives.monitoring import statistics
 from fleetprompt.tenants import schemas
 from fleetprompt.tenants.models import Tenant
 
 MAX_STUCK = 11
 """How many stuck tenants are looked for: with a cluster that is down, it may be all of them."""
 
-_KEY = "directives.stuck"
 _CACHE_SECONDS = 30
 _TABLES = ("directives_directive", "signals_signal")
 
@@ -23,15 +23,11 @@ def stuck_tenants() -> list[str]:
 
     They are the first `MAX_STUCK` in alphabetical order. Tenants that cannot be read are left out.
     """
-    slugs: list[str] | None = cache.get(_KEY)
-    if slugs is None:
-        slugs = look()
-        cache.set(_KEY, slugs, _CACHE_SECONDS)
-    return slugs
+    return list(cache.get_or_set("directives.stuck", look, _CACHE_SECONDS) or ())
 
 
-def look(schema_names: Collection[str] | None = None) -> list[str]:
-    """Return what `stuck_tenants` does, as of now.
+def look(schema_names: Collection[str] | None = None) -> dict[str, datetime]:
+    """Return those tenants as of now, each with the time since when its oldest directive waits.
 
     Args:
         schema_names: of the tenants to look at; all by default.
@@ -42,14 +38,14 @@ def look(schema_names: Collection[str] | None = None) -> list[str]:
     names = dict(active.values_list("schema_name", "slug"))
     late = timezone.now() - statistics.ALARM_AFTER
     # What is late may wait behind another one, so these only tell where to look closer.
-    found = counts.of_schemas(names, 1)
+    found = statistics.count(names, 1)
     suspects = [schema for schema, one in found.items() if (time := one.earliest()) and time < late]
     quiet = schemas.read_each(suspects, _TABLES, sql.HAS_NO_ACTIVITY, {"late": late})
-    stuck: list[str] = []
-    for schema in (schema for schema, rows in quiet.items() if rows):
-        oldest = statistics.oldest_due_in(names[schema])
+    stuck: dict[str, datetime] = {}
+    for slug in (names[schema] for schema, rows in quiet.items() if rows):
+        oldest = statistics.oldest_due_in(slug)
         if oldest and timezone.now() - oldest > statistics.ALARM_AFTER:
-            stuck.append(names[schema])
+            stuck[slug] = oldest
             if len(stuck) == MAX_STUCK:
                 break
     return stuck

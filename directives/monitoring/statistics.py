@@ -1,8 +1,9 @@
-"""Statistics of the active tenant's directives, in a few bounded reads that scan no whole table."""
+"""Statistics of directives, in a few bounded reads that scan no whole table."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from django.db import DatabaseError
 from django.db.models import QuerySet
@@ -12,20 +13,45 @@ from django.utils import timezone
 from directives import sql
 from directives.lifecycle import queries
 from directives.models import Directive
-from directives.monitoring import counts
 from fleetprompt.postgres.queries import by_index, fetch_all, quoted
+from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import UnknownTenant, active_schema, in_tenant
 from fleetprompt.web.limits import COUNTED
 from signals.models import Signal
 
 ALARM_AFTER = timedelta(seconds=60)
 """How long something may be due, with nothing picked up, before that is an alarm."""
-
 MAX_EXAMINED = 1_000
 """How many that are due are examined for one that does not wait for another."""
 
 OUTCOMES = (Directive.Status.SUCCEEDED, Directive.Status.FAILED, Directive.Status.CANCELED)
 CHART_HOURS = 24
+
+
+class Counts(NamedTuple):
+    """Directives of one tenant by status, each counted up to a limit."""
+
+    due: int
+    """Requested, and their time has come; they may wait behind another one."""
+    later: int
+    """Requested for a later time."""
+    running: int
+    stalled: int
+    """Running, with a lease that expired minutes ago."""
+    oldest_due: datetime | None
+    """The earliest time of a requested directive, which may be in the future."""
+    earliest_lease: datetime | None
+    """The earliest end of a lease, which may be in the future."""
+
+    def earliest(self) -> datetime | None:
+        """Return a time that is not after the one since which any directive could be claimed."""
+        return min(filter(None, (self.oldest_due, self.earliest_lease)), default=None)
+
+
+def count(schema_names: Collection[str], limit: int) -> dict[str, Counts]:
+    """Return the counts by schema, each up to `limit`; schemas that cannot be read are left out."""
+    read = schemas.read_each(schema_names, ("directives_directive",), sql.COUNTS, {"limit": limit})
+    return {schema: Counts(*rows[0]) for schema, rows in read.items() if rows}
 
 
 @dataclass(frozen=True)
@@ -47,14 +73,18 @@ class Figures:
 
 def read() -> Figures:
     """Return the active tenant's figures."""
-    now = timezone.now()
-    found = counts.of_active_tenant(COUNTED + 1)
+    now, schema = timezone.now(), quoted(active_schema())
+    [row] = fetch_all(sql.COUNTS.format(schema=schema), limit=COUNTED + 1)
+    found = Counts(*row)
     since = now - timedelta(hours=CHART_HOURS)
     [(failed, failed_ever)] = fetch_all(sql.COUNT_FAILED, since=since, limit=COUNTED + 1)
     oldest = oldest_due() if found.due or found.running else None
-    late = oldest is not None and now - oldest > ALARM_AFTER
-    picked_up = _last_picked_up() if late else None
-    is_stuck = late and _has_no_activity(now - ALARM_AFTER)
+    picked_up, is_stuck = None, False
+    if oldest and now - oldest > ALARM_AFTER:
+        started = Signal.objects.filter(name="directive.started").order_by("-recorded_at")
+        picked_up = started.values_list("recorded_at", flat=True).first()
+        no_activity = sql.HAS_NO_ACTIVITY.format(schema=schema)
+        is_stuck = bool(fetch_all(no_activity, late=now - ALARM_AFTER))
     return Figures(found.due, found.later, found.running, failed, failed_ever, oldest, is_stuck, picked_up)
 
 
@@ -131,12 +161,3 @@ def latest_failures(limit: int = 10) -> QuerySet[Directive]:
     """Return the directives that failed last, the newest first."""
     failed = Directive.objects.filter(status=Directive.Status.FAILED, completed_at__isnull=False)
     return failed.order_by("-completed_at")[:limit]
-
-
-def _last_picked_up() -> datetime | None:
-    started = Signal.objects.filter(name="directive.started").order_by("-recorded_at")
-    return started.values_list("recorded_at", flat=True).first()
-
-
-def _has_no_activity(late: datetime) -> bool:
-    return bool(fetch_all(sql.HAS_NO_ACTIVITY.format(schema=quoted(active_schema())), late=late))

@@ -5,7 +5,7 @@ from django.core import checks
 from directives import registry, sql
 from directives.authority import permissions, roles
 from directives.models import Directive
-from directives.monitoring import counts, stalled, statistics
+from directives.monitoring import stalled, statistics
 from fleetprompt.health.checks.tables import complete
 from fleetprompt.health.checkup import Findings, Tenants, Where, active, database, grouped
 from fleetprompt.tenants import schemas
@@ -16,20 +16,19 @@ _MAX_COUNTED = 1_000
 @database("what is due is picked up")
 def due(tenants: Tenants) -> Findings:
     """The oldest directive that could start now is not minutes old."""
-    for slug in stalled.look(tenants):
-        if oldest := statistics.oldest_due_in(slug):
-            yield checks.Error(
-                f"nothing is picked up: the oldest directive is due since {oldest:%Y-%m-%d %H:%M:%S %Z}",
-                hint="Start a cluster, or see what its workers do; `manage.py directive run` runs it here.",
-                obj=Where([slug]),
-                id="directives.E030",
-            )
+    for slug, oldest in stalled.look(tenants).items():
+        yield checks.Error(
+            f"nothing is picked up: the oldest directive is due since {oldest:%Y-%m-%d %H:%M:%S %Z}",
+            hint="Start a cluster, or see what its workers do; `manage.py directive run` runs it here.",
+            obj=Where([slug]),
+            id="directives.E030",
+        )
 
 
 @database("no attempt is stalled for long")
 def expired_leases(tenants: Tenants) -> Findings:
     """A worker that died leaves a lease; when it has expired, another worker takes the directive over."""
-    read = counts.of_schemas(active(tenants), _MAX_COUNTED)
+    read = statistics.count(active(tenants), _MAX_COUNTED)
     found = {tenants[schema]: one for schema, one in read.items() if one.stalled}
     if found:
         number = sum(one.stalled for one in found.values())
