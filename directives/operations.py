@@ -112,7 +112,7 @@ def _told(
     told = lifecycle_signal(directive, signal, payload, tenant=tenant.slug, actor=actor, number=number)
     bus.record([told])
     if until:
-        adapter.wake(tenant, at=until)
+        adapter.wake(tenant, after=(until - timezone.now()).total_seconds())
     is_due = not until and directive.status == Directive.Status.REQUESTED
     # Those behind it in its line may start.
     if is_due or directive.ordering_key:

@@ -5,16 +5,15 @@ import os
 import stat
 from collections.abc import Iterator
 from itertools import count, islice
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 from uuid import uuid4
 
 from django.core.management.base import CommandError
 
 from directives import requests
 from directives.cli import rows
-from directives.cli.options import json_object
 from directives.errors import InvalidPayload, Refused
-from directives.requests import DirectiveRequest, Requested
+from directives.requests import DirectiveRequest
 from fleetprompt.cli.console import OperatorCommand, progress, refused_of
 from fleetprompt.cli.lines import Lines, LongLine
 from fleetprompt.errors import kind
@@ -24,13 +23,6 @@ from signals.cli.options import actor, moment, opened
 MAX_LINES = 500
 """How many lines are requested at once."""
 LINE_FIELDS = ("name", "payload", "key", "at", "reason")
-
-
-class Line(NamedTuple):
-    """One line of a file: its number, and the request in it or what is wrong with it."""
-
-    number: int
-    request: DirectiveRequest | Refused
 
 
 def request(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -44,7 +36,7 @@ def request(command: OperatorCommand, options: dict[str, Any]) -> None:
 def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
     if not options["name"]:
         raise CommandError("NAME: expected the directive's name, such as forum.thread.lock")
-    payload = json_object("--payload", options["payload"])
+    payload = _object(options["payload"], "--payload: expected a JSON object")
     at = moment("--at", options["at"]) if options["at"] is not None else None
     with in_tenant(options["tenant"]):
         directive, created = requests.request(
@@ -78,29 +70,22 @@ def _request_file(command: OperatorCommand, options: dict[str, Any]) -> None:
     ):
         lines = _lines(file, options["name"], advance)
         while batch := list(islice(lines, MAX_LINES)):
-            for line, result in _request_batch(batch, options, correlation_id):
-                if isinstance(result, Refused):
-                    refused.append({"line": line, "error": str(result)})
+            answers = iter(
+                requests.request_each(
+                    [asked for _, asked in batch if isinstance(asked, DirectiveRequest)],
+                    actor=actor(options["actor"]),
+                    reason=options["reason"],
+                    correlation_id=correlation_id,
+                )
+            )
+            for number, asked in batch:
+                answer = asked if isinstance(asked, Refused) else next(answers)
+                if isinstance(answer, Refused):
+                    refused.append({"line": number, "error": str(answer)})
                 else:
-                    directive, created = result
-                    taken.append({"line": line, "id": str(directive.id), "created": created})
+                    directive, created = answer
+                    taken.append({"line": number, "id": str(directive.id), "created": created})
     _report(command, options, correlation_id, taken, refused)
-
-
-def _request_batch(
-    batch: list[Line], options: dict[str, Any], correlation_id: str
-) -> Iterator[tuple[int, Requested | Refused]]:
-    good = [line.request for line in batch if isinstance(line.request, DirectiveRequest)]
-    results = iter(
-        requests.request_each(
-            good,
-            actor=actor(options["actor"]),
-            reason=options["reason"],
-            correlation_id=correlation_id,
-        )
-    )
-    for line in batch:
-        yield line.number, line.request if isinstance(line.request, Refused) else next(results)
 
 
 def _report(
@@ -122,10 +107,9 @@ def _report(
                 "refused": refused,
             }
         )
+    elif not taken and not refused:
+        command.stdout.write("The file has no lines: nothing was requested.")
     else:
-        if not taken and not refused:
-            command.stdout.write("The file has no lines: nothing was requested.")
-            return
         for row in refused:
             command.stderr.write(f"line {row['line']}: {row['error']}")
         command.stdout.write(
@@ -143,29 +127,27 @@ def _size(file: IO[bytes]) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _lines(file: IO[bytes], default_name: str | None, advance: Any) -> Iterator[Line]:
+def _lines(
+    file: IO[bytes], default_name: str | None, advance: Any
+) -> Iterator[tuple[int, DirectiveRequest | Refused]]:
+    """Yield the number of each line, and the request in it or what is wrong with it."""
     lines = Lines(file)
     for number in count(1):
         try:
             raw = next(lines)
             advance(len(raw))
             if raw.strip():
-                yield Line(number, _parsed(raw, default_name))
+                yield number, _parsed(raw, default_name)
         except StopIteration:
             return
         except Refused as refusal:
-            yield Line(number, refusal)
+            yield number, refusal
         except (CommandError, LongLine) as error:
-            yield Line(number, InvalidPayload(str(error)))
+            yield number, InvalidPayload(str(error))
 
 
 def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
-    try:
-        value = json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidPayload(f"expected one JSON object; {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidPayload(f"expected one JSON object; got {kind(value)}")
+    value = _object(raw, "expected one JSON object")
     if unknown := sorted(set(value) - set(LINE_FIELDS)):
         raise InvalidPayload(f"{unknown[0]}: expected only the fields {', '.join(LINE_FIELDS)}")
     for field in ("name", "key", "at", "reason"):
@@ -183,3 +165,13 @@ def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
         idempotency_key=value.get("key"),
         scheduled_at=moment("at", value["at"]) if value.get("at") else None,
     )
+
+
+def _object(text: str | bytes, expected: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidPayload(f"{expected}; {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidPayload(f"{expected}; got {kind(value)}")
+    return value

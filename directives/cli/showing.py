@@ -12,15 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from directives import operations, registry
-from directives.cli import options as parse
 from directives.cli import rows
-from directives.errors import DirectiveNotFound
+from directives.errors import DirectiveNotFound, Refused
 from directives.models import Directive, in_state
 from fleetprompt.cli.console import OperatorCommand
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.visible import visible
 from signals.cli.options import tenants
 from signals.models import Signal
+from signals.types import Subject
 
 
 def types(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -73,7 +73,11 @@ def _condition(options: dict[str, Any]) -> Q:
     if options["name"] is not None:
         condition &= Q(name=options["name"])
     if options["subject"] is not None:
-        subject = parse.subject(options["subject"])
+        subject_type, _, subject_id = options["subject"].partition(":")
+        try:
+            subject = Subject(subject_type, subject_id)
+        except Refused as error:
+            raise CommandError(f"--subject: expected TYPE:ID; {error.message}") from None
         condition &= Q(subject_type=subject.type, subject_id=subject.id)
     return condition
 

@@ -1,21 +1,25 @@
 """The subcommands that act on directives: `run`, `snooze`, `cancel` and `rerun`."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from directives import operations, runner
 from directives.cli import rows
-from directives.cli.options import from_now
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from fleetprompt.cli.console import OperatorCommand, progress
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.cli.options import actor, answer, moment, tenants
+
+_DURATION = re.compile(r"(?:(\d{1,20})d)?(?:(\d{1,20})h)?(?:(\d{1,20})m)?(?:(\d{1,20})s)?")
 
 
 def run(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -41,10 +45,8 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Put a directive off."""
-    if options["until"] is not None:
-        until = moment("--until", options["until"])
-    else:
-        until = from_now("--for", options["for"])
+    at = options["until"]
+    until = _from_now(options["for"]) if at is None else moment("--until", at)
     what = f"is due at {until.isoformat(timespec='seconds')}"
     _operate(command, options, partial(operations.snooze, until=until), what)
 
@@ -60,6 +62,18 @@ def rerun(command: OperatorCommand, options: dict[str, Any]) -> None:
     _operate(command, options, operations.rerun, what)
 
 
+def _from_now(text: str) -> datetime:
+    """Return the time after a span such as `90m`, `2h` or `1d12h`."""
+    match = _DURATION.fullmatch(text)
+    if not match or not any(match.groups()):
+        raise CommandError(f"--for: expected a duration such as 90m, 2h or 1d12h; got {text!r}")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    try:
+        return timezone.now() + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        raise CommandError("--for: expected a duration that ends before the year 9999") from None
+
+
 def _operate(
     command: OperatorCommand, options: dict[str, Any], operation: Callable[..., Directive], what: str
 ) -> None:
@@ -73,12 +87,8 @@ def _run_one(command: OperatorCommand, options: dict[str, Any]) -> None:
     if not options["tenant"]:
         raise CommandError("--id: expected together with --tenant")
     with in_tenant(options["tenant"]):
-        outcome = runner.run(
-            options["id"],
-            options["rerun"],
-            actor=actor(options["actor"]),
-            reason=options["reason"],
-        )
+        by, reason = actor(options["actor"]), options["reason"]
+        outcome = runner.run(options["id"], options["rerun"], actor=by, reason=reason)
         row = _row(options["tenant"], outcome)
     _print(command, options, [row])
     if outcome.kind != Kind.SUCCEEDED:

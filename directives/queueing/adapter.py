@@ -37,19 +37,12 @@ _DUE = "SELECT coalesce(%(at)s::timestamptz, statement_timestamp())"
 _NO_FLUSH = " FROM set_config('synchronous_commit', 'off', true)"
 
 
-def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = None) -> None:
-    """Send a wake-up in the caller's transaction.
+def wake(tenant: Tenant, *, after: float = 0) -> None:
+    """Send a wake-up in the caller's transaction, which workers see after so many seconds.
 
     A broker other than PostgreSQL's cannot hold a message back, so what is due later is left to the sweep.
-
-    Args:
-        at: when workers should see it; now by default.
-        after: the same in seconds from now.
     """
-    now = timezone.now()
-    if after is not None:
-        at = now + timedelta(seconds=after)
-    due = at if at and at > now else None
+    due = timezone.now() + timedelta(seconds=after) if after > 0 else None
     if Conf.ORM:
         store(Conf.CLUSTER_NAME, _message(tenant.slug), due, tenant=tenant.slug)
     elif not due:
@@ -57,11 +50,7 @@ def wake(tenant: Tenant, *, at: datetime | None = None, after: float | None = No
 
 
 def message_for(tenant: str) -> dict[str, str | None]:
-    """Return the parameters of `INSERTION` for a tenant.
-
-    Args:
-        tenant: its slug.
-    """
+    """Return the parameters of `INSERTION` for the tenant with a slug."""
     if not Conf.ORM:
         return {"wake_key": None, "wake_payload": None}
     return {"wake_key": _key(Conf.CLUSTER_NAME, tenant), "wake_payload": _message(tenant)}

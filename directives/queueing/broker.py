@@ -131,10 +131,8 @@ class Broker(ORM):  # type: ignore[misc]
         return messages(self.list_key).delete()
 
     def _wait_and_take(self) -> list[tuple[int, str]]:
-        is_first, self._listener = (
-            self._listener is None,
-            self._listener or Listener(adapter.channel(self.list_key)),
-        )
+        is_first = self._listener is None
+        self._listener = self._listener or Listener(adapter.channel(self.list_key))
         if self._listener.listen():
             self._look_at = 0
             if not is_first:

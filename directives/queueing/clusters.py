@@ -47,15 +47,8 @@ def schedule(sender: Any, **kwargs: Any) -> None:
     """Have django-q2 sweep and seal every minute (on `post_migrate` of the public schema)."""
     if sender.label == "django_q" and is_public():
         for name, function in SCHEDULED.items():
-            Schedule.objects.get_or_create(
-                name=name,
-                defaults={
-                    "func": function,
-                    "schedule_type": Schedule.MINUTES,
-                    "minutes": 1,
-                    "repeats": -1,
-                },
-            )
+            each_minute = {"schedule_type": Schedule.MINUTES, "minutes": 1, "repeats": -1}
+            Schedule.objects.get_or_create(name=name, defaults={"func": function, **each_minute})
 
 
 def scheduled(name: str) -> dict[str, Any] | None:
@@ -101,21 +94,12 @@ def remove_abandoned() -> int:
 
 
 def ping() -> None:
-    """Check that the broker answers.
-
-    Raises:
-        RedisError: it does not answer.
-        DatabaseError: PostgreSQL is the broker, and does not answer.
-    """
+    """Check that the broker answers; it raises a `RedisError` or a `DatabaseError` if it does not."""
     get_broker().ping()
 
 
 def unready_broker() -> str:
-    """Return why wake-ups cannot be sent; nothing when they can.
-
-    Raises:
-        DatabaseError: PostgreSQL is the broker, and does not answer.
-    """
+    """Return why wake-ups cannot be sent; nothing when they can."""
     try:
         ping()
     except (RedisError, OSError):
@@ -124,11 +108,7 @@ def unready_broker() -> str:
 
 
 def unready_clusters() -> str:
-    """Return why directives would not be executed; nothing when a cluster is alive.
-
-    Raises:
-        DatabaseError: PostgreSQL is the broker, and does not answer.
-    """
+    """Return why directives would not be executed; nothing when a cluster is alive."""
     try:
         return "" if clusters() else "no cluster was seen lately"
     except (RedisError, OSError):
@@ -136,7 +116,10 @@ def unready_clusters() -> str:
 
 
 def clusters() -> list[Any]:
-    """Return django-q2's own reports of the clusters that were alive within the last seconds."""
+    """Return django-q2's own reports of the clusters that were alive within the last seconds.
+
+    It raises what `ping` raises.
+    """
     return sorted(Stat.get_all(get_broker()), key=lambda cluster: (cluster.host, cluster.pid))
 
 

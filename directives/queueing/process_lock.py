@@ -54,13 +54,12 @@ class ProcessLock:
         while True:
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))
+                return True
+            except (BlockingIOError, PermissionError):
+                return False
             except OSError as error:
                 # The kernel sees processes, not threads: two that wait for each other with different
                 # threads look like a deadlock to it, and are none.
-                if error.errno == errno.EDEADLK:
-                    time.sleep(0.001)
-                    continue
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    return False
-                raise
-            return True
+                if error.errno != errno.EDEADLK:
+                    raise
+                time.sleep(0.001)
