@@ -247,11 +247,6 @@ class Handler(Generic[PayloadT]):
         """
         raise NotImplementedError
 
-    @property
-    def takes_many(self) -> bool:
-        """Whether the handler has an `execute_many`."""
-        return type(self).execute_many is not Handler.execute_many
-
     def parse(self, payload: Mapping[str, Any]) -> PayloadT:
         """Return the payload as the handler's model.
 

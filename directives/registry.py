@@ -137,11 +137,7 @@ def subject_records(subjects: Iterable[Subject]) -> dict[Subject, Model]:
 
 
 def subject_values(subject_type: str, ids: Iterable[str], field: str) -> Mapping[str, Any]:
-    """Return a field of each subject that exists, by id; nothing for types without that field.
-
-    Args:
-        field: `revision` or `status`.
-    """
+    """Return a field of each subject that exists, by id; nothing for types without such a field."""
     model = subject_model(subject_type)
     return field_values(model, field, ids) if model else {}
 
@@ -172,11 +168,9 @@ def _cause(error: Exception, name: str) -> str:
     line = next((number for place, number in reversed(places) if place == file), None)
     deepest, number = places[-1]
     text = f"{_shown(file)}, line {line}: {type(error).__name__}: {error}"
-    return (
-        text
-        if (deepest, number) == (file, line)
-        else f"{text} (raised in {_shown(deepest)}, line {number})"
-    )
+    if (deepest, number) != (file, line):
+        text += f" (raised in {_shown(deepest)}, line {number})"
+    return text
 
 
 def _shown(file: str) -> str:

@@ -9,10 +9,9 @@ from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
+from fleetprompt.cli.console import Row
 from signals.models import Signal
 from signals.types import as_object
-
-Row = dict[str, Any]
 
 _FIELDS = tuple(field.name for field in Directive._meta.concrete_fields)
 
@@ -41,11 +40,7 @@ def signal_row(signal: Signal) -> Row:
         "name": signal.name,
         "at": _plain(signal.recorded_at),
         "attempt": as_object(signal.payload).get("attempt"),
-        "actor": {
-            "type": signal.actor_type,
-            "id": signal.actor_id,
-            "label": signal.actor_label,
-        },
+        "actor": {"type": signal.actor_type, "id": signal.actor_id, "label": signal.actor_label},
         "payload": signal.payload,
     }
 

@@ -15,7 +15,7 @@ from directives import operations, registry
 from directives.cli import rows
 from directives.errors import DirectiveNotFound, Refused
 from directives.models import Directive, in_state
-from fleetprompt.cli.console import OperatorCommand
+from fleetprompt.cli.console import OperatorCommand, Row
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.visible import visible
 from signals.cli.options import tenants
@@ -50,7 +50,7 @@ def list_(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError("--limit: expected 1 to 1000000")
     condition = _condition(options)
     row = rows.directive_row if options["format"] == "json" else rows.directive_summary
-    found: list[tuple[Directive, rows.Row]] = []
+    found: list[tuple[Directive, Row]] = []
     for slug in tenants(options):
         where = {"tenant": slug} if options["all_tenants"] else {}
         with in_tenant(slug):

@@ -14,7 +14,7 @@ from directives import operations, runner
 from directives.cli import rows
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
-from fleetprompt.cli.console import OperatorCommand, progress
+from fleetprompt.cli.console import OperatorCommand, Row, progress
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.cli.options import actor, answer, moment, tenants
@@ -95,7 +95,7 @@ def _run_one(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError(f"{outcome.kind.replace('_', ' ')}: {outcome.reason}")
 
 
-def _row(tenant: str, outcome: Outcome) -> rows.Row:
+def _row(tenant: str, outcome: Outcome) -> Row:
     name = Directive.objects.filter(pk=outcome.directive_id).values_list("name", flat=True).first()
     return {
         "tenant": tenant,
@@ -106,7 +106,7 @@ def _row(tenant: str, outcome: Outcome) -> rows.Row:
     }
 
 
-def _print(command: OperatorCommand, options: dict[str, Any], found: list[rows.Row]) -> None:
+def _print(command: OperatorCommand, options: dict[str, Any], found: list[Row]) -> None:
     shown = found
     if options["format"] == "table" and len(found) > 50:
         shown = [row for row in found if row["outcome"] != Kind.SUCCEEDED]

@@ -264,7 +264,8 @@ class _Group:
             if handler.timeout != timeout:
                 timeout = handler.timeout
                 limits.limit_session(timeout, **_LOCK_LIMIT)
-            for portion in [list(run)] if handler.takes_many else [[one] for one in run]:
+            takes_many = type(handler).execute_many is not Handler.execute_many
+            for portion in [list(run)] if takes_many else [[one] for one in run]:
                 if self.reached and time.monotonic() > ends:
                     return
                 self.reached += portion

@@ -4,20 +4,18 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-from django.db import connection as _django_connection
 from psycopg.pq import TransactionStatus
 
 from directives.errors import DirectiveError, Retry
 from directives.models import Directive
 from directives.registry import AnyHandler
+from fleetprompt.postgres.direct import connection
 from fleetprompt.telemetry import errors
 from fleetprompt.tenants.context import restore
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.time_limit import TimeLimitExceeded, time_limit
 
-connection: Any = _django_connection
 logger = logging.getLogger(__name__)
 
 
@@ -31,11 +29,7 @@ def as_handler_error(error: BaseException) -> Exception:
 
 
 def guard_hooks(first: int, directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant) -> None:
-    """Guard each `on_commit` hook of a handler, so that the others run whatever it does.
-
-    Args:
-        first: how many hooks there were before the handler was called.
-    """
+    """Guard each `on_commit` hook of a handler, from number `first` on: the others run whatever it does."""
     connection.run_on_commit[first:] = [
         (ids, partial(_call, hook, directives, handler, tenant), False)
         for ids, hook, _ in connection.run_on_commit[first:]

@@ -26,8 +26,7 @@ def record_failure(
 ) -> Outcome:
     """Record that the running attempt failed, after everything that it did was rolled back.
 
-    Args:
-        policy: when it is tried again.
+    It is tried again by the policy, if it may work later and has attempts left.
 
     Returns:
         retry scheduled or failed; succeeded or discarded when the attempt is not the current one any more.

@@ -16,6 +16,8 @@ from signals.types import Actor
 logger = logging.getLogger(__name__)
 
 RUNNER = Actor("system", "runner")
+_ALWAYS_READABLE = ("name", "status", "attempt", *queries.COPIED)
+"""The fields that can be read whatever was written into a row."""
 
 
 def set_aside(
@@ -37,7 +39,7 @@ def set_aside(
     logger.error("directive %s is set aside: %s", directive_id, errors.brief(error), exc_info=error)
     try:
         with transaction.atomic():
-            directive = queries.read_minimal(directive_id)
+            directive = Directive.objects.only(*_ALWAYS_READABLE).filter(pk=directive_id).first()
             if directive is None or attempt not in (None, directive.attempt):
                 return Outcome(Kind.DISCARDED, directive_id, "another worker was faster")
             if attempt is not None and directive.status != Directive.Status.RUNNING:

@@ -41,10 +41,8 @@ class Claim(NamedTuple):
 def released_when_lost(wait_seconds: float = 0.0) -> Iterator[UUID]:
     """Give a token for claims. What still runs under it when the connection is lost is released at once.
 
-    That includes a claim whose answer was lost, and an attempt that could not be recorded as failed.
-
-    Args:
-        wait_seconds: for how long to wait for a new connection, to release on it.
+    That includes a claim whose answer was lost, and an attempt that could not be recorded as failed. It
+    needs a new connection, for which this waits for at most `wait_seconds`.
     """
     token = uuid4()
     try:

@@ -1,7 +1,6 @@
 """Queries by status: what is due, whose lease has expired, what holds a directive back."""
 
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -14,7 +13,6 @@ Status = Directive.Status
 
 COPIED = ("actor_type", "actor_id", "actor_label", "subject_type", "subject_id", "correlation_id")
 """The columns of a directive that its lifecycle signals have, too."""
-_ALWAYS_READABLE = ("name", "status", "attempt", *COPIED)
 
 
 def due() -> QuerySet[Directive]:
@@ -40,8 +38,7 @@ def stalled() -> QuerySet[Directive]:
 def ahead_in_line(reference: Any) -> QuerySet[Directive]:
     """Return what holds a directive back: what runs under its ordering key, and what stands before it.
 
-    Args:
-        reference: gives the directive's field by name, such as `OuterRef`.
+    `reference` gives the directive's field by name, as `OuterRef` does.
     """
     before = Q(queued_at__lt=reference("queued_at")) | Q(
         queued_at=reference("queued_at"), id__lt=reference("id")
@@ -51,11 +48,6 @@ def ahead_in_line(reference: Any) -> QuerySet[Directive]:
         .exclude(pk=reference("pk"))
         .filter(Q(status=Status.RUNNING) | (Q(status=Status.REQUESTED) & before))
     )
-
-
-def read_minimal(directive_id: UUID) -> Directive | None:
-    """Return a directive with the fields that can always be read, whatever was written into its row."""
-    return Directive.objects.only(*_ALWAYS_READABLE).filter(pk=directive_id).first()
 
 
 def tenant_status() -> str:

@@ -79,9 +79,7 @@ def lifecycle_signal_sql(
 
     Args:
         directive: SQL for the columns of the directive that it speaks of.
-        payload: SQL for each detail.
-        signal_id: SQL for a new id.
-        tenant: SQL for the active tenant's slug.
+        payload, signal_id, tenant: SQL for each detail, a new id, and the active tenant's slug.
     """
     details = {"name": directive["name"], "attempt": directive["attempt"], **payload}
     pairs = ", ".join(f"'{key}', {value}" for key, value in details.items())
@@ -185,8 +183,7 @@ def claim_at_once(
     gives up within `CLIENT_CHECK_MILLISECONDS`; what it claims within them waits for the leases.
 
     Args:
-        worker: the name of the worker, for the signals.
-        tenant: the active tenant's slug.
+        worker, tenant: the name of the worker and the active tenant's slug, for the signals.
 
     Returns:
         as `claim`; None when the careful claim has to see to something first: expired leases, those
@@ -300,8 +297,6 @@ def succeed(
     Args:
         started_at: when each began to execute; None where `begin` has stored that.
     """
-    if not directives:
-        return
     rows = [
         {"id": directive.pk, "attempt": directive.attempt, "started_at": began, "result": result}
         for directive, result, began in zip(directives, results, started_at, strict=True)
@@ -318,7 +313,7 @@ def set_aside(directive: Directive, error: str, lost: Sequence[str]) -> None:
     """requested or running → failed, for a row that cannot be handled: it reads nothing else of it.
 
     Args:
-        directive: what `queries.read_minimal` gave.
+        directive: with the fields that can always be read.
         error: why it cannot be handled.
         lost: names of signals to note as lost.
     """
@@ -354,8 +349,7 @@ def cancel(directive_id: UUID) -> Directive:
 def rerun(directive_id: UUID, attempts: int) -> Directive:
     """succeeded, failed or canceled → requested, due now, at the end of its line.
 
-    Args:
-        attempts: how many more attempts it gets; the numbers go on counting.
+    It gets `attempts` more; the numbers go on counting.
     """
     had_succeeded = Case(When(status=Status.SUCCEEDED, then=1), default=0)
     changes = {

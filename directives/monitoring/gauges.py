@@ -90,8 +90,7 @@ def _read() -> dict[str, Any]:
 def _oldest(earliest: dict[str, datetime]) -> datetime | None:
     """Return since when the longest waiting directive of all tenants could be started.
 
-    Args:
-        earliest: of each tenant with anything due, a time that is not after that of its oldest.
+    It gets a time of each tenant with anything due that is not after that of its oldest.
     """
     best: datetime | None = None
     for slug in sorted(earliest, key=lambda slug: earliest[slug])[:MAX_EXAMINED_TENANTS]:

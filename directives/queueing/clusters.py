@@ -52,11 +52,7 @@ def schedule(sender: Any, **kwargs: Any) -> None:
 
 
 def scheduled(name: str) -> dict[str, Any] | None:
-    """Return a schedule's `func`, `next_run`, `repeats` and `cluster`; None when there is none.
-
-    Args:
-        name: `SWEEP` or `SEAL`.
-    """
+    """Return `func`, `next_run`, `repeats` and `cluster` of `SWEEP` or `SEAL`; None when it is missing."""
     fields = ("func", "next_run", "repeats", "cluster")
     found: dict[str, Any] | None = Schedule.objects.filter(name=name).values(*fields).first()
     return found

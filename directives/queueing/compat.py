@@ -49,11 +49,7 @@ class Queue(DjangoQQueue):  # type: ignore[misc]
 
 
 def shared_value(code: str, value: float) -> Any:
-    """Return a value that processes share, under a lock that ends with its holder.
-
-    Args:
-        code: its type, as `multiprocessing.Value` takes it.
-    """
+    """Return a `multiprocessing.Value` under a lock that ends with its holder."""
     return Value(code, value, lock=ProcessLock())  # type: ignore[call-overload]
 
 

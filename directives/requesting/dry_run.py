@@ -13,7 +13,6 @@ from directives.lifecycle import failures
 from directives.models import Directive
 from directives.requesting.validation import DirectiveRequest, ValidatedRequest, validate, validate_options
 from fleetprompt.postgres.idle_in_transaction import limit_session
-from fleetprompt.postgres.queries import execute
 from fleetprompt.tenants.context import active_tenant, return_to
 from fleetprompt.time_limit import TimeLimitExceeded
 from signals.models import Signal
@@ -65,13 +64,8 @@ def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str 
     validated = validate(DirectiveRequest(name, payload), validate_options(actor, reason))
     if isinstance(validated, Refused):
         raise validated
-    directive = Directive(
-        **validated.columns,
-        actor_type=actor.type,
-        actor_id=actor.id,
-        actor_label=actor.label,
-        attempt=1,
-    )
+    by = {"actor_type": actor.type, "actor_id": actor.id, "actor_label": actor.label}
+    directive = Directive(**validated.columns, **by, attempt=1)
     try:
         with transaction.atomic(durable=True):
             found = _observe(directive, validated, tenant)
@@ -83,18 +77,22 @@ def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str 
 
 def _observe(directive: Directive, validated: ValidatedRequest, tenant: Any) -> DryRun:
     subject = directive.subject
-    execute("SELECT set_config('lock_timeout', %s, true)", f"{LOCK_SECONDS}s")
     before = _fields(subject)
     try:
         # A savepoint, so that the record can be read after an error too.
         with transaction.atomic():
-            limit_session(validated.handler.timeout)
+            limit_session(validated.handler.timeout, lock_timeout=f"{LOCK_SECONDS}s")
             [performed] = attempts.perform([directive], validated.handler, tenant)
             # What a commit would check only then: foreign keys.
             connection.check_constraints()
     except (Exception, TimeLimitExceeded) as error:
         return DryRun(subject, error=failures.describe(error))
-    differences = _differences(before, _fields(subject))
+    after = _fields(subject)
+    differences = [
+        Difference(name, value, after.get(name, ""))
+        for name, value in before.items()
+        if value != after.get(name)
+    ]
     return DryRun(subject, differences, performed.result, performed.signals)
 
 
@@ -106,11 +104,3 @@ def _fields(subject: Subject | None) -> dict[str, str]:
         str(field.verbose_name): str(field.value_from_object(record))
         for field in record._meta.concrete_fields
     }
-
-
-def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[Difference]:
-    return [
-        Difference(name, value, after.get(name, ""))
-        for name, value in before.items()
-        if value != after.get(name)
-    ]

@@ -56,31 +56,27 @@ def resolve(
         ("ordering", request.ordering_key) if request.ordering_key else ("key", key)
         for request, key in zip(requests, keys, strict=True)
     ]
-    sizes = Counter(groups)
+    sizes, asked = Counter(groups), list(zip(requests, revisions, keys, groups, strict=True))
     rivals: dict[_Group, tuple[ValidatedRequest, int]] = {}
-    for request, revision, key, group in zip(requests, revisions, keys, groups, strict=True):
+    for request, revision, key, group in asked:
         is_contested = sizes[group] > 1 or key in known
         if is_contested and (group not in rivals or rivals[group][0].key):
             rivals[group] = request, revision or 0
     histories = _histories(rivals, tenant)
     found = []
-    for request, revision, key, group in zip(requests, revisions, keys, groups, strict=True):
+    for request, revision, key, group in asked:
         history = histories.get(group)
         if history is not None:
             key = request.key or _default_key(request, tenant, revision, history)
             if all(entry.key != key for entry in history):
-                place = request.scheduled_at or _NOW
-                history.append(_Entry(key, request.handler.name, Status.REQUESTED, place, request.payload))
+                name, place = request.handler.name, _place(request)
+                history.append(_Entry(key, name, Status.REQUESTED, place, request.payload))
         found.append(key)
     return found
 
 
 def is_same(request: ValidatedRequest, stored: Directive, now: datetime) -> bool:
-    """Return whether a directive that is stored under the key of a request by now is what it asks for.
-
-    Args:
-        now: the database's time.
-    """
+    """Return whether what is stored under a request's key, at the database's time `now`, is what it asks."""
     later = stored.queued_at > now
     entry = _entry(
         stored.idempotency_key, stored.name, stored.status, stored.queued_at, later, stored.payload
@@ -148,8 +144,7 @@ def _histories(
 ) -> dict[_Group, list[_Entry]]:
     """Return the stored directives of each group, in the order of their places or of their keys.
 
-    Args:
-        rivals: a request of each group, since all of one group have the same keys, and its first number.
+    All requests of a group have the same keys: `rivals` has one of each, and its first number.
     """
     histories: dict[_Group, list[_Entry]] = {group: [] for group in rivals}
     ordering_keys = [key for kind, key in rivals if kind == "ordering"]

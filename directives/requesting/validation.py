@@ -112,11 +112,7 @@ class ValidatedRequest:
         }
 
     def numbered_key(self, tenant: str, number: int) -> str:
-        """Return the handler's key, or the caller's own.
-
-        Args:
-            number: the subject's revision, or what numbers keys where there is none.
-        """
+        """Return the caller's own key, or the handler's with a revision, or another number without one."""
         if self.key:
             return self.key
         key = self.handler.idempotency_key(self.parsed, tenant=tenant, revision=number)

@@ -116,13 +116,7 @@ def failures(tenants: Tenants) -> Findings:
 
 
 def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings:
-    """Give what is wrong with one of the queue's schedules.
-
-    Args:
-        what: what the schedule is for.
-        otherwise: what comes of its being missing.
-        number: of the first of the three ids of these findings.
-    """
+    """Give what is wrong with the queue's schedule for `what`; the three ids begin with `number`."""
     schedule, cluster = queue.scheduled(name), settings.Q_CLUSTER["name"]
     if schedule is None:
         yield checks.Error(
@@ -141,12 +135,15 @@ def _scheduled(name: str, what: str, otherwise: str, *, number: int) -> Findings
             hint="Delete the schedule and run `manage.py migrate_schemas`, which makes it again.",
             id=f"directives.E0{number + 1}",
         )
-    elif _any_for_long() and (late := _since(schedule["next_run"])) > LATE_AFTER:
-        yield checks.Error(
-            f"{what} was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
-            hint="Look at the clusters' logs, and restart them.",
-            id=f"directives.E0{number + 2}",
-        )
+    else:
+        late = _since(schedule["next_run"])
+        # Only a cluster that has been alive for so long must have come by.
+        if late > LATE_AFTER and any(_since(cluster.tob) > LATE_AFTER for cluster in _alive() or []):
+            yield checks.Error(
+                f"{what} was due {late.total_seconds() / 60:.0f} minutes ago, and clusters are alive",
+                hint="Look at the clusters' logs, and restart them.",
+                id=f"directives.E0{number + 2}",
+            )
 
 
 def _alive() -> list[Any] | None:
@@ -155,11 +152,6 @@ def _alive() -> list[Any] | None:
         return queue.clusters()
     except RedisError:
         return None
-
-
-def _any_for_long() -> bool:
-    """Return whether a cluster has been alive for long enough to have swept."""
-    return any(_since(cluster.tob) > LATE_AFTER for cluster in _alive() or [])
 
 
 def _since(moment: datetime) -> timedelta:
