@@ -12,7 +12,7 @@ from directives import operations
 from directives.errors import DirectiveNotFound, IllegalTransition
 from directives.executing import attempts
 from directives.lifecycle import claims, queries
-from directives.lifecycle.bad_rows import RUNNER
+from directives.lifecycle.failures import RUNNER
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from fleetprompt.tenants.context import active_tenant

@@ -26,7 +26,7 @@ from directives.executing.hooks import as_handler_error, guard_hooks
 from directives.executing.recording import record_failure, record_stale, restore_connection
 from directives.executing.retry import RetryPolicy
 from directives.handlers import Context, Handler
-from directives.lifecycle import bad_rows, failures, transitions
+from directives.lifecycle import failures, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
@@ -160,7 +160,7 @@ def _execute_alone(directive: Directive, tenant: Tenant) -> Outcome:
         if not failures.concerns_one_row(error):
             raise
         restore_connection(tenant)
-        outcome = bad_rows.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
+        outcome = failures.set_aside(directive.pk, tenant, error, attempt=directive.attempt)
     return outcome
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, Error, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
-from directives.lifecycle import bad_rows, failures, queries, transitions
+from directives.lifecycle import failures, queries, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.queueing import adapter
@@ -139,12 +139,12 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
         found.sort(key=_has_begun)
         rescued = [_signal(one, "directive.recovered", tenant, began=_has_begun(one)) for one in found]
         transitions.store_signals(found, rescued)
-        exhausted = [_give_up(one, tenant) for one in found if _is_exhausted(one)]
-        work.stalled([one.name for one in found], [one.name for one in found if _is_exhausted(one)])
-        directives = [one for one in found if not _is_exhausted(one)]
-        if directives:
-            transitions.take_over(directives, lease=settings.DIRECTIVES_LEASE_SECONDS, token=token)
-            _store_started(directives, tenant)
+        ended = [one for one in found if _has_begun(one) and one.attempt >= one.max_attempts]
+        exhausted = [_give_up(one, tenant) for one in ended]
+        work.stalled([one.name for one in found], [one.name for one in ended])
+        directives = [one for one in found if one not in ended]
+        transitions.take_over(directives, lease=settings.DIRECTIVES_LEASE_SECONDS, token=token)
+        _store_started(directives, tenant)
         return Claim(directives, exhausted)
 
     stalled = queries.stalled().filter(pk=only) if only else queries.stalled()
@@ -156,10 +156,6 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
 
 def _has_begun(directive: Directive) -> bool:
     return directive.started_at is not None
-
-
-def _is_exhausted(directive: Directive) -> bool:
-    return _has_begun(directive) and directive.attempt >= directive.max_attempts
 
 
 def _give_up(directive: Directive, tenant: Tenant) -> Outcome:
@@ -195,7 +191,7 @@ def _handle_each(
         if not failures.concerns_one_row(error):
             raise
         if len(ids) == 1:
-            outcome = bad_rows.set_aside(ids[0], tenant, error)
+            outcome = failures.set_aside(ids[0], tenant, error)
             return Claim([], [outcome] if outcome.kind == Kind.FAILED else [])
     result = Claim([], [])
     for one in ids:

@@ -76,11 +76,9 @@ def resolve(
 
 
 def is_same(request: ValidatedRequest, stored: Directive, now: datetime) -> bool:
-    """Return whether what is stored under a request's key, at the database's time `now`, is what it asks."""
-    later = stored.queued_at > now
-    entry = _entry(
-        stored.idempotency_key, stored.name, stored.status, stored.queued_at, later, stored.payload
-    )
+    """Return whether what is stored under a request's key is what it asks for, at the database's `now`."""
+    key, place = stored.idempotency_key, stored.queued_at
+    entry = _entry(key, stored.name, stored.status, place, place > now, stored.payload)
     # It waited, or was not there, when the key was chosen: it has succeeded since.
     return _is_same(entry, request, has_revision=True)
 

@@ -84,7 +84,6 @@ class ValidatedRequest:
         payload: the payload in its normalised JSON form.
         key: the caller's own key, if there is one.
         scheduled_at: not to run before this time; None for now.
-        subject: what it is about.
         ordering_key: what orders it among others, if anything.
     """
 

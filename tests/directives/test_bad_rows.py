@@ -9,7 +9,7 @@ from django.db import ProgrammingError, connection, transaction
 
 from directives import registry, runner, tasks
 from directives.executing import attempts
-from directives.lifecycle import bad_rows, claims, transitions
+from directives.lifecycle import claims, failures, transitions
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.telemetry import work
@@ -268,7 +268,7 @@ def test_the_row_is_left_alone_when_another_attempt_has_taken_over(alpha):
     directive = ask_animal("work")
     crash(directive)
     [taken] = claims.claim(runner.active_tenant(), 1, token=uuid4()).directives
-    outcome = bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
+    outcome = failures.set_aside(directive.pk, runner.active_tenant(), ValueError("late"), attempt=1)
     assert outcome.kind == Kind.DISCARDED
     assert story(taken.pk)["status"] == "running"
 
@@ -298,7 +298,7 @@ def test_a_row_that_changes_between_the_look_and_the_update_is_not_set_aside(alp
         change_status(directive)
         after = story(directive.pk)
         outcomes = stack.enter_context(
-            meanwhile(lambda: bad_rows.set_aside(directive.pk, runner.active_tenant(), ValueError("late")))
+            meanwhile(lambda: failures.set_aside(directive.pk, runner.active_tenant(), ValueError("late")))
         )
         wait_until(somebody_waits, "it has read the row, and waits to change it")
     assert outcomes[0].kind == Kind.DISCARDED

@@ -64,10 +64,7 @@ class Command(OperatorCommand):
         parser.add_argument("--id", metavar="ID", help="run only this directive")
         parser.add_argument("--rerun", action="store_true", help="even if it has ended already")
         parser.add_argument(
-            "--reason",
-            default="rerun from the command line",
-            metavar="TEXT",
-            help="why it is rerun",
+            "--reason", default="rerun from the command line", metavar="TEXT", help="why it is rerun"
         )
         add_actor(parser)
 
