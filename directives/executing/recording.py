@@ -46,11 +46,11 @@ def record_failure(
             if may_work and directive.attempt < directive.max_attempts:
                 delay = _delay(error, policy, directive.attempt)
                 details = {"error": text, "delay_seconds": round(delay, 3)}
-                _store(directive, "directive.retry_scheduled", details, tenant)
+                transitions.tell([directive], "directive.retry_scheduled", tenant, **details)
                 transitions.retry(directive, text, delay=delay)
                 adapter.wake(tenant, after=delay)
                 return Outcome(Kind.RETRY_SCHEDULED, directive.id, text)
-            _store(directive, "directive.failed", {"error": text}, tenant)
+            transitions.tell([directive], "directive.failed", tenant, error=text)
             transitions.fail(directive, text)
             return Outcome(Kind.FAILED, directive.id, text)
     except StaleAttempt as stale:
@@ -74,11 +74,6 @@ def restore_connection(tenant: Tenant) -> None:
     if not connection.is_usable():
         connection.close()
     return_to(tenant)
-
-
-def _store(directive: Directive, name: str, payload: dict[str, object], tenant: Tenant) -> None:
-    signal = transitions.lifecycle_signal(directive, name, payload, tenant=tenant.slug)
-    transitions.store_signals([directive], [signal])
 
 
 def _delay(error: BaseException, policy: RetryPolicy, attempt: int) -> float:

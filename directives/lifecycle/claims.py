@@ -21,7 +21,6 @@ from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.telemetry import errors, work
 from fleetprompt.tenants.context import restore
 from fleetprompt.tenants.models import Tenant
-from signals.models import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ def _start(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim:
         directives = transitions.claim(
             len(ids), lease=settings.DIRECTIVES_LEASE_SECONDS, only=one, token=token
         )
-        _store_started(directives, tenant)
+        transitions.tell(directives, "directive.started", tenant, worker=_worker())
         work.claimed(directives)
         return Claim(directives, [])
 
@@ -136,15 +135,16 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
 
     def rescue(ids: Sequence[UUID]) -> Claim:
         found = list(queries.stalled().filter(pk__in=ids).select_for_update(skip_locked=True))
-        found.sort(key=_has_begun)
-        rescued = [_signal(one, "directive.recovered", tenant, began=_has_begun(one)) for one in found]
-        transitions.store_signals(found, rescued)
-        ended = [one for one in found if _has_begun(one) and one.attempt >= one.max_attempts]
+        waiting = [one for one in found if one.started_at is None]
+        begun = [one for one in found if one.started_at is not None]
+        transitions.tell(waiting, "directive.recovered", tenant, began=False)
+        transitions.tell(begun, "directive.recovered", tenant, began=True)
+        ended = [one for one in begun if one.attempt >= one.max_attempts]
         exhausted = [_give_up(one, tenant) for one in ended]
         work.stalled([one.name for one in found], [one.name for one in ended])
-        directives = [one for one in found if one not in ended]
+        directives = waiting + [one for one in begun if one not in ended]
         transitions.take_over(directives, lease=settings.DIRECTIVES_LEASE_SECONDS, token=token)
-        _store_started(directives, tenant)
+        transitions.tell(directives, "directive.started", tenant, worker=_worker())
         return Claim(directives, exhausted)
 
     stalled = queries.stalled().filter(pk=only) if only else queries.stalled()
@@ -154,24 +154,11 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
     return _handle_each([pk for pk, _ in ordered], limit, rescue, tenant)
 
 
-def _has_begun(directive: Directive) -> bool:
-    return directive.started_at is not None
-
-
 def _give_up(directive: Directive, tenant: Tenant) -> Outcome:
     text = f"LeaseExpired: the lease of attempt {directive.attempt} expired, and it was the last one"
-    transitions.store_signals([directive], [_signal(directive, "directive.failed", tenant, error=text)])
+    transitions.tell([directive], "directive.failed", tenant, error=text)
     transitions.fail(directive, text)
     return Outcome(Kind.FAILED, directive.id, text)
-
-
-def _store_started(directives: Sequence[Directive], tenant: Tenant) -> None:
-    started = [_signal(one, "directive.started", tenant, worker=_worker()) for one in directives]
-    transitions.store_signals(directives, started)
-
-
-def _signal(directive: Directive, name: str, tenant: Tenant, **payload: object) -> Signal:
-    return transitions.lifecycle_signal(directive, name, payload, tenant=tenant.slug)
 
 
 def _handle_each(

@@ -29,6 +29,7 @@ from fleetprompt.postgres.queries import array, execute
 from fleetprompt.postgres.rows import as_json, fetch
 from fleetprompt.postgres.statements import Statement, join_statements
 from fleetprompt.telemetry import errors, metrics
+from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.models import Signal
 from signals.types import Actor, as_object, bounded_key
@@ -92,6 +93,12 @@ def lifecycle_signal_sql(
         "source": f"'{SOURCE}'",
         "causation_id": f"{directive['id']}::text",
     }
+
+
+def tell(directives: Sequence[Directive], name: str, tenant: Tenant, **payload: object) -> None:
+    """Store a signal of that name for each of the directives, as `store_signals` does."""
+    signals = [lifecycle_signal(one, name, payload, tenant=tenant.slug) for one in directives]
+    store_signals(directives, signals)
 
 
 def store_signals(directives: Sequence[Directive], signals: Sequence[Signal]) -> None:
