@@ -16,7 +16,7 @@ from directives import registry, runner
 from directives.display import labels
 from directives.handlers import DirectivePayload, Handler, Reference
 from directives.models import Directive
-from directives.registry import _check
+from directives.registry import _problems, register
 from directives.requesting.dry_run import dry_run
 from fleetprompt.postgres.primary_keys import parse_uuid, primary_key, python_type
 from fleetprompt.tenants.context import in_tenant
@@ -195,10 +195,10 @@ def handler_about(annotation):
 )
 def test_what_no_key_can_be_is_refused_at_the_start_in_one_sentence(annotation, expected):
     if not expected:
-        _check(handler_about(annotation))
+        assert list(_problems(handler_about(annotation))) == []
         return
     with pytest.raises(ImproperlyConfigured, match=rf"Do: Payload\.about: .*{expected}") as refused:
-        _check(handler_about(annotation))
+        register(handler_about(annotation))
     assert "\n" not in str(refused.value)
 
 
