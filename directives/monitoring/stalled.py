@@ -27,11 +27,7 @@ def stuck_tenants() -> list[str]:
 
 
 def look(schema_names: Collection[str] | None = None) -> dict[str, datetime]:
-    """Return those tenants as of now, each with the time since when its oldest directive waits.
-
-    Args:
-        schema_names: of the tenants to look at; all by default.
-    """
+    """Return those tenants, of all or of some schemas, each with the time since when its oldest waits."""
     active = Tenant.objects.filter(status=Tenant.Status.ACTIVE).order_by("slug")
     if schema_names is not None:
         active = active.filter(schema_name__in=schema_names)

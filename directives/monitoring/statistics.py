@@ -127,12 +127,9 @@ class Hour:
 
 
 def by_hour(now: datetime | None = None) -> list[Hour]:
-    """Return the last 24 hours in the current time zone, the one that runs last, by outcome.
+    """Return the last 24 hours in the current time zone, that of `now` (the present one) last, by outcome.
 
     An hour counts up to `COUNTED` directives of each outcome.
-
-    Args:
-        now: which hour runs; by default the present one.
     """
     current = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
     # Steps of real time: on the day a clock changes an hour is there twice, or missing.

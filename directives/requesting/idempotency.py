@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
-from django.db.models.functions import Now
 
 from directives.models import Directive
 from directives.requesting.validation import ValidatedRequest
+from fleetprompt.postgres.queries import ClockTimestamp
 
 _NOW = datetime.min.replace(tzinfo=UTC)
 """The place of everything that is not for later. The database says what is: clocks may differ."""
@@ -178,7 +178,9 @@ def _histories(
 
 def _entries(found: QuerySet[Directive]) -> Iterator[tuple[str, _Entry]]:
     """Yield the directives, each with its ordering key."""
-    rows = found.annotate(later=ExpressionWrapper(Q(queued_at__gt=Now()), BooleanField()))
+    # The statement's own time may be before that of a row which it sees.
+    later = ExpressionWrapper(Q(queued_at__gt=ClockTimestamp()), BooleanField())
+    rows = found.annotate(later=later)
     fields = ("idempotency_key", "name", "status", "queued_at", "later", "payload")
     for ordering_key, *values in rows.values_list("ordering_key", *fields):
         yield ordering_key, _entry(*values)

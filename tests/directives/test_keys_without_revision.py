@@ -1,5 +1,8 @@
 """Default keys without a revision: no subject, no order, or no count of changes."""
 
+import threading
+import time
+
 import pytest
 from django.db import connection
 from hypothesis import HealthCheck, given, settings
@@ -158,6 +161,34 @@ def test_a_double_click_is_one_directive_also_when_the_clicks_race(item):
         assert sum(answer.created for answer in answers) == 1, answers
         assert len({answer.directive.pk for answer in answers}) == 1
         cancel(answers[0].directive)
+
+
+@EVERY_KIND
+def test_a_click_that_came_while_the_history_was_about_to_be_read_is_the_same(item):
+    """The time of a statement is before its snapshot: what it sees may seem to be for later."""
+    cancel(ask(*item).directive)
+    is_reading = threading.Event()
+
+    def late(execute, sql, params, many, context):
+        if '"later"' not in sql:
+            return execute(sql, params, many, context)
+        is_reading.set()
+        result = execute(f"SELECT pg_sleep(1); {sql}", params, many, context)
+        context["cursor"].nextset()
+        return result
+
+    def ask_late():
+        with connection.execute_wrapper(late):
+            return ask(*item)
+
+    def ask_meanwhile():
+        assert is_reading.wait(10)
+        time.sleep(0.2)
+        return ask(*item)
+
+    answers = in_threads(ask_late, ask_meanwhile)
+    assert sum(answer.created for answer in answers) == 1, answers
+    assert answers[0].directive == answers[1].directive
 
 
 MOODS = st.sampled_from(["", "other"])
