@@ -6,6 +6,7 @@ run with `manage.py doctor` and `check --deploy --database default`.
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage, Error, register
@@ -40,28 +41,26 @@ class Where(tuple[str, ...]):
         return ", ".join(self[:_MAX_NAMES]) + more
 
 
+@dataclass(eq=False)
 class Check:
-    """A check of Django's framework: called with its options, it returns the findings.
+    """A check of Django's framework: called with its options, it returns the findings."""
 
-    Attributes:
-        title: the statement that holds without findings, such as "times have time zones".
-    """
-
-    def __init__(self, title: str, find: Callable[..., Findings], *, needs_database: bool) -> None:
-        self.title, self.needs_database = title, needs_database
-        self._find = find
+    title: str
+    """The statement that holds without findings, such as "times have time zones"."""
+    find: Callable[..., Findings]
+    needs_database: bool
 
     def __call__(
         self, *, databases: Sequence[str] | None = None, tenants: Tenants | None = None, **options: Any
     ) -> list[CheckMessage]:
         """Return the findings; an error of the database is one more."""
         if not self.needs_database:
-            return list(self._find())
+            return list(self.find())
         return list(self._ask(tenants)) if databases else []
 
     def _ask(self, tenants: Tenants | None) -> Findings:
         try:
-            yield from self._find(known_tenants() if tenants is None else tenants)
+            yield from self.find(known_tenants() if tenants is None else tenants)
         except DatabaseError as error:
             if not connection.is_usable():
                 connection.close()

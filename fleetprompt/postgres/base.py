@@ -11,12 +11,12 @@ from django.db.utils import OperationalError
 from django_tenants.postgresql_backend import base
 
 from fleetprompt.postgres import embedded
-from fleetprompt.postgres.sql import CLIENT_CHECK
 
 logger = logging.getLogger(__name__)
 
 CLIENT_CHECK_MILLISECONDS = 500
 """How often the server checks that the client of a running statement is still connected."""
+_CLIENT_CHECK = "SET client_connection_check_interval = {milliseconds}"
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
@@ -82,8 +82,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
     def init_connection_state(self) -> None:
         """Have the server cancel statements whose client is gone, such as a waiting claim."""
         super().init_connection_state()
-        with self.connection.cursor() as cursor:
-            cursor.execute(CLIENT_CHECK.format(milliseconds=CLIENT_CHECK_MILLISECONDS))
+        self.connection.execute(_CLIENT_CHECK.format(milliseconds=CLIENT_CHECK_MILLISECONDS))
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""

@@ -87,9 +87,7 @@ def lacking(schemas: Collection[str]) -> set[str]:
     if role is None:
         return set()
     found = {schema for (schema,) in fetch_all(sql.SCHEMAS_WITH_WRONG_RIGHTS, list(schemas), role, role)}
-    for _, _, where in _deviations(schemas, role):
-        found.update(where)
-    return found
+    return found.union(*(where for _, _, where in _deviations(schemas, role)))
 
 
 def weaknesses() -> list[Weakness]:

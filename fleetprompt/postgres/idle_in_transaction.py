@@ -3,10 +3,12 @@
 import math
 
 from fleetprompt.postgres.queries import Statement, execute
-from fleetprompt.postgres.sql import ONE_SETTING, SET_CONFIG
 
 GRACE_SECONDS = 5.0
 """Added to every limit of idle time, so that the program's own timeout comes first."""
+
+_SET_CONFIG = "SELECT {calls}"
+_ONE_SETTING = "set_config(%s, %s, true)"
 
 
 def limit_idle_in_transaction(seconds: float, **more: str) -> None:
@@ -39,5 +41,5 @@ def milliseconds(seconds: float) -> str:
 
 def _limiting(seconds: float, **more: str) -> Statement:
     settings = {**more, "idle_in_transaction_session_timeout": milliseconds(seconds + GRACE_SECONDS)}
-    calls = ", ".join([ONE_SETTING] * len(settings))
-    return SET_CONFIG.format(calls=calls), [text for pair in settings.items() for text in pair]
+    calls = ", ".join([_ONE_SETTING] * len(settings))
+    return _SET_CONFIG.format(calls=calls), [text for pair in settings.items() for text in pair]

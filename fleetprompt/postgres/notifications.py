@@ -23,7 +23,7 @@ _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '
 
 
 def notify_on_commit(channel: str) -> None:
-    """Notify a channel when the transaction commits: once, however often this is called.
+    """Notify a channel when the transaction commits: once as a rule, however often this is called.
 
     Outside a transaction it notifies at once. Within `INTERVAL_SECONDS` after a notification it sends none,
     since listeners look again after `RELOOK_SECONDS`. A failed notification is ignored.

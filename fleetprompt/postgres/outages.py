@@ -22,7 +22,6 @@ def is_transient(error: object) -> bool:
     """Return whether an exception is a database's error that may not come again.
 
     True for PostgreSQL's deadlocks, serialization failures, time-outs, shutdowns and lost connections.
-    Classes of SQLSTATE are those of PostgreSQL's manual, appendix A.
     """
     if isinstance(error, InterfaceError):
         return True

@@ -9,7 +9,8 @@ from typing import Any
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.direct import connection
 from fleetprompt.postgres.queries import fetch_all
-from fleetprompt.postgres.sql import CREATE_SCHEMA_RIGHT
+
+_CREATE_SCHEMA_RIGHT = "SELECT has_database_privilege(current_database(), 'CREATE')"
 
 
 @contextmanager
@@ -63,9 +64,7 @@ def login() -> dict[str, Any]:
 
 def can_migrate() -> bool:
     """Return whether this process can make schemas: it knows the owner, or its own role may."""
-    if connection.settings_dict.get("OWNER"):
-        return True
-    return fetch_all(CREATE_SCHEMA_RIGHT) == [(True,)]
+    return bool(connection.settings_dict.get("OWNER")) or fetch_all(_CREATE_SCHEMA_RIGHT) == [(True,)]
 
 
 def application() -> str | None:

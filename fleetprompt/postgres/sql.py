@@ -1,7 +1,5 @@
 """SQL of this package that the ORM cannot say; templates take quoted names only."""
 
-CREATE_SCHEMA_RIGHT = "SELECT has_database_privilege(current_database(), 'CREATE')"
-
 LOCK_IN_TRANSACTION = "SELECT pg_advisory_xact_lock(hashtext(%s))"
 LOCK_IN_SESSION = "SELECT pg_advisory_lock(hashtext(%s))"
 TRY_LOCK_IN_SESSION = "SELECT pg_try_advisory_lock(hashtext(%s))"
@@ -55,9 +53,6 @@ SELECT array_agg(DISTINCT nspname::text) FILTER (WHERE pg_has_role(relowner, 'ME
  WHERE relname = ANY(%s) AND relkind IN ('r', 'p')
 """
 
-SET_CONFIG = "SELECT {calls}"
-ONE_SETTING = "set_config(%s, %s, true)"
-CLIENT_CHECK = "SET client_connection_check_interval = {milliseconds}"
 NO_SEQUENTIAL_SCANS = "SET LOCAL enable_seqscan TO off"
 STATEMENT_TIMESTAMP = "SELECT statement_timestamp()"
 

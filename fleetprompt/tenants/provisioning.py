@@ -50,8 +50,7 @@ def create_tenant(slug: str, *, name: str, domain: str) -> Tenant:
         ValidationError: naming the field that is wrong or taken.
         RuntimeError: a transaction is open; the owner's role needs one of its own.
     """
-    record = Record(slug, name, "active", [domain], timezone.now())
-    return _register(record, restored=False)
+    return _register(Record(slug, name, "active", [domain], timezone.now()), restored=False)
 
 
 def restore_tenant(record: Record) -> Tenant:

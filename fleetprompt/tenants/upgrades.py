@@ -1,8 +1,8 @@
 """Upgrades of all tenants: finds those that lack migrations or seeds, and works on those only."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from django.db import connection
 
@@ -19,8 +19,8 @@ class Result(NamedTuple):
     """Result for one schema; of a failure also the migration that failed, if one did, and the error."""
 
     schema: str
-    outcome: Literal["migrated", "supplied", "up to date", "failed"]
-    """`supplied`: missing seeds were made."""
+    outcome: str
+    """`migrated`, `supplied` (missing seeds were made), `up to date` or `failed`."""
     migration: str = ""
     error: Exception | None = None
 
@@ -53,24 +53,16 @@ def _upgrade(history: History, names: Sequence[str]) -> Iterator[Result]:
         _prepare_session()
         yield from (Result(name, "failed", error=error) for name in names)
         return
+    upgrade, outcome = plan.apply, "migrated"
     if plan.is_empty:
+        upgrade, outcome = plan.finish, "supplied"
         lacking = seeds.lacking(names)
         yield from (Result(name, "up to date") for name in names if name not in lacking)
-        yield from _work(plan, plan.finish, lacking, "supplied")
-    else:
-        yield from _work(plan, plan.apply, names, "migrated")
-
-
-def _work(
-    plan: Plan,
-    function: Callable[[str], None],
-    names: Collection[str],
-    outcome: Literal["migrated", "supplied"],
-) -> Iterator[Result]:
+        names = [name for name in names if name in lacking]
     for name in names:
         result = Result(name, outcome)
         try:
-            function(name)
+            upgrade(name)
         except Exception as error:
             _prepare_session()
             result = Result(name, "failed", plan.running, error)

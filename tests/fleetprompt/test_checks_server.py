@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.backends.base import base
 from django.db.utils import ConnectionHandler
 
-from fleetprompt.health.checks import installation, pooling, server
+from fleetprompt.health.checks import installation, server
 from fleetprompt.health.doctor import examine
 from fleetprompt.postgres.queries import fetch_all
 from tests.checks import altered, found, other_migration_name
@@ -32,7 +32,7 @@ CHECKS = [
     server.activities,
     server.public_schema,
     server.cache_table,
-    pooling.pooling,
+    server.pooling,
     installation.disk,
 ]
 
@@ -131,8 +131,8 @@ def test_a_pooler_that_hands_out_other_sessions(database, monkeypatch, mode, exp
     with pgbouncer(mode) as port:
         pooled = {**connection.settings_dict, "EMBEDDED": None, "HOST": "127.0.0.1", "PORT": port}
         pooled["OPTIONS"] = {}
-        monkeypatch.setattr(pooling, "connection", ConnectionHandler({"default": pooled})["default"])
-        assert list(found(pooling.pooling)) == expected
+        monkeypatch.setattr(server, "connection", ConnectionHandler({"default": pooled})["default"])
+        assert list(found(server.pooling)) == expected
 
 
 def execute(sql):

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from directives import migrations
+from fleetprompt.tenants import schemas
 
 # Django looks for migrations in all of a package's folders.
 __path__ += migrations.__path__
@@ -25,4 +26,9 @@ def one_more_migration(package: str = "tests.later") -> Iterator[None]:
     """Let the code have the migration for a block; what was migrated in it stays in the database."""
     modules = {**settings.MIGRATION_MODULES, "directives": package}
     with override_settings(MIGRATION_MODULES=modules):
-        yield
+        # A process reads the migrations of its code once.
+        schemas._expected.cache_clear()
+        try:
+            yield
+        finally:
+            schemas._expected.cache_clear()

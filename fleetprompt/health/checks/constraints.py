@@ -5,7 +5,6 @@ The database alone makes keys unique, and allows one running directive in a line
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
 
 from django.conf import settings
 from django.core import checks
@@ -48,7 +47,8 @@ _Declared = tuple[str, str]
 @database("keys are unique, and constraints are there")
 def constraints(tenants: Tenants) -> Findings:
     """Without them, two requests with one key become two directives, and two of one line may run."""
-    for what, where in grouped(_lacking(tenants, _declared()[0])):
+    declared = [item for model in models(settings.TENANT_APPS) for item in _constraints(model)]
+    for what, where in grouped(_lacking(tenants, declared)):
         yield checks.Error(
             f"constraints are missing or not valid: {what}",
             hint="Remove duplicates, and make them again as the migrations do (`manage.py sqlmigrate`).",
@@ -60,7 +60,9 @@ def constraints(tenants: Tenants) -> Findings:
 @database("indexes are there")
 def indexes(tenants: Tenants) -> Findings:
     """Without them, claims and pages read whole tables."""
-    for what, where in grouped(_lacking(tenants, _declared()[1])):
+    every = models(settings.TENANT_APPS)
+    declared = [(model._meta.db_table, index.name) for model in every for index in model._meta.indexes]
+    for what, where in grouped(_lacking(tenants, declared)):
         yield checks.Warning(
             f"indexes are missing or not valid: {what}",
             hint="Make them again as the migrations do (`manage.py sqlmigrate`), or REINDEX.",
@@ -101,16 +103,6 @@ def _found(schemas: Collection[str], tables: Collection[str]) -> dict[str, set[_
 
 def _key(table: str, columns: Iterable[str]) -> _Declared:
     return table, f"{table} ({', '.join(sorted(columns))})"
-
-
-@cache
-def _declared() -> tuple[list[_Declared], list[_Declared]]:
-    """Return what the models of tenants declare: constraints, and other indexes."""
-    every = models(settings.TENANT_APPS)
-    constraints = [item for model in every for item in _constraints(model)]
-    return constraints, [
-        (model._meta.db_table, index.name) for model in every for index in model._meta.indexes
-    ]
 
 
 def _constraints(model: type[Model]) -> Iterator[_Declared]:

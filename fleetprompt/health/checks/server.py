@@ -1,8 +1,11 @@
-"""Checks of the database server: durability, connections, public schema, cache."""
+"""Checks of the database server: poolers before it, durability, connections, public schema, cache."""
+
+from contextlib import closing
+from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.db import transaction
+from django.db import connection, transaction
 
 from fleetprompt.health.checkup import NO_TABLES, Findings, Tenants, database
 from fleetprompt.postgres.queries import fetch_all, quoted
@@ -12,13 +15,34 @@ _CROWDED_SHARE = 0.8
 _OTHER_PROCESSES = 3
 """A cluster's main process, sentinel and monitor have connections too."""
 
+_MARK = "fleetprompt.health.doctor"
+_ROUNDS = 3
+_PID = "SELECT pg_backend_pid()"
+_SET_MARK = f"SELECT set_config('{_MARK}', 'kept', false)"
+_MARK_NOW = f"SELECT current_setting('{_MARK}', true)"
 _IN_RECOVERY = "SELECT pg_is_in_recovery()"
 _SETTING = "SELECT current_setting(%s)"
-_CONNECTIONS = """
-SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
-       (SELECT sum(numbackends)::int FROM pg_stat_database)
-"""
+_CONNECTIONS = "SELECT sum(numbackends)::int FROM pg_stat_database"
 _IS_MISSING = "SELECT to_regclass(%s) IS NULL"
+
+
+@database("a session stays the same one")
+def pooling(tenants: Tenants) -> Findings:
+    """Compare one session before and during another session's transaction.
+
+    A tenant is entered by setting `search_path` for the session. With a pooler that assigns a session to
+    each transaction, the next statement could read another tenant's tables.
+    """
+    with closing(connection.copy()) as first, closing(connection.copy()) as second:
+        lost = _lost(first, second)
+    if lost:
+        yield checks.Error(
+            f"a connection pooler before the database {lost}: statements of one tenant may run in "
+            "another tenant's schema",
+            hint="Let DATABASE_URL name the server itself, or a pooler in session mode "
+            "(PgBouncer: pool_mode = session).",
+            id="fleetprompt.E016",
+        )
 
 
 @database("the database can be written")
@@ -69,7 +93,8 @@ def isolation(tenants: Tenants) -> Findings:
 @database("the database has connections left")
 def connections(tenants: Tenants) -> Findings:
     """Every web thread and every worker has one."""
-    [(allowed, taken)] = fetch_all(_CONNECTIONS)
+    allowed = int(_setting("max_connections")) - int(_setting("superuser_reserved_connections"))
+    [(taken,)] = fetch_all(_CONNECTIONS)
     if taken > _CROWDED_SHARE * allowed:
         yield checks.Warning(
             f"{taken} of the database's {allowed} connections are taken",
@@ -125,3 +150,27 @@ def cache_table(tenants: Tenants) -> Findings:
 
 def _setting(name: str) -> str:
     return str(fetch_all(_SETTING, name)[0][0])
+
+
+def _lost(first: Any, second: Any) -> str:
+    """Return how the pooler treats sessions; empty when the first one kept everything."""
+    pid = _ask(first, _PID)
+    _ask(first, _SET_MARK)
+    for _ in range(_ROUNDS):
+        # The transaction occupies a session, which must not be the first connection's.
+        second.set_autocommit(False)
+        # In this order: with a single session to share, the first would wait for the second.
+        if _ask(second, _PID) == pid or _ask(first, _PID) != pid:
+            return "hands out another session for each transaction"
+        mark = _ask(first, _MARK_NOW)
+        second.rollback()
+        second.set_autocommit(True)
+        if mark != "kept":
+            return "forgets what a session was told"
+    return ""
+
+
+def _ask(wrapper: Any, sql: str) -> Any:
+    with wrapper.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]

@@ -97,8 +97,7 @@ def _run(port: int) -> int:
 class _Terminal:
     """Standard output that may be closed while the servers run, such as a window or a pipe."""
 
-    def __init__(self) -> None:
-        self._open = True
+    _open = True
 
     def write(self, text: str) -> None:
         """Print `text` while the output is open."""
