@@ -31,7 +31,9 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError("--rerun: expected together with --id")
     found = []
     for slug in tenants(options, status=Tenant.Status.ACTIVE):
-        with in_tenant(slug), progress(f"Running what is due in {slug}", None) as advance:
+        with in_tenant(slug) as tenant, progress(f"Running what is due in {slug}", None) as advance:
+            if options["tenant"] and tenant.status != Tenant.Status.ACTIVE:
+                raise CommandError(f"--tenant: {slug} is {tenant.status}, and runs no directives")
             for outcome in runner.iterate_due():
                 found.append(_row(slug, outcome))
                 advance(1)
