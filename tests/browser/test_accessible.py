@@ -8,7 +8,7 @@ from django.utils import timezone
 from fleetprompt.tenants.context import in_tenant
 from tests.browser.accessible import check_accessible
 from tests.browser.pages import LOOKS, PAGES
-from tests.browser.people import Person, log_in, make_people
+from tests.browser.people import Person, enter, make_people
 from tests.recipes import accounts
 from tests.support import ask, make_forum, run, thinned
 
@@ -34,7 +34,7 @@ def test_pages_are_accessible(page, name):
         later = timezone.now() + timedelta(hours=1)
         ask("forum.thread.lock", {"thread_id": str(post.thread_id)}, scheduled_at=later)
         address = PAGES[name]()
-    log_in(page, "alpha.localhost", people.admin)
+    enter(page, "alpha.localhost", people.admin)
     look_at(page, address)
 
 
@@ -44,5 +44,5 @@ def test_pages_are_accessible(page, name):
 def test_the_operators_pages_are_accessible(page, address):
     olga = Person("olga", "olga's password")
     accounts.with_password(accounts.superuser, olga.password, username=olga.username)
-    log_in(page, "localhost", olga)
+    enter(page, "localhost", olga)
     look_at(page, address, "localhost")
