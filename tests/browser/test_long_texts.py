@@ -128,6 +128,7 @@ def test_no_page_of_the_admin_is_wider_than_its_window(page, wordy, part):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.long
 def test_no_answer_of_the_admin_is_wider_than_its_window(page, wordy):
     enter(page, "alpha.localhost", wordy[0])
     addresses = addresses_of_admin()
@@ -144,6 +145,7 @@ def test_no_answer_of_the_admin_is_wider_than_its_window(page, wordy):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.long
 def test_no_page_of_the_operators_is_wider_than_its_window(page, wordy):
     enter(page, "localhost", wordy[1])
     paths = ("", "tenants/tenant/", "tenants/domain/", "auth/user/")
