@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
-PROCESSES ?= 2
+PROCESSES ?= 3
 SEED ?=
 MINUTES ?= 5
 ARGS ?=

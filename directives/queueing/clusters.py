@@ -13,7 +13,6 @@ from django_q.conf import Conf
 from django_q.models import Failure, OrmQ, Schedule
 from django_q.signals import pre_execute
 from django_q.status import Stat
-from redis import RedisError
 
 from directives.queueing import adapter, broker, compat
 from fleetprompt.tenants.context import active_tenant, is_public, return_to, return_to_public
@@ -29,6 +28,17 @@ ABANDONED_AGE = timedelta(hours=1)
 """How long one of our messages may wait for clusters of another name before it is removed."""
 _MAX_REMOVED = 1_000
 """How many of them are removed at once."""
+
+
+def redis_error() -> type[Exception]:
+    """Return what Redis raises when it does not answer.
+
+    Its library is imported here, when an exception is looked at: it would be a fifth of each process'
+    start, and PostgreSQL's broker needs nothing of it.
+    """
+    from redis import RedisError
+
+    return RedisError
 
 
 def survive_kills() -> None:
@@ -98,7 +108,7 @@ def unready_broker() -> str:
     """Return why wake-ups cannot be sent; nothing when they can."""
     try:
         ping()
-    except (RedisError, OSError):
+    except (redis_error(), OSError):
         return "the broker does not answer"
     return ""
 
@@ -107,7 +117,7 @@ def unready_clusters() -> str:
     """Return why directives would not be executed; nothing when a cluster is alive."""
     try:
         return "" if clusters() else "no cluster was seen lately"
-    except (RedisError, OSError):
+    except (redis_error(), OSError):
         return "the broker does not answer"
 
 
@@ -126,7 +136,7 @@ def has_cluster() -> bool:
     return_to_public()
     try:
         return bool(clusters())
-    except RedisError:
+    except redis_error():
         return True
     finally:
         if tenant:
@@ -161,7 +171,7 @@ def state() -> State:
             found.waiting, found.later = _count(lock__lte=Now()), _count(lock__gt=Now())
         else:
             found.waiting = get_broker().queue_size()
-    except RedisError as error:
+    except redis_error() as error:
         found.error = str(error)
     return found
 

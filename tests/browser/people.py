@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
-from django.contrib.auth.models import Group
+from django.conf import settings
+from django.contrib.auth.models import Group, User
 from playwright.sync_api import Page, expect
 
 from directives.authority import roles
 from fleetprompt.tenants.context import in_tenant
+from tests.accounts import OPERATORS, logged_in, within
 from tests.recipes import accounts
 
 
@@ -57,3 +59,15 @@ def log_in(page: Page, host: str, person: Person) -> None:
     """Log a person in on a host, as people do; the page is the admin's first one then."""
     fill_log_in(page, host, person)
     expect(page).to_have_url(f"http://{host}/admin/")
+
+
+def enter(page: Page, host: str, person: Person) -> None:
+    """Give the page's browser a session of the person on a host; no page is opened."""
+    site = "" if host == OPERATORS else host.removesuffix(f".{OPERATORS}")
+    with within(site):
+        user = User.objects.get(username=person.username)
+    [cookie] = logged_in(site, user).cookies.values()
+    assert cookie.key == settings.SESSION_COOKIE_NAME
+    page.context.add_cookies(
+        [{"name": cookie.key, "value": cookie.value, "domain": host, "path": "/", "httpOnly": True}]
+    )

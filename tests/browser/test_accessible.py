@@ -8,25 +8,34 @@ from django.utils import timezone
 from fleetprompt.tenants.context import in_tenant
 from tests.browser.accessible import check_accessible
 from tests.browser.pages import LOOKS, PAGES
-from tests.browser.people import Person, log_in, make_people
+from tests.browser.people import Person, enter, make_people
 from tests.recipes import accounts
 from tests.support import ask, make_forum, run, thinned
 
+looks = pytest.mark.parametrize(
+    "looks",
+    # Each scheme and each width in any run; all four together in the long one.
+    thinned([LOOKS[::3], LOOKS[1:3]], every=2),
+    ids=["light desk, dark phone", "dark desk, light phone"],
+)
 
-def look_at(page, address, host="alpha.localhost"):
-    for look in LOOKS:
+
+def look_at(page, address, looks, host="alpha.localhost"):
+    for look in looks:
         page.emulate_media(color_scheme=look.scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": look.width, "height": look.height})
         page.goto(f"http://{host}{address}")
         check_accessible(page, f"{address} ({look.scheme}, {look.width} px)")
 
 
-def test_the_log_in_page_is_accessible(page):
-    look_at(page, "/admin/login/")
+@looks
+def test_the_log_in_page_is_accessible(page, looks):
+    look_at(page, "/admin/login/", looks)
 
 
+@looks
 @pytest.mark.parametrize("name", thinned(PAGES, every=5))
-def test_pages_are_accessible(page, name):
+def test_pages_are_accessible(page, name, looks):
     people = make_people("alpha")
     with in_tenant("alpha"):
         post = make_forum().posts[0]
@@ -34,15 +43,16 @@ def test_pages_are_accessible(page, name):
         later = timezone.now() + timedelta(hours=1)
         ask("forum.thread.lock", {"thread_id": str(post.thread_id)}, scheduled_at=later)
         address = PAGES[name]()
-    log_in(page, "alpha.localhost", people.admin)
-    look_at(page, address)
+    enter(page, "alpha.localhost", people.admin)
+    look_at(page, address, looks)
 
 
+@looks
 @pytest.mark.parametrize(
     "address", thinned(["/admin/tenants/tenant/add/", "/admin/", "/admin/tenants/tenant/"], every=3)
 )
-def test_the_operators_pages_are_accessible(page, address):
+def test_the_operators_pages_are_accessible(page, address, looks):
     olga = Person("olga", "olga's password")
     accounts.with_password(accounts.superuser, olga.password, username=olga.username)
-    log_in(page, "localhost", olga)
-    look_at(page, address, "localhost")
+    enter(page, "localhost", olga)
+    look_at(page, address, looks, "localhost")

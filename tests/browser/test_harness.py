@@ -40,7 +40,7 @@ def test_what_is_not_accessible_is_named(page):
 def pytest_without_chromium(**extra):
     keep = {name: value for name, value in os.environ.items() if name not in ("CI", "REQUIRE_BROWSER")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n2", "-pno:cacheprovider", "tests/browser/test_log_in.py"],
+        [sys.executable, "-m", "pytest", "-q", "-n1", "-pno:cacheprovider", "tests/browser/test_log_in.py"],
         cwd=settings.BASE_DIR,
         env={**keep, "TEST_CHROMIUM": "/nowhere/chromium", **extra},
         capture_output=True,

@@ -10,7 +10,7 @@ from forums.models import Post, Thread
 from signals import bus
 from signals.types import Actor, Subject
 from tests.browser.pages import PAGES
-from tests.browser.people import Person, log_in
+from tests.browser.people import Person, enter
 from tests.hostile.strategies import HIDDEN, MARKUP
 from tests.recipes import accounts, forums
 from tests.support import ask, run
@@ -77,7 +77,7 @@ def visit(page, address):
 
 def test_no_script_runs_and_nothing_hides_in_the_admin(page, evil, problems):
     page.on("dialog", lambda dialog: problems.found.append(f"dialog: {dialog.message}"))
-    log_in(page, "alpha.localhost", evil[0])
+    enter(page, "alpha.localhost", evil[0])
     with in_tenant("alpha"):
         addresses = {name: find() for name, find in PAGES.items()}
         posts = [str(one.pk) for one in Post.objects.all()]
@@ -107,7 +107,7 @@ def test_no_script_runs_and_nothing_hides_in_the_admin(page, evil, problems):
 
 
 def test_no_script_runs_at_the_operators(page, evil):
-    log_in(page, "localhost", evil[1])
+    enter(page, "localhost", evil[1])
     for path in ("", "tenants/tenant/", "tenants/domain/", "auth/user/"):
         text = visit(page, f"http://localhost/admin/{path}")
         assert visible(text) == text

@@ -14,7 +14,7 @@ from forums.models import Post, Thread
 from signals import bus
 from signals.types import Actor, Subject
 from tests.browser.pages import LOOKS, PAGES
-from tests.browser.people import Person, log_in
+from tests.browser.people import Person, enter
 from tests.support import ask, run, thinned
 
 LONG = "Wm" * 100
@@ -122,14 +122,15 @@ def addresses_of_admin():
 
 @pytest.mark.parametrize("part", thinned(range(PARTS), every=PARTS))
 def test_no_page_of_the_admin_is_wider_than_its_window(page, wordy, part):
-    log_in(page, "alpha.localhost", wordy[0])
+    enter(page, "alpha.localhost", wordy[0])
     mine = dict(list(addresses_of_admin().items())[part::PARTS])
     found = visit(page, mine, "alpha.localhost")
     assert not found, "\n".join(found)
 
 
+@pytest.mark.long
 def test_no_answer_of_the_admin_is_wider_than_its_window(page, wordy):
-    log_in(page, "alpha.localhost", wordy[0])
+    enter(page, "alpha.localhost", wordy[0])
     addresses = addresses_of_admin()
     page.goto(f"http://alpha.localhost{addresses['request, confirmation']}")
     page.get_by_label("Reason").fill(VERY_LONG[:1000])
@@ -144,8 +145,9 @@ def test_no_answer_of_the_admin_is_wider_than_its_window(page, wordy):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.long
 def test_no_page_of_the_operators_is_wider_than_its_window(page, wordy):
-    log_in(page, "localhost", wordy[1])
+    enter(page, "localhost", wordy[1])
     paths = ("", "tenants/tenant/", "tenants/domain/", "auth/user/")
     addresses = {f"operators {path}": f"/admin/{path}" for path in paths}
     found = visit(page, addresses, "localhost")
@@ -164,7 +166,7 @@ def test_no_page_for_readers_is_wider_than_its_window(page, wordy, problems):
     found = visit(page, addresses, "alpha.localhost")
     with in_tenant("alpha"):
         User.objects.filter(username=wordy[0].username).update(is_superuser=False, username=LONG[:150])
-    log_in(page, "alpha.localhost", wordy[0]._replace(username=LONG[:150]))
+    enter(page, "alpha.localhost", wordy[0]._replace(username=LONG[:150]))
     found += visit(page, {"refused": f"/admin/directives/directive/batch/{LONG}/"}, "alpha.localhost")
     assert page.get_by_role("heading", name="You are not allowed to do this").is_visible()
     assert not found, "\n".join(found)

@@ -14,7 +14,7 @@ from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Post, Thread
 from tests.browser.accessible import check_accessible
-from tests.browser.people import log_in, make_people
+from tests.browser.people import enter, log_in, make_people
 from tests.support import TESTER, ask, manage, wait_until
 
 HOST = "alpha.localhost"
@@ -167,7 +167,8 @@ def has_status(record, status):
 
 
 def test_an_admin_reruns_what_failed(page, people, failed):
-    log_in(page, HOST, people.admin)
+    enter(page, HOST, people.admin)
+    page.goto(ADMIN)
     expect(page.get_by_text("DirectiveError").first).to_be_visible()
     page.goto(f"{ADMIN}directives/directive/{failed.pk}/change/")
     expect(page.get_by_text("is locked").first).to_be_visible()
@@ -185,7 +186,7 @@ def test_an_admin_reruns_what_failed(page, people, failed):
 @pytest.mark.long
 def test_a_moderator_is_refused_a_rerun(page, people, failed, problems):
     problems.allow(403)
-    log_in(page, HOST, people.moderator)
+    enter(page, HOST, people.moderator)
     page.goto(f"{ADMIN}directives/directive/{failed.pk}/change/")
     expect(page.get_by_role("status").get_by_text("Failed")).to_be_visible()
     expect(page.get_by_role("link", name="Rerun")).to_have_count(0)
@@ -205,7 +206,7 @@ def test_a_moderator_is_refused_a_rerun(page, people, failed, problems):
 
 @pytest.mark.long
 def test_an_auditor_reads_and_changes_nothing(page, people, failed, problems):
-    log_in(page, HOST, people.auditor)
+    enter(page, HOST, people.auditor)
     for path in ("forums/post/", "forums/thread/", "directives/directive/"):
         page.goto(f"{ADMIN}{path}")
         expect(page.get_by_role("table").first).to_be_visible()
@@ -225,7 +226,7 @@ def test_an_auditor_reads_and_changes_nothing(page, people, failed, problems):
 
 @pytest.mark.long
 def test_a_moderators_cookie_is_nobodys_in_another_community(page, people, problems):
-    log_in(page, HOST, people.moderator)
+    enter(page, HOST, people.moderator)
     [session] = [one for one in page.context.cookies() if one["name"] == "sessionid"]
     page.context.add_cookies([{**session, "domain": "beta.localhost"}])
     for path in ("", "directives/directive/", "forums/post/"):
@@ -247,7 +248,7 @@ def release(page, people, cluster):
         with in_tenant("alpha"):
             payloads = [{"post_id": str(pk)} for pk in Post.objects.values_list("pk", flat=True)[:3]]
             requests.request_batch(batch_id, "forum.post.hide", payloads, actor=TESTER, reason="Spam")
-        log_in(page, HOST, people.moderator)
+        enter(page, HOST, people.moderator)
         page.goto(f"{ADMIN}directives/directive/batch/{batch_id}/")
         expect(page.get_by_role("heading", name="Working: 0 of 3")).to_be_visible()
         yield lambda: claims("pg_advisory_unlock")

@@ -1,10 +1,15 @@
 """A handler file that cannot be imported: file, line and cause in one sentence, for every command."""
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+import forums
+from directives import registry
+from forums import directive_handlers
 from tests.fleetprompt.checkout import Checkout
 
 FILE = "forums/directive_handlers/archive_thread.py"
+SHARED = "\nimport no_such_library\n"
 
 
 @pytest.fixture
@@ -12,7 +17,7 @@ def broken(tmp_path):
     """Put a file of handlers into a copy of the project; return how a command ends there."""
     checkout = Checkout(tmp_path / "checkout")
     checkout.fill()
-    (checkout.folder / "forums" / "shared.py").write_text("\nimport no_such_library\n")
+    (checkout.folder / "forums" / "shared.py").write_text(SHARED)
 
     def broken(code, *arguments):
         (checkout.folder / FILE).write_text(code)
@@ -36,10 +41,28 @@ def broken(tmp_path):
         ("1 / 0\n", "line 1: ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_file_that_cannot_be_imported_is_told_with_its_line(broken, code, sentence):
-    ended = broken(code)
+def test_a_file_that_cannot_be_imported_is_told_with_its_line(
+    monkeypatch, settings, tmp_path, code, sentence
+):
+    for package, path in ((forums, "forums"), (directive_handlers, "forums/directive_handlers")):
+        (tmp_path / path).mkdir()
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / path)])
+    settings.BASE_DIR = tmp_path
+    (tmp_path / FILE).write_text(code)
+    (tmp_path / "forums" / "shared.py").write_text(SHARED)
+    with pytest.raises(ImproperlyConfigured) as told:
+        registry.discover()
+    assert str(told.value).startswith(f"{FILE}, {sentence}")
+    assert "\n" not in str(told.value)
+
+
+def test_a_command_ends_with_that_sentence(broken):
+    ended = broken("\n\nfrom forums import shared\n")
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"Error: {FILE}, {sentence}")
+    assert ended.stderr.startswith(
+        f"Error: {FILE}, line 3: ModuleNotFoundError: No module named 'no_such_library' "
+        "(raised in forums/shared.py, line 2)"
+    )
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
 

@@ -178,7 +178,7 @@ with in_tenant("alpha"):
     requests.request("zoo.animal.work", {"animal": "cat"}, actor=Actor("system", "x"))
     print([str(outcome.kind) for outcome in runner.run_due()])
 names = ("fleetprompt.telemetry.work",
-    "opentelemetry.exporter.otlp", "google.protobuf", "requests.sessions")
+    "opentelemetry.exporter.otlp", "google.protobuf", "requests.sessions", "redis")
 print([name for name in names if name in sys.modules])
 """
 

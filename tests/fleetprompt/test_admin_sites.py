@@ -91,12 +91,11 @@ def test_every_page_answers_its_superuser(database, site):
 @pytest.mark.parametrize("site", ["alpha", ""])
 def test_records_that_do_not_exist_are_no_error(database, site):
     client = logged_in(site, make_user(site, is_superuser=True))
-    for sample in (SAMPLE, "1", "no-such-thing", "%00", "9" * 30):
-        for path in _paths(site, {"": sample}):
-            if path == "/admin/logout/":
-                continue
-            answer = client.get(path, headers={"host": host_of(site)})
-            assert answer.status_code in (200, 302, 400, 403, 404, 405), path
+    samples = (SAMPLE, "1", "no-such-thing", "%00", "9" * 30)
+    paths = {path for sample in samples for path in _paths(site, {"": sample})} - {"/admin/logout/"}
+    for path in sorted(paths):
+        answer = client.get(path, headers={"host": host_of(site)})
+        assert answer.status_code in (200, 302, 400, 403, 404, 405), path
 
 
 def test_an_unknown_host_has_no_admin(database):

@@ -41,6 +41,7 @@ def test_processes_that_start_at_once_in_a_fresh_folder_share_one_server(new_che
     assert version.startswith("PostgreSQL 18")
 
 
+@pytest.mark.long
 def test_the_server_outlives_the_process_that_started_it(checkout):
     checkout.manage("embedded", "stop")
     first = checkout.connect()
@@ -72,6 +73,7 @@ def test_its_commands_say_whether_it_runs(checkout):
     assert checkout.manage("embedded", "stop").stdout == "It was not running.\n"
 
 
+@pytest.mark.long
 def test_committed_rows_survive_a_killed_server(checkout):
     assert checkout.manage("embedded", "start").returncode == 0
     created = checkout.manage("tenant", "create", "pier", "--name", "Pier", "--domain", "pier.localhost")
@@ -364,6 +366,7 @@ def _pid(data):
     return int((data / "postmaster.pid").read_text().splitlines()[0])
 
 
+@pytest.mark.long
 def test_pages_are_served_after_the_server_was_killed_below_them(checkout):
     """By the threads that had a connection to it, all of them."""
     made = checkout.manage("tenant", "create", "jetty", "--name", "Jetty", "--domain", "jetty.localhost")

@@ -15,6 +15,7 @@ from fleetprompt.tenants import plans
 from fleetprompt.tenants.context import active_schema, in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant
+from fleetprompt.tenants.template import TEMPLATE
 from signals.storage import triggers
 from tests.checks import altered
 from tests.later import one_more_migration
@@ -37,11 +38,18 @@ OUT_OF_THE_WAY = "ALTER TABLE org_beta.directives_directive DROP COLUMN IF EXIST
 
 @pytest.fixture
 def later(database):
-    """One more migration, taken back after the test wherever it was applied."""
+    """One more migration, taken back after the test wherever it was applied.
+
+    The template of tenants without it is put aside, so that the next test need not make it again.
+    """
     create_tenant("harbor", name="Harbor", domain="harbor.localhost")
+    with owner_cursor() as cursor:
+        cursor.execute(f"ALTER SCHEMA {TEMPLATE} RENAME TO put_aside")
     with one_more_migration():
         yield
     with owner_cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {TEMPLATE} CASCADE")
+        cursor.execute(f"ALTER SCHEMA put_aside RENAME TO {TEMPLATE}")
         for schema in ("public", "org_alpha", "org_beta"):
             cursor.execute(f"DELETE FROM {schema}.django_migrations WHERE name = '9999_later'")
             cursor.execute(

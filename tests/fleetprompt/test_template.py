@@ -155,6 +155,7 @@ def test_what_cannot_be_cloned_is_migrated(database, migrated):
     assert catalogue.rows(harbor.schema_name) == catalogue.rows(migrated)
 
 
+@pytest.mark.long
 def test_processes_that_come_at_once_share_one_template(database):
     with owner_cursor() as cursor:
         cursor.execute(f"DROP SCHEMA {TEMPLATE} CASCADE")

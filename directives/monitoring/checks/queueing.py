@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.utils import timezone
-from redis import RedisError
 
 from directives.queueing import clusters as queue
 from fleetprompt.health.checkup import Findings, Tenants, database
@@ -26,7 +25,7 @@ def broker(tenants: Tenants) -> Findings:
     """Without it no worker is woken."""
     try:
         queue.ping()
-    except RedisError as error:
+    except queue.redis_error() as error:
         yield checks.Error(
             f"the broker does not answer: {error}",
             hint="Start Redis, or mend BROKER_URL.",
@@ -150,7 +149,7 @@ def _alive() -> list[Any] | None:
     """Return the clusters that are alive; None when the broker, which would know, does not answer."""
     try:
         return queue.clusters()
-    except RedisError:
+    except queue.redis_error():
         return None
 
 
