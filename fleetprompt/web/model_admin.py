@@ -118,6 +118,9 @@ class ReadOnlyModelAdmin(ModelAdmin):
         """Answer an action; malformed ids get a message."""
         try:
             response: HttpResponse | None = super().response_action(request, queryset)
+        except PermissionDenied:
+            # A refused permission may be a ValidationError as well.
+            raise
         except (ValidationError, ValueError):
             self.message_user(request, "Select rows by their ids.", messages.ERROR)
             return None

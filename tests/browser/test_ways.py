@@ -1,5 +1,6 @@
 """Navigation in the admin, in a real browser: by keyboard, back and forth, with choices kept."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -301,7 +302,7 @@ def test_what_is_still_to_come_comes_closer(mira, forum):
     # Before the part of the page with it is loaded again.
     mira.route("**/live/**", lambda route: route.fulfill(status=204))
     mira.clock.run_for(50_000)
-    assert due.inner_text().startswith("in 3")
+    assert re.fullmatch(r"in (3\d|40) s", due.inner_text())
     mira.clock.run_for(60_000)
     assert due.inner_text().endswith(" s ago")
 

@@ -12,7 +12,6 @@ from directives.admin.listing import in_status
 from directives.cli.rows import directive_row
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
-from fleetprompt.tenants.models import Tenant
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
@@ -87,12 +86,6 @@ def test_run_works_through_what_is_due(forum):
         assert Post.objects.filter(status="hidden").count() == 3
     assert directive("run").printed == []
     assert "Nothing was due." in directive("run", form="table").printed
-
-
-def test_run_in_a_suspended_tenant_says_so(forum):
-    Tenant.objects.filter(slug="alpha").update(status=Tenant.Status.SUSPENDED)
-    refused = directive("run")
-    assert "alpha is suspended, and runs no directives" in refused.error
 
 
 def test_run_takes_every_active_tenant_when_asked(database):

@@ -13,6 +13,7 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from signals.models import Signal
+from tests.directives.commands import directive
 from tests.support import TESTER, ask_animal, crash, in_threads, messages, run, states
 
 
@@ -27,6 +28,11 @@ def suspended():
         yield
     finally:
         set_status("active")
+
+
+def test_the_command_line_says_that_it_runs_nothing(database):
+    with suspended():
+        assert "alpha is suspended, and runs no directives" in directive("run").error
 
 
 def test_run_due_stops_within_one_claim(alpha, settings):
