@@ -261,7 +261,8 @@ def stored_subject(subject_type: str, subject_id: str) -> Subject | None:
     return _unchecked(Subject, type=subject_type, id=subject_id) if subject_type else None
 
 
-@lru_cache(maxsize=256)
+# As many as one statement inserts: each is asked for several times in a request.
+@lru_cache(maxsize=5_000)
 def subject_of(subject_type: str, subject_id: str) -> Subject | None:
     """Return a subject, checked, or None when its type is empty; those of late are kept."""
     return Subject(subject_type, subject_id) if subject_type else None
