@@ -164,6 +164,8 @@ class Handler(Generic[PayloadT]):
     """The payload's field, a `Reference`, that says what it is about; it is offered on such records."""
     becomes: ClassVar[str] = ""
     """The status that the subject has afterwards, if it always is the same one."""
+    can_expire: ClassVar[bool] = False
+    """Whether a request may say when its effect is to end by itself."""
     for_moderators: ClassVar[bool] = True
     """Whether the ready-made group Moderator may request and snooze it."""
 
@@ -246,6 +248,14 @@ class Handler(Generic[PayloadT]):
             Exception: anything; then everything is rolled back, and each is executed by itself.
         """
         raise NotImplementedError
+
+    def inverse_payload(self, payload: PayloadT, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the payload of the `inverse`; by default the subject alone.
+
+        Args:
+            result: what the directive returned.
+        """
+        return {self.subject_field: self.dump(payload)[self.subject_field]}
 
     def parse(self, payload: Mapping[str, Any]) -> PayloadT:
         """Return the payload as the handler's model.

@@ -73,6 +73,10 @@ class Directive(ActorAndSubject, models.Model):
     last_error = models.CharField(max_length=ERROR_LENGTH, default="", blank=True)
     last_error_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    # When its effect is to end by itself.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # When it was asked for last: a rerun is asked for anew.
+    requested_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -150,6 +154,54 @@ class Directive(ActorAndSubject, models.Model):
         """The names of signals that could not be written, unless something else was written there."""
         names = as_object(self.metadata).get(LOST_SIGNALS)
         return names if isinstance(names, list) else []
+
+
+class Restriction(ActorAndSubject, models.Model):
+    """What keeps a subject hidden, locked and so on: set by one directive, ended by another.
+
+    It is active until it has an `ended_at`. `directives.restrictions` inserts and ends it, and
+    writes what follows from it on the subject in the same transaction.
+
+    Args:
+        name: of the directive that set it, such as `forum.post.hide`.
+        requested_at: when that directive was requested: what lifts restrictions ends earlier ones only.
+        until: when it is to end by itself; null when it is to stay.
+        ended_by: the directive that ended it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    subject_type = models.CharField(max_length=NAME_LENGTH)
+    subject_id = models.CharField(max_length=ID_LENGTH)
+    kind = models.CharField(max_length=50)
+    name = models.CharField(max_length=NAME_LENGTH)
+    directive_id = models.UUIDField()
+    actor_type = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=ID_LENGTH)
+    actor_label = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    requested_at = models.DateTimeField()
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.UUIDField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subject_type", "subject_id", "kind", "actor_type", "actor_id"],
+                condition=Q(ended_at__isnull=True),
+                name="restriction_active",
+            ),
+            models.CheckConstraint(condition=Q(actor_type__in=Actor.TYPES), name="restriction_actor_type"),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True, ended_by__isnull=True)
+                | Q(ended_at__isnull=False, ended_by__isnull=False),
+                name="restriction_ended_by",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject_type}:{self.subject_id}"
 
 
 def in_state(state: str) -> Q:

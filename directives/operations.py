@@ -1,7 +1,8 @@
-"""Operations of people on stored directives: snooze, run now, cancel, rerun; each with actor and reason."""
+"""Operations of people on stored directives: snooze, run now, cancel, rerun and undo, for a reason."""
 
 from datetime import datetime
-from uuid import UUID
+from typing import NamedTuple
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,7 +15,9 @@ from directives.lifecycle import transitions
 from directives.lifecycle.transitions import lifecycle_signal
 from directives.models import Directive
 from directives.queueing import adapter
-from directives.requesting.validation import check_reason
+from directives.requesting import batches, undoing
+from directives.requesting.validation import DirectiveRequest, check_reason
+from directives.requests import Requested, request_each, request_many
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
@@ -74,6 +77,73 @@ def rerun(directive_id: UUID | str, *, actor: Actor, reason: str) -> Directive:
     handler = registry.find(name)
     attempts = (handler.retry if handler else RetryPolicy()).max_attempts
     return _told(transitions.rerun(pk, attempts), "directive.rerun_requested", actor, reason)
+
+
+@transaction.atomic
+def undo(directive_id: UUID | str, *, actor: Actor, reason: str) -> Requested:
+    """Request what puts back what a directive did, once for each of its attempts.
+
+    Args as for `snooze`; users need the permission to request the directive itself, and the one that
+    undoes it.
+
+    Returns:
+        the request that undoes it, and whether it is new.
+
+    Raises:
+        Refused: the directive has not succeeded, changed nothing, or what it did has changed since.
+    """
+    pk, _ = _permitted(directive_id, "request", actor, reason)
+    [found] = undoing.undo_requests([Directive.objects.get(pk=pk)], active_tenant().slug).values()
+    if isinstance(found, Refused):
+        raise found
+    [requested] = request_many([found], actor=actor, reason=reason, causation_id=str(pk))
+    return requested
+
+
+class BatchUndone(NamedTuple):
+    """What became of the undo of a batch.
+
+    Args:
+        correlation_id: that of the requests that undo it.
+        requested: the requests, by the directives that they undo.
+        refused: why the others are left as they are, by directive.
+    """
+
+    correlation_id: str
+    requested: dict[UUID, Requested]
+    refused: dict[UUID, Refused]
+
+
+@transaction.atomic
+def undo_batch(correlation_id: str, *, actor: Actor, reason: str) -> BatchUndone:
+    """Undo all directives of a batch that can be undone, and name those that cannot.
+
+    Args:
+        correlation_id: that of the batch; args otherwise as for `undo`.
+
+    Raises:
+        Refused: the reason is not as expected, or no directive has this correlation id.
+    """
+    check_reason(reason, required=True)
+    batch = list(batches.directives(correlation_id))
+    if not batch:
+        raise DirectiveNotFound(f"batch: this tenant has no directives of {correlation_id!r}")
+    for name in {one.name for one in batch}:
+        permissions.check(actor, "request", name)
+    found: dict[UUID, DirectiveRequest | Requested | Refused] = {
+        **undoing.undo_requests(batch, active_tenant().slug)
+    }
+    asked = {pk: one for pk, one in found.items() if isinstance(one, DirectiveRequest)}
+    number = str(uuid4())
+    answers = request_each(
+        asked.values(), actor=actor, reason=reason, correlation_id=number, causation_id=correlation_id
+    )
+    found |= dict(zip(asked, answers, strict=True))
+    return BatchUndone(
+        number,
+        {pk: one for pk, one in found.items() if isinstance(one, Requested)},
+        {pk: one for pk, one in found.items() if isinstance(one, Refused)},
+    )
 
 
 def parse_id(value: UUID | str) -> UUID:

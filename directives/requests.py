@@ -57,6 +57,7 @@ def request(
     reason: str = "",
     idempotency_key: str | None = None,
     scheduled_at: datetime | None = None,
+    expires_at: datetime | None = None,
     correlation_id: str | None = None,
     causation_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -71,6 +72,7 @@ def request(
         idempotency_key: asking twice with one key is one directive; at most 512 characters. By
             default the handler's own key, which a double click shares and a later request does not.
         scheduled_at: not to run before this time (with a time zone); now by default.
+        expires_at: when its effect is to end by itself, for a directive that begins a restriction.
         correlation_id: groups all work of one request; a new one by default.
         causation_id: the id of what led to it.
         metadata: JSON-safe details about the request rather than the command, without the runner's keys.
@@ -83,7 +85,7 @@ def request(
         PermissionRefused: the user may not request it.
         KeyConflict: the key that was given belongs to a directive with another name or payload.
     """
-    item = DirectiveRequest(name, payload, reason, idempotency_key, scheduled_at)
+    item = DirectiveRequest(name, payload, reason, idempotency_key, scheduled_at, expires_at)
     return request_many(
         [item],
         actor=actor,
@@ -135,6 +137,7 @@ def request_batch(
     actor: Actor,
     reason: str,
     scheduled_at: datetime | None = None,
+    expires_at: datetime | None = None,
     causation_id: str | None = None,
 ) -> list[Refused] | None:
     """Request one directive per payload, all under one correlation id, once for each `batch_id`.
@@ -160,7 +163,9 @@ def request_batch(
     if len(payloads) > MAX_BATCH:
         raise Refused(f"batch: expected at most {MAX_BATCH} directives; got {len(payloads)}")
     # Tells one batch from another: who asks for what, why and when.
-    asked = [actor.type, actor.id, name, reason, scheduled_at and scheduled_at.isoformat(), list(payloads)]
+    times = {"scheduled_at": scheduled_at, "expires_at": expires_at}
+    given = {key: time.isoformat() for key, time in times.items() if time}
+    asked = [actor.type, actor.id, name, reason, given, list(payloads)]
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
     with transaction.atomic():
         # In this order: the same form, submitted at this moment, leaves directives and signal together.
@@ -172,7 +177,10 @@ def request_batch(
             raise Refused(
                 f"batch: the number {batch_id} is in use by other requests; submit the form again"
             )
-        items = [DirectiveRequest(name, payload, scheduled_at=scheduled_at) for payload in payloads]
+        items = [
+            DirectiveRequest(name, payload, scheduled_at=scheduled_at, expires_at=expires_at)
+            for payload in payloads
+        ]
         answers = request_each(
             items, actor=actor, reason=reason, correlation_id=batch_id, causation_id=causation_id
         )
@@ -189,7 +197,8 @@ def request_batch(
             {
                 "name": name,
                 "reason": reason,
-                "scheduled_at": scheduled_at.isoformat() if scheduled_at else None,
+                "scheduled_at": None,
+                **given,
                 "asked": len(answers),
                 "created": len(answers) - len(refused) - len(repeated),
                 "known": len(repeated),

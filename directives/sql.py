@@ -151,3 +151,44 @@ SELECT DISTINCT name FROM (
   ORDER BY scheduled_at LIMIT %(limit)s
 ) AS rows WHERE name <> ALL(%(known)s)
 """
+
+# PostgreSQL looks at the restrictions as they were when the statement began, also for a record whose lock
+# it had to wait for. The revision as of then tells: each restriction that begins or ends bumps it.
+LOCK_RESTRICTED = """
+SELECT subject.{key}, subject.revision,
+    (SELECT seen.revision FROM {table} AS seen WHERE seen.{key} = subject.{key}),
+    (SELECT json_agg(json_build_array(id, kind, name, directive_id, actor_type, actor_id, actor_label,
+        requested_at, since, until) ORDER BY since, id) FROM directives_restriction
+     WHERE subject_type = %s::text AND subject_id = subject.{key}::text AND ended_at IS NULL){columns}
+FROM {table} AS subject WHERE subject.{key} = ANY(%s) ORDER BY subject.{key} FOR NO KEY UPDATE OF subject
+"""
+ACTIVE_RESTRICTIONS = """
+SELECT subject_id, id, kind, name, directive_id, actor_type, actor_id, actor_label,
+    requested_at, since, until
+FROM directives_restriction WHERE subject_type = %s AND subject_id = ANY(%s) AND ended_at IS NULL
+ORDER BY since, id
+"""
+END_RESTRICTIONS = """
+UPDATE directives_restriction AS restriction SET ended_at = clock_timestamp(), ended_by = own.by
+FROM json_to_recordset(%s) AS own (id uuid, by uuid)
+WHERE restriction.id = own.id AND restriction.ended_at IS NULL
+"""
+RESCHEDULE_RESTRICTIONS = """
+UPDATE directives_restriction AS restriction SET until = own.until
+FROM json_to_recordset(%s) AS own (id uuid, until timestamptz)
+WHERE restriction.id = own.id AND restriction.ended_at IS NULL
+"""
+# Everything is sent: joining the directives would read all of them, where PostgreSQL knows no better.
+APPLY_RESTRICTIONS = """
+WITH begun AS (
+    INSERT INTO directives_restriction (id, subject_type, subject_id, kind, name, directive_id,
+        actor_type, actor_id, actor_label, requested_at, since, until)
+    SELECT id, subject_type, subject_id, kind, name, directive_id,
+        actor_type, actor_id, actor_label, requested_at, clock_timestamp(), until
+    FROM json_to_recordset(%s::json) AS own (id uuid, subject_type text, subject_id text, kind text,
+        name text, directive_id uuid, actor_type text, actor_id text, actor_label text,
+        requested_at timestamptz, until timestamptz)
+)
+UPDATE {table} AS subject SET revision = revision + 1{changes}
+FROM json_to_recordset(%s::json) AS own ({types}) WHERE subject.{key} = own.key AND subject.{key} = ANY(%s)
+"""

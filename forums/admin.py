@@ -25,6 +25,7 @@ _STATUSES: dict[str, Look] = {
     Thread.Status.LOCKED: Look("Locked", "lock", "warn"),
     Thread.Status.ARCHIVED: Look("Archived", "inventory_2", "subtle"),
     Post.Status.PUBLISHED: Look("Published", "visibility", "good"),
+    Post.Status.PENDING: Look("Pending", "hourglass_empty", "info"),
     Post.Status.HIDDEN: Look("Hidden", "visibility_off", "warn"),
     Post.Status.DELETED: Look("Deleted", "delete", "bad"),
 }
@@ -89,7 +90,11 @@ class ThreadAdmin(RecordAdmin):
 
     def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
         """Return the facts about a thread."""
-        return [("category", self.link(request, record.category)), *super().facts(request, record)]
+        return [
+            ("category", self.link(request, record.category)),
+            ("readers", "see no trace of it" if record.is_hidden else None),
+            *super().facts(request, record),
+        ]
 
     def public_url(self, record: Any) -> str:
         """Return the thread's page in the forum."""

@@ -9,6 +9,7 @@ from django.db.models.functions import Length, Now
 from django.utils.text import Truncator
 from uuid_utils.compat import uuid7
 
+from directives.restricting.values import RestrictedColumn
 from signals.types import ID_LENGTH, Subject, is_storable
 
 TITLE_LENGTH = 200
@@ -78,10 +79,15 @@ class Thread(Record):
         ARCHIVED = "archived"
 
     SUBJECT_TYPE = "forum.thread"
+    RESTRICTED_COLUMNS = (
+        RestrictedColumn("status", Status.OPEN, {"locked": Status.LOCKED, "archived": Status.ARCHIVED}),
+        RestrictedColumn("is_hidden", False, {"hidden": True}),
+    )
 
     category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="threads")
     title = models.CharField(max_length=TITLE_LENGTH)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    is_hidden = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = THREAD_ORDER
@@ -104,6 +110,7 @@ class Post(Record):
         """Visibility to readers; a deleted post is kept for the record."""
 
         PUBLISHED = "published"
+        PENDING = "pending"
         HIDDEN = "hidden"
         DELETED = "deleted"
 
@@ -115,6 +122,13 @@ class Post(Record):
         SYSTEM = "system"
 
     SUBJECT_TYPE = "forum.post"
+    RESTRICTED_COLUMNS = (
+        RestrictedColumn(
+            "status",
+            Status.PUBLISHED,
+            {"pending": Status.PENDING, "hidden": Status.HIDDEN, "deleted": Status.DELETED},
+        ),
+    )
 
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="posts")
     content = models.TextField(validators=[MinLengthValidator(1), MaxLengthValidator(CONTENT_LENGTH)])
@@ -130,7 +144,7 @@ class Post(Record):
         indexes = [models.Index(fields=["thread", "created_at", "id"], name="post_in_thread")]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(status__in=["published", "hidden", "deleted"]),
+                condition=models.Q(status__in=["published", "pending", "hidden", "deleted"]),
                 name="post_status_known",
             ),
             models.CheckConstraint(

@@ -6,11 +6,12 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import registry, requests
-from directives.admin import pages
+from directives.admin import operating, pages
 from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
@@ -38,6 +39,8 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
     if announced is None and not progress.total:
         raise Http404("There is no such batch")
     together = batches.directives(correlation_id)
+    facts = as_object(announced and announced.payload)
+    origins = [] if announced else batches.origins(correlation_id)
     page = CappedPaginator(together, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "page": page,
@@ -46,14 +49,14 @@ def show(request: HttpRequest, correlation_id: str) -> HttpResponse:
         "progress": progress,
         "segments": _segments(progress),
         "failures": together.filter(status=Directive.Status.FAILED)[:MAX_FAILURES],
+        "undo_url": _undo_url(request, correlation_id, facts, origins, progress),
         **pages.follow(progress),
     }
     if "HX-Request" in request.headers:
         return TemplateResponse(request, "admin/directives/batch_live.html", context)
-    facts = as_object(announced and announced.payload)
     known = _known(facts)
-    origins = [] if announced else batches.origins(correlation_id)
     context.update(
+        expires_at=parse_datetime(str(facts.get("expires_at") or "")),
         known=known,
         known_records=labels.records(request.user, [directive.subject for directive in known]),
         title=_title(facts, origins, progress),
@@ -83,6 +86,21 @@ def _segments(progress: Progress) -> list[dict[str, Any]]:
         for status in _SEGMENTS
         if progress.counts.get(status)
     ]
+
+
+def _undo_url(
+    request: HttpRequest,
+    correlation_id: str,
+    facts: Mapping[str, Any],
+    origins: Sequence[Mapping[str, Any]],
+    progress: Progress,
+) -> str:
+    """Return the address on which the user may undo what succeeded, with the way back; or nothing."""
+    if not progress.counts.get(Directive.Status.SUCCEEDED):
+        return ""
+    names = {str(one["name"]) for one in origins} or {str(facts.get("name"))}
+    url = operating.undo_url(request.user, correlation_id, names)
+    return url and coming_back.with_back(url, request.path)
 
 
 def _title(facts: Mapping[str, Any], origins: Sequence[Mapping[str, Any]], progress: Progress) -> str:

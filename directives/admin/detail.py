@@ -12,12 +12,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from directives.admin import operating, pages, undoing
+from directives.admin import operating, pages
 from directives.authority import permissions
 from directives.display import history, labels
 from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres.primary_keys import parse_uuid
-from fleetprompt.web import coming_back
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
 
@@ -62,10 +61,7 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "duration": labels.duration(directive),
         "records": labels.records(request.user, [directive.subject]),
         "filters": filters,
-        "buttons": [
-            *operating.buttons(request.user, directive, back),
-            *_undo(request.user, directive, back),
-        ],
+        "buttons": operating.buttons(request.user, directive, back),
         "lost": lost,
         "metadata": metadata,
         "entries": history.timeline(signals[:MAX_SIGNALS]),
@@ -87,19 +83,6 @@ def _following(directive: Directive) -> dict[str, Any]:
     has_begun = directive.started_at is not None
     parts = (labels.look(directive).word, directive.attempt, has_begun, newest, found["no_cluster"])
     return {**found, "version": "-".join(map(str, parts)).lower()}
-
-
-def _undo(user: Any, directive: Directive, back: str) -> list[dict[str, str]]:
-    """Return the way to requesting the inverse, if there is something left to undo."""
-    inverse = undoing.inverse_of(directive)
-    if (
-        inverse is None
-        or not permissions.allows(user, "request", inverse)
-        or undoing.is_outdated(directive)
-    ):
-        return []
-    url = coming_back.with_back(reverse("admin:directives_directive_undo", args=[directive.pk]), back)
-    return [{"label": f"Undo: {labels.label(inverse)}", "icon": "undo", "url": url}]
 
 
 def _around(request: HttpRequest, directive: Directive) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from django import forms
@@ -87,6 +87,10 @@ class RequestForm(ZonedForm):
         """Not to run before this time; None for now."""
         return self.cleaned_data["at"] if self.cleaned_data["when"] == "later" else None
 
+    def expiry(self, now: datetime) -> datetime | None:
+        """Return None: its effect stays."""
+        return None
+
     @property
     def payload_fields(self) -> list[forms.BoundField]:
         """The fields of the payload, in order."""
@@ -116,6 +120,57 @@ class RequestForm(ZonedForm):
             shown = f"{within}: {text}" if within else text[:1].upper() + text[1:]
             known = text and field in self.fields
             self.add_error(field if known else None, shown if known else message)
+
+
+class ExpiringForm(RequestForm):
+    """For how long, too, for a directive whose effect can end by itself."""
+
+    LENGTHS: ClassVar = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "1w": timedelta(weeks=1)}
+
+    lasts = forms.ChoiceField(
+        label="For how long",
+        choices=[
+            ("", "For good"),
+            ("1h", "For an hour"),
+            ("1d", "For a day"),
+            ("1w", "For a week"),
+            ("until", "Until …"),
+        ],
+        required=False,
+        widget=widgets.UnfoldAdminSelectWidget(),
+    )
+    expires_at = forms.DateTimeField(
+        label="Until",
+        required=False,
+        help_text="It then ends by itself.",
+        widget=widgets.UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Check that a time is given when one is chosen, and that it comes after the beginning."""
+        cleaned = super().clean()
+        lasts, until = cleaned.get("lasts"), cleaned.get("expires_at")
+        if "expires_at" in self.errors or "lasts" in self.errors:
+            return cleaned
+        if lasts != "until" and until:
+            self.add_error("expires_at", "Choose “Until …”, or leave this empty.")
+        elif lasts == "until" and until is None:
+            self.add_error("expires_at", "Say until when, or choose for good.")
+        elif until and not self._begins(cleaned) < until <= LATEST:
+            self.add_error("expires_at", "Expected a time after it begins, before the year 9999.")
+        return cleaned
+
+    def expiry(self, now: datetime) -> datetime | None:
+        """Return when its effect is to end, if it begins now or later; None when it is to stay."""
+        lasts = self.cleaned_data["lasts"]
+        if length := self.LENGTHS.get(lasts):
+            return (self.scheduled_at or now) + length
+        return self.cleaned_data["expires_at"] if lasts == "until" else None
+
+    @staticmethod
+    def _begins(cleaned: Mapping[str, Any]) -> datetime:
+        at = cleaned.get("at") if cleaned.get("when") == "later" else None
+        return at or timezone.now()
 
 
 def mark_required(form: forms.BaseForm) -> None:
@@ -204,7 +259,8 @@ def payload_form(handler: AnyHandler, *, leave_out: Iterable[str] = ()) -> type[
     }
     # What must be filled in comes first.
     fields = dict(sorted(fields.items(), key=lambda item: not item[1].required))
-    return type("PayloadForm", (RequestForm,), {**fields, "handler": handler})
+    base = ExpiringForm if handler.can_expire else RequestForm
+    return type("PayloadForm", (base,), {**fields, "handler": handler})
 
 
 def _field(handler: AnyHandler, name: str, schema: Mapping[str, Any], *, required: bool) -> forms.Field:

@@ -132,7 +132,7 @@ class DirectiveAdmin(SearchedAdmin):
             ("request/<str:name>/", form(requesting.request_one_type), "request_type"),
             ("request/", view(requesting.choose), "request"),
             ("pick/<str:subject_type>/", view(requesting.pick), "pick"),
-            ("<uuid:pk>/undo/", view(requesting.undo), "undo"),
+            ("<uuid:pk>/undo/", view(operating.undo), "undo"),
             ("<uuid:pk>/live/", view(detail.live), "live"),
             ("operate/<str:slug>/", form(operating.question), "operate"),
             ("operate/<str:slug>/<uuid:token>/", view(operating.answer), "operated"),

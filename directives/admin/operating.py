@@ -1,8 +1,8 @@
-"""The pages on which people snooze, rerun, cancel or run directives: the question, then the answer."""
+"""The pages on which people snooze, rerun, undo directives and so on: the question, then the answer."""
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, NoReturn
 from uuid import UUID, uuid5
@@ -12,11 +12,14 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME as SELECTED
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
 
-from directives import registry
-from directives.admin import pages, submissions
-from directives.admin.operation_form import OperationForm, SnoozeForm
+from directives import registry, requests
+from directives.admin import pages, submissions, undoing
+from directives.admin.operation_form import OperationForm, SnoozeForm, UndoForm
 from directives.admin.performing import MAX_DIRECTIVES as MAX_DIRECTIVES
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
 from directives.admin.results import Result, up_to_date
@@ -24,12 +27,20 @@ from directives.admin.submissions import Submission
 from directives.authority import permissions
 from directives.display import labels
 from directives.models import Directive
+from directives.requesting import batches
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.web import coming_back, kept_forms
 from fleetprompt.web.kept_forms import Kept, Why
 
 MAX_SHOWN = 50
 """How many of the selected directives the question lists."""
+MAX_ANSWERED = 500
+"""How many of a batch the answer lists: those first that were not done."""
+BATCH = "batch"
+"""The parameter with the correlation id of a batch to undo."""
+_BATCH_SECONDS = 120
+"""How long undoing a batch may take, which is one transaction."""
+_UNDO = OPERATIONS["undo"]
 
 
 def actions(user: Any) -> dict[str, Any]:
@@ -47,12 +58,26 @@ def buttons(user: Any, directive: Directive, back: str) -> list[dict[str, str]]:
     return [
         {
             "label": operation.label,
-            "icon": labels.signal_icon(operation.signal),
+            "icon": operation.icon,
             "url": coming_back.with_back(f"{_url(operation)}?id={directive.pk}", back),
         }
         for operation in OPERATIONS.values()
-        if directive.status in operation.states and operation.allows(user, directive.name)
+        if directive.status in operation.states
+        and operation.allows(user, directive.name)
+        and not (operation is _UNDO and undoing.problems(user, [directive]))
     ]
+
+
+def undo_url(user: Any, correlation_id: str, names: Collection[str]) -> str:
+    """Return the address on which a user undoes a batch of directives with these names, or nothing."""
+    allowed = all(_UNDO.allows(user, name) for name in names)
+    return f"{_url(_UNDO)}?{urlencode({BATCH: correlation_id})}" if allowed else ""
+
+
+@require_GET
+def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Lead from the former address of undoing a directive to the present one."""
+    return redirect(coming_back.with_back(f"{_url(_UNDO)}?id={pk}", coming_back.url_of(request.GET)))
 
 
 def refuse_unoffered(request: HttpRequest) -> None:
@@ -93,11 +118,14 @@ def question(request: HttpRequest, slug: str) -> HttpResponse:
     except kept_forms.Gone:
         return kept_forms.start_again(request, reverse("admin:directives_directive_changelist"))
     given = kept.fields if kept else request.GET
-    ids = _ids(given.getlist(SELECTED if kept else "id"))
-    chosen = _choose(request, operation, ids)
+    batch, ids = _asked(operation, given, SELECTED if kept else "id")
+    chosen = _choose(request, operation, ids, whole=bool(batch))
     if not chosen:
         raise Http404("there is no such directive")
     kept_forms.tell(request, kept)
+    rerun = undoing.rerun_since(ids, given.get("seen", "")) if operation is _UNDO else []
+    if operation is _UNDO:
+        chosen = _with_obstacles(request.user, chosen)
     problems = Counter(problem for _, problem in chosen if problem)
     possible = len(chosen) - problems.total()
     # What will not be done comes first: it is what people have to know.
@@ -105,16 +133,19 @@ def question(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "title": operation.sentence(possible) if possible else operation.label,
         "operation": operation,
-        "form": _form(operation, kept),
-        "ids": ids,
+        "form": _form(operation, kept, [directive for directive, _ in chosen]),
+        "ids": [] if batch else ids,
+        "batch": batch,
+        "rerun": rerun,
+        "unseen": max(len(chosen) - MAX_DIRECTIVES, 0) if operation is _UNDO else 0,
         "selected": SELECTED,
         "action_url": _url(operation),
         "shown": shown,
         "hidden": len(chosen) - len(shown),
         "possible": possible,
         "back": coming_back.url_of(given),
-        "back_link": _back(given, ids),
-        "problems": problems.most_common(),
+        "back_link": _back(given, ids, batch),
+        "problems": problems.most_common(MAX_SHOWN),
         "missing": len(ids) - len(chosen),
         "records": labels.records(request.user, [directive.subject for directive, _ in shown]),
     }
@@ -123,19 +154,27 @@ def question(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _submit(request: HttpRequest, operation: Operation) -> HttpResponse:
     """Do what was submitted and lead to the answer, or lead back to the question."""
-    ids = _ids(request.POST.getlist(SELECTED))
-    _choose(request, operation, ids)
+    batch, ids = _asked(operation, request.POST, SELECTED)
+    _choose(request, operation, ids, whole=bool(batch))
     form = _form_class(operation)(request.POST)
     if "ask" in request.POST or not form.is_valid():
         why = Why.CHOSEN if "ask" in request.POST else Why.SENT
         return kept_forms.lead_to(_url(operation), request, request.POST, why)
-    token = _token(operation, ids, form)
-    reason, longest = form.cleaned_data["reason"], longest_run_seconds(operation, ids)
+    token = _token(operation, [batch] if batch else ids, form)
+    key, reason = _key(request, token), form.cleaned_data["reason"]
+    longest = _BATCH_SECONDS if batch else longest_run_seconds(operation, ids)
+    if undoing.rerun_since(ids, form.cleaned_data.get("seen", "")) and not submissions.find(key):
+        return kept_forms.lead_to(_url(operation), request, request.POST, Why.SENT)
     # A second submit of one form finds the first one at work, its answer, or where it stopped.
-    if submission := submissions.begin(_key(request, token), ids, reason, longest_seconds=longest):
+    if submission := submissions.begin(key, ids, reason, longest_seconds=longest, batch=batch):
         actor = permissions.actor_of(request.user)
         options = {"until": form.cleaned_data["until"]} if "until" in form.fields else {}
-        for result in perform(operation, ids, actor=actor, reason=reason, options=options):
+        results = (
+            undoing.undo_batch(batch, ids, actor=actor, reason=reason)
+            if batch
+            else perform(operation, ids, actor=actor, reason=reason, options=options)
+        )
+        for result in results:
             submission.note(result)
         submission.finish()
     url = reverse("admin:directives_directive_operated", args=[operation.slug, token])
@@ -151,7 +190,16 @@ def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     is_at_work = submission.is_at_work
     results: list[Result] = [] if is_at_work else _results(request, operation, submission)
     known = {result.directive_id for result in results}
-    found = Directive.objects.in_bulk(list(known))
+    if submission.batch:
+        # What was not done comes first: it is what people have to know.
+        results.sort(key=lambda result: result.tone == "good")
+    shown = results[:MAX_ANSWERED]
+    hidden = len(results) - len(shown)
+    found = Directive.objects.in_bulk({pk for one in shown for pk in (one.directive_id, one.followed)})
+    following = pages.follow_each(found[one.followed] for one in shown if one.followed in found)
+    if hidden:
+        # The whole of a large batch is read each time.
+        following["seconds"] *= 10
     context = {
         "title": operation.label if is_at_work else f"{operation.label}: what happened",
         "operation": operation,
@@ -161,11 +209,12 @@ def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
         "selected": SELECTED,
         "action_url": _url(operation),
         "back": coming_back.url_of(request.GET),
-        "back_link": _back(request.GET, list(found)),
-        "rows": [(result, found.get(result.directive_id)) for result in results],
+        "back_link": _back(request.GET, submission.ids, submission.batch),
+        "rows": [(result, found.get(result.directive_id)) for result in shown],
+        "hidden": hidden,
         "counts": Counter((result.word, result.tone) for result in results).most_common(),
         "records": labels.records(request.user, [one.subject for one in found.values()]),
-        **pages.follow_each(found.values()),
+        **following,
     }
     return pages.show(request, "admin/directives/operated.html", context)
 
@@ -187,6 +236,20 @@ def _operation(request: HttpRequest, slug: str) -> Operation:
     return operation
 
 
+def _asked(operation: Operation, given: QueryDict, field: str) -> tuple[str, list[UUID]]:
+    """Return the correlation id of the batch to undo, if it is one, and the ids of the directives."""
+    batch = given.get(BATCH, "") if operation is _UNDO else ""
+    if not batch:
+        return "", _ids(given.getlist(field))
+    if "\x00" in batch:
+        raise Http404("there is no such batch")
+    together = batches.directives(batch)
+    ids = list(together.values_list("pk", flat=True)[: requests.MAX_BATCH + 1])
+    if len(ids) > requests.MAX_BATCH:
+        raise BadRequest(f"batch: expected at most {requests.MAX_BATCH} directives")
+    return batch, ids
+
+
 def _ids(texts: Sequence[str]) -> list[UUID]:
     ids = list(dict.fromkeys(pk for text in texts if (pk := parse_uuid(text))))
     if not all(map(parse_uuid, texts)):
@@ -196,21 +259,30 @@ def _ids(texts: Sequence[str]) -> list[UUID]:
     return ids
 
 
-def _choose(request: HttpRequest, operation: Operation, ids: Sequence[UUID]) -> list[tuple[Directive, str]]:
+def _choose(
+    request: HttpRequest, operation: Operation, ids: Sequence[UUID], *, whole: bool = False
+) -> list[tuple[Directive, str]]:
     """Return the selected directives that exist, each with why the operation will not be done, if so.
 
     Raises:
-        PermissionDenied: the user may do it to none of them.
+        PermissionDenied: the user may do it to none of them, or not to the `whole` of a batch.
     """
     directives = list(Directive.objects.filter(pk__in=ids))
     allowed = {name: operation.allows(request.user, name) for name in {d.name for d in directives}}
-    if allowed and not any(allowed.values()):
+    if allowed and not (all if whole else any)(allowed.values()):
         _refuse(request, operation, sorted(allowed))
     refusal = "You may not do this to directives of this name."
     return [
         (directive, operation.why_not(directive.status) if allowed[directive.name] else refusal)
         for directive in directives
     ]
+
+
+def _with_obstacles(user: Any, chosen: Sequence[tuple[Directive, str]]) -> list[tuple[Directive, str]]:
+    """Return the chosen directives with why they cannot be undone, looked up for the first ones."""
+    asked = [directive for directive, problem in chosen[:MAX_DIRECTIVES] if not problem]
+    found = undoing.problems(user, asked)
+    return [(directive, problem or found.get(directive.pk, "")) for directive, problem in chosen]
 
 
 def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) -> NoReturn:
@@ -221,19 +293,25 @@ def _refuse(request: HttpRequest, operation: Operation, names: Sequence[str]) ->
 
 
 def _form_class(operation: Operation) -> type[OperationForm]:
-    return SnoozeForm if operation.slug == "snooze" else OperationForm
+    return {"snooze": SnoozeForm, "undo": UndoForm}.get(operation.slug, OperationForm)
 
 
-def _form(operation: Operation, kept: Kept | None) -> OperationForm:
+def _form(operation: Operation, kept: Kept | None, directives: Collection[Directive]) -> OperationForm:
     """Return the form with what was filled in; where the question was only asked for, with the reason."""
-    form_class = _form_class(operation)
+    form_class, seen = _form_class(operation), undoing.newest_request(directives)
     if kept and kept.why != Why.CHOSEN and "ask" not in kept.fields:
-        return form_class(kept.fields)
-    return form_class(initial={"reason": kept.fields.get("reason") if kept else None})
+        fields = kept.fields.copy()
+        # The page says what was rerun since.
+        fields["seen"] = seen
+        return form_class(fields)
+    return form_class(initial={"reason": kept.fields.get("reason") if kept else None, "seen": seen})
 
 
-def _back(given: QueryDict, ids: Sequence[UUID]) -> coming_back.Back | None:
-    """Return the way back: to where the person came from, to the one directive, or to the list."""
+def _back(given: QueryDict, ids: Sequence[UUID], batch: str) -> coming_back.Back | None:
+    """Return the way back: to where the person came from, to the batch or one directive, or to the list."""
+    if batch and not coming_back.url_of(given):
+        url = reverse("admin:directives_directive_batch", args=[batch])
+        return coming_back.Back(url, "Back to the batch")
     if len(ids) == 1 and not coming_back.url_of(given):
         url = reverse("admin:directives_directive_change", args=[ids[0]])
         return coming_back.Back(url, "Back to the directive")
@@ -244,7 +322,7 @@ def _url(operation: Operation) -> str:
     return reverse("admin:directives_directive_operate", args=[operation.slug])
 
 
-def _token(operation: Operation, ids: Sequence[UUID], form: OperationForm) -> UUID:
+def _token(operation: Operation, ids: Sequence[UUID | str], form: OperationForm) -> UUID:
     """Return what names one submit: the form's own number, and all that was filled in."""
     chosen = [form.cleaned_data["reason"], *map(form.data.get, ("until", "at", "zone", "shown_at"))]
     return uuid5(form.cleaned_data["token"], json.dumps([operation.slug, *map(str, ids), *chosen]))

@@ -11,6 +11,7 @@ from django.utils.formats import date_format
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget
 
 from directives.admin.forms import mark_required
+from directives.admin.undoing import parse_time
 from directives.models import REASON_LENGTH
 from directives.requesting.validation import check_reason
 from fleetprompt.web.timezone import ZonedForm
@@ -37,6 +38,23 @@ class OperationForm(ZonedForm):
     def clean_reason(self) -> str:
         """Return the reason if it can be one."""
         return check_reason(self.cleaned_data["reason"], required=True)
+
+
+class UndoForm(OperationForm):
+    """When the newest of the directives was requested, too: one that was rerun since is another one."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def clean_seen(self) -> str:
+        """Return the time, as it was sent.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        text: str = self.cleaned_data["seen"]
+        if text and not parse_time(text):
+            raise ValidationError("seen: expected a time with a zone, such as 2030-01-31T09:00+00:00.")
+        return text
 
 
 class SnoozeForm(OperationForm):

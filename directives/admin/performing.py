@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from directives import operations, registry, runner
+from directives.admin import undoing
 from directives.admin.results import LEFT, Result, by_whom
 from directives.authority import permissions
 from directives.display import labels
@@ -36,7 +37,7 @@ class Operation:
         done: what has then been done to the directive.
         states: the statuses that allow it.
         meaning: what it does, for people.
-        signal: the name of the signal that it leaves.
+        signal: the name of the signal that it leaves on the directive; empty for none.
     """
 
     slug: str
@@ -45,7 +46,12 @@ class Operation:
     done: str
     states: Sequence[str]
     meaning: str
-    signal: str
+    signal: str = ""
+
+    @property
+    def icon(self) -> str:
+        """The symbol of it."""
+        return labels.signal_icon(self.signal) if self.signal else self.slug
 
     def allows(self, user: Any, name: str) -> bool:
         """Return whether the user may do it to directives of that name."""
@@ -61,6 +67,7 @@ class Operation:
         if status in self.states:
             return ""
         needed = "is requested" if _Status.REQUESTED in self.states else "has ended"
+        needed = "has succeeded" if list(self.states) == [_Status.SUCCEEDED] else needed
         verb = "has" if status in (_Status.SUCCEEDED, _Status.FAILED) else "is"
         return f"It {verb} {status}; only one that {needed} can be {self.done.lower()}."
 
@@ -104,6 +111,14 @@ OPERATIONS = {
             "It will not run. A rerun can bring it back.",
             "directive.canceled",
         ),
+        Operation(
+            "undo",
+            "request",
+            "Undo",
+            "Undone",
+            [_Status.SUCCEEDED],
+            "What it did is put back. What others did before or after it stays.",
+        ),
     )
 }
 
@@ -126,6 +141,8 @@ def perform(
         yield result
         if result.is_open:
             left.append(pk)
+    if operation.slug != "run_now":
+        return
     ends = time.monotonic() + RUNNING_SECONDS
     for pk in left:
         if time.monotonic() >= ends:
@@ -144,6 +161,8 @@ def longest_run_seconds(operation: Operation, ids: Sequence[UUID]) -> float:
 
 def done_since(operation: Operation, ids: Collection[UUID], actor: Actor, since: datetime) -> list[Result]:
     """Return a result for each directive to which the actor has done the operation since a time."""
+    if operation.slug == "undo":
+        return undoing.undone_since(ids, actor, since)
     done = Signal.objects.filter(
         causation_id__in=[str(pk) for pk in ids],
         name=operation.signal,
@@ -156,6 +175,8 @@ def done_since(operation: Operation, ids: Collection[UUID], actor: Actor, since:
 
 
 def _do(operation: Operation, pk: UUID, **arguments: Any) -> Result:
+    if operation.slug == "undo":
+        return undoing.undo(pk, **arguments)
     try:
         getattr(operations, operation.slug)(pk, **arguments)
     except DirectiveNotFound:

@@ -1,27 +1,30 @@
 """Requesting in the admin: choosing a type, filling its form, confirming a selection, trying it out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
-from uuid import UUID
 
 from django.contrib import messages
+from django.core.cache import cache
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from directives import registry, requests
-from directives.admin import pages, selection, undoing
+from directives.admin import pages, selection, since
 from directives.admin.forms import RequestForm, payload_form
 from directives.authority import permissions
 from directives.display import labels
 from directives.errors import Refused
-from directives.models import Directive
+from directives.models import Directive, Restriction
 from directives.registry import AnyHandler
 from directives.requesting.dry_run import DryRun, dry_run
+from directives.restrictions import END, RestrictionHandler
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
 from fleetprompt.visible import visible
@@ -32,6 +35,8 @@ MAX_REFUSALS_SHOWN = 10
 """How many refusals are told one by one."""
 MAX_TRIED = 5
 """How many of a selection are tried out."""
+SUBMITTED_SECONDS = 24 * 3600
+"""How long it is known when a form was first submitted."""
 
 
 @require_GET
@@ -50,60 +55,114 @@ def request_one_type(request: HttpRequest, name: str) -> HttpResponse:
     What is not requested is shown by a redirect to the form: what is wrong with it, or what would happen.
 
     The parameter `subjects` has the ids of a selection, separated by commas; without it the form asks
-    for the subject too. `cause` is the directive that it undoes, `cause_attempt` the attempt of that one
-    which the page knew, `back` the page that the person came from.
+    for the subject too. `restriction` is the id of the one to end or to change, `back` the page that the
+    person came from.
     """
     handler = registry.find(name)
     if handler is None:
         raise Http404(f"There is no directive {name}")
     permissions.require(request.user, "request", name)
+    given = request.POST if request.method == "POST" else request.GET
+    if pk := parse_uuid(given.get("cause", "")):
+        # A page of a former version asks to undo something.
+        return redirect("admin:directives_directive_undo", pk)
+    if restriction := _restriction(handler, given.get("restriction", "")):
+        permissions.require(request.user, "request", restriction.name)
     if request.method == "POST":
-        return _answer(request, _Asked(request, handler, request.POST))
+        return _answer(request, _Asked(handler, request.POST))
     try:
         kept = kept_forms.restore(request)
     except kept_forms.Gone:
         return kept_forms.start_again(request, labels.list_url(handler.subject_type) or request.path)
-    return _show(request, _Asked(request, handler, kept.fields if kept else request.GET), kept)
+    return _show(request, _Asked(handler, kept.fields if kept else request.GET), kept)
 
 
 class _Asked:
     """What the fields of a form, or the parameters of an address, ask for.
 
-    It is about the subjects with `ids`, or, without any, about the one that the form asks for. `cause` is
-    the directive that it undoes; `problem` says why it does not, if so.
+    It is about the subjects with `ids`, about one `restriction`, or, without any, about what the form asks
+    for. `seen` are the revisions of the subjects that the page showed.
     """
 
-    def __init__(self, request: HttpRequest, handler: AnyHandler, given: QueryDict) -> None:
+    def __init__(self, handler: AnyHandler, given: QueryDict) -> None:
         self.handler, self.given = handler, given
         self.keys = _keys(handler.subject_type, given.get("subjects", "")) if handler.subject_field else []
         self.ids = [str(key) for key in self.keys]
-        self.cause, self.problem = _cause(request, given), ""
-        if given.get("cause"):
-            self.problem = undoing.problem(self.cause, handler.name, self.ids, given.get("cause_attempt"))
+        self.seen = _revisions(given.get("revisions", ""), self.ids)
+        self.restriction = _restriction(handler, given.get("restriction", ""))
 
     def form(self, user: Any, *, is_filled_in: bool) -> RequestForm:
         """Return the form, filled in with what was given or empty."""
-        known = (self.handler.subject_field, "expected_revision")
-        form_class = payload_form(self.handler, leave_out=known if self.ids else ())
+        known: Sequence[str] = ()
+        if self.ids:
+            known = (self.handler.subject_field, "expected_revision")
+        elif self.restriction:
+            known = (
+                "restriction_id",
+                "expected_revision",
+                *(["until"] if self.handler.name == END else []),
+            )
+        form_class = payload_form(self.handler, leave_out=known)
         return form_class(self.given if is_filled_in else None, user=user)
 
     def payloads(self, form: RequestForm) -> list[dict[str, Any]]:
-        """Return a payload for each subject."""
-        values = [key if isinstance(key, int) else str(key) for key in self.keys]
-        named = [form.payload(**{self.handler.subject_field: value}) for value in values]
-        payloads = named or [form.payload()]
-        if self.cause:
-            # The subject may change before it is executed, too.
-            payloads[0] |= undoing.expectation(self.cause)
-        return payloads
+        """Return a payload for each subject.
+
+        Raises:
+            Refused: the form names a restriction that does not exist.
+        """
+        if isinstance(self.handler, RestrictionHandler):
+            return [self._about_restriction(form.payload())]
+        payloads = [
+            form.payload(**{self.handler.subject_field: key if isinstance(key, int) else str(key)})
+            for key in self.keys
+        ]
+        for pk, payload in zip(self.ids, payloads, strict=True):
+            if pk in self.seen:
+                # The subject may change before it is executed, too.
+                payload["expected_revision"] = self.seen[pk]
+        return payloads or [form.payload()]
+
+    def obstacles(self, form: RequestForm) -> bool:
+        """Return whether something is not as the page showed it, unless this form was requested already."""
+        found = _changed(self.handler.subject_type, self.seen) or (
+            self.restriction and self.restriction.ended_at
+        )
+        return bool(found and not requests.find_batch(str(form.cleaned_data["batch"])))
+
+    def _about_restriction(self, payload: dict[str, Any]) -> dict[str, Any]:
+        known = self.restriction or _find_restriction(payload.get("restriction_id", ""))
+        if known is None:
+            raise Refused("payload.restriction_id: there is none with this id here")
+        about = {"type": known.subject_type, "id": known.subject_id}
+        return {**payload, "subject": about, "restriction_id": str(known.pk)}
+
+
+def _restriction(handler: AnyHandler, text: str) -> Restriction | None:
+    """Return the restriction that an address names, if it names one.
+
+    Raises:
+        Http404: there is none.
+    """
+    if not text or not isinstance(handler, RestrictionHandler):
+        return None
+    found = _find_restriction(text)
+    if found is None:
+        raise Http404("There is no such restriction")
+    return found
+
+
+def _find_restriction(text: str) -> Restriction | None:
+    pk = parse_uuid(text)
+    return Restriction.objects.filter(pk=pk).first() if pk else None
 
 
 def _answer(request: HttpRequest, asked: _Asked) -> HttpResponse:
     """Request what was submitted, or lead back to the form."""
     form = asked.form(request.user, is_filled_in=True)
     if asked.given.get("confirm") == "dry_run":
-        _require_view(request, asked.handler)
-    elif "confirm" in asked.given and form.is_valid() and not _problem_of(asked, form):
+        _require_view(request, asked)
+    elif "confirm" in asked.given and form.is_valid() and not asked.obstacles(form):
         return _request(request, form, asked)
     why = Why.SENT if "confirm" in asked.given else Why.CHOSEN
     return kept_forms.lead_to(request.path, request, asked.given, why)
@@ -115,33 +174,52 @@ def _show(request: HttpRequest, asked: _Asked, kept: Kept | None) -> HttpRespons
     for text in kept.problems if kept else ():
         form.add_refusal(Refused(text))
     kept_forms.tell(request, kept)
-    handler, given, ids, cause = asked.handler, asked.given, asked.ids, asked.cause
-    problem = _problem_of(asked, form)
+    handler, given, ids = asked.handler, asked.given, asked.ids
+    changed = _changed(handler.subject_type, asked.seen)
     context = {
         "title": labels.counted_label(handler.name, len(ids)) if ids else handler.label,
         "handler": handler,
         "form": form,
-        "problem": problem,
         "selection": selection.described(handler, ids, request.user) if ids else None,
         "action": request_url(handler.name),
         "subjects": _joined(ids),
+        # Of now: the page says what has changed since the one that was sent.
+        "revisions": since.drawn(handler.subject_type, ids),
+        "changed": len(changed),
+        "changes": _changes(request, asked, changed),
+        "restriction": asked.restriction and _described(request, asked.restriction),
         "back": coming_back.url_of(given),
         "back_link": coming_back.link(given, labels.list_url(handler.subject_type) if ids else ""),
-        "cause": given.get("cause", ""),
-        "cause_directive": cause,
-        "cause_attempt": given.get("cause_attempt", cause.attempt if cause else ""),
         "media": form.media,
     }
     is_tried = kept is not None and kept.why == Why.SENT and given.get("confirm") == "dry_run"
-    if is_tried and form.is_valid() and not problem:
-        context |= _try_out(request, form, asked.payloads(form))
+    if is_tried and form.is_valid() and not changed:
+        context |= _try_out(request, form, asked)
     return pages.show(request, "admin/directives/request.html", context)
 
 
-def _problem_of(asked: _Asked, form: RequestForm) -> str:
-    # A second submit finds what the first one has changed, and is answered as that one was.
-    is_known = asked.problem and form.is_valid() and requests.find_batch(str(form.cleaned_data["batch"]))
-    return "" if is_known else asked.problem
+def _changes(request: HttpRequest, asked: _Asked, ids: Sequence[str]) -> dict[str, Any] | None:
+    """Return what came since a page was drawn, and the records that it is about; None for nothing."""
+    if not ids:
+        return None
+    found = since.changes(request.user, asked.handler.subject_type, ids, asked.seen)
+    return {"subjects": found, "records": labels.records(request.user, [one.subject for one in found])}
+
+
+def _described(request: HttpRequest, restriction: Restriction) -> dict[str, Any]:
+    """Return what the page shows of the restriction that it is about."""
+    may_view = permissions.may_view(request.user, Directive)
+    ids = [pk for pk in (restriction.directive_id, restriction.ended_by) if pk] if may_view else []
+    directives = Directive.objects.in_bulk(ids)
+    return {
+        "row": restriction,
+        "set_by": directives.get(restriction.directive_id),
+        "ended_by": restriction.ended_by and directives.get(restriction.ended_by),
+        "may_view": may_view,
+        "subject": labels.subject_link(
+            restriction.subject, labels.records(request.user, [restriction.subject])
+        ),
+    }
 
 
 def confirm_selection(
@@ -157,20 +235,6 @@ def confirm_selection(
     chosen = QueryDict(mutable=True)
     chosen.update({"subjects": _joined(ids), coming_back.PARAMETER: request.get_full_path()})
     return kept_forms.lead_to(request_url(name), request, chosen, Why.CHOSEN)
-
-
-@require_GET
-def undo(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Lead to the request of the directive that undoes another one."""
-    permissions.require_view(request.user, Directive)
-    directive = get_object_or_404(Directive, pk=pk)
-    inverse = undoing.inverse_of(directive)
-    if inverse is None:
-        raise Http404("Nothing undoes this directive")
-    permissions.require(request.user, "request", inverse)
-    back = coming_back.url_of(request.GET)
-    url = request_url(inverse, [directive.subject_id], cause=str(directive.pk))
-    return redirect(coming_back.with_back(url, back))
 
 
 @require_GET
@@ -196,6 +260,9 @@ def request_url(name: str, ids: Iterable[str] = (), **extra: str) -> str:
 
 def _request(request: HttpRequest, form: RequestForm, asked: _Asked) -> HttpResponse:
     batch_id = str(form.cleaned_data["batch"])
+    # A second submit counts from the same moment: it asks for the same.
+    key, now = f"submitted:{request.user.pk}:{batch_id}", timezone.now()
+    first = cache.get_or_set(key, now, SUBMITTED_SECONDS) or now
     try:
         refused = requests.request_batch(
             batch_id,
@@ -204,7 +271,7 @@ def _request(request: HttpRequest, form: RequestForm, asked: _Asked) -> HttpResp
             actor=permissions.actor_of(request.user),
             reason=form.cleaned_data["reason"],
             scheduled_at=form.scheduled_at,
-            causation_id=str(asked.cause.pk) if asked.cause else None,
+            expires_at=form.expiry(first),
         )
     except Refused as refusal:
         return kept_forms.lead_to(request.path, request, form.renewed(), Why.SENT, refusal.messages)
@@ -216,24 +283,27 @@ def _request(request: HttpRequest, form: RequestForm, asked: _Asked) -> HttpResp
     )
 
 
-def _try_out(request: HttpRequest, form: RequestForm, payloads: list[dict[str, Any]]) -> dict[str, Any]:
+def _try_out(request: HttpRequest, form: RequestForm, asked: _Asked) -> dict[str, Any]:
     """Execute the first few and roll them back; return what the page shows of that."""
-    _require_view(request, form.handler)
-    actor = permissions.actor_of(request.user)
+    _require_view(request, asked)
+    actor, expires_at = permissions.actor_of(request.user), form.expiry(timezone.now())
     runs: list[DryRun] = []
     try:
-        for payload in payloads[:MAX_TRIED]:
+        for payload in asked.payloads(form)[:MAX_TRIED]:
+            reason = form.cleaned_data["reason"]
             runs.append(
-                dry_run(form.handler.name, payload, actor=actor, reason=form.cleaned_data["reason"])
+                dry_run(form.handler.name, payload, actor=actor, reason=reason, expires_at=expires_at)
             )
     except Refused as refusal:
         form.add_refusal(refusal)
     return {"dry_runs": runs, "records": labels.records(request.user, [run.subject for run in runs])}
 
 
-def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
+def _require_view(request: HttpRequest, asked: _Asked) -> None:
     """Refuse to try out what would show something of records that the user may not view."""
-    for subject_type in sorted({handler.subject_type, *handler.references().values()} - {""}):
+    handler, about = asked.handler, asked.restriction
+    types = {handler.subject_type, *handler.references().values(), about.subject_type if about else ""}
+    for subject_type in sorted(types - {""}):
         if model := registry.subject_model(subject_type):
             permissions.require_view(request.user, model)
 
@@ -241,18 +311,6 @@ def _require_view(request: HttpRequest, handler: AnyHandler) -> None:
 def requestable(user: Any) -> list[AnyHandler]:
     """Return the directive types that the user may request."""
     return [handler for handler in registry.handlers() if permissions.allows(user, "request", handler.name)]
-
-
-def _cause(request: HttpRequest, given: QueryDict) -> Directive | None:
-    """Return the directive that a request says it undoes, if there is one with that id.
-
-    Raises:
-        PermissionRefused: the user may not view directives, and would learn of one.
-    """
-    pk = parse_uuid(given.get("cause", ""))
-    if pk:
-        permissions.require_view(request.user, Directive)
-    return Directive.objects.filter(pk=pk).first() if pk else None
 
 
 def _joined(ids: Iterable[str]) -> str:
@@ -264,3 +322,23 @@ def _keys(subject_type: str, text: str) -> list[Any]:
     """Return the primary keys of the ids that `_joined` made a text of, each once, without what is none."""
     found = [registry.subject_key(subject_type, unquote(part)) for part in text.split(",")]
     return list(dict.fromkeys(key for key in found if key not in (None, "")))
+
+
+def _revisions(text: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return the revisions that a form carries, by the subject's id.
+
+    Raises:
+        BadRequest: there is not one for each subject, or one is no number.
+    """
+    parts = text.split(",") if text else []
+    if not parts:
+        return {}
+    if len(parts) != len(ids) or not all(part.isascii() and part.isdigit() for part in parts if part):
+        raise BadRequest("revisions: expected the number of each subject, or nothing")
+    return {pk: int(part) for pk, part in zip(ids, parts, strict=True) if part}
+
+
+def _changed(subject_type: str, seen: Mapping[str, int]) -> list[str]:
+    """Return the ids of those subjects that are at another revision, or gone."""
+    now = registry.subject_values(subject_type, seen, "revision") if seen else {}
+    return [pk for pk, revision in seen.items() if now.get(pk) != revision]

@@ -1,7 +1,8 @@
 """Results of operations on directives, brought up to date with what happened to each directive since."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +40,7 @@ class Result:
         tone: how the word is coloured.
         text: what else there is to say.
         by: who brought the directive into its state, as a sentence; empty when no person did.
+        undoing: the directive that undoes it.
     """
 
     directive_id: UUID
@@ -46,6 +48,12 @@ class Result:
     tone: str
     text: str = ""
     by: str = ""
+    undoing: UUID | None = None
+
+    @property
+    def followed(self) -> UUID:
+        """The directive whose status says what became of it."""
+        return self.undoing or self.directive_id
 
     @property
     def is_open(self) -> bool:
@@ -55,11 +63,11 @@ class Result:
 
 def up_to_date(results: Collection[Result]) -> list[Result]:
     """Return the results, with what has become by now of those that were left to the cluster."""
-    left = [result.directive_id for result in results if result.is_open]
+    left = [result.followed for result in results if result.is_open]
     directives = Directive.objects.annotate(now=Now()).in_bulk(left)
     people = _people(list(directives.values()))
     return [
-        _what_became(result, directives.get(result.directive_id), people.get(result.directive_id))
+        _what_became(result, directives.get(result.followed), people.get(result.followed))
         if result.is_open
         else result
         for result in results
@@ -87,20 +95,22 @@ def _sentence(signal: Signal | None) -> str:
 
 
 def _what_became(result: Result, directive: Any, signal: Signal | None) -> Result:
-    pk, by = result.directive_id, _sentence(signal)
+    became = partial(replace, result, by=_sentence(signal) or result.by)
     if directive is None:
-        return Result(pk, "Not found", "bad", "There is no such directive any more.")
+        return became(word="Not found", tone="bad", text="There is no such directive any more.")
     match directive.status:
+        case _Status.SUCCEEDED if result.undoing:
+            return became(word="Undone", tone="good", text="")
         case _Status.SUCCEEDED:
-            return Result(pk, "Succeeded", "good", "A worker ran it.", by)
+            return became(word="Succeeded", tone="good", text="A worker ran it.")
         case _Status.FAILED:
-            return Result(pk, "Failed", "bad", directive.last_error, by)
+            return became(word="Failed", tone="bad", text=directive.last_error)
         case _Status.CANCELED:
-            return Result(pk, "Canceled", "warn", "It did not run.", by)
+            return became(word="Canceled", tone="warn", text="It did not run.")
         case _Status.RUNNING:
-            return Result(pk, LEFT, "info", "It is being run.", by)
+            return became(text="It is being run.")
     if directive.scheduled_at <= directive.now:
         return result
     if signal and signal.name == "directive.snoozed":
-        return Result(pk, "Snoozed", "warn", "It did not run.", by)
-    return Result(pk, "Will be tried again", "warn", directive.last_error)
+        return became(word="Snoozed", tone="warn", text="It did not run.")
+    return replace(result, word="Will be tried again", tone="warn", text=directive.last_error)

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from directives import registry
-from directives.admin import requesting
+from directives.admin import requesting, restricted
 from directives.authority import permissions
 from directives.display import history, labels
 from directives.display.history import PAGE_SIZE, Parts, Place
@@ -153,7 +153,8 @@ class SubjectAdmin(DetailModelAdmin):
             f"admin:{self.opts.app_label}_{self.opts.model_name}_history", args=[quote(record.pk)]
         )
         latest = self.history_context(request, record, limit=MAX_LATEST)
-        return {**context, "history_url": history_url, **_change(record), **latest}
+        found = restricted.context(request.user, record, self.status_looks, request.get_full_path())
+        return {**context, "history_url": history_url, **_change(record), **found, **latest}
 
     def history_parts(self, record: Any) -> Parts:
         """Return the records whose history belongs to this one's: their subject types, a query for each."""

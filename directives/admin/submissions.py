@@ -25,6 +25,7 @@ class Submission:
 
     Args:
         ids: the directives that it is to be done to.
+        batch: their correlation id, when it is to be done to a whole batch.
         lease_seconds: how long it may save nothing.
         began_at: when it was submitted, by the database's clock.
         leased_until: when it counts as stopped, by the same clock.
@@ -38,6 +39,7 @@ class Submission:
     began_at: datetime
     leased_until: datetime
     results: dict[UUID, Result] = field(default_factory=dict)
+    batch: str = ""
     is_over: bool = False
     _saved: float = field(default_factory=time.monotonic)
 
@@ -68,14 +70,17 @@ class Submission:
         self._saved = time.monotonic()
 
 
-def begin(key: str, ids: Sequence[UUID], reason: str, *, longest_seconds: float) -> Submission | None:
+def begin(
+    key: str, ids: Sequence[UUID], reason: str, *, longest_seconds: float, batch: str = ""
+) -> Submission | None:
     """Keep a new submission; return None when it was submitted before.
 
     Args:
         longest_seconds: how long a single directive may take, besides `LEASE_SECONDS`.
     """
     now, lease_seconds = _database_time(), LEASE_SECONDS + longest_seconds
-    made = Submission(key, ids, reason, lease_seconds, now, now + timedelta(seconds=lease_seconds))
+    leased_until = now + timedelta(seconds=lease_seconds)
+    made = Submission(key, ids, reason, lease_seconds, now, leased_until, batch=batch)
     return made if cache.add(key, made, KEPT_SECONDS) else None
 
 

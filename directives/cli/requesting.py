@@ -9,9 +9,11 @@ from typing import IO, Any
 from uuid import uuid4
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from directives import requests
 from directives.cli import rows
+from directives.cli.working import after
 from directives.errors import InvalidPayload, Refused
 from directives.requests import DirectiveRequest
 from fleetprompt.cli.console import OperatorCommand, progress, refused_of
@@ -22,7 +24,7 @@ from signals.cli.options import actor, moment, opened
 
 MAX_LINES = 500
 """How many lines are requested at once."""
-LINE_FIELDS = ("name", "payload", "key", "at", "reason")
+LINE_FIELDS = ("name", "payload", "key", "at", "until", "reason")
 
 
 def request(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -38,6 +40,9 @@ def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
         raise CommandError("NAME: expected the directive's name, such as forum.thread.lock")
     payload = _object(options["payload"], "--payload: expected a JSON object")
     at = moment("--at", options["at"]) if options["at"] is not None else None
+    until = moment("--until", options["until"]) if options["until"] is not None else None
+    if options["for"] is not None:
+        until = after(at or timezone.now(), options["for"])
     with in_tenant(options["tenant"]):
         directive, created = requests.request(
             options["name"],
@@ -46,6 +51,7 @@ def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
             reason=options["reason"],
             idempotency_key=options["key"],
             scheduled_at=at,
+            expires_at=until,
             correlation_id=options["correlation_id"],
         )
     command.print_rows(
@@ -57,7 +63,7 @@ def _request_one(command: OperatorCommand, options: dict[str, Any]) -> None:
 
 
 def _request_file(command: OperatorCommand, options: dict[str, Any]) -> None:
-    for option in ("key", "at"):
+    for option in ("key", "at", "for", "until"):
         if options[option] is not None:
             raise CommandError(f"--{option}: expected in the lines of the file, not with --from")
     correlation_id = options["correlation_id"] or str(uuid4())
@@ -150,7 +156,7 @@ def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
     value = _object(raw, "expected one JSON object")
     if unknown := sorted(set(value) - set(LINE_FIELDS)):
         raise InvalidPayload(f"{unknown[0]}: expected only the fields {', '.join(LINE_FIELDS)}")
-    for field in ("name", "key", "at", "reason"):
+    for field in ("name", "key", "at", "until", "reason"):
         if not isinstance(value.get(field, ""), str):
             raise InvalidPayload(f"{field}: expected text; got {kind(value[field])}")
     name = value.get("name") or default_name
@@ -164,6 +170,7 @@ def _parsed(raw: bytes, default_name: str | None) -> DirectiveRequest:
         reason=value.get("reason", ""),
         idempotency_key=value.get("key"),
         scheduled_at=moment("at", value["at"]) if value.get("at") else None,
+        expires_at=moment("until", value["until"]) if value.get("until") else None,
     )
 
 

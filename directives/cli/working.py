@@ -1,4 +1,4 @@
-"""The subcommands that act on directives: `run`, `snooze`, `cancel` and `rerun`."""
+"""The subcommands that act on directives: `run`, `snooze`, `cancel`, `rerun` and `undo`."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from directives import operations, runner
 from directives.cli import rows
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
-from fleetprompt.cli.console import OperatorCommand, Row, progress
+from fleetprompt.cli.console import OperatorCommand, Row, progress, refused_of
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.models import Tenant
 from signals.cli.options import actor, answer, moment, tenants
@@ -48,7 +48,7 @@ def run(command: OperatorCommand, options: dict[str, Any]) -> None:
 def snooze(command: OperatorCommand, options: dict[str, Any]) -> None:
     """Put a directive off."""
     at = options["until"]
-    until = _from_now(options["for"]) if at is None else moment("--until", at)
+    until = after(timezone.now(), options["for"]) if at is None else moment("--until", at)
     what = f"is due at {until.isoformat(timespec='seconds')}"
     _operate(command, options, partial(operations.snooze, until=until), what)
 
@@ -64,14 +64,47 @@ def rerun(command: OperatorCommand, options: dict[str, Any]) -> None:
     _operate(command, options, operations.rerun, what)
 
 
-def _from_now(text: str) -> datetime:
-    """Return the time after a span such as `90m`, `2h` or `1d12h`."""
+def undo(command: OperatorCommand, options: dict[str, Any]) -> None:
+    """Undo a directive, or all of a batch that can be undone."""
+    if (options["id"] is None) == (options["batch"] is None):
+        raise CommandError("ID: expected a directive's id, or else --batch")
+    with in_tenant(options["tenant"]):
+        by, reason = actor(options["actor"]), options["reason"]
+        if options["id"] is not None:
+            requested = operations.undo(options["id"], actor=by, reason=reason)
+            done = f"{requested.directive} undoes it; a cluster or `directive run` executes it."
+            answer(command, options, [rows.directive_row(requested.directive)], done)
+            return
+        undone = operations.undo_batch(options["batch"], actor=by, reason=reason)
+    if options["format"] == "json":
+        command.print_json(
+            {
+                "correlation_id": undone.correlation_id,
+                "requested": [str(one.directive.pk) for one in undone.requested.values()],
+                "refused": [{"id": str(pk), "error": str(why)} for pk, why in undone.refused.items()],
+            }
+        )
+    else:
+        for pk, why in undone.refused.items():
+            command.stderr.write(f"{pk}: {why}")
+        command.stdout.write(
+            f"{len(undone.requested)} undone as soon as they run, {len(undone.refused)} left as they are; "
+            f"correlation id {undone.correlation_id}."
+        )
+    if undone.refused:
+        raise CommandError(
+            refused_of(len(undone.refused), "directive", {"undone": len(undone.requested)}, "undone")
+        )
+
+
+def after(moment: datetime, text: str) -> datetime:
+    """Return the time after a moment and a span such as `90m`, `2h` or `1d12h`."""
     match = _DURATION.fullmatch(text)
     if not match or not any(match.groups()):
         raise CommandError(f"--for: expected a duration such as 90m, 2h or 1d12h; got {text!r}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     try:
-        return timezone.now() + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return moment + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
         raise CommandError("--for: expected a duration that ends before the year 9999") from None
 

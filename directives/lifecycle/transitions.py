@@ -364,6 +364,7 @@ def rerun(directive_id: UUID, attempts: int) -> Directive:
         "max_attempts": F("attempt") + attempts,
         "scheduled_at": Now(),
         "queued_at": Now(),
+        "requested_at": Now(),
         "started_at": None,
         "completed_at": None,
         "result": None,

@@ -16,7 +16,8 @@ _PROGRESS = """
     SELECT CASE WHEN status = 'requested' AND scheduled_at > now() THEN 'snoozed' ELSE status END,
         count(*), min(scheduled_at), max(scheduled_at)
     FROM (
-        SELECT status, scheduled_at FROM directives_directive WHERE correlation_id = %s
+        SELECT status, scheduled_at FROM directives_directive
+        WHERE correlation_id = %s AND NOT (actor_type = 'system' AND actor_id = 'timer')
         ORDER BY created_at DESC, id DESC LIMIT %s
     ) AS counted GROUP BY 1
 """
@@ -59,8 +60,13 @@ class Progress:
 
 
 def directives(correlation_id: str) -> QuerySet[Directive]:
-    """Return the directives with one correlation id, in the order of their requests."""
-    return Directive.objects.filter(correlation_id=correlation_id).order_by("created_at", "id")
+    """Return the directives with one correlation id, in the order of their requests.
+
+    Those that end at its time what one of them began were not asked for, and are left out.
+    """
+    together = Directive.objects.filter(correlation_id=correlation_id)
+    # `directives.restrictions.TIMER`, which is not to be imported from here.
+    return together.exclude(actor_type="system", actor_id="timer").order_by("created_at", "id")
 
 
 def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:

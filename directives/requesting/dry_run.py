@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from directives import registry
 from directives.errors import Refused
@@ -49,7 +51,14 @@ class DryRun:
     error: str = ""
 
 
-def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str = "") -> DryRun:
+def dry_run(
+    name: str,
+    payload: Mapping[str, Any],
+    *,
+    actor: Actor,
+    reason: str = "",
+    expires_at: datetime | None = None,
+) -> DryRun:
     """Execute a directive without a request, in the active tenant, and roll it back.
 
     Everything is as in a real run, the handler, its time limit and the database, except that nothing
@@ -61,11 +70,12 @@ def dry_run(name: str, payload: Mapping[str, Any], *, actor: Actor, reason: str 
         RuntimeError: called inside a transaction, which the rollback would undo.
     """
     tenant = active_tenant()
-    validated = validate(DirectiveRequest(name, payload), validate_options(actor, reason))
+    request = DirectiveRequest(name, payload, expires_at=expires_at)
+    validated = validate(request, validate_options(actor, reason))
     if isinstance(validated, Refused):
         raise validated
     by = {"actor_type": actor.type, "actor_id": actor.id, "actor_label": actor.label}
-    directive = Directive(**validated.columns, **by, attempt=1)
+    directive = Directive(**validated.columns, **by, attempt=1, requested_at=timezone.now())
     try:
         with transaction.atomic(durable=True):
             found = _observe(directive, validated, tenant)

@@ -36,6 +36,7 @@ class _Entry(NamedTuple):
     status: str
     place: datetime
     payload: Mapping[str, Any]
+    expires_at: datetime | None
 
 
 def resolve(
@@ -70,7 +71,8 @@ def resolve(
             key = request.key or _default_key(request, tenant, revision, history)
             if all(entry.key != key for entry in history):
                 name, place = request.handler.name, _place(request)
-                history.append(_Entry(key, name, Status.REQUESTED, place, request.payload))
+                entry = _Entry(key, name, Status.REQUESTED, place, request.payload, request.expires_at)
+                history.append(entry)
         found.append(key)
     return found
 
@@ -78,7 +80,8 @@ def resolve(
 def is_same(request: ValidatedRequest, stored: Directive, now: datetime) -> bool:
     """Return whether what is stored under a request's key is what it asks for, at the database's `now`."""
     key, place = stored.idempotency_key, stored.queued_at
-    entry = _entry(key, stored.name, stored.status, place, place > now, stored.payload)
+    details = stored.payload, stored.expires_at
+    entry = _entry(key, stored.name, stored.status, place, place > now, *details)
     # It waited, or was not there, when the key was chosen: it has succeeded since.
     return _is_same(entry, request, has_revision=True)
 
@@ -119,13 +122,19 @@ def _is_otherwise(entry: _Entry, request: ValidatedRequest) -> bool:
     # With another payload the same name may put the subject into another state, such as a third place.
     aside = ("reason", "subject", "expected_revision")
     is_alike = entry.name == request.handler.name and (
-        not request.ordering_key or _without(entry.payload, *aside) == _without(request.payload, *aside)
+        not request.ordering_key
+        or (
+            _without(entry.payload, *aside) == _without(request.payload, *aside)
+            and entry.expires_at == request.expires_at
+        )
     )
     return not is_alike and entry.status != Status.CANCELED and entry.place <= _place(request)
 
 
 def _is_same(entry: _Entry, request: ValidatedRequest, *, has_revision: bool) -> bool:
-    if entry.name != request.handler.name or not same_payload(entry.payload, request.payload):
+    if entry.name != request.handler.name or entry.expires_at != request.expires_at:
+        return False
+    if not same_payload(entry.payload, request.payload):
         return False
     if entry.status == Status.SUCCEEDED:
         # Without a revision, nothing says that the subject is still as it was left.
@@ -181,13 +190,19 @@ def _entries(found: QuerySet[Directive]) -> Iterator[tuple[str, _Entry]]:
     # The statement's own time may be before that of a row which it sees.
     later = ExpressionWrapper(Q(queued_at__gt=ClockTimestamp()), BooleanField())
     rows = found.annotate(later=later)
-    fields = ("idempotency_key", "name", "status", "queued_at", "later", "payload")
+    fields = ("idempotency_key", "name", "status", "queued_at", "later", "payload", "expires_at")
     for ordering_key, *values in rows.values_list("ordering_key", *fields):
         yield ordering_key, _entry(*values)
 
 
 def _entry(
-    key: str, name: str, status: str, queued_at: datetime, later: bool, payload: Mapping[str, Any]
+    key: str,
+    name: str,
+    status: str,
+    queued_at: datetime,
+    later: bool,
+    payload: Mapping[str, Any],
+    expires_at: datetime | None,
 ) -> _Entry:
     place = queued_at if later and status == Status.REQUESTED else _NOW
-    return _Entry(key, name, status, place, payload)
+    return _Entry(key, name, status, place, payload, expires_at)

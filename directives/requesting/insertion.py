@@ -3,6 +3,7 @@
 The unique idempotency key decides which of two requests came first.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -32,25 +33,29 @@ MAX_ROWS = 5000
 """Directives per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""
 MAX_ROUNDS = 100
 """How often keys are chosen anew: each time, another request has taken one of them in the same moment."""
+REQUESTED_AGAIN = "directive.requested_again"
+"""The signal that somebody else asked for a directive that was known, or for another reason."""
 _SERIALIZATION_FAILURES = ("40001", "40P01")
 """SQLSTATEs after which the same transaction may work when it is begun again."""
 
 _NEW = {field.attname: field.get_default() for field in Directive._meta.concrete_fields}
 _MADE = {str(field.column): f"made.{field.column}" for field in Directive._meta.concrete_fields}
+# As Python writes a time.
+_TIME = """to_char({0} AT TIME ZONE 'UTC', CASE WHEN {0} = date_trunc('second', {0})
+    THEN 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"' END)"""
 _SIGNAL = transitions.lifecycle_signal_sql(
     "directive.requested",
     _MADE,
     {
         "reason": "made.reason",
         "idempotency_key": "made.idempotency_key",
-        # As Python writes a time.
-        "scheduled_at": """to_char(made.scheduled_at AT TIME ZONE 'UTC',
-            CASE WHEN made.scheduled_at = date_trunc('second', made.scheduled_at)
-            THEN 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"' ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"' END)""",
+        "scheduled_at": _TIME.format("made.scheduled_at"),
+        "expires_at": _TIME.format("made.expires_at"),
     },
     signal_id="asked.signal_id",
     tenant="%(tenant)s::text",
 )
+_SIGNAL["payload"] = f"jsonb_strip_nulls({_SIGNAL['payload']})"
 # What all rows have in common is sent once: as part of each, 5,000 took a tenth longer.
 _OFTEN_EQUAL = {"name": "text", "reason": "text", "subject_type": "text", "max_attempts": "integer"}
 
@@ -67,22 +72,22 @@ WITH moment AS MATERIALIZED (
 ), tenant AS MATERIALIZED (
     SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
 ), asked AS MATERIALIZED (
-    SELECT id, signal_id, payload, idempotency_key, subject_id, ordering_key, scheduled_at,
+    SELECT id, signal_id, payload, idempotency_key, subject_id, ordering_key, scheduled_at, expires_at,
         {", ".join(f"coalesce(own.{name}, common.{name}) AS {name}" for name in _OFTEN_EQUAL)}
     FROM json_to_record(%(common)s::json) AS common ({_columns(_OFTEN_EQUAL)}),
         json_to_recordset(%(rows)s::json) AS own (
             id uuid, signal_id uuid, payload jsonb, idempotency_key text, subject_id text,
-            ordering_key text, scheduled_at timestamptz, {_columns(_OFTEN_EQUAL)}
+            ordering_key text, scheduled_at timestamptz, expires_at timestamptz, {_columns(_OFTEN_EQUAL)}
         )
     ORDER BY idempotency_key COLLATE "C", id
 ), made AS (
     INSERT INTO directives_directive (
         id, name, status, payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
-        attempt, max_attempts, last_error, scheduled_at, queued_at, created_at,
+        attempt, max_attempts, last_error, scheduled_at, queued_at, created_at, requested_at, expires_at,
         metadata, actor_type, actor_id, actor_label, correlation_id, causation_id
     )
     SELECT id, name, 'requested', payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
-        0, max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now,
+        0, max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now, now, expires_at,
         %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, %(correlation_id)s,
         %(causation_id)s
     FROM asked, moment WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
@@ -173,14 +178,44 @@ def _insert_once(
     if known := {*keys} - stored.keys():
         earlier = Directive.objects.filter(idempotency_key__in=known)
         stored |= {directive.idempotency_key: directive for directive in earlier}
-    results = iter(
+    results = [
         _result(item, row, stored.get(row.idempotency_key), tenant.slug, looked=look)
         for item, row in zip(valid, made, strict=True)
-    )
-    answers = [item if isinstance(item, Refused) else next(results) for item in items]
+    ]
+    given = iter(results)
+    answers = [item if isinstance(item, Refused) else next(given) for item in items]
     if whole and (refused := next((one for one in answers if isinstance(one, Refused)), None)):
         raise refused
+    if len(created) < len(made):
+        _record_repeated(made, results, tenant.slug)
     return answers
+
+
+def _record_repeated(
+    made: Sequence[Directive], results: Sequence[Requested | Refused], tenant: str
+) -> None:
+    """Record who else asked for a directive that was known, or for what other reason, once for each."""
+    signals = []
+    for row, result in zip(made, results, strict=True):
+        if isinstance(result, Refused) or result.created:
+            continue
+        stored = result.directive
+        if (row.actor_type, row.actor_id, row.reason) == (
+            stored.actor_type,
+            stored.actor_id,
+            stored.reason,
+        ):
+            continue
+        asked = hashlib.sha256("\0".join((row.actor_type, row.actor_id, row.reason)).encode()).hexdigest()
+        details = {"reason": row.reason, "first_actor": str(stored.actor), "first_reason": stored.reason}
+        signal = transitions.lifecycle_signal(
+            stored, REQUESTED_AGAIN, details, tenant=tenant, actor=row.actor
+        )
+        signal.dedupe_key = f"{REQUESTED_AGAIN}:{tenant}:{stored.pk}:{stored.attempt}:{asked}"
+        signals.append(signal)
+    # One that is known tells the same.
+    if signals:
+        bus.store(signals)
 
 
 def _keys(items: Sequence[ValidatedRequest], tenant: str, *, look: bool) -> list[str]:
@@ -220,7 +255,7 @@ def _known(keys: Sequence[str]) -> set[str]:
 
 def _directive(values: dict[str, Any], moment: datetime | None) -> Directive:
     at = values["scheduled_at"] or moment
-    values |= {"scheduled_at": at, "queued_at": at, "created_at": moment}
+    values |= {"scheduled_at": at, "queued_at": at, "created_at": moment, "requested_at": moment}
     # By name, Django takes several times as long.
     return Directive.from_db(connection.alias, list(values), list(values.values()))
 
@@ -294,10 +329,11 @@ def _result(
         return Requested(stored, created=False)
     if not item.has_fixed_key(tenant):
         raise _KeyTaken(repr(row.idempotency_key))
-    if stored.name == row.name and idempotency.same_payload(stored.payload, row.payload):
+    is_same = idempotency.same_payload(stored.payload, row.payload)
+    if stored.name == row.name and is_same and stored.expires_at == row.expires_at:
         return Requested(stored, created=False)
     return KeyConflict(
         f"idempotency_key: {row.idempotency_key!r} belongs to the directive {stored.id} "
         f"({stored.name}, {stored.status}), which has another "
-        f"{'payload' if stored.name == row.name else 'name'}"
+        f"{'name' if stored.name != row.name else 'expires_at' if is_same else 'payload'}"
     )

@@ -12,7 +12,7 @@ from directives import registry
 from directives.authority import permissions
 from directives.errors import InvalidPayload, PermissionRefused, Refused, SecretRefused
 from directives.handlers import DirectivePayload
-from directives.models import REASON_LENGTH, RUNNERS_METADATA
+from directives.models import REASON_LENGTH, RUNNERS_METADATA, Directive
 from directives.registry import AnyHandler
 from fleetprompt.secret_scan import find_secret
 from signals.types import (
@@ -37,6 +37,7 @@ class DirectiveRequest(NamedTuple):
     reason: str = ""
     idempotency_key: str | None = None
     scheduled_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 RequestLike = DirectiveRequest | Mapping[str, Any] | Sequence[Any]
@@ -84,6 +85,7 @@ class ValidatedRequest:
         payload: the payload in its normalised JSON form.
         key: the caller's own key, if there is one.
         scheduled_at: not to run before this time; None for now.
+        expires_at: when its effect is to end by itself, if it is to end.
         ordering_key: what orders it among others, if anything.
     """
 
@@ -93,6 +95,7 @@ class ValidatedRequest:
     reason: str
     key: str | None
     scheduled_at: datetime | None
+    expires_at: datetime | None
     subject: Subject | None
     ordering_key: str
 
@@ -108,6 +111,7 @@ class ValidatedRequest:
             "ordering_key": self.ordering_key,
             "max_attempts": self.handler.retry.max_attempts,
             "scheduled_at": self.scheduled_at,
+            "expires_at": self.expires_at,
         }
 
     def numbered_key(self, tenant: str, number: int) -> str:
@@ -167,9 +171,26 @@ def _validate(item: DirectiveRequest, options: BatchOptions) -> ValidatedRequest
         reason=(item.reason and check_reason(item.reason)) or options.reason or payload.get("reason", ""),
         key=None if item.idempotency_key is None else _key(item.idempotency_key),
         scheduled_at=at if is_later else None,
+        expires_at=_expiry(handler, item),
         subject=handler.subject(parsed),
         ordering_key=handler.ordering_key(parsed),
     )
+
+
+def _expiry(handler: AnyHandler, item: DirectiveRequest) -> datetime | None:
+    if item.expires_at is None:
+        return None
+    if not handler.can_expire:
+        raise InvalidPayload(f"expires_at: {handler.name} begins nothing that could end by itself")
+    begins = max(timezone.now(), item.scheduled_at or timezone.now())
+    is_over = check_moment("expires_at", item.expires_at) <= begins
+    # A request that is repeated because its answer was lost finds its directive, however late it is.
+    if is_over and not Directive.objects.filter(idempotency_key=item.idempotency_key).exists():
+        raise InvalidPayload(
+            f"expires_at: expected a time after {begins.isoformat(timespec='seconds')}; "
+            f"got {item.expires_at.isoformat()}"
+        )
+    return item.expires_at
 
 
 def check_reason(value: str, *, required: bool = False) -> str:

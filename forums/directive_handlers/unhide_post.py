@@ -1,14 +1,15 @@
 """The directive `forum.post.unhide`."""
 
 from forums.models import Post
-from forums.moderation import PostHandler
+from forums.moderation import LiftPost
 
 
-class UnhidePost(PostHandler):
-    """Shows a hidden or deleted post to readers again."""
+class UnhidePost(LiftPost):
+    """Shows a hidden post to readers again."""
 
     name = "forum.post.unhide"
     label = "Unhide post"
     inverse = "forum.post.hide"
     signal = "forum.post.unhidden"
+    kinds = ("hidden",)
     becomes = Post.Status.PUBLISHED

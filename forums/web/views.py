@@ -26,20 +26,19 @@ def post_url(post: Post) -> str:
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """List the community's threads, newest first."""
+    """List the community's threads, newest first, without hidden ones."""
     published = Count("posts", filter=Q(posts__status=Post.Status.PUBLISHED))
     # A query that counts forgets the model's own order.
-    threads = (
-        Thread.objects.select_related("category").annotate(published=published).order_by(*THREAD_ORDER)
-    )
+    visible = Thread.objects.filter(is_hidden=False).select_related("category")
+    threads = visible.annotate(published=published).order_by(*THREAD_ORDER)
     page = Paginator(threads, POSTS_PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "forums/index.html", {"tenant": active_tenant(), "page": page})
 
 
 @require_safe
 def thread(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Show one thread; a hidden or deleted post leaves a note and not its text."""
-    found = get_object_or_404(Thread.objects.select_related("category"), pk=pk)
+    """Show one thread, unless it is hidden; a hidden or deleted post leaves a note and not its text."""
+    found = get_object_or_404(Thread.objects.select_related("category"), pk=pk, is_hidden=False)
     page = Paginator(found.posts.all(), POSTS_PER_PAGE).get_page(request.GET.get("page"))
     context = {"tenant": active_tenant(), "thread": found, "page": page}
     return render(request, "forums/thread.html", context)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from django.db.models import Model
 from django.urls import reverse
 
-from directives.models import Directive
+from directives.models import Directive, Restriction
 from forums.models import Category, Post, Thread
 from signals.models import Signal
 
@@ -57,6 +57,20 @@ def _snooze() -> str:
     return f"{_about_directives('operate', 'snooze')}?id={waiting.pk}"
 
 
+def _undo() -> str:
+    return f"{_about_directives('operate', 'undo')}?id={Directive.objects.get(status='succeeded').pk}"
+
+
+def _undo_batch() -> str:
+    batch = Directive.objects.get(status="succeeded").correlation_id
+    return f"{_about_directives('operate', 'undo')}?batch={batch}"
+
+
+def _end() -> str:
+    restriction = Restriction.objects.all()[0].pk
+    return f"{_about_directives('request_type', 'restriction.end')}?restriction={restriction}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "overview": lambda: "/admin/",
     "categories": _list(Category),
@@ -72,6 +86,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "request, confirmation": _confirm,
     "batch": _batch,
     "snooze": _snooze,
+    "undo": _undo,
+    "undo, batch": _undo_batch,
+    "request, end of a restriction": _end,
     "history": lambda: reverse(
         "admin:forums_thread_history", "fleetprompt.urls", [Thread.objects.all()[0].pk]
     ),

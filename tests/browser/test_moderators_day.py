@@ -99,13 +99,14 @@ def _read_a_timeline(page):
 
 def _undo_it(page, directive):
     page.get_by_role("link", name="Undo").click()
-    expect(page.get_by_role("heading", name="Unhide 1 post")).to_be_visible()
+    expect(page.get_by_role("heading", name="Undo 1 directive")).to_be_visible()
     page.get_by_label("Reason").fill("That one was about a real watch")
-    page.get_by_role("button", name="Unhide 1 post").click()
-    wait_for_batch(page, 1)
+    page.get_by_role("button", name="Undo 1 directive").click()
+    expect(page.get_by_role("row").nth(1).get_by_text("Undone")).to_be_visible(timeout=30_000)
+    check_accessible(page, "what an undo came to")
     with in_tenant("alpha"):
         assert Post.objects.get(pk=directive.subject_id).status == "published"
-        undo = Directive.objects.get(name="forum.post.unhide")
+        undo = Directive.objects.get(name="restriction.end")
         assert undo.causation_id == str(directive.pk)
     page.goto(f"{ADMIN}forums/post/{directive.subject_id}/history/")
     expect(page.get_by_text("That one was about a real watch").first).to_be_visible()

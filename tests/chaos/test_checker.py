@@ -1,5 +1,6 @@
 """The checker finds each kind of violation, planted in an intact tenant."""
 
+import json
 from datetime import timedelta
 from uuid import uuid4
 
@@ -8,14 +9,19 @@ from django.db import connection
 from django.utils import timezone
 
 from directives import operations, runner
+from directives.models import Directive, Restriction
 from directives.queueing import adapter
-from forums.models import Category, Post
+from forums.models import Category, Post, Thread
+from signals.models import Signal
+from signals.types import Actor
 from tests.chaos.harness.checks import check_town, leftovers
 from tests.chaos.harness.checks.promises import Promises
 from tests.chaos.harness.journal import Journal
 from tests.chaos.harness.reading import read_town
 from tests.recipes import forums
 from tests.support import TESTER, ask, ask_animal, change, lose_wake_ups, make_due, owner_cursor
+
+ANOTHER = Actor("agent", "another")
 
 
 class Place:
@@ -50,6 +56,9 @@ class Place:
     def hide(self, name="hide"):
         return self.want(f"forum.post.{name}", payload={"post_id": str(self.forum.posts[0].pk)})
 
+    def lock(self, **options):
+        return self.want("forum.thread.lock", payload={"thread_id": str(self.forum.thread.pk)}, **options)
+
     def create(self):
         fields = {"content": f"alpha:0:{self.number}", "author_id": "bot", "client_request_id": "1"}
         return self.want("forum.post.create", payload={"thread_id": str(self.forum.thread.pk), **fields})
@@ -71,7 +80,17 @@ def place(forum, tmp_path):
     place.canceled, place.later = place.want("work", animal="pig"), place.want("work", animal="hen")
     place.operate("cancel", place.canceled)
     place.operate("snooze", place.later, until=timezone.now() + timedelta(hours=1))
+    hour = timezone.now() + timedelta(hours=1)
+    place.locked, place.locked_by_another = place.lock(expires_at=hour), place.lock(actor=ANOTHER)
     runner.run_due()
+    # By its time, by undo, and by being replaced; the last one stays.
+    place.timer = Directive.objects.get(name="restriction.end")
+    make_due(place.timer)
+    place.operate("undo", place.locked_by_another)
+    place.undo = Directive.objects.get(name="restriction.end", causation_id=place.locked_by_another.id)
+    place.replaced = place.lock()
+    runner.run_due()
+    place.lasting = place.lock(expires_at=hour)
     make_due(place.stumbled)
     place.operate("rerun", place.roamed)
     runner.run_due()
@@ -292,6 +311,102 @@ def correlate_with_others(place):
     return place.hidden.id, "found x"
 
 
+def alter_restriction(directive, changes, *arguments):
+    tamper(f"UPDATE directives_restriction SET {changes} WHERE directive_id = %s", *arguments, directive.id)
+    return Restriction.objects.get(directive_id=directive.id)
+
+
+def say_in_a_result(directive, key, value):
+    place_of = f"{{result,{key}}}"
+    tamper(
+        "UPDATE signals_signal SET payload = jsonb_set(payload, %s, %s) WHERE "
+        + signal(directive, "directive.succeeded"),
+        place_of,
+        json.dumps(value),
+    )
+
+
+def leave_a_status_behind_its_restrictions(place):
+    restriction = alter_restriction(place.hidden, "ended_at = NULL, ended_by = NULL")
+    return str(restriction.subject), "hidden, as its restrictions say; found published"
+
+
+def hide_a_thread_without_a_restriction(place):
+    Thread.objects.update(is_hidden=True)
+    return place.forum.thread.subject, "locked, as its restrictions say; found locked, hidden"
+
+
+def restrict_without_a_success(place):
+    restriction = alter_restriction(place.hidden, "directive_id = directive_id")
+    tamper("UPDATE directives_restriction SET directive_id = %s WHERE id = %s", uuid4(), restriction.pk)
+    return restriction.pk, "one success that began it"
+
+
+def begin_a_restriction_twice(place):
+    restriction = Restriction.objects.get(directive_id=place.locked.id)
+    say_in_a_result(place.locked_by_another, "restriction", str(restriction.pk))
+    return restriction.pk, "one success that began it"
+
+
+def lose_a_restriction(place):
+    restriction = Restriction.objects.get(directive_id=place.hidden.id)
+    tamper("DELETE FROM directives_restriction WHERE id = %s", restriction.pk)
+    return place.hidden.id, f"the restriction {restriction.pk}; found none"
+
+
+def begin_a_restriction_of_another_kind(place):
+    restriction = alter_restriction(place.hidden, "kind = 'deleted'")
+    return restriction.pk, "one success that began it"
+
+
+def end_a_restriction_by_another(place):
+    restriction = alter_restriction(place.hidden, "ended_by = %s", place.timer.id)
+    return restriction.pk, f"to be ended by ['{place.timer.id}']; found ['{place.unhidden.id}']"
+
+
+def end_a_restriction_twice(place):
+    restriction = Restriction.objects.get(directive_id=place.hidden.id)
+    say_in_a_result(place.timer, "ended", [str(restriction.pk)])
+    return restriction.pk, f"to be ended by ['{place.unhidden.id}']; found ["
+
+
+def end_what_nobody_ended(place):
+    restriction = alter_restriction(place.lasting, "ended_at = now(), ended_by = %s", uuid4())
+    return restriction.pk, "to be ended by ['"
+
+
+def lift_what_was_requested_later(place):
+    restriction = alter_restriction(place.hidden, "requested_at = requested_at + interval '1 day'")
+    return restriction.pk, "to be ended by what is about it; found forum.post.unhide"
+
+
+def let_a_timer_end_what_has_another_time(place):
+    restriction = alter_restriction(place.locked, "until = until + interval '1 hour'")
+    return restriction.pk, "to be ended by what is about it; found restriction.end"
+
+
+def end_another_one(place):
+    payload = place.timer.payload | {"restriction_id": str(uuid4())}
+    change(place.timer, payload=payload)
+    return Restriction.objects.get(directive_id=place.locked.id).pk, "found restriction.end"
+
+
+def undo_another_one(place):
+    change(place.undo, idempotency_key=f"undo:alpha:{place.locked.id}:1")
+    restriction = Restriction.objects.get(directive_id=place.locked_by_another.id)
+    return restriction.pk, "to be ended by what is about it; found restriction.end"
+
+
+def replace_somebody_elses(place):
+    restriction = alter_restriction(place.replaced, "actor_id = 'somebody else'")
+    return restriction.pk, "to be ended by what is about it; found forum.thread.lock"
+
+
+def forget_the_time_of_a_restriction(place):
+    restriction = alter_restriction(place.lasting, "until = now() - interval '1 minute'")
+    return restriction.pk, f"to have ended at {restriction.until}"
+
+
 def use_another_key(place):
     tamper(
         "UPDATE signals_signal SET dedupe_key = 'beta' || dedupe_key WHERE "
@@ -310,6 +425,11 @@ PLANTS = [
     *(run_two_of_a_line_at_once, let_one_pass_another, let_two_handlers_overlap),
     *(leave_something_of_another_tenant, lose_signals, change_a_result, open_what_has_ended),
     *(correlate_with_others, use_another_key),
+    *(leave_a_status_behind_its_restrictions, hide_a_thread_without_a_restriction),
+    *(restrict_without_a_success, begin_a_restriction_twice, begin_a_restriction_of_another_kind),
+    *(lose_a_restriction, end_a_restriction_by_another, end_a_restriction_twice, end_what_nobody_ended),
+    *(lift_what_was_requested_later, let_a_timer_end_what_has_another_time, end_another_one),
+    *(undo_another_one, replace_somebody_elses, forget_the_time_of_a_restriction),
 ]
 
 
@@ -318,6 +438,20 @@ def test_a_planted_violation_is_found(place, plant):
     about, text = plant(place)
     found = [str(violation) for violation in place.violations()]
     assert any(str(about) in one and text in one and one.startswith("alpha") for one in found), found
+
+
+def test_what_was_asked_for_once_more_by_another_is_no_violation(place):
+    payload = {"thread_id": str(place.forum.thread.pk)}
+    key = place.lasting.idempotency_key
+    ask(
+        "forum.thread.lock",
+        payload,
+        actor=ANOTHER,
+        idempotency_key=key,
+        expires_at=place.lasting.expires_at,
+    )
+    assert Signal.objects.filter(name="directive.requested_again").exists()
+    assert place.violations() == []
 
 
 def test_a_message_that_no_directive_needs_is_found(alpha):

@@ -7,13 +7,14 @@ from itertools import count
 TERMINAL = ("succeeded", "failed", "canceled")
 EFFECTS = {
     "forum.thread.lock": ("locked", "forum.thread.locked"),
-    "forum.thread.unlock": ("open", "forum.thread.unlocked"),
+    "forum.thread.unlock": ("locked", "forum.thread.unlocked"),
     "forum.post.hide": ("hidden", "forum.post.hidden"),
-    "forum.post.unhide": ("published", "forum.post.unhidden"),
+    "forum.post.unhide": ("hidden", "forum.post.unhidden"),
     "forum.post.delete": ("deleted", "forum.post.deleted"),
 }
+"""The kind of restriction that each begins or, with "un" in its name, ends; and what it says."""
 ATTEMPTS = {"zoo.animal.stumble": 3}
-_numbers = count()
+ordinals = count()
 
 
 @dataclass(eq=False)
@@ -34,6 +35,7 @@ class Expected:
     stalled: bool = False
     stalled_since: int = 0
     place: tuple = ()
+    requested: int = field(default_factory=lambda: next(ordinals))
     signals: list = field(default_factory=lambda: ["directive.requested"])
 
     def __post_init__(self):
@@ -42,7 +44,7 @@ class Expected:
 
     def take_place(self):
         """Go to the end of those that are due, or of those that are for later."""
-        self.place = (not self.due, next(_numbers))
+        self.place = (not self.due, next(ordinals))
 
     def come_forward(self):
         """Leave those that are for later for the end of those that are due; a retry keeps its place."""
@@ -60,8 +62,18 @@ class World:
 
     def __init__(self, subjects):
         self.directives = []
-        self.subjects = {subject: [status, 1] for subject, status in subjects.items()}
+        self.free = dict(subjects)
+        self.revisions = dict.fromkeys(subjects, 1)
+        self.restrictions = {subject: {} for subject in subjects}
         self.effects = Counter()
+
+    @property
+    def subjects(self):
+        """Status and revision of each subject: the status follows from the strictest restriction."""
+        return {
+            subject: [([free, *sorted(kinds, reverse=True)][-1]), self.revisions[subject]]
+            for (subject, kinds), free in zip(self.restrictions.items(), self.free.values(), strict=True)
+        }
 
     def held_back(self, one):
         """Say whether something runs or stands before a directive in its line."""
@@ -117,11 +129,17 @@ class World:
                 one.status, one.due = "requested", False
                 one.say("directive.retry_scheduled")
                 return "retry_scheduled"
-        elif one.name == "forum.post.create" and not self.post(one):
+        elif not self.change_forum(one):
             self.end(one, "failed")
         else:
             self.succeed(one)
         return one.status
+
+    def change_forum(self, one):
+        """Do what a directive of the forum does; say whether that is possible."""
+        if one.name == "forum.post.create":
+            return self.post(one)
+        return one.name not in EFFECTS or self.restrict(one)
 
     def post(self, one):
         """Post, or find what was posted before; say whether there is a post."""
@@ -130,14 +148,28 @@ class World:
             one.say("forum.post.created")
         return bool(self.effects[one.note])
 
+    def restrict(self, one):
+        """Begin or end a restriction; say whether that is possible."""
+        (kind, signal), active = EFFECTS[one.name], self.restrictions[one.target]
+        if ".un" in one.name:
+            if kind not in active:
+                return False
+            if active[kind] > one.requested:
+                # It was requested later, and stays.
+                return True
+            del active[kind]
+        elif one.name == "forum.post.hide" and "deleted" in active:
+            return False
+        elif kind in active:
+            return True
+        else:
+            active[kind] = one.requested
+        self.revisions[one.target] += 1
+        one.say(signal)
+        return True
+
     def succeed(self, one):
-        if one.name in EFFECTS:
-            status, signal = EFFECTS[one.name]
-            before, revision = self.subjects[one.target]
-            if before != status:
-                self.subjects[one.target] = [status, revision + 1]
-                one.say(signal)
-        elif one.name.startswith("zoo."):
+        if one.name.startswith("zoo."):
             self.effects[one.note] += 1
             one.say({"zoo.animal.work": "zoo.animal.worked"}.get(one.name, "zoo.animal.stumbled"))
         self.end(one, "succeeded")

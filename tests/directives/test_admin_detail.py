@@ -155,30 +155,32 @@ def test_buttons_are_those_that_status_and_user_allow(client):
         assert names(auditor, directive) == set()
 
 
-def test_undo_is_offered_for_an_effect_that_has_an_inverse_to_those_who_may_request_it(client):
+def test_undo_is_offered_for_an_effect_to_those_who_may_have_it_and_its_end(client):
     with in_tenant("alpha"):
-        thread = {"thread_id": str(make_forum().thread.pk)}
-        lock = ask("forum.thread.lock", thread).directive
-    assert "Undo: Unlock thread" not in names(client, lock)
+        forum = make_forum()
+        lock = ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive
+    assert "Undo" not in names(client, lock)
     with in_tenant("alpha"):
         run(lock)
-        again = ask("forum.thread.lock", thread, idempotency_key="again").directive
-        run(again)
+        gone = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
+        run(gone)
+        run(ask("forum.post.unhide", {"post_id": str(forum.posts[0].pk)}).directive)
         animal = ask_animal("work")
         run(animal)
-    assert names(client, lock) == {"Rerun", "Undo: Unlock thread"}
-    assert names(client, again) == {"Rerun"}, "it changed nothing"
+    assert names(client, lock) == {"Rerun", "Undo"}
+    assert names(client, gone) == {"Rerun"}, "what it began has ended"
     assert names(client, animal) == {"Rerun"}, "it has no inverse"
     mod = client_of("mod", group=roles.MODERATOR)
-    assert names(mod, lock) == {"Undo: Unlock thread"}
-    with in_tenant("alpha"):
-        group = Group.objects.get(name=roles.MODERATOR)
-        group.permissions.remove(Permission.objects.get(codename="request_forum.thread.unlock"))
-    try:
-        assert names(mod, lock) == set()
-    finally:
+    assert names(mod, lock) == {"Undo"}
+    for codename in ("request_forum.thread.lock", "request_restriction.end"):
         with in_tenant("alpha"):
-            group.permissions.add(Permission.objects.get(codename="request_forum.thread.unlock"))
+            group = Group.objects.get(name=roles.MODERATOR)
+            group.permissions.remove(Permission.objects.get(codename=codename))
+        try:
+            assert names(mod, lock) == set()
+        finally:
+            with in_tenant("alpha"):
+                group.permissions.add(Permission.objects.get(codename=codename))
 
 
 def test_a_moderators_buttons_follow_each_permission(database):

@@ -6,23 +6,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.db.models import F
 from django.utils import timezone
-from model_bakery import baker
 
 from directives import operations, registry, requests, runner
-from directives.handlers import Handler
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
-from forums.directive_handlers.hide_post import HidePost
 from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
 from tests.accounts import make_user
 from tests.admin import AdminClient, client_of
-from tests.library.models import Book
 from tests.recipes import forums
-from tests.support import ABSENT, TESTER, Forum, ask, make_due, make_forum, run, thinned
+from tests.support import ABSENT, TESTER, Forum, ask, make_forum, thinned
 
 HIDE = "directives/directive/request/forum.post.hide/"
 
@@ -358,8 +353,8 @@ def test_a_dry_run_shows_what_would_happen_and_changes_nothing(mira, forum):
     answer = submit(mira, [*forum.posts, Post(pk=uuid4())], confirm="dry_run")
     text = shown_again(mira, answer).content.decode()
     assert text.count("status: published → <strong>hidden</strong>") == 2
-    assert text.count("forum.post.hidden") == 2
-    assert "Nothing on it would change." in text
+    assert text.count("forum.post.hidden") == 3
+    assert text.count("revision: 1 → <strong>2</strong>") == 3
     assert "It would fail: DirectiveError" in text
     assert "Spam wave" in text, "what was typed is kept"
     assert stored() == []
@@ -443,188 +438,6 @@ def test_the_picker_finds_records_by_their_title_and_only_here(mira, forum):
 def test_the_picker_shows_only_what_the_user_may_see(forum):
     nobody = client_of("nobody", permissions=["request_forum.post.hide"])
     assert nobody.get("/admin/directives/directive/pick/forum.post/").status_code == 403
-
-
-def test_undoing_requests_the_inverse_and_names_its_cause(mira, forum):
-    with in_tenant("alpha"):
-        hide = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
-        runner.run_due()
-    lead = mira.get(f"/admin/directives/directive/{hide.pk}/undo/")
-    page = mira.get(lead.headers["Location"])
-    assert "Unhide 1 post" in page.content.decode()
-    assert hidden_fields(page)["cause"] == str(hide.pk)
-    path = "directives/directive/request/forum.post.unhide/"
-    submit(mira, forum.posts[:1], path, **hidden_fields(page))
-    unhide = stored()[-1]
-    assert (unhide.name, unhide.causation_id) == ("forum.post.unhide", str(hide.pk))
-
-
-UNHIDE = "directives/directive/request/forum.post.unhide/"
-
-
-def undo_page(client, directive):
-    """Follow the button Undo; return what the form of its page carries."""
-    lead = client.get(f"/admin/directives/directive/{directive.pk}/undo/")
-    return hidden_fields(client.get(lead.headers["Location"]))
-
-
-def hidden(forum):
-    """Hide the first post; return the directive that did."""
-    hide = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
-    runner.run_due()
-    return hide
-
-
-def status_of(post):
-    with in_tenant("alpha"):
-        return Post.objects.get(pk=post.pk).status
-
-
-def test_undoing_leaves_alone_what_changed_since(mira, forum):
-    with in_tenant("alpha"):
-        hide = hidden(forum)
-    carried = undo_page(mira, hide)
-    with in_tenant("alpha"):
-        ask("forum.post.delete", {"post_id": str(forum.posts[0].pk)})
-        runner.run_due()
-    assert "Undo" not in mira.text(f"directives/directive/{hide.pk}/change/")
-    before = stored()
-    for confirm in ("request", "dry_run"):
-        answer = submit(mira, forum.posts[:1], UNHIDE, **carried, confirm=confirm)
-        answer = shown_again(mira, answer)
-        assert "this was changed since by “Delete post” (system:tester)" in answer.content.decode()
-    assert stored() == before
-    assert status_of(forum.posts[0]) == "deleted"
-
-
-class HideForgetfully(HidePost):
-    """Returns no revision."""
-
-    execute_many = Handler.execute_many
-
-    def execute(self, context, payload):
-        result = super().execute(context, payload)
-        del result["revision"]
-        return result
-
-
-def test_undoing_leaves_alone_what_changed_since_a_result_without_a_revision(mira, forum, monkeypatch):
-    monkeypatch.setitem(registry._handlers, "forum.post.hide", HideForgetfully())
-    with in_tenant("alpha"):
-        hide = hidden(forum)
-    carried = undo_page(mira, hide)
-    with in_tenant("alpha"):
-        Post.objects.filter(pk=forum.posts[0].pk).update(status="deleted", revision=F("revision") + 1)
-    answer = shown_again(mira, submit(mira, forum.posts[:1], UNHIDE, **carried))
-    assert "this was changed since by somebody else" in answer.content.decode()
-    assert status_of(forum.posts[0]) == "deleted"
-
-
-def test_undoing_leaves_alone_what_a_directive_changed_since_where_no_revision_is(database):
-    ada = client_of("ada", superuser=True)
-    with in_tenant("alpha"):
-        book = baker.make(Book)
-        first, _, _ = [
-            ask(f"library.book.{name}", {"book_id": book.pk}).directive
-            for name in ("withdraw", "restore", "withdraw")
-        ]
-        run(first)
-    path = "directives/directive/request/library.book.restore/"
-    carried = undo_page(ada, first)
-    with in_tenant("alpha"):
-        runner.run_due()
-    answer = shown_again(ada, submit(ada, [book], path, **carried))
-    assert "this was changed since by “Withdraw” (system:tester)" in answer.content.decode()
-
-
-def test_undoing_what_changes_before_it_is_executed_fails(mira, forum):
-    with in_tenant("alpha"):
-        hide = hidden(forum)
-    later = "2999-01-01T00:00"
-    assert submit(mira, forum.posts[:1], UNHIDE, **undo_page(mira, hide), when="later", at=later)
-    with in_tenant("alpha"):
-        ask("forum.post.delete", {"post_id": str(forum.posts[0].pk)})
-        runner.run_due()
-        unhide = Directive.objects.get(name="forum.post.unhide")
-        make_due(unhide)
-        runner.run_due()
-        unhide.refresh_from_db()
-        assert "expected_revision" in unhide.last_error
-    assert status_of(forum.posts[0]) == "deleted"
-
-
-@pytest.mark.parametrize("is_run", [False, True], ids=["waits", "ran"])
-def test_undoing_what_was_rerun_since_is_refused_and_overwrites_nobody(mira, forum, is_run):
-    post = {"post_id": str(forum.posts[0].pk)}
-    with in_tenant("alpha"):
-        hide = hidden(forum)
-    carried = undo_page(mira, hide)
-    with in_tenant("alpha"):
-        ask("forum.post.unhide", post)
-        runner.run_due()
-        ask("forum.post.hide", post, reason="it is worse than that")
-        runner.run_due()
-        operations.rerun(hide.pk, actor=TESTER, reason="once more")
-        if is_run:
-            runner.run_due()
-    before = stored()
-    answer = shown_again(mira, submit(mira, forum.posts[:1], UNHIDE, **carried))
-    assert "“Hide post” was rerun since this page was made" in answer.content.decode()
-    # Whoever tries again with what this page carries is refused again.
-    shown_again(mira, submit(mira, forum.posts[:1], UNHIDE, **hidden_fields(answer)))
-    assert stored() == before
-    assert status_of(forum.posts[0]) == "hidden"
-
-
-def test_undoing_twice_with_one_form_is_once(mira, forum):
-    with in_tenant("alpha"):
-        hide = hidden(forum)
-    carried = undo_page(mira, hide)
-    first = submit(mira, forum.posts[:1], UNHIDE, **carried)
-    with in_tenant("alpha"):
-        runner.run_due()
-    again = submit(mira, forum.posts[:1], UNHIDE, **carried)
-    assert first.headers["Location"] == again.headers["Location"]
-    assert len(stored()) == 2
-
-
-def test_the_page_of_an_undo_that_came_too_late_says_so(mira, forum):
-    with in_tenant("alpha"):
-        hide = hidden(forum)
-    lead = mira.get(f"/admin/directives/directive/{hide.pk}/undo/").headers["Location"]
-    with in_tenant("alpha"):
-        ask("forum.post.delete", {"post_id": str(forum.posts[0].pk)})
-        runner.run_due()
-    assert "this was changed since" in mira.get(lead).content.decode()
-
-
-def test_what_has_not_succeeded_cannot_be_undone(mira, forum):
-    with in_tenant("alpha"):
-        hide = ask("forum.post.hide", {"post_id": str(forum.posts[0].pk)}).directive
-    assert mira.get(f"/admin/directives/directive/{hide.pk}/undo/").status_code == 404
-
-
-@pytest.mark.parametrize("cause", ["rubbish", "\x00", ABSENT, "lock", "other post"])
-def test_a_cause_that_is_none_is_refused(mira, forum, cause):
-    if cause == "lock":
-        with in_tenant("alpha"):
-            cause = str(ask("forum.thread.lock", {"thread_id": str(forum.thread.pk)}).directive.pk)
-    if cause == "other post":
-        with in_tenant("alpha"):
-            cause = str(ask("forum.post.hide", {"post_id": str(forum.posts[1].pk)}).directive.pk)
-            runner.run_due()
-    before = stored()
-    answer = submit(mira, forum.posts[:1], UNHIDE, cause=cause)
-    answer = shown_again(mira, answer)
-    assert "cause: " in answer.content.decode()
-    assert stored() == before
-
-
-def test_what_has_no_inverse_cannot_be_undone(mira, forum):
-    with in_tenant("alpha"):
-        work = ask("zoo.animal.work", {"animal": "cat"}).directive
-    assert mira.get(f"/admin/directives/directive/{work.pk}/undo/").status_code == 404
-    assert mira.get(f"/admin/directives/directive/{uuid4()}/undo/").status_code == 404
 
 
 def test_an_unknown_name_is_not_found(mira, forum):
@@ -713,35 +526,3 @@ def test_a_form_from_elsewhere_is_refused(forum):
 def test_times_that_are_over_by_the_time_it_is_confirmed_are_refused(mira, forum):
     past = (timezone.now() - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M")
     shown_again(mira, submit(mira, forum.posts, when="later", at=past))
-
-
-def test_who_may_not_view_directives_learns_of_none_by_undoing_it(database, forum):
-    anton = client_of("anton", permissions=["view_post", "request_forum.post.unhide"])
-    watch = Actor("system", "nightwatch")
-    with in_tenant("alpha"):
-        post = forum.posts[0]
-        hide = ask("forum.post.hide", {"post_id": str(post.pk)}, actor=watch).directive
-        run(hide)
-        run(ask("forum.post.unhide", {"post_id": str(post.pk)}, actor=watch).directive)
-    data = {"subjects": str(post.pk), "cause": str(hide.pk)}
-    url = f"/admin/{UNHIDE}"
-    selected = {
-        "_selected_action": [str(post.pk)],
-        "action": "request:forum.post.unhide",
-        "cause": str(hide.pk),
-    }
-    for answer in (
-        anton.get(f"/admin/directives/directive/{hide.pk}/undo/"),
-        anton.get(url, data),
-        anton.post(
-            url, {**data, "confirm": "request", "reason": "x", "when": "now", "batch": str(uuid4())}
-        ),
-    ):
-        assert answer.status_code == 403
-        assert "nightwatch" not in answer.content.decode()
-        assert "Hide post" not in answer.content.decode()
-    # What a list says besides its selection is no part of the question.
-    question = anton.post("/admin/forums/post/", selected, follow=True)
-    assert question.status_code == 200
-    assert "nightwatch" not in question.content.decode()
-    assert anton.get(url, {"subjects": str(post.pk)}).status_code == 200

@@ -8,7 +8,7 @@ from directives import registry
 from forums import directive_handlers
 from tests.fleetprompt.checkout import Checkout
 
-FILE = "forums/directive_handlers/archive_thread.py"
+FILE = "forums/directive_handlers/close_thread.py"
 SHARED = "\nimport no_such_library\n"
 
 
@@ -36,7 +36,7 @@ def broken(tmp_path):
             "line 3: ModuleNotFoundError: No module named 'no_such_library' "
             "(raised in forums/shared.py, line 2)",
         ),
-        ("x = \n", "line 1: SyntaxError: invalid syntax (archive_thread.py, line 1)"),
+        ("x = \n", "line 1: SyntaxError: invalid syntax (close_thread.py, line 1)"),
         ("class A:\n    x = y\n", "line 2: NameError: name 'y' is not defined"),
         ("1 / 0\n", "line 1: ZeroDivisionError: division by zero"),
     ],

@@ -149,9 +149,13 @@ def test_what_was_done_to_a_book_can_be_undone_from_its_page(database):
         book = baker.make(Book)
         directive = ask("library.book.withdraw", {"book_id": book.pk}).directive
         run(directive)
-    page = client.get(f"/admin/directives/directive/{directive.pk}/undo/", follow=True)
-    assert page.context["selection"]["ids"] == [str(book.pk)]
-    assert page.context["cause"] == str(directive.pk)
+    operations = "/admin/directives/directive/operate"
+    page = client.get(f"/admin/directives/directive/{directive.pk}/change/")
+    assert f"{operations}/undo/?id={directive.pk}" in page.content.decode()
+    fields = {"_selected_action": str(directive.pk), "token": str(uuid4()), "reason": "a mistake"}
+    assert client.post(f"{operations}/undo/", fields).status_code == 302
+    with in_tenant("alpha"):
+        assert Directive.objects.get(name="library.book.restore").subject_id == str(book.pk)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_double_click_is_one_directive(forum):
     first, second = lock(forum), lock(forum, reason="again")
     assert (first.created, second.created) == (True, False)
     assert first.directive == second.directive
-    assert signal_names(first.directive) == ["directive.requested"]
+    assert signal_names(first.directive) == ["directive.requested", "directive.requested_again"]
     assert messages() == 1
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from directives import operations, runner, tasks
 from directives.errors import Refused
-from directives.models import Directive
+from directives.models import Directive, Restriction
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import NoActiveTenant, in_tenant
 from fleetprompt.tenants.models import Tenant
@@ -37,6 +37,7 @@ def test_success_leaves_the_effect_the_result_and_the_signals(forum):
         "before": "published",
         "after": "hidden",
         "revision": 2,
+        "restriction": str(Restriction.objects.get().pk),
     }
 
 

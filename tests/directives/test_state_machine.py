@@ -23,7 +23,7 @@ from directives.executing import attempts
 from directives.models import Directive
 from forums.models import Category, Post, Thread
 from signals.models import Signal
-from tests.directives.model import EFFECTS, TERMINAL, Expected, World
+from tests.directives.model import EFFECTS, TERMINAL, Expected, World, ordinals
 from tests.support import (
     TESTER,
     ask,
@@ -179,6 +179,7 @@ class Walk(RuleBasedStateMachine):
         one.status, one.due = "requested", True
         one.max_attempts = one.attempt + (3 if "stumble" in one.name else 5)
         one.take_place()
+        one.requested = next(ordinals)
         one.say("directive.rerun_requested")
 
     @rule(one=directives)

@@ -22,17 +22,17 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", GUIDE], ids=lambda page: page.name)
-def test_the_directive_of_three_lines_works(page, reader, forum):
-    reader.follow(block_with(page, "class ArchiveThread"))
-    directive = ask("forum.thread.archive", {"thread_id": str(forum.thread.pk)}).directive
+def test_the_directive_of_a_few_lines_works(page, reader, forum):
+    reader.follow(block_with(page, "class CloseThread"))
+    directive = ask("forum.thread.close", {"thread_id": str(forum.thread.pk)}).directive
     assert run(directive).kind == Kind.SUCCEEDED
     forum.thread.refresh_from_db()
-    assert forum.thread.status == "archived"
-    assert "forum.thread.archived" in signal_names(directive)
+    assert forum.thread.status == "locked"
+    assert "forum.thread.closed" in signal_names(directive)
 
 
 def test_the_test_of_the_guide_to_directives_passes(reader, forum):
-    reader.follow(block_with(GUIDE, "class MoveThread"))
+    reader.follow(block_with(GUIDE, "class RenameThread"))
     names: dict[str, object] = {}
     exec(block_with(GUIDE, "def test_").text, names)  # noqa: S102
     [test] = [value for name, value in names.items() if name.startswith("test_")]

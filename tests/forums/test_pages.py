@@ -41,6 +41,19 @@ def test_other_posts_leave_a_note_and_not_their_text(get, path, forum, status):
     assert "Post 2" in page
 
 
+def test_a_pending_post_leaves_a_note(get, path, forum):
+    Post.objects.filter(pk=forum.posts[1].pk).update(status="pending")
+    page = get(path)
+    assert "This post waits for a moderator" in page
+    assert "Post 1" not in page
+
+
+def test_a_hidden_thread_leaves_no_trace(get, path, forum):
+    Thread.objects.filter(pk=forum.thread.pk).update(is_hidden=True)
+    assert forum.thread.title not in get("/")
+    get(path, expected=404)
+
+
 def test_the_index_counts_published_posts(get, forum):
     Post.objects.filter(pk=forum.posts[0].pk).update(status="hidden")
     assert "2 posts" in get("/")

@@ -52,6 +52,9 @@ class Command(OperatorCommand):
         )
         parser.add_argument("--key", help="idempotency key; the handler's own by default")
         parser.add_argument("--at", metavar="ISO8601", help="not to run before this time")
+        end = parser.add_mutually_exclusive_group()
+        end.add_argument("--for", metavar="DURATION", help="how long it is to last, e.g. 90m, 2h, 1d")
+        end.add_argument("--until", metavar="ISO8601", help="when it is to end by itself")
         parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
         add_actor(parser)
         parser.add_argument(
@@ -98,9 +101,16 @@ class Command(OperatorCommand):
             parsers, "rerun", working.rerun, "Have a directive that has ended run once more."
         )
 
-    def _add_operation(self, parsers: Any, name: str, run: Callable[..., None], text: str) -> CommandParser:
+        undo = self._add_operation(
+            parsers, "undo", working.undo, "Undo a directive, or what can be undone of a batch.", nargs="?"
+        )
+        undo.add_argument("--batch", metavar="CORRELATION", help="all directives of this correlation id")
+
+    def _add_operation(
+        self, parsers: Any, name: str, run: Callable[..., None], text: str, **about_id: Any
+    ) -> CommandParser:
         parser = self._add(parsers, name, run, text)
-        parser.add_argument("id", metavar="ID")
+        parser.add_argument("id", metavar="ID", **about_id)
         add_tenant(parser)
         parser.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
         add_actor(parser)

@@ -9,7 +9,8 @@ Line = dict[str, Any]
 """`do` (ask or operate) before something is tried, `did` after it was answered; `request` is its number.
 
 Asking has `keys` and is answered with `answers`: a key, an id and whether it was new each. An
-operation has its `name`, its directive's `id`, and is answered with `answer`: `done` or why not.
+operation has its `name`, its directive's `id`, and is answered with `answer`: `done` or why not,
+with `answers` when directives were requested. `ends` says when what a key asks for ends by itself.
 """
 
 

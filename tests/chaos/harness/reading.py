@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from directives.models import Directive
+from directives.models import Directive, Restriction
 from fleetprompt.tenants.context import active_tenant
 from forums.models import Category, Post, Thread
 
@@ -17,6 +17,8 @@ FORUM = "general"
 """The category that is no effect."""
 LIFE = "directive."
 """How the names of the signals of a directive's own life begin."""
+AGAIN = "directive.requested_again"
+"""What says that somebody else asked for the same, and changes nothing."""
 
 
 class Violation(NamedTuple):
@@ -67,9 +69,10 @@ class Town:
     Args:
         directives: by id.
         told: all signals, in their order.
-        life: the signals of each directive's own life, by its id.
+        life: the signals of each directive's own life that change it, by its id.
         facts: the other signals each directive left, by its id.
-        records: status and revision of threads and posts, by subject.
+        records: status, or for a thread status and whether it is hidden, and revision, by subject.
+        restrictions: by id.
         contents: what each post says, by its id.
         posted: the ids of the posts that directives made, by the directive's id.
         effects: how often each name of an effect is there.
@@ -82,7 +85,8 @@ class Town:
     told: list[Told]
     life: dict[str, list[Told]]
     facts: dict[str, list[Told]]
-    records: dict[str, tuple[str, int]]
+    records: dict[str, tuple[list[Any], int]]
+    restrictions: dict[str, Restriction]
     posted: dict[str, list[str]]
     contents: dict[str, str]
     effects: Counter[str]
@@ -99,7 +103,7 @@ def read_town(stopped: Collection[int] = ()) -> Town:
     told = _signals()
     life, facts = defaultdict(list), defaultdict(list)
     for one in told:
-        if one.causation_id:
+        if one.causation_id and one.name != AGAIN:
             (life if one.name.startswith(LIFE) else facts)[one.causation_id].append(one)
     posts = list(Post.objects.all())
     posted = defaultdict(list)
@@ -112,13 +116,20 @@ def read_town(stopped: Collection[int] = ()) -> Town:
         told=told,
         life=life,
         facts=facts,
-        records={str(one.subject): (one.status, one.revision) for one in [*Thread.objects.all(), *posts]},
+        records={
+            str(one.subject): (_columns(one), one.revision) for one in [*Thread.objects.all(), *posts]
+        },
+        restrictions={str(one.pk): one for one in Restriction.objects.all()},
         posted=posted,
         contents={str(post.pk): post.content for post in posts},
         effects=Counter(Category.objects.exclude(slug=FORUM).values_list("name", flat=True)),
         now=_now(),
         stopped=frozenset(stopped),
     )
+
+
+def _columns(record: Thread | Post) -> list[Any]:
+    return [record.status, record.is_hidden] if isinstance(record, Thread) else [record.status]
 
 
 def _now() -> datetime:

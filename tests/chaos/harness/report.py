@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.harness.checks import restrictions
 from tests.chaos.harness.cuts import summary
 from tests.chaos.harness.faults import KINDS, SERVER_RESTARTS
 from tests.chaos.harness.reading import Town, Violation
@@ -23,6 +24,7 @@ class Report:
         effects: seconds from each cut of all connections until what was asked for then had its effect.
         fenced: attempts that were kept out because another one had taken over.
         restarts: clusters that ended by themselves, as one does that finds no database at its start.
+        restrictions: how many there were, by how they ended.
         audit: what the audit log's own check said; `seals` how many there were.
     """
 
@@ -39,6 +41,7 @@ class Report:
     seals: int = 0
     tenants: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    restrictions: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
 
@@ -47,6 +50,7 @@ class Report:
         self.tenants += 1
         self.statuses.update(one.status for one in town.directives.values())
         self.told.update(one.name for one in town.told)
+        self.restrictions.update(restrictions.how_it_ended(town, one) for one in town.restrictions.values())
 
     def as_json(self) -> str:
         """Return the figures and the violations for programs."""
@@ -72,6 +76,8 @@ class Report:
             *((f"  {status}", f"{count:,}") for status, count in sorted(self.statuses.items())),
             ("requests that were answered", f"{self.promised:,}"),
             ("operations that were answered", f"{self.operations:,}"),
+            ("restrictions", f"{self.restrictions.total():,}"),
+            *((f"  {how}", f"{count:,}") for how, count in sorted(self.restrictions.items())),
             ("tenants", f"{self.tenants}"),
             ("attempts", f"{self.told['directive.started']:,}"),
             ("leases recovered", f"{self.told['directive.recovered']:,}"),

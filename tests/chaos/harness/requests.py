@@ -14,7 +14,12 @@ NAMES = {
     "forum.thread.unlock": 60,
     "forum.post.hide": 140,
     "forum.post.unhide": 140,
-    "forum.post.delete": 30,
+    "forum.post.delete": 50,
+    "forum.post.restore": 50,
+    "forum.thread.archive": 20,
+    "forum.thread.unarchive": 30,
+    "forum.thread.hide": 20,
+    "forum.thread.unhide": 30,
     "forum.post.create": 150,
     "zoo.animal.work": 220,
     "zoo.animal.roam": 120,
@@ -37,7 +42,14 @@ NAMES = {
     "zoo.animal.freeze": 1,
     "zoo.animal.procrastinate": 1,
 }
-OPERATIONS = {"snooze": 3, "run_now": 3, "cancel": 3, "rerun": 3, "again": 3}
+EXPIRING = (
+    *("forum.thread.lock", "forum.thread.archive", "forum.thread.hide"),
+    *("forum.post.hide", "forum.post.delete"),
+)
+"""What may be asked for with an end."""
+ON_RESTRICTIONS = {"undo": 4, "undo_batch": 1, "end": 3, "reschedule": 3}
+"""Operations on directives of the forum."""
+OPERATIONS = {"snooze": 3, "run_now": 3, "cancel": 3, "rerun": 3, "again": 3, **ON_RESTRICTIONS}
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,7 @@ class Item:
         target: which thread or post it is about; -1 for an animal.
         payload: what the payload has beside the target.
         later: seconds until it is wanted; 0 for now.
+        lasts: seconds until what it begins ends by itself; 0 when it is to stay.
     """
 
     key: str
@@ -56,6 +69,7 @@ class Item:
     target: int
     payload: dict[str, Any] = field(hash=False)
     later: float
+    lasts: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ def requests(seed: int, requester: int, directives: int, slugs: list[str]) -> It
     while asked < directives:
         tenant, dice = random.choice(slugs), random.random()
         operation, items = "", ()
-        if random.random() < 0.3:
+        if random.random() < 0.35:
             operation = random.choices([*OPERATIONS], [*OPERATIONS.values()])[0]
         else:
             size = 1 if random.random() < 0.7 else random.randint(2, 25)
@@ -111,7 +125,8 @@ def _item(random: Random, key: str) -> Item:
         return Item(key, name, -1, _animal(random, name, key), later)
     target = random.randrange(THREADS) if kind == "thread" or name == "forum.post.create" else _post(random)
     payload = {"content": key, "author_id": "chaos", "client_request_id": key} if "create" in name else {}
-    return Item(key, name, target, payload, later)
+    lasts = later + random.uniform(2, 6) if name in EXPIRING and random.random() < 0.4 else 0.0
+    return Item(key, name, target, payload, later, lasts)
 
 
 def _post(random: Random) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.chaos.harness.checks import effects, forum, lines, lives
+from tests.chaos.harness.checks import effects, forum, lines, lives, restrictions
 from tests.chaos.harness.checks.promises import Promises
 from tests.chaos.harness.reading import Town, Violation
 
@@ -16,6 +16,7 @@ def check_town(town: Town, promises: Promises | None = None) -> Iterator[Violati
     yield from lives.check(town)
     yield from effects.check(town)
     yield from forum.check(town)
+    yield from restrictions.check(town)
     yield from lines.check(town)
     if promises:
         yield from promises.check(town)

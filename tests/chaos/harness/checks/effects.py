@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from directives.models import Directive
 from tests.chaos.harness.reading import Told, Town, Violation
@@ -25,11 +26,20 @@ NEVER_SUCCEED = {
 CHANGES = {
     "forum.thread.lock": "forum.thread.locked",
     "forum.thread.unlock": "forum.thread.unlocked",
+    "forum.thread.archive": "forum.thread.archived",
+    "forum.thread.unarchive": "forum.thread.unarchived",
+    "forum.thread.hide": "forum.thread.hidden",
+    "forum.thread.unhide": "forum.thread.unhidden",
     "forum.post.hide": "forum.post.hidden",
     "forum.post.unhide": "forum.post.unhidden",
     "forum.post.delete": "forum.post.deleted",
+    "forum.post.restore": "forum.post.restored",
+    "restriction.end": "restriction.ended",
+    "restriction.reschedule": "restriction.rescheduled",
     "forum.post.create": "forum.post.created",
 }
+TELLING = ("restriction", "ended", "rescheduled")
+"""The keys of a result by which it says what it did to a restriction, whether the status changed or not."""
 
 
 def check(town: Town) -> Iterator[Violation]:
@@ -65,8 +75,14 @@ def _facts(town: Town, pk: str, directive: Directive, won: list[Told]) -> Iterat
     if directive.name in SAYS:
         wanted = [SAYS[directive.name]] * len(won) if SAYS[directive.name] else []
     else:
-        changes = [told for told in won if told.payload["result"].get("changed")]
+        changes = [told for told in won if _tells(directive, told.payload["result"])]
         wanted = [CHANGES[directive.name]] * len(changes) if directive.name in CHANGES else []
     found = [told.name for told in town.facts[pk]]
     if found != wanted:
         yield town.violation(pk, f"the facts {wanted}", found)
+
+
+def _tells(directive: Directive, result: dict[str, Any]) -> bool:
+    if directive.name == "forum.post.create":
+        return bool(result.get("changed"))
+    return any(key in result for key in TELLING)

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 from tests.chaos.harness.checks.effects import CHANGES, successes
 from tests.chaos.harness.reading import Told, Town, Violation
 
-FIRST = {"forum.thread": "open", "forum.post": "published"}
+FIRST = {"forum.thread": ["open", False], "forum.post": ["published"]}
 
 
 def check(town: Town) -> Iterator[Violation]:
@@ -22,19 +23,27 @@ def check(town: Town) -> Iterator[Violation]:
     yield from _posts(town)
 
 
+def said(columns: list[Any]) -> str:
+    """Return a status, and with it that a thread is hidden."""
+    return columns[0] + ", hidden" * any(columns[1:])
+
+
 def _replay(
-    town: Town, subject: str, changes: list[Told], status: str, revision: int
+    town: Town, subject: str, changes: list[Told], status: list[Any], revision: int
 ) -> Iterator[Violation]:
-    known, number = FIRST[subject.partition(":")[0]], 1
+    known, number = [*FIRST[subject.partition(":")[0]]], 1
     for told in changes:
-        expected = {"before": known, "revision": number + 1}
+        is_flag = isinstance(told.payload["before"], bool)
+        expected = {"before": known[is_flag], "revision": number + 1}
         found = {name: told.payload[name] for name in expected}
         if found != expected:
             yield town.violation(subject, f"{told.name} with {expected}", f"{found} ({told.causation_id})")
             return
-        known, number = told.payload["after"], number + 1
+        known[is_flag], number = told.payload["after"], number + 1
     if (status, revision) != (known, number):
-        yield town.violation(subject, f"{known} at revision {number}", f"{status} at revision {revision}")
+        yield town.violation(
+            subject, f"{said(known)} at revision {number}", f"{said(status)} at revision {revision}"
+        )
 
 
 def _posts(town: Town) -> Iterator[Violation]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from directives.models import Directive
+from tests.chaos.harness.checks.restrictions import END
 from tests.chaos.harness.journal import Line, read
 from tests.chaos.harness.reading import Town, Violation
 
@@ -65,6 +67,10 @@ class Promises:
             self.given[line["tenant"]][key].append((pk, created))
 
     def _operated(self, line: Line) -> None:
+        if "key" in line:
+            self.wanted[line["tenant"]].add(line["key"])
+        for key, pk, created in line.get("answers", ()):
+            self.given[line["tenant"]][key].append((pk, created))
         one = line["tenant"], line["id"], line["name"]
         if "do" in line:
             self.perhaps[one] += 1
@@ -90,7 +96,7 @@ class Promises:
 
     def _unwanted(self, town: Town) -> Iterator[Violation]:
         for pk, directive in town.directives.items():
-            parent = town.directives.get(directive.causation_id)
+            parent = town.directives.get(_cause(directive))
             if directive.idempotency_key in self.wanted[town.slug]:
                 if directive.causation_id:
                     yield town.violation(pk, "no cause but its requester", directive.causation_id)
@@ -104,9 +110,20 @@ class Promises:
             (pk, one.name) for pk, life in town.life.items() for one in life if one.name in SIGNAL.values()
         )
         names = {signal: name for name, signal in SIGNAL.items()}
-        pairs = {(pk, SIGNAL[name]) for slug, pk, name in self.done if slug == town.slug} | told.keys()
+        done = [(pk, name) for slug, pk, name in self.done if slug == town.slug and name in SIGNAL]
+        pairs = {(pk, SIGNAL[name]) for pk, name in done} | told.keys()
         for pk, signal in pairs:
             one = town.slug, pk, names[signal]
             least, most = self.done[one], self.done[one] + self.perhaps[one]
             if not least <= told[pk, signal] <= most:
                 yield town.violation(pk, f"{least} to {most} times {signal}", told[pk, signal])
+
+
+def _cause(directive: Directive) -> str:
+    """Return the id of the directive that led to one that no requester asked for."""
+    origin, *parts = directive.idempotency_key.split(":")
+    if origin == "undo":
+        return parts[1]
+    if origin == END:
+        return parts[-2]
+    return directive.causation_id

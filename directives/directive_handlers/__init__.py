@@ -1,0 +1,1 @@
+"""Directives about what every app has, such as restrictions."""

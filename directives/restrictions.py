@@ -1,0 +1,444 @@
+"""Restrictions of subjects: base classes of directives that begin or end them, and the change itself.
+
+The change locks the subjects, has each directive decide, and writes restrictions, columns that follow from
+them and revisions, in the caller's transaction.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Model
+from pydantic import Field
+from uuid_utils.compat import uuid7
+
+from directives import registry, sql
+from directives.authority import permissions
+from directives.errors import DirectiveError, PermissionRefused
+from directives.handlers import Context, DirectivePayload, Handler, Identifier, SubjectReference
+from directives.models import Directive
+from directives.requests import DirectiveRequest, request_many
+from directives.restricting import obstacles
+from directives.restricting.values import Active, Change, Plan, RestrictedColumn, State, Wanted
+from fleetprompt.postgres.direct import prepared_cursor
+from fleetprompt.postgres.primary_keys import primary_key
+from fleetprompt.postgres.queries import execute
+from fleetprompt.postgres.rows import as_json
+from fleetprompt.tenants.context import active_tenant
+from signals.types import Actor, Subject, stored_actor
+
+__all__ = [
+    "ChangingHandler",
+    "LiftingHandler",
+    "RestrictedColumn",
+    "RestrictingHandler",
+    "RestrictionPayload",
+]
+
+PUBLIC_TEXT_LENGTH = 2_000
+END = "restriction.end"
+"""The directive that ends one restriction."""
+TIMER = Actor("system", "timer")
+"""Who ends a restriction when its time is over."""
+
+
+class RestrictionPayload(DirectivePayload):
+    """What the payload of every restricting directive may say about the decision."""
+
+    policy: Identifier | None = Field(
+        None, max_length=100, description="The code of the community's rule that the decision cites."
+    )
+    public_text: str | None = Field(
+        None, max_length=PUBLIC_TEXT_LENGTH, description="What the affected member may read."
+    )
+    detected_by: Literal["person", "report", "rule", "agent"] | None = Field(
+        None, description="What drew attention to the subject."
+    )
+
+
+PayloadT = TypeVar("PayloadT", bound=DirectivePayload)
+
+
+class ChangingHandler(Handler[PayloadT]):
+    """Changes the restrictions of its subject, and emits `signal` when one began or ended."""
+
+    signal: ClassVar[str]
+    """The name of the signal that says what happened."""
+    kinds: ClassVar[Sequence[str]]
+    """The kinds of restrictions that it begins or ends, as the model's `RESTRICTED_COLUMNS` name them."""
+
+    def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
+        """Return what becomes of the subject's restrictions.
+
+        Raises:
+            DirectiveError: naming what is in the way.
+        """
+        raise NotImplementedError
+
+    def execute(self, context: Context, payload: PayloadT) -> dict[str, Any]:
+        """Change the restrictions of one subject."""
+        [result] = self._execute_all([(context, payload)])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def execute_many(
+        self, work: Sequence[tuple[Context, PayloadT]]
+    ) -> Sequence[dict[str, Any] | Exception]:
+        """Change the restrictions of all their subjects together."""
+        return self._execute_all(work)
+
+    def _execute_all(
+        self, work: Sequence[tuple[Context, PayloadT]]
+    ) -> Sequence[dict[str, Any] | Exception]:
+        wanted = [
+            Wanted(
+                context.directive,
+                payload.expected_revision,
+                partial(self.decide, directive=context.directive, payload=payload),
+            )
+            for context, payload in work
+        ]
+        found = change_all(wanted)
+        _request_ends([one for one in found if isinstance(one, Change) and one.until])
+        return [
+            change if isinstance(change, Exception) else self._result(context, change)
+            for (context, _), change in zip(work, found, strict=True)
+        ]
+
+    def _result(self, context: Context, change: Change) -> dict[str, Any]:
+        model = restricted_model(context.directive.subject_type)
+        others = [*change.ended, *([change.rescheduled] if change.rescheduled else [])]
+        followed = column(model, others[0].kind if others else self.kinds[0]).name
+        facts: dict[str, Any] = {
+            "before": change.before[followed],
+            "after": change.after[followed],
+            "revision": change.revision,
+        }
+        if change.begun:
+            facts["restriction"] = str(change.begun)
+        elif change.kept and change.kept.directive_id == context.directive.pk:
+            # What it began in an earlier attempt is still its own, to be undone.
+            facts["restriction"] = str(change.kept.id)
+        if change.rescheduled:
+            before = change.rescheduled.until
+            facts["rescheduled"] = str(change.rescheduled.id)
+            facts["until_before"] = before.isoformat() if before else None
+        if change.until:
+            facts["until"] = change.until.isoformat()
+        if change.ended:
+            facts["ended"] = [str(one.id) for one in change.ended]
+        if change.begun or others:
+            context.emit(self.signal, {**facts, "reason": context.directive.reason})
+        if change.remaining:
+            facts["still_restricted_by"] = [str(one.directive_id) for one in change.remaining]
+        named = {self.subject_field: context.directive.subject_id} if self.subject_field else {}
+        return {
+            **named,
+            "changed": change.before != change.after,
+            "status": change.after[columns(model)[0].name],
+            **facts,
+        }
+
+
+class RestrictingHandler(ChangingHandler[PayloadT]):
+    """Begins a restriction of its one kind; one of the same actor is replaced, or kept as it is."""
+
+    can_expire = True
+    barred_by: ClassVar[Collection[str]] = ()
+    """Kinds of restrictions that leave nothing to restrict: while one is active, the directive fails."""
+
+    def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
+        """Begin a restriction, unless one of `barred_by` is active."""
+        for one in state.active:
+            if one.kind in self.barred_by:
+                raise DirectiveError(f"{state.subject} is {obstacles.described(one)}")
+        [kind] = self.kinds
+        own = (kind, directive.actor_type, directive.actor_id)
+        replaced = [one for one in state.active if (one.kind, one.actor.type, one.actor.id) == own]
+        if replaced and self._is_repeated(replaced[0], directive):
+            return Plan(keep=replaced[0])
+        return Plan(begin=kind, until=directive.expires_at, end=replaced)
+
+    def _is_repeated(self, own: Active, directive: Directive) -> bool:
+        """Return whether a directive asks for a restriction of its actor as it is, also for that reason."""
+        if own.directive_id == directive.pk or own.until != directive.expires_at:
+            return own.until == directive.expires_at
+        earlier = Directive.objects.filter(pk=own.directive_id, name=directive.name).first()
+        return earlier is not None and _decision(earlier) == _decision(directive)
+
+
+def _decision(directive: Directive) -> dict[str, Any]:
+    aside = ("reason", "subject", "expected_revision")
+    payload = {field: value for field, value in directive.payload.items() if field not in aside}
+    return {**payload, "reason": directive.reason}
+
+
+def _request_ends(changed: Sequence[Change]) -> None:
+    """Request the ends of restrictions for their times, in the transaction that sets these."""
+    tenant, by_correlation = active_tenant().slug, defaultdict(list)
+    for change in changed:
+        directive, until = change.directive, cast(datetime, change.until)
+        about = {"type": directive.subject_type, "id": directive.subject_id}
+        pk = str(change.rescheduled.id if change.rescheduled else change.begun)
+        payload = {"subject": about, "restriction_id": pk, "until": until.isoformat()}
+        key = f"{END}:{tenant}:{pk}:{until.isoformat()}:{directive.pk}:{directive.attempt}"
+        request = DirectiveRequest(END, payload, idempotency_key=key, scheduled_at=until)
+        by_correlation[directive.correlation_id].append(request)
+    for correlation_id, items in by_correlation.items():
+        request_many(items, actor=TIMER, reason="Its time is over", correlation_id=correlation_id)
+
+
+class LiftingHandler(ChangingHandler[PayloadT]):
+    """Ends the restrictions of its kinds whose directives were requested before it; later ones stay."""
+
+    def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
+        """End earlier restrictions, if the actor may request each directive that set one."""
+        of_kind = [one for one in state.active if one.kind in self.kinds]
+        if not of_kind:
+            status = state.values[columns(restricted_model(directive.subject_type))[0].name]
+            raise DirectiveError(obstacles.nothing_to_lift(state, status))
+        earlier = [one for one in of_kind if one.was_requested_before(directive)]
+        check_may_end(directive, earlier)
+        return Plan(end=earlier)
+
+
+class RestrictionIdPayload(DirectivePayload):
+    """One restriction, and the subject that it restricts."""
+
+    subject: SubjectReference = Field(description="What is restricted.")
+    restriction_id: UUID = Field(description="The restriction.")
+
+
+RestrictionIdT = TypeVar("RestrictionIdT", bound=RestrictionIdPayload)
+
+
+class RestrictionHandler(ChangingHandler[RestrictionIdT]):
+    """Changes one restriction, whatever it restricts."""
+
+    def subject(self, payload: RestrictionIdT) -> Subject:
+        """Return what is restricted."""
+        return Subject(payload.subject.type, payload.subject.id)
+
+    def find(self, state: State, directive: Directive, payload: RestrictionIdT) -> Active:
+        """Return the payload's restriction.
+
+        Raises:
+            DirectiveError: it is not active, or the actor may not request the directive that set it.
+        """
+        found = [one for one in state.active if one.id == payload.restriction_id]
+        if not found:
+            raise DirectiveError(obstacles.not_active(state, payload.restriction_id))
+        check_may_end(directive, found)
+        return found[0]
+
+
+def check_may_end(directive: Directive, restrictions: Collection[Active]) -> None:
+    """Check that the actor of a directive may request each directive that set one of the restrictions.
+
+    Raises:
+        DirectiveError: naming the permission that is missing.
+    """
+    for name in sorted({one.name for one in restrictions}):
+        try:
+            permissions.check(directive.actor, "request", name)
+        except PermissionRefused as refusal:
+            raise DirectiveError(str(refusal)) from None
+
+
+def change_all(wanted: Sequence[Wanted]) -> list[Change | DirectiveError]:
+    """Begin and end restrictions of subjects: two statements for each type, or three where some end.
+
+    Each restriction that begins or ends bumps its subject's revision, once for each directive.
+
+    Args:
+        wanted: at most one for each subject; their models have `RESTRICTED_COLUMNS` and a `revision`.
+
+    Returns:
+        for each, in order, what changed, or why nothing did.
+    """
+    found: dict[UUID, Change | DirectiveError] = {}
+    for subject_type in sorted({one.directive.subject_type for one in wanted}):
+        some = [one for one in wanted if one.directive.subject_type == subject_type]
+        found |= _change(subject_type, some)
+    return [found[one.directive.pk] for one in wanted]
+
+
+def _change(subject_type: str, wanted: Sequence[Wanted]) -> dict[UUID, Change | DirectiveError]:
+    model = restricted_model(subject_type)
+    keys = {one.directive.pk: primary_key(model, one.directive.subject_id) for one in wanted}
+    states = _lock(subject_type, model, list(keys.values()))
+    found: dict[UUID, Change | DirectiveError] = {}
+    begun, ended, subjects = [], [], []
+    for one in wanted:
+        key = keys[one.directive.pk]
+        try:
+            state = _find(states.get(key), one)
+            plan = one.decide(state)
+        except DirectiveError as error:
+            found[one.directive.pk] = error
+            continue
+        result = found[one.directive.pk] = _apply(model, one.directive, state, plan)
+        if result.begun:
+            begun.append(_row(one.directive, plan, result.begun))
+        ended += [{"id": gone.id, "by": one.directive.pk} for gone in result.ended]
+        if result.revision != state.revision:
+            subjects.append({"key": key, **result.after})
+    moved = [one for one in found.values() if isinstance(one, Change) and one.rescheduled]
+    if moved:
+        rows = [{"id": one.rescheduled.id, "until": one.until} for one in moved if one.rescheduled]
+        execute(sql.RESCHEDULE_RESTRICTIONS, as_json(rows))
+    if ended:
+        execute(sql.END_RESTRICTIONS, as_json(ended))
+    if subjects:
+        changed = [one["key"] for one in subjects]
+        with prepared_cursor() as cursor:
+            cursor.execute(_statements(model).apply, [as_json(begun), as_json(subjects), changed])
+    return found
+
+
+def active_restrictions(subject_type: str, subject_ids: Iterable[str]) -> dict[str, list[Active]]:
+    """Return the active restrictions of subjects, by the subject's id, oldest first."""
+    ids = list(subject_ids)
+    found: dict[str, list[Active]] = {pk: [] for pk in ids}
+    with connection.cursor() as cursor:
+        cursor.execute(sql.ACTIVE_RESTRICTIONS, [subject_type, ids])
+        for subject_id, *row in cursor.fetchall():
+            found[subject_id].append(_active(row))
+    return found
+
+
+def restricted_model(subject_type: str) -> type[Model]:
+    """Return the model of a subject type whose records can be restricted.
+
+    Raises:
+        DirectiveError: there is none.
+    """
+    model = registry.subject_model(subject_type)
+    if model is None or not hasattr(model, "RESTRICTED_COLUMNS"):
+        raise DirectiveError(f"subject: {subject_type or 'nothing'} cannot be restricted")
+    return model
+
+
+def columns(model: type[Model]) -> Sequence[RestrictedColumn]:
+    """Return the columns of a model that follow from restrictions."""
+    found: Sequence[RestrictedColumn] = model.RESTRICTED_COLUMNS  # type: ignore[attr-defined]
+    return found
+
+
+def column(model: type[Model], kind: str) -> RestrictedColumn:
+    """Return the column of a model that follows from restrictions of a kind."""
+    return next(one for one in columns(model) if kind in one.kinds)
+
+
+class _Statements(NamedTuple):
+    lock: str
+    apply: str
+
+
+@cache
+def _statements(model: type[Model]) -> _Statements:
+    meta: Any = model._meta
+    table, key = connection.ops.quote_name(meta.db_table), connection.ops.quote_name(meta.pk.column)
+    names = [column.name for column in columns(model)]
+    types = {name: meta.get_field(name).db_type(connection) for name in names}
+    return _Statements(
+        sql.LOCK_RESTRICTED.format(
+            table=table, key=key, columns="".join(f", subject.{name}" for name in names)
+        ),
+        sql.APPLY_RESTRICTIONS.format(
+            table=table,
+            key=key,
+            changes="".join(f", {name} = own.{name}" for name in names),
+            types=", ".join(
+                [
+                    f"key {meta.pk.rel_db_type(connection)}",
+                    *(f"{name} {kind}" for name, kind in types.items()),
+                ]
+            ),
+        ),
+    )
+
+
+def _lock(subject_type: str, model: type[Model], keys: Sequence[Any]) -> dict[Any, State]:
+    """Lock records in the order of their keys, and read what restricts them."""
+    names = [column.name for column in columns(model)]
+    with prepared_cursor() as cursor:
+        cursor.execute(_statements(model).lock, [subject_type, list(keys)])
+        rows = cursor.fetchall()
+    # What a concurrent transaction did while the lock was waited for: it changed the revision, and what
+    # restricts the record was read as it was before.
+    late = [str(key) for key, revision, seen, *_ in rows if revision != seen]
+    fresh = active_restrictions(subject_type, late) if late else {}
+    return {
+        key: State(
+            f"{subject_type}:{key}",
+            revision,
+            dict(zip(names, values, strict=True)),
+            fresh[str(key)] if str(key) in fresh else [_active(row) for row in active or ()],
+        )
+        for key, revision, _, active, *values in rows
+    }
+
+
+def _active(row: Sequence[Any]) -> Active:
+    pk, kind, name, directive_id, actor_type, actor_id, actor_label, *times = row
+    requested_at, since, until = (
+        datetime.fromisoformat(time) if isinstance(time, str) else time for time in times
+    )
+    actor = stored_actor(actor_type, actor_id, actor_label)
+    return Active(_uuid(pk), kind, name, _uuid(directive_id), actor, requested_at, since, until)
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _find(state: State | None, wanted: Wanted) -> State:
+    directive = wanted.directive
+    if state is None:
+        raise DirectiveError(f"{directive.subject_type}: there is no {directive.subject_id} in this tenant")
+    expected = wanted.expected_revision
+    if expected is not None and state.revision != expected:
+        raise DirectiveError(
+            f"expected_revision: {state.subject} is at revision {state.revision}, "
+            f"not {expected}: it changed since it was looked at"
+        )
+    return state
+
+
+def _apply(model: type[Model], directive: Directive, state: State, plan: Plan) -> Change:
+    gone = {one.id for one in plan.end}
+    remaining = [one for one in state.active if one.id not in gone]
+    kinds = {one.kind for one in remaining} | ({plan.begin} if plan.begin else set())
+    after = {column.name: value_of(column, kinds) for column in columns(model)}
+    has_changed = bool(plan.begin or gone or plan.reschedule)
+    return Change(
+        directive=directive,
+        before=state.values,
+        after=after,
+        revision=state.revision + has_changed,
+        begun=uuid7() if plan.begin else None,
+        kept=plan.keep,
+        rescheduled=plan.reschedule,
+        until=plan.until,
+        ended=list(plan.end),
+        remaining=remaining,
+    )
+
+
+def value_of(column: RestrictedColumn, active: Collection[str]) -> Any:
+    """Return what a column holds while restrictions of these kinds are active."""
+    values = [value for kind, value in column.kinds.items() if kind in active]
+    return values[-1] if values else column.free
+
+
+def _row(directive: Directive, plan: Plan, pk: UUID) -> dict[str, Any]:
+    """Return the restriction that a directive begins, for its insertion."""
+    copied = ("subject_type", "subject_id", "name", "actor_type", "actor_id", "actor_label", "requested_at")
+    row = {column: getattr(directive, column) for column in copied}
+    return row | {"id": pk, "directive_id": directive.pk, "kind": plan.begin, "until": plan.until}
