@@ -123,7 +123,7 @@ class ChangingHandler(Handler[PayloadT]):
             facts["restriction"] = str(change.begun)
         elif change.kept and change.kept.directive_id == context.directive.pk:
             # What it began in an earlier attempt is still its own, to be undone.
-            facts["restriction"] = str(change.kept.id)
+            facts["kept"] = str(change.kept.id)
         if change.rescheduled:
             before = change.rescheduled.until
             facts["rescheduled"] = str(change.rescheduled.id)

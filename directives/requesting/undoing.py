@@ -14,6 +14,8 @@ from directives.requesting.validation import DirectiveRequest
 from fleetprompt.postgres.primary_keys import parse_uuid
 from signals.types import as_object
 
+_EFFECTS = ("restriction", "kept", "ended", "rescheduled")
+"""The keys of a result that tell of restrictions."""
 END, RESCHEDULE = "restriction.end", "restriction.reschedule"
 """As their handlers name them, which import the requests."""
 
@@ -43,7 +45,7 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
             the first time failed or was canceled.
     """
     results = {one.pk: as_object(one.result) for one in directives}
-    begun = _restrictions(result.get("restriction") for result in results.values())
+    begun = _restrictions(map(_own, results.values()))
     ended = _restrictions(pk for result in results.values() for pk in _ended(result))
     causes = Directive.objects.in_bulk([one.directive_id for one in ended.values()])
     endings = Directive.objects.in_bulk([one.ended_by for one in begun.values() if one.ended_by])
@@ -52,7 +54,7 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
     found: dict[UUID, DirectiveRequest | Refused] = {}
     for one in directives:
         result = results[one.pk]
-        restriction = begun.get(str(result.get("restriction")))
+        restriction = begun.get(str(_own(result)))
         lifted = [ended[pk] for pk in _ended(result) if pk in ended]
         until = None
         try:
@@ -89,6 +91,11 @@ def _free_keys(keys: Mapping[UUID, str]) -> dict[UUID, str]:
         free = {pk: f"{keys[pk]}:{number}" if key in used else key for pk, key in free.items()}
         number += 1
     return free
+
+
+def _own(result: Mapping[str, Any]) -> Any:
+    """Return the id of the restriction that a directive began, in this attempt or in an earlier one."""
+    return result.get("restriction") or result.get("kept")
 
 
 def _ended(result: Mapping[str, Any]) -> list[str]:
@@ -131,7 +138,7 @@ def _revisions(directives: Sequence[Directive]) -> dict[tuple[str, str], int]:
 def _check_has_effect(directive: Directive, result: Mapping[str, Any]) -> None:
     if directive.status != Directive.Status.SUCCEEDED:
         raise Refused(f"id: {directive} is {directive.status}; only what has succeeded can be undone")
-    if result.get("changed") is False and not any(map(result.get, ("restriction", "ended", "rescheduled"))):
+    if result.get("changed") is False and not any(map(result.get, _EFFECTS)):
         raise Refused(f"id: {directive} changed nothing that could be undone")
 
 
