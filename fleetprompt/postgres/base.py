@@ -84,6 +84,20 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
         super().init_connection_state()
         self.connection.execute(_CLIENT_CHECK.format(milliseconds=CLIENT_CHECK_MILLISECONDS))
 
+    def check_database_version_supported(self) -> None:
+        """Refuse an old server; a connection that was cut before this check reports the version 0.
+
+        Raises:
+            OperationalError: the connection was cut.
+            NotSupportedError: the server is too old.
+        """
+        if not self.pg_version:
+            # Both are kept otherwise: the number, and the broken connection.
+            del self.pg_version
+            self.close()
+            raise OperationalError("the connection was cut before the server's version was known")
+        super().check_database_version_supported()
+
     def get_connection_params(self) -> dict[str, Any]:
         """Return psycopg's arguments, with the embedded server's socket as the host."""
         # Allows cursors to prepare statements; Django would turn that off, and its own do not ask for it.
