@@ -47,7 +47,7 @@ def test_the_next_statement_has_a_new_connection_in_the_same_tenant(alpha, caplo
 def test_a_connection_that_is_cut_while_it_is_made_is_a_lost_one(alpha):
     """Not one to an old server: libpq gives a broken connection the version 0, and Django keeps that."""
     cut()
-    connection.__dict__["pg_version"] = 0
+    connection.pg_version = 0
     with pytest.raises(OperationalError, match="cut before the server's version was known") as error:
         connection.check_database_version_supported()
     assert is_lost(error.value)
