@@ -21,15 +21,25 @@ from directives.authority import permissions
 from directives.errors import DirectiveError, PermissionRefused
 from directives.handlers import Context, DirectivePayload, Handler, Identifier, SubjectReference
 from directives.models import Directive
+from directives.requesting.idempotency import same_command
 from directives.requests import DirectiveRequest, request_many
 from directives.restricting import obstacles
-from directives.restricting.values import Active, Change, Plan, RestrictedColumn, State, Wanted
+from directives.restricting.values import (
+    END,
+    TIMER,
+    Active,
+    Change,
+    Plan,
+    RestrictedColumn,
+    State,
+    Wanted,
+)
 from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.postgres.queries import execute
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.context import active_tenant
-from signals.types import Actor, Subject, stored_actor
+from signals.types import Subject, stored_actor
 
 __all__ = [
     "ChangingHandler",
@@ -40,10 +50,6 @@ __all__ = [
 ]
 
 PUBLIC_TEXT_LENGTH = 2_000
-END = "restriction.end"
-"""The directive that ends one restriction."""
-TIMER = Actor("system", "timer")
-"""Who ends a restriction when its time is over."""
 
 
 class RestrictionPayload(DirectivePayload):
@@ -166,16 +172,14 @@ class RestrictingHandler(ChangingHandler[PayloadT]):
 
     def _is_repeated(self, own: Active, directive: Directive) -> bool:
         """Return whether a directive asks for a restriction of its actor as it is, also for that reason."""
-        if own.directive_id == directive.pk or own.until != directive.expires_at:
-            return own.until == directive.expires_at
-        earlier = Directive.objects.filter(pk=own.directive_id, name=directive.name).first()
-        return earlier is not None and _decision(earlier) == _decision(directive)
-
-
-def _decision(directive: Directive) -> dict[str, Any]:
-    aside = ("reason", "subject", "expected_revision")
-    payload = {field: value for field, value in directive.payload.items() if field not in aside}
-    return {**payload, "reason": directive.reason}
+        if own.until != directive.expires_at:
+            return False
+        if own.directive_id == directive.pk:
+            return True
+        # As it was asked for, in every word: another reason is another decision.
+        alike = Directive.objects.filter(pk=own.directive_id, name=directive.name, reason=directive.reason)
+        earlier = alike.first()
+        return earlier is not None and same_command(earlier.payload, directive.payload)
 
 
 def _request_ends(changed: Sequence[Change]) -> None:

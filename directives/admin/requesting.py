@@ -24,7 +24,8 @@ from directives.errors import Refused
 from directives.models import Directive, Restriction
 from directives.registry import AnyHandler
 from directives.requesting.dry_run import DryRun, dry_run
-from directives.restrictions import END, RestrictionHandler
+from directives.restricting.values import END
+from directives.restrictions import RestrictionHandler
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
 from fleetprompt.visible import visible

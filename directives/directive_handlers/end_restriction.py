@@ -7,8 +7,8 @@ from pydantic import AwareDatetime, Field
 from directives.directive_handlers.reschedule_restriction import RescheduleRestriction
 from directives.handlers import Context
 from directives.models import Directive, Restriction
-from directives.restricting.values import Change, Plan, State
-from directives.restrictions import END, TIMER, RestrictionHandler, RestrictionIdPayload
+from directives.restricting.values import END, TIMER, Change, Plan, State
+from directives.restrictions import RestrictionHandler, RestrictionIdPayload
 from signals.models import Signal
 
 

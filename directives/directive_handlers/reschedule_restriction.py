@@ -5,7 +5,7 @@ from pydantic import AwareDatetime, Field
 
 from directives.errors import DirectiveError
 from directives.models import Directive
-from directives.restricting.values import Plan, State
+from directives.restricting.values import RESCHEDULE, Plan, State
 from directives.restrictions import RestrictionHandler, RestrictionIdPayload
 
 
@@ -20,7 +20,7 @@ class RescheduleRestrictionPayload(RestrictionIdPayload):
 class RescheduleRestriction(RestrictionHandler[RescheduleRestrictionPayload]):
     """Makes one restriction end later or earlier, or stay for good."""
 
-    name = "restriction.reschedule"
+    name = RESCHEDULE
     label = "Reschedule restriction"
     Payload = RescheduleRestrictionPayload
     signal = "restriction.rescheduled"

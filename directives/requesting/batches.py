@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, Max, Min, QuerySet
 
 from directives.models import Directive
+from directives.restricting.values import TIMER
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.web.limits import COUNTED
 
@@ -17,7 +18,7 @@ _PROGRESS = """
         count(*), min(scheduled_at), max(scheduled_at)
     FROM (
         SELECT status, scheduled_at FROM directives_directive
-        WHERE correlation_id = %s AND NOT (actor_type = 'system' AND actor_id = 'timer')
+        WHERE correlation_id = %s AND (actor_type, actor_id) <> (%s, %s)
         ORDER BY created_at DESC, id DESC LIMIT %s
     ) AS counted GROUP BY 1
 """
@@ -65,8 +66,7 @@ def directives(correlation_id: str) -> QuerySet[Directive]:
     Those that end at its time what one of them began were not asked for, and are left out.
     """
     together = Directive.objects.filter(correlation_id=correlation_id)
-    # `directives.restrictions.TIMER`, which is not to be imported from here.
-    return together.exclude(actor_type="system", actor_id="timer").order_by("created_at", "id")
+    return together.exclude(actor_type=TIMER.type, actor_id=TIMER.id).order_by("created_at", "id")
 
 
 def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
@@ -86,6 +86,6 @@ def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
 
 def progress(correlation_id: str) -> Progress:
     """Return how far the directives with one correlation id are; of more than `COUNTED`, the first."""
-    rows = fetch_all(_PROGRESS, correlation_id, COUNTED + 1)
+    rows = fetch_all(_PROGRESS, correlation_id, TIMER.type, TIMER.id, COUNTED + 1)
     due = next(((first, last) for status, _, first, last in rows if status == "snoozed"), None)
     return Progress({status: number for status, number, *_ in rows}, due)

@@ -91,6 +91,12 @@ def same_payload(one: Any, other: Any) -> bool:
     return bool(_without(one, "reason", "subject") == _without(other, "reason", "subject"))
 
 
+def same_command(one: Any, other: Any) -> bool:
+    """Return whether two payloads do the same to their subject, at whatever revision each expects it."""
+    aside = ("reason", "subject", "expected_revision")
+    return bool(_without(one, *aside) == _without(other, *aside))
+
+
 def _without(payload: Any, *aside: str) -> Any:
     # A row that was written by hand may hold any JSON.
     if not isinstance(payload, Mapping):
@@ -120,13 +126,9 @@ def _default_key(
 
 def _is_otherwise(entry: _Entry, request: ValidatedRequest) -> bool:
     # With another payload the same name may put the subject into another state, such as a third place.
-    aside = ("reason", "subject", "expected_revision")
     is_alike = entry.name == request.handler.name and (
         not request.ordering_key
-        or (
-            _without(entry.payload, *aside) == _without(request.payload, *aside)
-            and entry.expires_at == request.expires_at
-        )
+        or (same_command(entry.payload, request.payload) and entry.expires_at == request.expires_at)
     )
     return not is_alike and entry.status != Status.CANCELED and entry.place <= _place(request)
 

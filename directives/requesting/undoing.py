@@ -11,13 +11,12 @@ from directives import registry
 from directives.errors import Refused
 from directives.models import Directive, Restriction
 from directives.requesting.validation import DirectiveRequest
+from directives.restricting.values import END, RESCHEDULE
 from fleetprompt.postgres.primary_keys import parse_uuid
 from signals.types import as_object
 
 _EFFECTS = ("restriction", "kept", "ended", "rescheduled")
 """The keys of a result that tell of restrictions."""
-END, RESCHEDULE = "restriction.end", "restriction.reschedule"
-"""As their handlers name them, which import the requests."""
 
 
 class ChangedSince(Refused):

@@ -9,6 +9,11 @@ from uuid import UUID
 from directives.models import Directive
 from signals.types import Actor
 
+END, RESCHEDULE = "restriction.end", "restriction.reschedule"
+"""The directives that end one restriction, and that give it another time."""
+TIMER = Actor("system", "timer")
+"""Who ends a restriction when its time is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestrictedColumn:
