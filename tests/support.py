@@ -70,7 +70,7 @@ BEGIN
                 'auth_group_permissions')
             OR nspname = 'public' AND relname IN (
                 'django_q_ormq', 'django_q_task', 'django_admin_log', 'django_session',
-                'auth_user_user_permissions', 'auth_user_groups', 'auth_user'))
+                'fleetprompt_cache', 'auth_user_user_permissions', 'auth_user_groups', 'auth_user'))
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', path) INTO is_filled;
         IF is_filled THEN
@@ -288,7 +288,7 @@ def owner_cursor() -> Iterator[Any]:
 
 
 def empty_tenants() -> None:
-    """Delete every row of the test tenants and every queue message, past triggers and foreign keys."""
+    """Delete every row of the test tenants, the queue and the cache, past triggers and foreign keys."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT tests.empty_tenants(%s)", [[f"org_{slug}" for slug in TENANTS]])
     # Or the seals of the next test would be compared with those of this one.

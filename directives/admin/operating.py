@@ -22,7 +22,7 @@ from directives.admin import pages, submissions, undoing
 from directives.admin.operation_form import OperationForm, SnoozeForm, UndoForm
 from directives.admin.performing import MAX_DIRECTIVES as MAX_DIRECTIVES
 from directives.admin.performing import OPERATIONS, Operation, done_since, longest_run_seconds, perform
-from directives.admin.results import Result, up_to_date
+from directives.admin.results import Result, followed, up_to_date
 from directives.admin.submissions import Submission
 from directives.authority import permissions
 from directives.display import labels
@@ -188,15 +188,19 @@ def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     if submission is None:
         raise Http404("the results of an operation are kept for an hour")
     is_at_work = submission.is_at_work
-    results: list[Result] = [] if is_at_work else _results(request, operation, submission)
+    noted: list[Result] = [] if is_at_work else _noted(request, operation, submission)
+    # Read once: a page must not stop following a directive that ends after its row was made.
+    directives = followed(noted)
+    results = up_to_date(noted, directives)
     known = {result.directive_id for result in results}
     if submission.batch:
         # What was not done comes first: it is what people have to know.
         results.sort(key=lambda result: result.tone == "good")
     shown = results[:MAX_ANSWERED]
     hidden = len(results) - len(shown)
-    found = Directive.objects.in_bulk({pk for one in shown for pk in (one.directive_id, one.followed)})
-    following = pages.follow_each(found[one.followed] for one in shown if one.followed in found)
+    following = pages.follow_each(directives[one.followed] for one in shown if one.followed in directives)
+    others = {one.directive_id for one in shown} - directives.keys()
+    found = {**directives, **Directive.objects.in_bulk(others)}
     if hidden:
         # The whole of a large batch is read each time.
         following["seconds"] *= 10
@@ -219,12 +223,12 @@ def answer(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     return pages.show(request, "admin/directives/operated.html", context)
 
 
-def _results(request: HttpRequest, operation: Operation, submission: Submission) -> list[Result]:
-    """Return what came of those that were done, also of what a stopped process did after it saved last."""
+def _noted(request: HttpRequest, operation: Operation, submission: Submission) -> list[Result]:
+    """Return what was noted of those that were done, and what a stopped process did after its last note."""
     noted = submission.results
     unknown = [] if submission.is_over else [pk for pk in submission.ids if pk not in noted]
     done = done_since(operation, unknown, permissions.actor_of(request.user), submission.began_at)
-    return up_to_date([*noted.values(), *done])
+    return [*noted.values(), *done]
 
 
 def _operation(request: HttpRequest, slug: str) -> Operation:

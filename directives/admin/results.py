@@ -1,6 +1,6 @@
 """Results of operations on directives, brought up to date with what happened to each directive since."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -61,11 +61,20 @@ class Result:
         return self.word == LEFT
 
 
-def up_to_date(results: Collection[Result]) -> list[Result]:
-    """Return the results, with what has become by now of those that were left to the cluster."""
-    left = [result.followed for result in results if result.is_open]
-    directives = Directive.objects.annotate(now=Now()).in_bulk(left)
-    people = _people(list(directives.values()))
+def followed(results: Collection[Result]) -> Mapping[UUID, Directive]:
+    """Return the directives whose statuses say what became of the results."""
+    return Directive.objects.annotate(now=Now()).in_bulk({result.followed for result in results})
+
+
+def up_to_date(results: Collection[Result], directives: Mapping[UUID, Directive]) -> list[Result]:
+    """Return the results, with what had become of those that were left to the cluster.
+
+    Args:
+        results: what was known when the operation ended.
+        directives: what `followed` returned for them.
+    """
+    open_ids = {result.followed for result in results if result.is_open}
+    people = _people([directive for pk, directive in directives.items() if pk in open_ids])
     return [
         _what_became(result, directives.get(result.followed), people.get(result.followed))
         if result.is_open

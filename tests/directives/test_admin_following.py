@@ -1,12 +1,15 @@
 """Pages that follow directives: until they end, and without a cluster."""
 
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
+from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from tests.admin import client_of
-from tests.support import ask, ask_animal, claim, expire_lease, make_forum, qcluster, run
+from tests.support import ask, ask_animal, claim, expire_lease, in_threads, make_forum, qcluster, run
 
 OPERATE = "/admin/directives/directive/operate/"
 NONE = "No cluster is running"
@@ -45,6 +48,44 @@ def test_the_result_of_a_rerun_follows_it_to_its_next_failure(root):
     assert "Running" not in ended
     assert "Failed" in ended
     assert "hx-get" not in ended
+
+
+@contextmanager
+def ending_after(number, directive):
+    """Run a directive in another session as soon as a page has read directives so many times."""
+    reads = 0
+
+    def look(execute, sql, *arguments):
+        nonlocal reads
+        found = execute(sql, *arguments)
+        reads += 'FROM "directives_directive"' in sql
+        if reads == number:
+            reads += 1
+            in_threads(lambda: run(directive))
+        return found
+
+    with connection.execute_wrapper(look):
+        yield
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("of", ["its undo", "itself", "its batch"])
+def test_a_page_follows_on_what_ends_while_it_is_made(root, of, number):
+    with in_tenant("alpha"):
+        hide = ask("forum.post.hide", {"post_id": str(make_forum().posts[0].pk)}).directive
+        run(hide)
+    fields = {"_selected_action": str(hide.pk), "token": str(uuid4()), "reason": "A mistake"}
+    url = root.post(f"{OPERATE}undo/", fields).headers["Location"]
+    with in_tenant("alpha"):
+        end = Directive.objects.get(name="restriction.end")
+    if of == "itself":
+        url = f"/admin/directives/directive/{end.pk}/change/"
+    elif of == "its batch":
+        url = f"/admin/directives/directive/batch/{end.correlation_id}/"
+    with ending_after(number, end):
+        page = root.get(url).content.decode()
+    shows_the_end = {"its undo": "Undone", "itself": "directive.succeeded", "its batch": "Done: 1 of 1"}[of]
+    assert shows_the_end in page or 'hx-trigger="every' in page
 
 
 def test_what_ended_or_waits_for_long_is_not_looked_at_every_second(root):

@@ -261,3 +261,14 @@ def test_whatever_comes_each_tenant_is_taken_once_for_all_that_woke_it_in_order(
     bulk(10)
     assert take(broker) == in_order(10)
     assert messages() == later
+
+
+def test_a_cluster_is_seen_behind_one_that_died_and_reading_changes_nothing(database):
+    broker = Broker("fleetprompt")
+    for name in ("dead", "alive"):
+        broker.set_stat(f"{Conf.Q_STAT}:{name}", name, 60)
+    broker.cache.delete(f"{Conf.Q_STAT}:dead")
+    with CaptureQueriesContext(connection) as queries:
+        assert broker.get_stats("") == ["alive"]
+    assert all(query["sql"].startswith("SELECT") for query in queries)
+    assert broker.get_stats("") == ["alive"]
