@@ -77,6 +77,12 @@ class Directive(ActorAndSubject, models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     # When it was asked for last: a rerun is asked for anew.
     requested_at = models.DateTimeField(db_default=Now(), editable=False)
+    member_id = models.UUIDField(null=True, blank=True, editable=False)
+    """Whom it is about, as the application numbers its members."""
+    scope = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True, editable=False)
+    """The part of the community in which permission for it is needed; empty for the whole."""
+    personal = models.JSONField(default=dict, db_default={}, null=True, blank=True, editable=False)
+    """Salts and values of personal texts; NULL when they were erased."""
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MinLengthValidator
 from django.db import models
@@ -103,6 +104,28 @@ class Thread(Record):
         return self.title
 
 
+class Member(models.Model):
+    """An author of posts: a person, an agent or a system, who may have a user of this community."""
+
+    SUBJECT_TYPE = "forum.member"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    author_type = models.CharField(max_length=10)
+    author_id = models.CharField(max_length=ID_LENGTH)
+    label = models.CharField(max_length=ID_LENGTH, default="", blank=True)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="member"
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["author_type", "author_id"]
+        constraints = [models.UniqueConstraint(fields=["author_type", "author_id"], name="member_author")]
+
+    def __str__(self) -> str:
+        return self.label or self.author_id
+
+
 class Post(Record):
     """A member's or an agent's text in a thread."""
 
@@ -133,6 +156,7 @@ class Post(Record):
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="posts")
     content = models.TextField(validators=[MinLengthValidator(1), MaxLengthValidator(CONTENT_LENGTH)])
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PUBLISHED)
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, null=True, blank=True, related_name="posts")
     author_type = models.CharField(max_length=10, choices=AuthorType.choices, default=AuthorType.HUMAN)
     author_id = models.CharField(max_length=ID_LENGTH)
     author_label = models.CharField(max_length=ID_LENGTH, default="", blank=True)

@@ -6,11 +6,13 @@ No signal is lost silently: `store` returns what was not stored, everything else
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict, Unpack
+from uuid import UUID
 
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
+from signals.personal import Personal
 from signals.types import (
     ID_LENGTH,
     KEY_LENGTH,
@@ -49,6 +51,7 @@ class Details(TypedDict, total=False):
     correlation_id: str | None
     causation_id: str | None
     metadata: Mapping[str, Any] | None
+    member_id: UUID | None
 
 
 def emit(
@@ -63,7 +66,7 @@ def emit(
 
     Args:
         name: a fact in the past tense, such as `forum.thread.locked`.
-        payload: JSON-safe details.
+        payload: JSON-safe details; values that are `Personal` can be erased later.
         dedupe_key: unique in the tenant, at most 512 characters; it identifies one fact, so emitting with a
             known key stores nothing and gives the stored signal back, whatever the payload.
         actor: the user, agent or process that caused it.
@@ -73,6 +76,7 @@ def emit(
         correlation_id: groups all work of one request.
         causation_id: the id of what led to it.
         metadata: JSON-safe details about the recording rather than the fact.
+        member_id: whom it is about.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
@@ -104,6 +108,7 @@ def fact(
     correlation_id: str | None = None,
     causation_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    member_id: UUID | None = None,
 ) -> Signal:
     """Return a checked signal that is not stored yet; arguments and errors are those of `emit`.
 
@@ -111,10 +116,15 @@ def fact(
     passes its own on.
     """
     check_stored(actor, subject)
+    given = payload or {}
+    personal = {key: value for key, value in given.items() if isinstance(value, Personal)}
+    plain = json_object("payload", {**given, **{key: one.value for key, one in personal.items()}})
     signal = Signal(
         name=check_name(name),
         dedupe_key=check_text("dedupe_key", dedupe_key, length=KEY_LENGTH, required=True),
-        payload=json_object("payload", payload or {}),
+        payload={**plain, **{key: one.commitment for key, one in personal.items()}},
+        personal={key: [one.salt, plain[key]] for key, one in personal.items()} or None,
+        member_id=member_id,
         metadata=json_object("metadata", metadata or {}),
         actor_type=actor.type,
         actor_id=actor.id,
@@ -139,9 +149,15 @@ def insertion(source: str, values: Mapping[str, str]) -> str:
 
     Args:
         source: the SQL after FROM, within the statement.
-        values: SQL for each column except metadata and the times.
+        values: SQL for each column except metadata and the times; without `personal`, it is NULL.
     """
-    columns = {**values, "metadata": "'{}'", "occurred_at": "moment.at", "recorded_at": "moment.at"}
+    columns = {
+        "personal": "NULL::jsonb",
+        **values,
+        "metadata": "'{}'",
+        "occurred_at": "moment.at",
+        "recorded_at": "moment.at",
+    }
     if columns.keys() != {field.column for field in Signal._meta.concrete_fields}:
         raise ValueError(f"values: expected every column of a signal; got {', '.join(values)}")
     # What is materialized is evaluated once, while the signals are inserted.

@@ -3,10 +3,13 @@
 Signals come in through `signals.bus` only.
 """
 
+from typing import Any
+
 from django.db import models
 from uuid_utils.compat import uuid7
 
 from fleetprompt.postgres.queries import ClockTimestamp
+from signals.personal import disclose
 from signals.storage.append_only import AppendOnlyModel
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
 
@@ -38,6 +41,10 @@ class Signal(ActorAndSubject, AppendOnlyModel):
     source = models.CharField(max_length=NAME_LENGTH, default="")
     correlation_id = models.CharField(max_length=ID_LENGTH, default="")
     causation_id = models.CharField(max_length=ID_LENGTH, default="")
+    member_id = models.UUIDField(null=True)
+    """Whom it is about, as the application numbers its members."""
+    personal = models.JSONField(null=True)
+    """Salts and values of the payload's commitments (`signals.personal`); NULL without any, or erased."""
 
     class Meta:
         # A UUIDv7 of one process sorts by time of making, also within a millisecond.
@@ -62,6 +69,15 @@ class Signal(ActorAndSubject, AppendOnlyModel):
                 condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type"
             ),
         ]
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> "Signal":
+        """Return a stored signal, its personal values put back into the payload."""
+        signal = super().from_db(*args, **kwargs)
+        loaded = vars(signal)
+        if "payload" in loaded and "personal" in loaded:
+            signal.payload = disclose(signal.payload, signal.personal)
+        return signal
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject_type}:{self.subject_id}"

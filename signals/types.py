@@ -17,6 +17,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from fleetprompt.errors import Refused, kind
 from fleetprompt.postgres.primary_keys import primary_key
+from signals.personal import COMMITMENT
 
 NAME_LENGTH = 255
 KEY_LENGTH = 512
@@ -30,8 +31,8 @@ LARGEST = 2**53 - 1
 _EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# What a JSON text must contain for `_UNSTORABLE`, or a number beyond `LARGEST`, to be in its values.
-_SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]|\d{16}|\de\+")
+# What a JSON text must contain for `_UNSTORABLE`, a number beyond `LARGEST` or a commitment to be in it.
+_SUSPICIOUS = re.compile(r"\\u0000|[\ud800-\udfff]|\d{16}|\de\+|\$personal\"")
 # Controls of ASCII and Latin-1, tabs and line ends among them, and the separators of lines and paragraphs.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
@@ -137,7 +138,7 @@ def json_object(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         Refused: naming `field`: not a mapping; more than 64 KiB as JSON, or more than 50 levels deep; or
             it holds something JSON has no form for (a set, NaN, a UUID object, a key that is no text),
-            numbers beyond `LARGEST`, or text with NUL or unpaired surrogates.
+            numbers beyond `LARGEST`, text with NUL or unpaired surrogates, or the key of a commitment.
     """
     if not isinstance(value, Mapping):
         raise Refused(f"{field}: expected an object; got {kind(value)}")
@@ -173,6 +174,8 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise Refused(f"{field}: expected text as keys; got {key!r}")
+            if key == COMMITMENT:
+                raise Refused(f"{field}: expected no key {COMMITMENT}, which stands for a personal value")
             _check_storable(field, key)
             _check_storable(f"{field}.{key}", item, depth + 1)
     elif isinstance(value, list | tuple):

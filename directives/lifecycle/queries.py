@@ -11,7 +11,15 @@ from fleetprompt.postgres.queries import fetch_all
 
 Status = Directive.Status
 
-COPIED = ("actor_type", "actor_id", "actor_label", "subject_type", "subject_id", "correlation_id")
+COPIED = (
+    "actor_type",
+    "actor_id",
+    "actor_label",
+    "subject_type",
+    "subject_id",
+    "correlation_id",
+    "member_id",
+)
 """The columns of a directive that its lifecycle signals have, too."""
 
 

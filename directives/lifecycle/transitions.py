@@ -65,6 +65,7 @@ def lifecycle_signal(
         source=SOURCE,
         correlation_id=directive.correlation_id,
         causation_id=str(directive.id),
+        member_id=directive.member_id,
     )
 
 

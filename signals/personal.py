@@ -1,0 +1,81 @@
+"""Personal values: texts that can be erased from a row without breaking the seal over it.
+
+A stored JSON object holds a commitment where a personal value was: the SHA-256 of a random salt and the
+value. Salt and value stand in the column `personal` of the same row, which no seal covers and which the
+database lets become NULL. Without the salt, the commitment tells nothing about the value.
+"""
+
+import hashlib
+import json
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+COMMITMENT = "$personal"
+"""The key of a commitment: `{"$personal": "<64 hexadecimal digits>"}`."""
+ERASED = "erased"
+"""What is read in place of a value that was erased."""
+SALT_BYTES = 16
+
+
+def new_salt() -> str:
+    """Return a random salt of 128 bits, in URL-safe base64 without padding."""
+    return urlsafe_b64encode(os.urandom(SALT_BYTES)).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """A personal value of a payload. The class itself marks a payload's field: `Annotated[str, Personal]`.
+
+    Args:
+        value: any JSON value.
+        salt: as `new_salt` returns it. Rows of one directive share the salt of one value.
+    """
+
+    value: Any
+    salt: str = field(default_factory=new_salt)
+
+    @property
+    def commitment(self) -> dict[str, str]:
+        """What stands in the payload in place of the value."""
+        return {COMMITMENT: digest(self.salt, self.value)}
+
+
+def digest(salt: str, value: Any) -> str:
+    """Return the SHA-256 of a salt's bytes and a value's JSON, in hexadecimal.
+
+    Raises:
+        ValueError: the salt is not base64 of `SALT_BYTES` bytes in its one spelling.
+    """
+    try:
+        raw = urlsafe_b64decode(salt + "==")
+    except NotBase64:
+        raw = b""
+    if len(raw) != SALT_BYTES or urlsafe_b64encode(raw).decode().rstrip("=") != salt:
+        raise ValueError(f"expected a salt of {SALT_BYTES} bytes in base64")
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(raw + text.encode()).hexdigest()
+
+
+def disclose(stored: Any, personal: Mapping[str, Any] | None) -> Any:
+    """Return a stored object with its personal values put back, or `ERASED` where they are gone.
+
+    What is no object is returned as it is: a row that was written by hand may hold any JSON.
+    """
+    if not isinstance(stored, dict):
+        return stored
+    if not any(is_commitment(value) for value in stored.values()):
+        return stored
+    known = personal or {}
+    return {
+        key: (known[key][1] if key in known else ERASED) if is_commitment(value) else value
+        for key, value in stored.items()
+    }
+
+
+def is_commitment(value: Any) -> bool:
+    """Return whether a value stands for a personal one."""
+    return isinstance(value, dict) and value.keys() == {COMMITMENT}
