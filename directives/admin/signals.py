@@ -82,7 +82,8 @@ class SignalAdmin(SearchedAdmin):
     sortable_by = ()
     list_filter = FILTERS
     search_key, search_ids = "dedupe_key", ("correlation_id", "causation_id")
-    search_help_text = "An id, a key or how it begins, a subject"
+    newest_first = ("-recorded_at", "-id")
+    search_help_text = "An id, a key or how it begins, a subject, words of a recent reason"
 
     recorded = column("recorded", lambda signal: moment(signal.recorded_at))
     fact = column("name", _name)
