@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as NotBase64
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +54,7 @@ def digest(salt: str, value: Any) -> str:
     """
     try:
         raw = urlsafe_b64decode(salt + "==")
-    except NotBase64:
+    except ValueError:
         raw = b""
     if len(raw) != SALT_BYTES or urlsafe_b64encode(raw).decode().rstrip("=") != salt:
         raise ValueError(f"expected a salt of {SALT_BYTES} bytes in base64")

@@ -66,7 +66,7 @@ def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
         lines = iter(partial(file.readline, exports.MAX_LINE_BYTES + 1), b"")
         found = exports.check(lines, _public_keys(options))
     pruned = f", seals 1–{found.pruned_seals} without events: pruned" if found.pruned_seals else ""
-    erased = f", {found.erased:,} signals with personal values erased" if found.erased else ""
+    erased = f", personal values of {found.erased:,} erased" if found.erased else ""
     text = (
         f"The export holds: {found.signals:,} signals in {found.seals:,} seals of tenant {found.tenant}"
         f"{pruned}{erased}, exported {found.exported_at}."
