@@ -1,5 +1,5 @@
 """Rights of the application's database role: to read and write rows, not to change tables or the rows of
-append-only tables, save to erase columns; and weaknesses of the connected role's rights.
+append-only tables, except to erase columns; and weaknesses of the connected role's rights.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

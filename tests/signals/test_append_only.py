@@ -29,7 +29,7 @@ STATEMENTS = [
     "UPDATE signals_signal SET personal = jsonb_set(personal, '{reason,1}', 'null')",
     "UPDATE signals_signal SET personal = NULL, name = 'a.b'",
     "UPDATE signals_signal SET personal = NULL, member_id = gen_random_uuid()",
-    "UPDATE signals_signal SET personal = NULL, payload = replace(payload::text, '1', '1.0')::jsonb",
+    "UPDATE signals_signal SET personal = NULL, payload = jsonb_set(payload, '{x}', '1.0')",
     "INSERT INTO signals_signal SELECT * FROM signals_signal"
     " ON CONFLICT (dedupe_key) DO UPDATE SET personal = '{}'",
     "UPDATE signals_signal SET payload = '{}'",

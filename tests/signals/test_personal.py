@@ -231,6 +231,11 @@ class TestSearch:
     def test_it_finds_a_part_of_a_value_as_it_is(self, search, term, found):
         assert search(term) == found
 
+    def test_an_export_has_what_it_finds(self, search):
+        answer = client_of("bea", group="Auditor").get(f"{LIST}export/jsonl/", {"q": "spam"})
+        [line] = answer.getvalue().decode().splitlines()
+        assert json.loads(line)["payload"] == {"reason": "Spam, spam"}
+
     def test_it_finds_no_salt(self, search):
         with in_tenant("alpha"):
             salt = Signal.objects.get(dedupe_key="two").personal["reason"][0]

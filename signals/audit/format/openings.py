@@ -6,7 +6,8 @@ from typing import Any
 
 from signals.personal import COMMITMENT, commitments, digest
 
-UNREADABLE = "personal values cannot be read"
+_UNREADABLE = "personal values cannot be read"
+_COMMITMENT = f'"{COMMITMENT}"'
 
 
 def problem(data: Any, openings: Any) -> str:
@@ -34,18 +35,16 @@ def stored_problem(data: str, openings: str) -> str:
     try:
         return problem(json.loads(data), json.loads(openings))
     except (ValueError, RecursionError):
-        return UNREADABLE
+        return _UNREADABLE
 
 
 def is_committed(data: str) -> bool:
     """Return whether a payload, JSON as PostgreSQL prints it, has a commitment."""
-    # Parsing every payload would take longer than all the rest.
-    if f'"{COMMITMENT}"' not in data:
-        return False
-    try:
-        return bool(commitments(json.loads(data)))
-    except (ValueError, RecursionError):
-        return False
+    # Hardly any payload is worth parsing for this.
+    if _COMMITMENT in data:
+        with suppress(ValueError, RecursionError):
+            return bool(commitments(json.loads(data)))
+    return False
 
 
 def _opens(opening: Any, committed: Any) -> bool:
