@@ -108,6 +108,7 @@ def _insert_post(cursor, forum, **columns):
         "author_type": "human",
         "author_id": "ann",
         "author_label": "",
+        "member_id": forum.posts[0].member_id,
         "revision": 1,
         **columns,
     }
