@@ -242,7 +242,7 @@ def _store(posts: list[Post], title: str, category: str, report: Report, seen: s
     edited: set[UUID] = set()
     if seen is not None:
         first = {str(post.external_id): post for post in reversed(posts) if post.external_id not in seen}
-        seen |= first.keys()
+        seen.update(first)
         texts = {pk: post.content for pk, post in first.items() if post.pk not in stored}
         edited = content.edit_posts(posts[0].source, texts, actor=ACTOR)
     report.thread_id = thread.pk
