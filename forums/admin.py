@@ -4,11 +4,12 @@ They are read-only: a change of a thread or a post is a directive. Only a member
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -165,14 +166,16 @@ class PostAdmin(RecordAdmin):
 class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
     """The user who a member is."""
 
+    user = forms.ModelChoiceField(
+        User.objects.order_by("username"),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="The user who writes under this name. Leave it empty for nobody.",
+    )
+
     class Meta:
         model = Member
         fields = ("user",)
-        field_classes: ClassVar[dict[str, Any]] = {"user": forms.ModelChoiceField}
-        widgets: ClassVar[dict[str, Any]] = {"user": UnfoldAdminSelectWidget}
-        help_texts: ClassVar[dict[str, str]] = {
-            "user": "A moderator does not decide about their own posts. Leave it empty for nobody."
-        }
 
 
 @admin.register(Member, site=tenant_site)
