@@ -125,6 +125,8 @@ class ChangingHandler(Handler[PayloadT]):
             "after": change.after[followed],
             "revision": change.revision,
         }
+        if change.version is not None:
+            facts["version"] = change.version
         if change.begun:
             facts["restriction"] = str(change.begun)
         elif change.kept and change.kept.directive_id == context.directive.pk:
@@ -350,9 +352,10 @@ def _statements(model: type[Model]) -> _Statements:
     table, key = connection.ops.quote_name(meta.db_table), connection.ops.quote_name(meta.pk.column)
     names = [column.name for column in columns(model)]
     types = {name: meta.get_field(name).db_type(connection) for name in names}
+    version = {"version"} & {field.name for field in meta.local_concrete_fields}
     return _Statements(
         sql.LOCK_RESTRICTED.format(
-            table=table, key=key, columns="".join(f", subject.{name}" for name in names)
+            table=table, key=key, columns="".join(f", subject.{name}" for name in [*names, *version])
         ),
         sql.APPLY_RESTRICTIONS.format(
             table=table,
@@ -382,8 +385,9 @@ def _lock(subject_type: str, model: type[Model], keys: Sequence[Any]) -> dict[An
         key: State(
             f"{subject_type}:{key}",
             revision,
-            dict(zip(names, values, strict=True)),
+            dict(zip(names, values, strict=False)),
             fresh[str(key)] if str(key) in fresh else [_active(row) for row in active or ()],
+            *values[len(names) :],
         )
         for key, revision, _, active, *values in rows
     }
@@ -432,6 +436,7 @@ def _apply(model: type[Model], directive: Directive, state: State, plan: Plan) -
         until=plan.until,
         ended=list(plan.end),
         remaining=remaining,
+        version=state.version,
     )
 
 

@@ -7,13 +7,26 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from model_bakery import baker
 
+from directives import restrictions, runner
+from directives.restricting.values import Plan, RestrictedColumn, Wanted
 from fleetprompt.tenants.context import NoActiveTenant, in_tenant
 from forums import content
 from forums.models import ContentVersion, Post, Thread
 from signals.models import Signal
-from tests.recipes import forums
-from tests.support import TESTER, in_threads, make_forum, meanwhile, somebody_waits, wait_until
+from tests.library.models import Shelf
+from tests.recipes import directives, forums
+from tests.support import (
+    TESTER,
+    ask,
+    in_threads,
+    make_forum,
+    meanwhile,
+    run,
+    somebody_waits,
+    wait_until,
+)
 
 
 @pytest.fixture(params=["post", "thread"])
@@ -139,3 +152,31 @@ def test_in_bulk_the_number_of_statements_does_not_grow(forum):
 def test_new_records_are_their_first_version(forum):
     assert {record.version for record in [*Thread.objects.all(), *Post.objects.all()]} == {1}
     assert not ContentVersion.objects.exists()
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_what_restricts_names_the_version_that_it_judged(forum, is_group):
+    posts = forum.posts[:2]
+    content.edit_post(posts[0], "Spam", actor=TESTER)
+    asked = [ask("forum.post.hide", {"post_id": str(post.pk)}).directive for post in posts]
+    if is_group:
+        runner.run_due()
+    for one, version in zip(asked, (2, 1), strict=True):
+        if not is_group:
+            run(one)
+        one.refresh_from_db()
+        hidden = Signal.objects.get(name="forum.post.hidden", causation_id=str(one.pk))
+        assert (one.result["version"], hidden.payload["version"]) == (version, version)
+    content.edit_post(posts[0], "Fine again", actor=TESTER)
+    unhide = ask("forum.post.unhide", {"post_id": str(posts[0].pk)}).directive
+    run(unhide)
+    assert (unhide.result["version"], unhide.result["revision"]) == (3, 3)
+
+
+def test_what_counts_no_versions_has_none(alpha, monkeypatch):
+    columns = (RestrictedColumn("status", "open", {"hidden": "hidden"}),)
+    monkeypatch.setattr(Shelf, "RESTRICTED_COLUMNS", columns, raising=False)
+    baker.make(Shelf, name="fiction")
+    directive = directives.directive.make(subject_type="library.shelf", subject_id="fiction")
+    [change] = restrictions.change_all([Wanted(directive, None, lambda _: Plan(begin="hidden"))])
+    assert (change.after, change.version) == ({"status": "hidden"}, None)
