@@ -156,7 +156,7 @@ def _store(record: Record, payload: dict[str, Any], actor: Actor) -> None:
 
 
 def _created(record: Record, payload: dict[str, Any], actor: Actor) -> Signal:
-    return _told(record, "created", str(record.pk), payload, actor)
+    return _signal(record, "created", str(record.pk), payload, actor)
 
 
 def _edit_one(record: TextT, text: str, actor: Actor) -> TextT:
@@ -196,10 +196,10 @@ def _edit(records: QuerySet[TextT], text_of: Callable[[TextT], str], actor: Acto
 
 def _edited(record: Text, actor: Actor) -> Signal:
     key = f"{record.pk}:{record.version}"
-    return _told(record, "edited", key, {"version": record.version}, actor)
+    return _signal(record, "edited", key, {"version": record.version}, actor)
 
 
-def _told(record: Record, what: str, key: str, payload: dict[str, Any], actor: Actor) -> Signal:
+def _signal(record: Record, what: str, key: str, payload: dict[str, Any], actor: Actor) -> Signal:
     name = f"{record.SUBJECT_TYPE}.{what}"
     return bus.fact(
         name,
