@@ -2,8 +2,8 @@
 
 A handler is a class in `<app>/directive_handlers/*.py`. A model with a `SUBJECT_TYPE`, such as
 `forum.post`, can be a subject: it has a text form that people recognise (`str`), a primary key of a kind
-that `fleetprompt.postgres.primary_keys` knows, and may have a `revision`, which counts its changes, and a
-`status`.
+that `fleetprompt.postgres.primary_keys` knows, and may have a `revision`, which counts its changes, a
+`version`, which counts its texts, and a `status`.
 """
 
 import importlib.util

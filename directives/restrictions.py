@@ -130,6 +130,8 @@ class ChangingHandler(Handler[PayloadT]):
             "after": change.after[followed],
             "revision": change.revision,
         }
+        if change.version is not None:
+            facts["version"] = change.version
         if change.begun:
             facts["restriction"] = str(change.begun)
         elif change.kept and change.kept.directive_id == context.directive.pk:
@@ -298,9 +300,11 @@ def _begin(subject_type: str, wanted: Sequence[Wanted]) -> dict[UUID, Change]:
         if key := _key(model, directive):
             rows.append({**_row(key, directive, plan, pk, after), "expected": one.expected_revision})
             asked[key] = directive, plan, pk, after
-    for key, revision, before in _write(subject_type, model, rows, only_unrestricted=True):
+    for key, revision, before, version in _write(subject_type, model, rows, only_unrestricted=True):
         directive, plan, pk, after = asked[key]
-        found[directive.pk] = Change(directive, before, after, revision + 1, begun=pk, until=plan.until)
+        found[directive.pk] = Change(
+            directive, before, after, revision + 1, begun=pk, until=plan.until, version=version
+        )
     return found
 
 
@@ -382,14 +386,15 @@ def _statements(model: type[Model]) -> _Statements:
     names = [column.name for column in columns(model)]
     types = {"key": meta.pk.rel_db_type(connection)}
     types |= {name: meta.get_field(name).db_type(connection) for name in names}
+    read = [*names, *({"version"} & {field.name for field in meta.local_concrete_fields})]
     parts = {
         "table": connection.ops.quote_name(meta.db_table),
         "key": connection.ops.quote_name(meta.pk.column),
         "key_type": types["key"],
         "types": ", ".join(f"{name} {kind}" for name, kind in types.items()),
-        "columns": "".join(f", subject.{name}" for name in names),
+        "columns": "".join(f", subject.{name}" for name in read),
         "changes": "".join(f", {name} = own.{name}" for name in names),
-        "before": "".join(f", found.{name}" for name in names),
+        "before": "".join(f", found.{name}" for name in read),
         # A column has its `free` value as long as nothing restricts the subject.
         "unrestricted": " AND ".join(f"subject.{name} = %(free_{name})s" for name in names),
     }
@@ -415,16 +420,18 @@ def _lock(subject_type: str, model: type[Model], keys: Iterable[str]) -> dict[st
         key: State(
             Subject(subject_type, key),
             revision,
-            _named(model, values),
+            before,
             fresh[key] if key in fresh else [_active(row) for row in active or ()],
+            version,
         )
         for key, revision, _, active, *values in rows
+        for before, version in [_named(model, values)]
     }
 
 
 def _write(
     subject_type: str, model: type[Model], rows: Sequence[Mapping[str, Any]], *, only_unrestricted: bool
-) -> list[tuple[str, int, dict[str, Any]]]:
+) -> list[tuple[str, int, dict[str, Any], int | None]]:
     """Insert restrictions and write what follows from them on their subjects.
 
     Args:
@@ -432,7 +439,7 @@ def _write(
             `expected`; otherwise they are locked already.
 
     Returns:
-        of each subject that was changed its id, and its revision and columns from before.
+        of each subject that was changed its id, its revision and columns from before, and its version.
     """
     values = {
         "rows": as_json(rows),
@@ -444,11 +451,13 @@ def _write(
     with prepared_cursor() as cursor:
         cursor.execute(_statements(model).apply, values)
         found = cursor.fetchall()
-    return [(key, revision, _named(model, before)) for key, revision, *before in found]
+    return [(key, revision, *_named(model, values)) for key, revision, *values in found]
 
 
-def _named(model: type[Model], values: Sequence[Any]) -> dict[str, Any]:
-    return {column.name: value for column, value in zip(columns(model), values, strict=True)}
+def _named(model: type[Model], values: Sequence[Any]) -> tuple[dict[str, Any], int | None]:
+    """Return the columns that follow from restrictions, and the version of the text, if there is one."""
+    names = [column.name for column in columns(model)]
+    return dict(zip(names, values, strict=False)), next(iter(values[len(names) :]), None)
 
 
 def _active(row: Sequence[Any]) -> Active:
@@ -495,6 +504,7 @@ def _changed(
         until=plan.until,
         ended=list(plan.end),
         remaining=remaining,
+        version=state.version,
     )
 
 

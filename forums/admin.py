@@ -1,24 +1,39 @@
-"""Admin pages of a community's forum. They are read-only: a change of a thread or a post is a directive."""
+"""Admin pages of a community's forum.
+
+They are read-only: a change of a thread or a post is a directive. Only a member's user is set here.
+"""
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
+from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.text import Truncator
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from directives.admin.subjects import Newest, SubjectAdmin
+from directives.authority.permissions import may_view
 from directives.display.labels import Look
 from fleetprompt.sites import tenant_site
 from fleetprompt.templatetags.moments import ago, moment
 from fleetprompt.web.model_admin import column
-from forums.models import Category, Post, Record, Thread
+from forums import members
+from forums.models import Category, Member, Post, Record, Thread
 from forums.web.views import post_url
+from signals.types import actor_of
 
 MAX_NEWEST = 20
-"""The most posts on a thread's page, and the most threads on a category's."""
+"""The most posts on a thread's or member's page, and the most threads on a category's."""
+LINK_MEMBER = "forums.link_member"
+"""The permission to say which user a member is."""
 
 _STATUSES: dict[str, Look] = {
     Thread.Status.OPEN: Look("Open", "lock_open", "good"),
@@ -35,6 +50,10 @@ def _author(post: Any) -> str:
     return str(post.author_label or post.author_id)
 
 
+def _username(member: Any) -> str:
+    return member.user.get_username() if member.user else "–"
+
+
 class RecordAdmin(SubjectAdmin):
     """Common parts of the pages of categories, threads and posts."""
 
@@ -45,15 +64,16 @@ class RecordAdmin(SubjectAdmin):
     created = column("created", lambda record: ago(record.created_at), "created_at")
 
     def facts(self, request: HttpRequest, record: Record) -> Sequence[tuple[str, Any]]:
-        """Return the time of storing, the revision, and the id in the forum that it was imported from."""
+        """Return the time of storing, the revision, and the id in the source that it was imported from."""
         return [
             ("came in", moment(record.created_at)),
             ("revision", record.revision),
+            ("source", record.source if record.external_id else None),
             ("external id", record.external_id),
         ]
 
     def newest(self, request: HttpRequest, record: Any) -> Newest | None:
-        """Return the category's newest threads, or the thread's newest posts."""
+        """Return the category's newest threads, or the thread's or member's newest posts."""
         if not self.part or not request.user.has_perm(f"forums.view_{self.part}"):
             return None
         found = getattr(record, f"{self.part}s").order_by("-created_at", "-id")[:MAX_NEWEST]
@@ -93,6 +113,7 @@ class ThreadAdmin(RecordAdmin):
         return [
             ("category", self.link(request, record.category)),
             ("readers", "see no trace of it" if record.is_hidden else None),
+            ("version", record.version),
             *super().facts(request, record),
         ]
 
@@ -120,10 +141,12 @@ class PostAdmin(RecordAdmin):
         """Return the facts about a post."""
         return [
             ("author", _author(record)),
+            ("member", self.link(request, record.member)),
             ("kind of author", record.get_author_type_display()),
             ("posted", moment(record.posted_at or record.created_at)),
             ("thread", self.link(request, record.thread)),
             ("category", self.link(request, record.thread.category)),
+            ("version", record.version),
             *super().facts(request, record),
         ]
 
@@ -138,3 +161,87 @@ class PostAdmin(RecordAdmin):
     excerpt = column("post", lambda post: Truncator(post.content).chars(100))
     author = column("author", _author)
     posted = column("posted", lambda post: ago(post.posted_at or post.created_at), "posted_at")
+
+
+class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The user who a member is."""
+
+    user = forms.ModelChoiceField(
+        User.objects.order_by("username"),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="The user who writes under this name. Leave it empty for nobody.",
+    )
+
+    class Meta:
+        model = Member
+        fields = ("user",)
+
+
+@admin.register(Member, site=tenant_site)
+class MemberAdmin(RecordAdmin):
+    """Lists members, and links them to users."""
+
+    icon = "contacts"
+    part = "post"
+    list_display = ("name", "author_id", "kind", "linked", "created")
+    list_filter = ("author_type",)
+    list_select_related = ("user",)
+    search_fields = ("label", "author_id")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses, with that of the link to a user."""
+        view = self.admin_site.admin_view(self.user_view)
+        return [path("<uuid:pk>/user/", view, name="forums_member_user"), *super().get_urls()]
+
+    def facts(self, request: HttpRequest, record: Any) -> Sequence[tuple[str, Any]]:
+        """Return the facts about a member."""
+        return [
+            ("name", record.label),
+            ("author id", record.author_id),
+            ("kind of author", record.get_author_type_display()),
+            ("user", _username(record)),
+            ("first seen", moment(record.created_at)),
+        ]
+
+    def history_parts(self, record: Any) -> Sequence[tuple[str, QuerySet[Any]]]:
+        """Return the member's posts."""
+        return [(Post.SUBJECT_TYPE, record.posts.all())]
+
+    def request_buttons(self, request: HttpRequest, record: Any) -> list[dict[str, str]]:
+        """Return the buttons of directives, and that of the link to a user."""
+        buttons = super().request_buttons(request, record)
+        if request.user.has_perm(LINK_MEMBER):
+            url = reverse("admin:forums_member_user", args=[record.pk])
+            buttons.append({"label": "Link to a user", "icon": "link", "url": url})
+        return buttons
+
+    def user_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        """Show or process the form with a member's user.
+
+        Raises:
+            PermissionDenied: the user may not view members, or not link them.
+        """
+        if not (may_view(request.user, Member) and request.user.has_perm(LINK_MEMBER)):
+            raise PermissionDenied
+        record = get_object_or_404(Member, pk=pk)
+        page = reverse("admin:forums_member_change", args=[pk])
+        form = MemberForm(request.POST if request.method == "POST" else None, instance=record)
+        if form.is_valid():
+            members.link(record, form.cleaned_data["user"], actor=actor_of(request.user))
+            self.message_user(request, "Saved.")
+            return redirect(page)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Link to a user",
+            "record": record,
+            "form": form,
+            "back": page,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/forums/member_user.html", context)
+
+    name = column("member", str, "label")
+    kind = column("kind", lambda member: member.get_author_type_display(), "author_type")
+    linked = column("user", _username)

@@ -18,7 +18,15 @@ from fleetprompt.errors import Refused
 from fleetprompt.postgres.advisory_locks import lock_in_transaction
 from fleetprompt.tenants.context import active_tenant
 from forums import content
-from forums.models import CONTENT_LENGTH, TITLE_LENGTH, Category, Post, Thread
+from forums.models import (
+    CONTENT_LENGTH,
+    DEFAULT_SOURCE,
+    SOURCE_LENGTH,
+    TITLE_LENGTH,
+    Category,
+    Post,
+    Thread,
+)
 from signals.types import ID_LENGTH, Actor, check_identifier, check_moment, check_text
 
 ACTOR = Actor("system", "import_posts")
@@ -57,11 +65,13 @@ class Report:
     Args:
         thread_id: the thread with the posts; None when no row was good, so that no thread was needed.
         imported: the number of rows that became posts.
-        repeated: the number of rows with the id of an earlier row, or of a post that was there before.
+        edited: the number of rows that gave a post that was there before another text.
+        repeated: the number of other rows with the id of an earlier row or of a post that was there before.
     """
 
     thread_id: UUID | None = None
     imported: int = 0
+    edited: int = 0
     repeated: int = 0
     refused: list[RefusedRow] = field(default_factory=list)
 
@@ -72,31 +82,36 @@ def import_posts(
     thread: str,
     category: str = "general",
     columns: Columns | None = None,
+    source: str = DEFAULT_SOURCE,
+    update: bool = False,
     advance: Callable[[int], None] = lambda size: None,
 ) -> Report:
     """Import the posts in `file` into a thread of the active tenant, and report each bad row.
 
-    Each batch is a transaction of its own, and a post is known by its external id: what an
-    interrupted import left out comes in when it is run again.
+    Each batch is a transaction of its own, and a post is known by its source and external id: what an
+    interrupted import left out comes in when it is run again. Of several rows with one id the first counts.
 
     Args:
         file: CSV with a header, in UTF-8, with or without a byte-order mark.
         thread: the thread's title; the first good row makes it, if the category has none.
         category: the category's slug; made likewise.
+        source: what the ids are unique in, such as the forum that the file comes from.
+        update: whether a row whose id is known gives its post the row's text, as an edit.
         advance: called with the number of bytes that were read since the last call.
 
     Raises:
         NoActiveTenant: called outside `in_tenant`.
-        ValidationError: the title, the category or the header is wrong; nothing was changed.
+        ValidationError: the title, the category, the source or the header is wrong; nothing was changed.
     """
     active_tenant()
     _check_place(thread, category)
+    check_identifier("source", source, length=SOURCE_LENGTH, required=True)
     rows = _rows(file, advance)
-    reader = _Reader(_header(rows), columns or Columns())
-    report = Report()
+    reader = _Reader(_header(rows), columns or Columns(), source)
+    report, seen = Report(), set[str]()
     while batch := list(islice(rows, BATCH_ROWS)):
         if posts := list(reader.posts(batch, report.refused)):
-            _store(posts, thread, category, report)
+            _store(posts, thread, category, report, seen if update else None)
     return report
 
 
@@ -126,14 +141,14 @@ class _Lines(Lines[str]):
 class _Reader:
     """Makes posts, not stored yet, of rows under one header."""
 
-    def __init__(self, header: list[str], columns: Columns) -> None:
+    def __init__(self, header: list[str], columns: Columns, source: str) -> None:
         if columns.date is None and DATE_COLUMN in header:
             columns = columns._replace(date=DATE_COLUMN)
         for name in columns:
             if name is not None and header.count(name) != 1:
                 has = "it twice or more" if name in header else ", ".join(map(ascii, header))
                 raise Refused(f"column: expected one column {name!r} in the header, which has {has[:500]}")
-        self.header, self.columns = header, columns
+        self.header, self.columns, self.source = header, columns, source
 
     def posts(self, rows: list[_Row], refused: list[RefusedRow]) -> Iterator[Post]:
         """Yield a post for each good row, and add the others to `refused`."""
@@ -150,6 +165,7 @@ class _Reader:
             raise Refused(f"expected {len(self.header)} fields, as in the header; got {len(row.cells)}")
         cells = dict(zip(self.header, row.cells, strict=True))
         return Post(
+            source=self.source,
             external_id=_identifier(cells, self.columns.id),
             author_id=_identifier(cells, self.columns.author),
             content=_text(cells, self.columns.content, CONTENT_LENGTH),
@@ -217,14 +233,22 @@ def _header(rows: Iterator[_Row]) -> list[str]:
 
 
 @transaction.atomic
-def _store(posts: list[Post], title: str, category: str, report: Report) -> None:
+def _store(posts: list[Post], title: str, category: str, report: Report, seen: set[str] | None) -> None:
+    """Store a batch; edit the posts that are known, if `seen` has the ids of the rows before."""
     thread = _thread(title, category)
     for post in posts:
         post.thread = thread
     stored = content.store_new_posts(posts, actor=ACTOR)
+    edited: set[UUID] = set()
+    if seen is not None:
+        first = {str(post.external_id): post for post in reversed(posts) if post.external_id not in seen}
+        seen.update(first)
+        texts = {pk: post.content for pk, post in first.items() if post.pk not in stored}
+        edited = content.edit_posts(posts[0].source, texts, actor=ACTOR)
     report.thread_id = thread.pk
     report.imported += len(stored)
-    report.repeated += len(posts) - len(stored)
+    report.edited += len(edited)
+    report.repeated += len(posts) - len(stored) - len(edited)
 
 
 def _thread(title: str, slug: str) -> Thread:

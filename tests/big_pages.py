@@ -9,15 +9,18 @@ from forums import content
 from forums.models import Post
 from signals.models import Signal
 from tests.big import fill
+from tests.recipes.forums import WITH_MEMBER
 from tests.support import TESTER, owner_cursor
 
 DIRECTIVES = 200_000
 SIGNALS = 600_000
 
-_POSTS = """
-INSERT INTO forums_post (id, thread_id, content, status, author_type, author_id, author_label, revision)
-SELECT md5('subject ' || n)::uuid, %s, 'Post ' || n, 'published', 'human', 'ann', 'Ann', 1
-FROM generate_series(0, %s - 1) AS n
+_POSTS = f"""
+{WITH_MEMBER.format("ann")}
+INSERT INTO forums_post (id, thread_id, content, status, author_type, author_id, author_label, member_id,
+    revision)
+SELECT md5('subject ' || n)::uuid, %s, 'Post ' || n, 'published', 'human', 'ann', 'Ann', member_id, 1
+FROM generate_series(0, %s - 1) AS n, member
 """
 
 

@@ -62,12 +62,14 @@ class State:
 
     Args:
         values: the columns that follow from restrictions, by name.
+        version: the number of its text; None where the model counts none.
     """
 
     subject: Subject
     revision: int
     values: dict[str, Any]
     active: Sequence[Active]
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Change:
         until: when it is to end by itself, if it is to end.
         ended: those that ended.
         remaining: those that were active before and go on.
+        version: the number of the text that was judged; None where the model counts none.
     """
 
     directive: Directive
@@ -130,3 +133,4 @@ class Change:
     until: datetime | None = None
     ended: Sequence[Active] = ()
     remaining: Sequence[Active] = ()
+    version: int | None = None

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.bench.world import World, schema
+from tests.recipes.forums import WITH_MEMBER
 
-_POSTS = """
-INSERT INTO forums_post (id, revision, content, status, author_type, author_id, author_label, thread_id)
-SELECT uuidv7(), 1, 'Buy now, offer ' || n, 'published', 'human', 'spammer', '',
+_POSTS = f"""
+{WITH_MEMBER.format("spammer")}
+INSERT INTO forums_post (id, revision, content, status, author_type, author_id, author_label, member_id,
+    thread_id)
+SELECT uuidv7(), 1, 'Buy now, offer ' || n, 'published', 'human', 'spammer', '', member_id,
     (SELECT id FROM forums_thread LIMIT 1)
-FROM generate_series(1, %s) AS n RETURNING id::text
+FROM generate_series(1, %s) AS n, member RETURNING id::text
 """
 _COLUMNS = """
 id, name, status, payload, metadata, result, reason, idempotency_key, actor_type, actor_id, actor_label,

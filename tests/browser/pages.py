@@ -7,7 +7,7 @@ from django.db.models import Model
 from django.urls import reverse
 
 from directives.models import Directive, Restriction
-from forums.models import Category, Post, Thread
+from forums.models import Category, Member, Post, Thread
 from signals.models import Signal
 
 
@@ -71,6 +71,10 @@ def _end() -> str:
     return f"{_about_directives('request_type', 'restriction.end')}?restriction={restriction}"
 
 
+def _member_user() -> str:
+    return reverse("admin:forums_member_user", "fleetprompt.urls", [Member.objects.all()[0].pk])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "overview": lambda: "/admin/",
     "categories": _list(Category),
@@ -79,6 +83,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "posts": _list(Post),
     "posts, none found": lambda: f"{_list(Post)()}?q=nowhere",
     "post": _first(Post),
+    "members": _list(Member),
+    "member": _first(Member),
+    "member, user": _member_user,
     "directives": _list(Directive),
     "directive": _first(Directive),
     "request, types": lambda: _about_directives("request"),

@@ -20,6 +20,7 @@ from signals.models import Signal
 from signals.types import Subject
 from tests.admin import client_of
 from tests.big import asked, seq_scans
+from tests.recipes.forums import WITH_MEMBER
 from tests.signals.test_admin import HOSTILE
 from tests.support import ABSENT, TESTER, ask, change, create_forum, owner_cursor, run
 
@@ -296,10 +297,11 @@ def large(database):
 
 
 LARGE = [
-    "INSERT INTO forums_post (id, revision, created_at, thread_id, content, status, author_type, author_id,"
-    " author_label) SELECT gen_random_uuid(), 1, now() - n * interval '1 second',"
+    f"{WITH_MEMBER.format('ann')} INSERT INTO forums_post (id, revision, created_at, thread_id,"
+    " content, status, author_type, author_id, author_label, member_id)"
+    " SELECT gen_random_uuid(), 1, now() - n * interval '1 second',"
     " CASE WHEN n <= 10000 THEN %(thread)s::uuid ELSE %(other)s::uuid END, 'Post ' || n, 'published',"
-    " 'human', 'ann', '' FROM generate_series(1, 12000) AS n",
+    " 'human', 'ann', '', member_id FROM generate_series(1, 12000) AS n, member",
     "INSERT INTO directives_directive (id, name, status, payload, metadata, reason, idempotency_key,"
     " actor_type, actor_id, actor_label, subject_type, subject_id, ordering_key, correlation_id,"
     " causation_id, scheduled_at, queued_at, attempt, max_attempts, last_error, created_at)"

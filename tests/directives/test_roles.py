@@ -18,7 +18,7 @@ FORUM = (
     "forum.post.unhide",
     "forum.post.create",
 )
-SEEN = {"view_directive", "view_signal", "view_thread", "view_post", "view_category"}
+SEEN = {"view_directive", "view_signal", "view_thread", "view_post", "view_category", "view_member"}
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from directives import runner, tasks
 from directives.models import Directive
 from directives.outcomes import Kind
 from fleetprompt.tenants.context import in_tenant, is_public
-from forums.models import Category, Post, Thread
+from forums.models import Category, Member, Post, Thread
 from signals.models import Signal
 from tests.support import TENANTS, ask, ask_animal, claim, make_forum, owner_cursor, run, states
 
-EVERYTHING = (Category, Thread, Post, Directive, Signal)
+EVERYTHING = (Category, Thread, Member, Post, Directive, Signal)
 
 
 def rows():
@@ -24,7 +24,7 @@ def twins(database):
     """Give both tenants the same forum, ids and all; return the id of its first post."""
     with in_tenant("alpha"):
         forum = make_forum()
-        copies = [list(model.objects.all()) for model in (Category, Thread, Post)]
+        copies = [list(model.objects.all()) for model in (Category, Thread, Member, Post)]
     with in_tenant("beta"):
         for copy in copies:
             type(copy[0]).objects.bulk_create(copy)

@@ -85,7 +85,19 @@ def test_a_known_external_id_is_refused(forum):
     _post(forum, external_id="c-1")
     with pytest.raises(ValidationError) as refused:
         _post(forum, external_id="c-1")
-    assert "external_id" in refused.value.message_dict
+    assert refused.value.message_dict.keys() == {"external_id"}
+    assert _post(forum, external_id="c-1", source="elsewhere").source == "elsewhere"
+
+
+def test_the_same_external_ids_come_from_two_sources(forum):
+    for source in ("old", "older"):
+        category = content.create_category(source, "News", actor=TESTER, source=source, external_id="1")
+        thread = content.create_thread(category, "News", actor=TESTER, source=source, external_id="1")
+        content.create_post(thread, "1", actor=TESTER, author_id="ann", source=source, external_id="1")
+    posts = [
+        Post(thread=thread, content="2", author_id="ann", source=s, external_id="1") for s in ("old", "new")
+    ]
+    assert content.store_new_posts(posts, actor=TESTER) == {posts[1].pk}
 
 
 def test_record_and_signal_come_together_or_not_at_all(forum):

@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 
 from fleetprompt.tenants.context import in_tenant
 from forums.importing import import_posts
-from forums.models import CONTENT_LENGTH, Category, Post, Thread
+from forums.models import CONTENT_LENGTH, Category, ContentVersion, Post, Thread
 from signals.models import Signal
 from signals.types import Actor
 from tests.support import environment, manage, owner_cursor, somebody_waits, wait_until
@@ -75,6 +75,52 @@ def test_the_first_row_of_an_id_wins_now_and_later(load):
     report, error = load(HEADER + "a,ann,,Third\nb,bob,,New\n")
     assert (report["imported"], report["repeated"], error) == (1, 1, "")
     assert _contents() == ["First", "New"]
+
+
+def test_the_same_id_of_another_source_is_another_post(load):
+    load(HEADER + "a,ann,,Hello\n")
+    report, _ = load(HEADER + "a,bob,,Ahoy\n", source="old forum")
+    assert (report["imported"], report["repeated"]) == (1, 0)
+    report, _ = load(HEADER + "a,ann,,Hi\n", source="old forum", update=True)
+    assert (report["imported"], report["edited"]) == (0, 1)
+    with in_tenant("alpha"):
+        found = Post.objects.values_list("source", "external_id", "content")
+        assert set(found) == {("import", "a", "Hello"), ("old forum", "a", "Hi")}
+
+
+def test_an_update_edits_posts_whose_text_is_another_one(load):
+    load(HEADER + "a,ann,,First\nb,ann,,Same\n")
+    rows = "a,bob,,Second\nb,ann,,Same\nc,ann,,New\na,ann,,Third\nc,ann,,Newer\n"
+    report, error = load(HEADER + rows, update=True)
+    assert error == ""
+    assert (report["imported"], report["edited"], report["repeated"]) == (1, 1, 3)
+    assert _contents() == ["Second", "Same", "New"]
+    with in_tenant("alpha"):
+        post = Post.objects.get(external_id="a")
+        assert (post.version, post.revision, post.author_id) == (2, 1, "ann")
+        assert ContentVersion.objects.get().text == "First"
+        [edited] = Signal.objects.filter(name="forum.post.edited")
+        assert (edited.actor, edited.subject) == (Actor("system", "import_posts"), post.subject)
+    report, _ = load(HEADER + rows, update=True)
+    assert (report["imported"], report["edited"], report["repeated"]) == (0, 0, 5)
+
+
+def test_the_first_row_of_an_id_wins_in_later_batches_too(load):
+    rows = "".join(f"{n},ann,,{n}\n" for n in range(1001))
+    load(HEADER + rows)
+    changed = rows.replace(",,", ",,New ") + "0,ann,,Newest\n"
+    for edited in (1001, 0):
+        report, _ = load(HEADER + changed, update=True)
+        assert (report["edited"], report["repeated"]) == (edited, 1002 - edited)
+    assert _contents()[0] == "New 0"
+
+
+def test_an_update_says_how_many_it_edited(database, tmp_path, capsys):
+    path = tmp_path / "posts.csv"
+    for text, line in (("Hello", "1 imported, 0 edited, "), ("Hi", "0 imported, 1 edited, ")):
+        path.write_text(f"{HEADER}a,ann,,{text}\n")
+        call_command("import_posts", str(path), tenant="alpha", thread="Old posts", update=True)
+        assert capsys.readouterr().out.startswith(f"{line}0 repeated, 0 refused.")
 
 
 def test_a_second_import_finds_the_thread_by_its_title(load):
@@ -222,6 +268,9 @@ def test_a_file_of_bad_rows_leaves_no_thread(load):
         (HEADER, {"category": "no slug"}, "category: expected letters, digits"),
         (HEADER, {"category": ""}, "category: expected letters, digits"),
         (HEADER, {"category": "c" * 51}, "category: expected at most 50 characters"),
+        (HEADER, {"source": ""}, "source: expected a text that is not empty"),
+        (HEADER, {"source": "s" * 51}, "source: expected at most 50 characters; got 51"),
+        (HEADER, {"source": "a\nb"}, "source: expected no control characters"),
         (HEADER, {"tenant": "gamma"}, "tenant: there is no tenant 'gamma'"),
     ],
 )

@@ -49,12 +49,15 @@ def test_content_is_counted_in_characters(forum, content):
 
 
 @pytest.mark.parametrize("model", [Category, Thread, Post])
-def test_an_external_id_is_unique_in_a_tenant_and_may_be_missing(forum, model):
+def test_an_external_id_is_unique_in_its_source_and_may_be_missing(forum, model):
     first, second = model.objects.first(), _another(model, forum)
+    assert {first.source, second.source, first.external_id} == {"import", None}
     model.objects.filter(pk=first.pk).update(external_id="x")
     with pytest.raises(IntegrityError):
         model.objects.filter(pk=second.pk).update(external_id="x")
     assert model.objects.filter(external_id=None).exists()
+    model.objects.filter(pk=second.pk).update(source="elsewhere", external_id="x")
+    assert model.objects.filter(external_id="x").count() == 2
 
 
 def test_an_external_id_may_be_known_to_two_tenants(database):
@@ -108,6 +111,7 @@ def _insert_post(cursor, forum, **columns):
         "author_type": "human",
         "author_id": "ann",
         "author_label": "",
+        "member_id": forum.posts[0].member_id,
         "revision": 1,
         **columns,
     }

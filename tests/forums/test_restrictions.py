@@ -202,6 +202,7 @@ def test_each_beginning_and_each_end_leaves_a_signal(forum):
         "after": "hidden",
         "revision": 2,
         "restriction": str(restriction.pk),
+        "version": 1,
         "reason": "spam",
     }
     assert unhidden.payload["ended"] == [str(restriction.pk)]

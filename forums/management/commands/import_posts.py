@@ -9,14 +9,16 @@ from django.core.management.base import CommandError, CommandParser
 from fleetprompt.cli.console import OperatorCommand, add_format, progress, refused_of
 from fleetprompt.tenants.context import in_tenant
 from forums.importing import Columns, Report, import_posts
+from forums.models import DEFAULT_SOURCE
 
 
 class Command(OperatorCommand):
     """Reads a CSV file into one thread and reports what became of its rows."""
 
     help = (
-        "Import posts from a CSV file into one thread. Rows whose id is known already are left out, "
-        "so an import can be repeated; bad rows are reported and do not stop the others."
+        "Import posts from a CSV file into one thread. Rows whose id is known already are left out, or "
+        "with --update edit their posts, so an import can be repeated; bad rows are reported and do not "
+        "stop the others."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,6 +33,15 @@ class Command(OperatorCommand):
             metavar="SLUG",
             help="the thread's category, made if it is missing (default: general)",
         )
+        parser.add_argument(
+            "--source",
+            default=DEFAULT_SOURCE,
+            metavar="NAME",
+            help="where the ids come from: two sources may use one id (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--update", action="store_true", help="edit posts whose id is known and whose text differs"
+        )
         for part in ("id", "author", "content"):
             parser.add_argument(f"--{part}-column", default=part, metavar="NAME", help=f"default: {part}")
         parser.add_argument("--date-column", metavar="NAME", help="default: date, if there is one")
@@ -44,13 +55,13 @@ class Command(OperatorCommand):
             file = path.open("rb")
         except (OSError, ValueError) as error:
             raise CommandError(f"file: {path}: {getattr(error, 'strerror', error)}") from None
-        place = {"thread": options["thread"], "category": options["category"]}
+        chosen = {name: options[name] for name in ("thread", "category", "source", "update")}
         size = path.stat().st_size or None
         with file, in_tenant(options["tenant"]), progress("Importing", size) as advance:
-            report = import_posts(file, **place, columns=columns, advance=advance)
+            report = import_posts(file, **chosen, columns=columns, advance=advance)
         self._print(report, options)
         if report.refused:
-            others = {"imported": report.imported, "repeated": report.repeated}
+            others = {"imported": report.imported, "edited": report.edited, "repeated": report.repeated}
             raise CommandError(refused_of(len(report.refused), "row", others, "imported"))
 
     def _print(self, report: Report, options: dict[str, Any]) -> None:
@@ -59,8 +70,8 @@ class Command(OperatorCommand):
             return
         for row in report.refused:
             self.stderr.write(f"line {row.line}: {row.error}")
-        self.stdout.write(
-            f"{report.imported} imported, {report.repeated} repeated, {len(report.refused)} refused."
-        )
+        edited = f"{report.edited} edited, " if options["update"] else ""
+        others = f"{report.repeated} repeated, {len(report.refused)} refused."
+        self.stdout.write(f"{report.imported} imported, {edited}{others}")
         if report.thread_id:
             self.stdout.write(f"Thread: {report.thread_id}")

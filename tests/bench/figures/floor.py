@@ -10,6 +10,7 @@ from tests.bench.clock import Unsound
 from tests.bench.plan import Measurement, Row, Taken
 from tests.bench.server import APPLICATION, DATABASE
 from tests.bench.world import World, schema
+from tests.recipes.forums import WITH_MEMBER
 
 CLIENTS = 2
 FLOOR, INSERTS = "floor", "inserts"
@@ -104,9 +105,11 @@ def _prepare(world: World, first: int, count: int) -> None:
     numbers = f"generate_series({first + 1}, {first + count}) AS n"
     world.execute_in(
         FLOOR,
-        "INSERT INTO forums_post (id, revision, content, status, author_type, author_id,"
-        f" author_label, thread_id) SELECT {_uuid('b0', 'n')}, 1, 'Offer ' || n, 'published', 'human',"
-        f" 'spammer', '', (SELECT id FROM forums_thread LIMIT 1) FROM {numbers}",
+        f"{WITH_MEMBER.format('spammer')} INSERT INTO forums_post (id, revision, content, status,"
+        " author_type, author_id, author_label, member_id, thread_id)"
+        f" SELECT {_uuid('b0', 'n')}, 1, 'Offer ' || n,"
+        " 'published', 'human', 'spammer', '', member_id, (SELECT id FROM forums_thread LIMIT 1)"
+        f" FROM {numbers}, member",
     )
     world.execute_in(
         FLOOR, f"INSERT INTO directives_directive {_COLUMNS} SELECT {_values('n')} FROM {numbers}"
