@@ -75,8 +75,9 @@ class Command:
         about: the restriction that it ends or reschedules.
         is_timer: it is what ends a restriction by itself, at `until`.
         expected: the revision at which it expects its record.
-        began, ended, moved: what its last success did, and `left` the revision after it.
-        undo: what undoes that success.
+        began, kept, ended, moved: what its last success did, and `left` the revision after it.
+        effect: these of the last success that did something; a rerun may have done nothing since.
+        undo: what undoes that.
     """
 
     id: object
@@ -96,6 +97,7 @@ class Command:
     ended: list = field(default_factory=list)
     moved: tuple = ()
     left: int = 0
+    effect: tuple = ()
     result: dict = field(default_factory=dict)
     signals: list = field(default_factory=list)
     undo: "Command | None" = None
@@ -120,7 +122,6 @@ class World:
         """Have a command that ended run once more: what it asks for is asked for now."""
         command.status, command.is_due = "requested", True
         command.requested = next(_ordinals)
-        command.undo = None
 
     def execute(self, command):
         """Execute a command whose turn has come."""
@@ -138,6 +139,9 @@ class World:
         if command.began or command.ended or command.moved:
             record.revision += 1
         command.left = record.revision
+        if command.began or command.kept or command.ended or command.moved:
+            command.effect = command.began or command.kept, command.ended, command.moved, command.left
+            command.undo = None
         by = (
             None
             if command.ended or not command.is_timer
@@ -214,25 +218,23 @@ class World:
         Raises:
             Impossible: there is nothing to put back, or something came since.
         """
-        own = command.began or command.kept
-        if command.status != "succeeded" or not (own or command.ended or command.moved):
+        if command.status not in TERMINAL or not command.effect:
             raise Impossible("it changed nothing")
+        own, ended, moved, left = command.effect
         if own:
             if own.ended_by:
                 raise Impossible("it has ended")
             return Command(None, END, command.record, None, about=own)
-        if command.record.revision != command.left:
+        if command.record.revision != left:
             raise Impossible("something came since")
-        if command.moved:
-            was, _ = command.moved
-            return Command(
-                None, RESCHEDULE, command.record, None, was, command.about, expected=command.left
-            )
-        [setter] = {one.by.name: one.by for one in command.ended}.values()
+        if moved:
+            was, _ = moved
+            return Command(None, RESCHEDULE, command.record, None, was, command.about, expected=left)
+        [setter] = {one.by.name: one.by for one in ended}.values()
         # As long as the longest of them would have lasted.
-        untils = [one.until for one in command.ended]
+        untils = [one.until for one in ended]
         until = None if None in untils else max(untils)
-        return Command(None, setter.name, command.record, None, until, expected=command.left)
+        return Command(None, setter.name, command.record, None, until, expected=left)
 
 
 def _signal(command):
