@@ -7,12 +7,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from directives import registry
 from directives.errors import Refused
 from directives.models import Directive
 from directives.requesting.undoing import Left, changed_since, undo_requests
 from directives.requests import request_many
-from directives.restricting.values import TIMER
+from directives.restricting.values import END, TIMER
 from directives.restrictions import RestrictingHandler
 from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.tenants.context import active_tenant
@@ -51,6 +53,14 @@ def request_ends(directives: Sequence[Directive]) -> None:
         request_many(ends, actor=TIMER, reason="Its time is over")
 
 
+def pending_ends() -> QuerySet[Directive]:
+    """Return the ends that have not run, without those of restrictions, the next one first."""
+    of_timer = Directive.objects.filter(actor_type=TIMER.type, actor_id=TIMER.id)
+    return (
+        of_timer.filter(status=Directive.Status.REQUESTED).exclude(name=END).order_by("scheduled_at", "id")
+    )
+
+
 def superseded(directives: Sequence[Directive]) -> dict[UUID, dict[str, Any]]:
     """Return the results of ends that come too late: their subjects are gone, or were changed since.
 
@@ -69,9 +79,9 @@ def superseded(directives: Sequence[Directive]) -> dict[UUID, dict[str, Any]]:
     }
     changed = changed_since(left)
     return {
-        pk: {"changed": False, "superseded_by": str(by.pk) if (by := changed.get(pk)) else None}
+        pk: {"changed": False, "superseded_by": str(since.by.pk) if since and since.by else None}
         for pk in ends
-        if pk in gone or pk in changed
+        if (since := changed.get(pk)) or pk in gone
     }
 
 

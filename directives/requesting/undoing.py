@@ -46,6 +46,18 @@ class Left(NamedTuple):
     at: datetime
 
 
+class Since(NamedTuple):
+    """What became of a subject since a directive left it.
+
+    Args:
+        by: the directive that changed it last; None when none on record did.
+        is_gone: whether it exists no longer, where its revision could tell.
+    """
+
+    by: Directive | None
+    is_gone: bool
+
+
 class _Effect(NamedTuple):
     """What the last attempt of a directive that changed something did, and when."""
 
@@ -102,11 +114,10 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
     return found
 
 
-def changed_since(left: Mapping[UUID, Left]) -> dict[UUID, Directive | None]:
-    """Return which subjects are not as they were left, and the directive that changed each last.
+def changed_since(left: Mapping[UUID, Left]) -> dict[UUID, Since]:
+    """Return what became of the subjects that are not as they were left.
 
-    None stands for a change that no directive on record made. A subject without a revision has changed when
-    a later directive changed it.
+    A subject without a revision has changed when a later directive changed it.
     """
     revisions = _revisions({one.subject for one in left.values()})
     suspect = {
@@ -121,7 +132,7 @@ def changed_since(left: Mapping[UUID, Left]) -> dict[UUID, Directive | None]:
         if by and by.completed_at and by.completed_at <= one.at:
             by = None
         if by or one.revision is not None:
-            found[pk] = by
+            found[pk] = Since(by, one.revision is not None and one.subject not in revisions)
     return found
 
 
@@ -247,13 +258,12 @@ def _inverse_of(
 
 
 def _expected(
-    directive: Directive, result: Mapping[str, Any], changed: Mapping[UUID, Directive | None]
+    directive: Directive, result: Mapping[str, Any], changed: Mapping[UUID, Since]
 ) -> dict[str, int]:
-    if directive.pk in changed:
-        later = changed[directive.pk]
-        who = f" by {later.actor} ({later.name})" if later else ""
-        subject = f"{directive.subject_type}:{directive.subject_id}"
-        raise ChangedSince(f"id: {subject} was changed since{who}", later)
+    if since := changed.get(directive.pk):
+        who = f" by {since.by.actor} ({since.by.name})" if since.by else ""
+        what = "is gone" if since.is_gone else f"was changed since{who}"
+        raise ChangedSince(f"id: {directive.subject_type}:{directive.subject_id} {what}", since.by)
     revision = result.get("revision")
     return {"expected_revision": revision} if type(revision) is int else {}
 

@@ -1,21 +1,28 @@
 """Effects for a time: whatever can be undone ends by itself, and no end undoes what came since."""
 
+import json
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
-from directives import operations
+from directives import operations, registry
+from directives.admin.forms import ExpiringForm, payload_form
+from directives.authority import roles
 from directives.errors import InvalidPayload
 from directives.executing import attempts
 from directives.models import Directive, Restriction
 from directives.requests import DirectiveRequest, request, request_many
 from directives.runner import run_due
+from fleetprompt.tenants.context import in_tenant
 from forums.models import Thread
 from signals.types import Actor
+from tests.admin import client_of
+from tests.directives.commands import directive as command
 from tests.library.models import Book
 from tests.recipes import forums
-from tests.support import ask, make_due, run
+from tests.support import ask, make_due, make_forum, run
 
 MIRA, TIMER = Actor("agent", "mira"), Actor("system", "timer")
 
@@ -230,3 +237,47 @@ def test_what_is_about_the_time_of_another_has_none_itself(forum, soon, name):
     payload = {"subject": about, "restriction_id": str(Restriction.objects.get().pk)}
     with pytest.raises(InvalidPayload, match=f"expires_at: {name} has no effect that could end"):
         request(name, payload, actor=MIRA, expires_at=soon)
+
+
+# By the admin and the command line
+
+
+def test_the_form_asks_for_how_long_wherever_there_is_an_undo():
+    offered = {one.name for one in registry.handlers() if issubclass(payload_form(one), ExpiringForm)}
+    assert offered == {one.name for one in registry.handlers() if one.inverse}
+    assert {"forum.thread.move", "forum.post.unhide", "library.book.withdraw"} < offered
+
+
+def test_a_move_for_an_hour_is_seen_on_its_page_and_on_the_threads_and_put_off_there(database):
+    mira = client_of("mira", group=roles.MODERATOR)
+    with in_tenant("alpha"):
+        forum, news = make_forum(), forums.category.make(slug="news", name="News")
+    fields = {"subjects": str(forum.thread.pk), "payload_category_id": str(news.pk), "lasts": "1h"}
+    fields |= {"batch": str(uuid4()), "reason": "an event", "when": "now", "confirm": "request"}
+    assert mira.post("/admin/directives/directive/request/forum.thread.move/", fields).status_code == 302
+    with in_tenant("alpha"):
+        run_due()
+        moved = Directive.objects.get(reason="an event")
+        end = end_of(moved)
+    assert f'directive/{end.pk}/change/">Move thread</a> ends it' in mira.text(
+        f"directives/directive/{moved.pk}/change/"
+    )
+    page = mira.text(f"forums/thread/{forum.thread.pk}/change/")
+    assert "Ends by itself" in page
+    assert f"operate/snooze/?id={end.pk}" in page
+    with in_tenant("alpha"):
+        time_comes(moved)
+        assert category(forum) == forum.category
+    assert "Ends by itself" not in mira.text(f"forums/thread/{forum.thread.pk}/change/")
+
+
+def test_a_move_for_two_hours_by_the_command_line(database):
+    with in_tenant("alpha"):
+        forum, news = make_forum(), forums.category.make()
+    payload = json.dumps({"thread_id": str(forum.thread.pk), "category_id": str(news.pk)})
+    asked = command("request", "forum.thread.move", "--payload", payload, "--for", "2h")
+    assert not asked.error
+    assert not command("run").error
+    with in_tenant("alpha"):
+        moved = Directive.objects.exclude(actor_id=TIMER.id).get()
+        assert end_of(moved).scheduled_at == moved.expires_at
