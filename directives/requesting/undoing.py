@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
 from django.utils import timezone
 
 from directives import registry
@@ -279,7 +280,9 @@ def _latest_changes(left: Collection[Left]) -> dict[tuple[str, str], Directive]:
         status=Directive.Status.SUCCEEDED,
         completed_at__gt=min(one.at for one in left),
     )
-    latest = later.exclude(result__changed=False).order_by("subject_type", "subject_id", "-completed_at")
+    # What changed restrictions alone left the status as it was.
+    changed = ~Q(result__changed=False) | Q(result__has_any_keys=["restriction", "ended", "rescheduled"])
+    latest = later.filter(changed).order_by("subject_type", "subject_id", "-completed_at")
     return {
         (one.subject_type, one.subject_id): one for one in latest.distinct("subject_type", "subject_id")
     }

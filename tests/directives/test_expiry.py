@@ -105,6 +105,15 @@ def test_an_end_after_a_change_without_a_directive_names_none(forum, news, soon)
     assert category(forum) == news
 
 
+def test_an_end_names_what_changed_restrictions_and_not_the_status(forum, news, soon):
+    about = {"thread_id": str(forum.thread.pk)}
+    do("forum.thread.archive", about)
+    moved = move(forum, news, soon)
+    locked = do("forum.thread.lock", about)
+    assert locked.result["changed"] is False
+    assert time_comes(moved).result["superseded_by"] == str(locked.pk)
+
+
 def test_an_end_of_what_is_gone_changes_nothing(forum, news, soon):
     moved = move(forum, news, soon)
     forum.thread.posts.all().delete()
@@ -259,6 +268,8 @@ def test_a_move_for_an_hour_is_seen_on_its_page_and_on_the_threads_and_put_off_t
         run_due()
         moved = Directive.objects.get(reason="an event")
         end = end_of(moved)
+    form = mira.text("directives/directive/request/forum.thread.move/", subjects=str(forum.thread.pk))
+    assert "This has been requested already" not in form
     assert f'directive/{end.pk}/change/">Move thread</a> ends it' in mira.text(
         f"directives/directive/{moved.pk}/change/"
     )
