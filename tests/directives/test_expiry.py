@@ -270,7 +270,7 @@ def test_a_move_for_an_hour_is_seen_on_its_page_and_on_the_threads_and_put_off_t
         end = end_of(moved)
     form = mira.text("directives/directive/request/forum.thread.move/", subjects=str(forum.thread.pk))
     assert "This has been requested already" not in form
-    assert f'directive/{end.pk}/change/">Move thread</a> ends it' in mira.text(
+    assert f'directive/{end.pk}/change/">Move thread</a>, due' in mira.text(
         f"directives/directive/{moved.pk}/change/"
     )
     page = mira.text(f"forums/thread/{forum.thread.pk}/change/")
