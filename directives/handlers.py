@@ -164,8 +164,6 @@ class Handler(Generic[PayloadT]):
     """The payload's field, a `Reference`, that says what it is about; it is offered on such records."""
     becomes: ClassVar[str] = ""
     """The status that the subject has afterwards, if it always is the same one."""
-    can_expire: ClassVar[bool] = False
-    """Whether a request may say when its effect is to end by itself."""
     for_moderators: ClassVar[bool] = True
     """Whether the ready-made group Moderator may request and snooze it."""
 
@@ -173,6 +171,11 @@ class Handler(Generic[PayloadT]):
     def summary(self) -> str:
         """What it does, in one sentence for people."""
         return self.description or (type(self).__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def can_expire(self) -> bool:
+        """Whether a request may say when its effect is to end by itself: what can be undone can."""
+        return self.inverse is not None
 
     @cached_property
     def subject_type(self) -> str:

@@ -72,7 +72,7 @@ def request(
         idempotency_key: asking twice with one key is one directive; at most 512 characters. By
             default the handler's own key, which a double click shares and a later request does not.
         scheduled_at: not to run before this time (with a time zone); now by default.
-        expires_at: when its effect is to end by itself, for a directive that begins a restriction.
+        expires_at: when its effect is to end by itself, for a directive that can be undone.
         correlation_id: groups all work of one request; a new one by default.
         causation_id: the id of what led to it.
         metadata: JSON-safe details about the request rather than the command, without the runner's keys.
@@ -103,7 +103,8 @@ def request_many(
     Args:
         items: `DirectiveRequest`s, or mappings or sequences of their fields.
         options: of `request`, for all items: `reason`, for those that have none of their own,
-            `correlation_id`, `causation_id` and `metadata`. All items share one correlation id.
+            `correlation_id`, `causation_id` and `metadata`. All items share one correlation id, except
+            those that bring their own.
 
     Returns:
         one `Requested` per item, in order.

@@ -4,7 +4,6 @@ The change locks the subjects, has each directive decide, and writes restriction
 them and revisions, in the caller's transaction.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
@@ -76,6 +75,7 @@ class ChangingHandler(Handler[PayloadT]):
     """The name of the signal that says what happened."""
     kinds: ClassVar[Sequence[str]]
     """The kinds of restrictions that it begins or ends, as the model's `RESTRICTED_COLUMNS` name them."""
+    can_expire = True
 
     def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
         """Return what becomes of the subject's restrictions.
@@ -115,7 +115,8 @@ class ChangingHandler(Handler[PayloadT]):
             for context, payload in work
         ]
         found = change_all(wanted)
-        _request_ends([one for one in found if isinstance(one, Change) and one.until])
+        if timed := [one for one in found if isinstance(one, Change) and one.until]:
+            _request_ends(timed)
         return [
             change if isinstance(change, Exception) else self._result(context, change)
             for (context, _), change in zip(work, found, strict=True)
@@ -161,7 +162,6 @@ class ChangingHandler(Handler[PayloadT]):
 class RestrictingHandler(ChangingHandler[PayloadT]):
     """Begins a restriction of its one kind; one of the same actor is replaced, or kept as it is."""
 
-    can_expire = True
     barred_by: ClassVar[Collection[str]] = ()
     """Kinds of restrictions that leave nothing to restrict: while one is active, the directive fails."""
 
@@ -196,17 +196,23 @@ class RestrictingHandler(ChangingHandler[PayloadT]):
 
 def _request_ends(changed: Sequence[Change]) -> None:
     """Request the ends of restrictions for their times, in the transaction that sets these."""
-    tenant, by_correlation = active_tenant().slug, defaultdict(list)
+    tenant, requests = active_tenant().slug, []
     for change in changed:
         directive, until = change.directive, cast(datetime, change.until)
         about = {"type": directive.subject_type, "id": directive.subject_id}
         pk = str(change.rescheduled.id if change.rescheduled else change.begun)
         payload = {"subject": about, "restriction_id": pk, "until": until.isoformat()}
         key = f"{END}:{tenant}:{pk}:{until.isoformat()}:{directive.pk}:{directive.attempt}"
-        request = DirectiveRequest(END, payload, idempotency_key=key, scheduled_at=until)
-        by_correlation[directive.correlation_id].append(request)
-    for correlation_id, items in by_correlation.items():
-        request_many(items, actor=TIMER, reason="Its time is over", correlation_id=correlation_id)
+        request = DirectiveRequest(
+            END,
+            payload,
+            idempotency_key=key,
+            scheduled_at=until,
+            correlation_id=directive.correlation_id,
+            causation_id=str(directive.pk),
+        )
+        requests.append(request)
+    request_many(requests, actor=TIMER, reason="Its time is over")
 
 
 class LiftingHandler(ChangingHandler[PayloadT]):
@@ -235,6 +241,8 @@ RestrictionIdT = TypeVar("RestrictionIdT", bound=RestrictionIdPayload)
 
 class RestrictionHandler(ChangingHandler[RestrictionIdT]):
     """Changes one restriction, whatever it restricts."""
+
+    can_expire = False
 
     def subject(self, payload: RestrictionIdT) -> Subject:
         """Return what is restricted."""

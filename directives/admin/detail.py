@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from directives import expiry
 from directives.admin import operating, pages
 from directives.authority import permissions
 from directives.display import history, labels
@@ -58,6 +59,9 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         **_following(directive),
         "is_live": directive.status not in Directive.TERMINAL,
         "is_snoozed": labels.is_snoozed(directive),
+        "end": expiry.pending_ends().filter(causation_id=str(directive.pk)).first()
+        if directive.expires_at
+        else None,
         "duration": labels.duration(directive),
         "records": labels.records(request.user, [directive.subject]),
         "filters": filters,

@@ -67,7 +67,6 @@ class Operation:
         if status in self.states:
             return ""
         needed = "is requested" if _Status.REQUESTED in self.states else "has ended"
-        needed = "has succeeded" if list(self.states) == [_Status.SUCCEEDED] else needed
         verb = "has" if status in (_Status.SUCCEEDED, _Status.FAILED) else "is"
         return f"It {verb} {status}; only one that {needed} can be {self.done.lower()}."
 
@@ -116,7 +115,7 @@ OPERATIONS = {
             "request",
             "Undo",
             "Undone",
-            [_Status.SUCCEEDED],
+            list(Directive.TERMINAL),
             "What it did is put back. What others did before or after it stays.",
         ),
     )

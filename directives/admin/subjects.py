@@ -11,8 +11,8 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from directives import registry
-from directives.admin import requesting, restricted
+from directives import expiry, registry
+from directives.admin import operating, requesting, restricted
 from directives.authority import permissions
 from directives.display import history, labels
 from directives.display.history import PAGE_SIZE, Parts, Place
@@ -22,6 +22,8 @@ from fleetprompt.web.model_admin import DetailModelAdmin
 
 MAX_LATEST = 10
 """How many happenings of its history a subject's page shows."""
+MAX_ENDS = 10
+"""How many ends of what is for a time it shows, besides those of restrictions."""
 
 PERMISSIONS = ("directives.view_directive", "signals.view_signal")
 """What a history shows, besides the subject itself."""
@@ -154,7 +156,13 @@ class SubjectAdmin(DetailModelAdmin):
         )
         latest = self.history_context(request, record, limit=MAX_LATEST)
         found = restricted.context(request.user, record, self.status_looks, request.get_full_path())
-        return {**context, "history_url": history_url, **_change(record), **found, **latest}
+        back = request.get_full_path()
+        about = {"subject_type": record.SUBJECT_TYPE, "subject_id": str(record.pk)}
+        ends = [
+            (end, operating.buttons(request.user, end, back))
+            for end in expiry.pending_ends().filter(**about)[:MAX_ENDS]
+        ]
+        return {**context, "history_url": history_url, **_change(record), **found, **latest, "ends": ends}
 
     def history_parts(self, record: Any) -> Parts:
         """Return the records whose history belongs to this one's: their subject types, a query for each."""

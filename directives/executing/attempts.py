@@ -20,7 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from directives import registry
+from directives import expiry, registry
 from directives.errors import DirectiveError, Retry, StaleAttempt
 from directives.executing.hooks import as_handler_error, guard_hooks
 from directives.executing.recording import record_failure, record_stale, restore_connection
@@ -30,6 +30,7 @@ from directives.lifecycle import failures, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.registry import AnyHandler
+from directives.restricting.values import TIMER
 from fleetprompt.postgres import idle_in_transaction as limits
 from fleetprompt.postgres.direct import connection
 from fleetprompt.postgres.savepoints import SAVEPOINT, moved_savepoint
@@ -115,26 +116,39 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
         Retry, TimeLimitExceeded, Exception: whatever else went wrong.
     """
     hooks, is_one = len(connection.run_on_commit), len(directives) == 1
+    timers = [one for one in directives if (one.actor_type, one.actor_id) == (TIMER.type, TIMER.id)]
     with time_limit(handler.timeout, as_handler_error):
-        given = [(Context(one, tenant.slug), handler.parse(one.payload)) for one in directives]
-        began = time.monotonic()
-        try:
-            # What `execute_many` returns may be lazy.
-            returned = [handler.execute(*given[0])] if is_one else list(handler.execute_many(given))
-        finally:
-            seconds_by_name[handler.name] = (time.monotonic() - began) / len(given)
+        superseded = expiry.superseded(timers) if timers else {}
+        given = [
+            (Context(one, tenant.slug), handler.parse(one.payload))
+            for one in directives
+            if one.pk not in superseded
+        ]
+        returned = _execute(given, handler) if given else []
         # Reading the results may run the handler's code, too.
-        performed = [
-            Performed({}, error=one)
+        performed = {
+            context.directive.pk: Performed({}, error=one)
             if isinstance(one, Exception) and not is_one
             else _check(one, context, handler, tenant)
             for (context, _), one in zip(given, returned, strict=True)
-        ]
+        }
+        for one in timers:
+            if one.pk in superseded:
+                performed[one.pk] = _check(superseded[one.pk], Context(one, tenant.slug), handler, tenant)
     if not is_whole(tenant):
         raise DirectiveError(f"the handler left its tenant: {active_schema()} is active")
     if len(connection.run_on_commit) > hooks:
         guard_hooks(hooks, directives, handler, tenant)
-    return performed
+    return [performed[one.pk] for one in directives]
+
+
+def _execute(given: Sequence[tuple[Context, Any]], handler: AnyHandler) -> Sequence[Any]:
+    began = time.monotonic()
+    try:
+        # What `execute_many` returns may be lazy.
+        return [handler.execute(*given[0])] if len(given) == 1 else list(handler.execute_many(given))
+    finally:
+        seconds_by_name[handler.name] = (time.monotonic() - began) / len(given)
 
 
 def _keep_leases(waiting: Sequence[Directive], ours_until: float) -> float:
@@ -174,7 +188,7 @@ def _attempt(directive: Directive, tenant: Tenant) -> Outcome:
             limits.limit_session(handler.timeout)
             performed = perform([directive], handler, tenant)
             transitions.store_signals([directive], _signals([directive], performed, tenant))
-            transitions.succeed([directive], [performed[0].result], [None])
+            _succeed([directive], performed, [None])
     except StaleAttempt as error:
         return record_stale(directive, error)
     except (Exception, TimeLimitExceeded) as error:
@@ -202,6 +216,14 @@ def _signals(
         ended = transitions.lifecycle_signal(directive, name, details, tenant=tenant.slug)
         signals += [*emitted, ended]
     return signals
+
+
+def _succeed(
+    directives: Sequence[Directive], performed: Sequence[Performed], began: Sequence[datetime | None]
+) -> None:
+    transitions.succeed(directives, [one.result for one in performed], began)
+    if timed := [one for one in directives if one.expires_at]:
+        expiry.request_ends(timed)
 
 
 def _may_share(directive: Directive) -> bool:
@@ -277,7 +299,7 @@ class _Group:
         if self.members:
             directives, began, _, performed = zip(*self.members, strict=True)
             bus.record(_signals(directives, performed, self.tenant))
-            transitions.succeed(directives, [one.result for one in performed], began)
+            _succeed(directives, performed, began)
 
     def _join(self, started: Sequence[tuple[Directive, datetime]], handler: AnyHandler) -> None:
         """Execute together what `execute_many` can; all others, and all when that fails, one by one."""

@@ -73,11 +73,14 @@ WITH moment AS MATERIALIZED (
     SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
 ), asked AS MATERIALIZED (
     SELECT id, signal_id, payload, idempotency_key, subject_id, ordering_key, scheduled_at, expires_at,
+        coalesce(own.correlation_id, %(correlation_id)s) AS correlation_id,
+        coalesce(own.causation_id, %(causation_id)s) AS causation_id,
         {", ".join(f"coalesce(own.{name}, common.{name}) AS {name}" for name in _OFTEN_EQUAL)}
     FROM json_to_record(%(common)s::json) AS common ({_columns(_OFTEN_EQUAL)}),
         json_to_recordset(%(rows)s::json) AS own (
             id uuid, signal_id uuid, payload jsonb, idempotency_key text, subject_id text,
-            ordering_key text, scheduled_at timestamptz, expires_at timestamptz, {_columns(_OFTEN_EQUAL)}
+            ordering_key text, scheduled_at timestamptz, expires_at timestamptz,
+            correlation_id text, causation_id text, {_columns(_OFTEN_EQUAL)}
         )
     ORDER BY idempotency_key COLLATE "C", id
 ), made AS (
@@ -88,8 +91,7 @@ WITH moment AS MATERIALIZED (
     )
     SELECT id, name, 'requested', payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
         0, max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now, now, expires_at,
-        %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, %(correlation_id)s,
-        %(causation_id)s
+        %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, correlation_id, causation_id
     FROM asked, moment WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
     ON CONFLICT DO NOTHING RETURNING *
 ), announced AS (

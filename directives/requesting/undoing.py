@@ -1,10 +1,11 @@
 """Requests that undo directives: the end of the restriction that one began, or its inverse."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
 from django.utils import timezone
 
 from directives import registry
@@ -13,6 +14,7 @@ from directives.models import Directive, Restriction
 from directives.requesting.validation import DirectiveRequest
 from directives.restricting.values import END, RESCHEDULE
 from fleetprompt.postgres.primary_keys import parse_uuid
+from signals.models import Signal
 from signals.types import as_object
 
 _EFFECTS = ("restriction", "kept", "ended", "rescheduled")
@@ -31,37 +33,77 @@ class ChangedSince(Refused):
         self.by = by
 
 
+class Left(NamedTuple):
+    """How a directive left its subject.
+
+    Args:
+        subject: its type and its id.
+        revision: None where it has none.
+        at: when.
+    """
+
+    subject: tuple[str, str]
+    revision: int | None
+    at: datetime
+
+
+class Since(NamedTuple):
+    """What became of a subject since a directive left it.
+
+    Args:
+        by: the directive that changed it last; None when none on record did.
+        is_gone: whether it exists no longer, where its revision could tell.
+    """
+
+    by: Directive | None
+    is_gone: bool
+
+
+class _Effect(NamedTuple):
+    """What the last attempt of a directive that changed something did, and when."""
+
+    result: Mapping[str, Any]
+    attempt: int
+    at: datetime
+
+
 def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, DirectiveRequest | Refused]:
     """Return, by directive, the request that puts back what it did, or why there is none.
 
     A directive that began a restriction is undone by its end, whatever happened to the subject since, as
     long as it is active. One that ended restrictions is undone by what had set them, for as long as the
     longest of them would have lasted, and any other by its inverse: these expect the subject at the
-    revision at which the directive left it.
+    revision at which the directive left it. What it did before a rerun that changed nothing, failed or was
+    canceled is still there to be undone.
 
     Args:
         tenant: the active tenant's slug. The keys are made of it, so that undoing twice is once, unless
             the first time failed or was canceled.
     """
-    results = {one.pk: as_object(one.result) for one in directives}
-    begun = _restrictions(map(_own, results.values()))
-    ended = _restrictions(pk for result in results.values() for pk in _ended(result))
+    effects = _effects(directives)
+    results = [effect.result for effect in effects.values()]
+    begun = _restrictions(map(_own, results))
+    ended = _restrictions(pk for result in results for pk in _ended(result))
     causes = Directive.objects.in_bulk([one.directive_id for one in ended.values()])
     endings = Directive.objects.in_bulk([one.ended_by for one in begun.values() if one.ended_by])
-    revisions = _revisions(directives)
-    keys = _free_keys({one.pk: undo_key(one, tenant) for one in directives})
+    changed = changed_since(
+        {
+            one.pk: _left(one, effect)
+            for one in directives
+            if (effect := effects.get(one.pk)) and str(_own(effect.result)) not in begun
+        }
+    )
+    keys = _free_keys({pk: f"undo:{tenant}:{pk}:{effect.attempt}" for pk, effect in effects.items()})
     found: dict[UUID, DirectiveRequest | Refused] = {}
     for one in directives:
-        result = results[one.pk]
-        restriction = begun.get(str(_own(result)))
-        lifted = [ended[pk] for pk in _ended(result) if pk in ended]
         until = None
         try:
-            _check_has_effect(one, result)
-            if restriction:
+            result = _result(one, effects)
+            lifted = [ended[pk] for pk in _ended(result) if pk in ended]
+            if restriction := begun.get(str(_own(result))):
                 name, payload = _end_of(one, restriction, endings)
             else:
-                expected = _expected(one, result, revisions.get((one.subject_type, one.subject_id)))
+                expected = _expected(one, result, changed)
                 until = _longest(one, lifted)
                 name, payload = _inverse_of(
                     one, result, causes.get(lifted[-1].directive_id) if lifted else None
@@ -73,9 +115,63 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
     return found
 
 
-def undo_key(directive: Directive, tenant: str) -> str:
-    """Return the key of the request that undoes what a directive did in its last attempt."""
-    return f"undo:{tenant}:{directive.pk}:{directive.attempt}"
+def changed_since(left: Mapping[UUID, Left]) -> dict[UUID, Since]:
+    """Return what became of the subjects that are not as they were left.
+
+    A subject without a revision has changed when a later directive changed it.
+    """
+    revisions = _revisions({one.subject for one in left.values()})
+    suspect = {
+        pk: one
+        for pk, one in left.items()
+        if one.revision is None or revisions.get(one.subject) != one.revision
+    }
+    latest = _latest_changes(suspect.values())
+    found = {}
+    for pk, one in suspect.items():
+        by = latest.get(one.subject)
+        if by and by.completed_at and by.completed_at <= one.at:
+            by = None
+        if by or one.revision is not None:
+            found[pk] = Since(by, one.revision is not None and one.subject not in revisions)
+    return found
+
+
+def _effects(directives: Sequence[Directive]) -> dict[UUID, _Effect]:
+    """Return what directives did, without those that did nothing or whose rerun has not ended."""
+    found, rerun = {}, []
+    for one in directives:
+        result = as_object(one.result)
+        if one.status == Directive.Status.SUCCEEDED and one.completed_at and _has_effect(result):
+            found[one.pk] = _Effect(result, one.attempt, one.completed_at)
+        elif one.status in Directive.TERMINAL and one.earlier_successes:
+            rerun.append(str(one.pk))
+    if not rerun:
+        return found
+    told = Signal.objects.filter(name="directive.succeeded", causation_id__in=rerun)
+    for signal in told.order_by("recorded_at", "id"):
+        result, attempt = as_object(signal.payload.get("result")), signal.payload.get("attempt")
+        if type(attempt) is int and _has_effect(result):
+            found[UUID(signal.causation_id)] = _Effect(result, attempt, signal.recorded_at)
+    return found
+
+
+def _has_effect(result: Mapping[str, Any]) -> bool:
+    return result.get("changed") is not False or any(map(result.get, _EFFECTS))
+
+
+def _result(directive: Directive, effects: Mapping[UUID, _Effect]) -> Mapping[str, Any]:
+    if effect := effects.get(directive.pk):
+        return effect.result
+    if directive.status == Directive.Status.SUCCEEDED:
+        raise Refused(f"id: {directive} changed nothing that could be undone")
+    raise Refused(f"id: {directive} is {directive.status}; only what has succeeded can be undone")
+
+
+def _left(directive: Directive, effect: _Effect) -> Left:
+    revision = effect.result.get("revision")
+    known = revision if type(revision) is int else None
+    return Left((directive.subject_type, directive.subject_id), known, effect.at)
 
 
 def _free_keys(keys: Mapping[UUID, str]) -> dict[UUID, str]:
@@ -125,20 +221,12 @@ def _restrictions(ids: Iterable[object]) -> dict[str, Restriction]:
     return {str(pk): one for pk, one in Restriction.objects.in_bulk(known).items()}
 
 
-def _revisions(directives: Sequence[Directive]) -> dict[tuple[str, str], int]:
+def _revisions(subjects: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
-    for kind in {one.subject_type for one in directives if one.subject_type}:
-        ids = [one.subject_id for one in directives if one.subject_type == kind]
-        values = registry.subject_values(kind, ids, "revision")
+    for kind in {kind for kind, _ in subjects if kind}:
+        values = registry.subject_values(kind, [pk for of, pk in subjects if of == kind], "revision")
         found |= {(kind, pk): revision for pk, revision in values.items()}
     return found
-
-
-def _check_has_effect(directive: Directive, result: Mapping[str, Any]) -> None:
-    if directive.status != Directive.Status.SUCCEEDED:
-        raise Refused(f"id: {directive} is {directive.status}; only what has succeeded can be undone")
-    if result.get("changed") is False and not any(map(result.get, _EFFECTS)):
-        raise Refused(f"id: {directive} changed nothing that could be undone")
 
 
 def _end_of(
@@ -170,23 +258,31 @@ def _inverse_of(
     return handler.inverse, handler.inverse_payload(handler.parse(directive.payload), result)
 
 
-def _expected(directive: Directive, result: Mapping[str, Any], revision: int | None) -> dict[str, int]:
-    left_at = result.get("revision")
-    if type(left_at) is int and revision == left_at:
-        return {"expected_revision": left_at}
-    later = _latest_change(directive)
-    if type(left_at) is not int and later is None:
-        # The subject has no revision, and no other directive has changed it.
+def _expected(
+    directive: Directive, result: Mapping[str, Any], changed: Mapping[UUID, Since]
+) -> dict[str, int]:
+    if since := changed.get(directive.pk):
+        who = f" by {since.by.actor} ({since.by.name})" if since.by else ""
+        what = "is gone" if since.is_gone else f"was changed since{who}"
+        raise ChangedSince(f"id: {directive.subject_type}:{directive.subject_id} {what}", since.by)
+    revision = result.get("revision")
+    return {"expected_revision": revision} if type(revision) is int else {}
+
+
+def _latest_changes(left: Collection[Left]) -> dict[tuple[str, str], Directive]:
+    """Return, by subject, the directive that changed it last, if that may be later than it was left."""
+    if not left:
         return {}
-    who = f" by {later.actor} ({later.name})" if later else ""
-    raise ChangedSince(f"id: {directive.subject_type}:{directive.subject_id} was changed since{who}", later)
-
-
-def _latest_change(directive: Directive) -> Directive | None:
+    types, ids = zip(*(one.subject for one in left), strict=True)
     later = Directive.objects.filter(
-        subject_type=directive.subject_type,
-        subject_id=directive.subject_id,
+        subject_type__in={*types},
+        subject_id__in={*ids},
         status=Directive.Status.SUCCEEDED,
-        completed_at__gt=directive.completed_at,
+        completed_at__gt=min(one.at for one in left),
     )
-    return later.exclude(result__changed=False).order_by("-completed_at").first()
+    # What changed restrictions alone left the status as it was.
+    changed = ~Q(result__changed=False) | Q(result__has_any_keys=["restriction", "ended", "rescheduled"])
+    latest = later.filter(changed).order_by("subject_type", "subject_id", "-completed_at")
+    return {
+        (one.subject_type, one.subject_id): one for one in latest.distinct("subject_type", "subject_id")
+    }

@@ -38,6 +38,8 @@ class DirectiveRequest(NamedTuple):
     idempotency_key: str | None = None
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
 
 
 RequestLike = DirectiveRequest | Mapping[str, Any] | Sequence[Any]
@@ -87,6 +89,7 @@ class ValidatedRequest:
         scheduled_at: not to run before this time; None for now.
         expires_at: when its effect is to end by itself, if it is to end.
         ordering_key: what orders it among others, if anything.
+        links: its own correlation and causation ids, if it does not share those of its batch.
     """
 
     handler: AnyHandler
@@ -98,6 +101,7 @@ class ValidatedRequest:
     expires_at: datetime | None
     subject: Subject | None
     ordering_key: str
+    links: Mapping[str, str]
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -112,6 +116,7 @@ class ValidatedRequest:
             "max_attempts": self.handler.retry.max_attempts,
             "scheduled_at": self.scheduled_at,
             "expires_at": self.expires_at,
+            **self.links,
         }
 
     def numbered_key(self, tenant: str, number: int) -> str:
@@ -162,7 +167,7 @@ def _validate(item: DirectiveRequest, options: BatchOptions) -> ValidatedRequest
     parsed = handler.parse(_plain("payload", item.payload))
     payload = handler.dump(parsed)
     options.check_permission(handler.name)
-    at = item.scheduled_at
+    at, subject = item.scheduled_at, handler.subject(parsed)
     is_later = at is not None and check_moment("scheduled_at", at) > timezone.now()
     return ValidatedRequest(
         handler=handler,
@@ -171,17 +176,22 @@ def _validate(item: DirectiveRequest, options: BatchOptions) -> ValidatedRequest
         reason=(item.reason and check_reason(item.reason)) or options.reason or payload.get("reason", ""),
         key=None if item.idempotency_key is None else _key(item.idempotency_key),
         scheduled_at=at if is_later else None,
-        expires_at=_expiry(handler, item),
-        subject=handler.subject(parsed),
+        expires_at=_expiry(handler, item, subject),
+        subject=subject,
         ordering_key=handler.ordering_key(parsed),
+        links={
+            name: check_identifier(name, value, length=ID_LENGTH)
+            for name in ("correlation_id", "causation_id")
+            if (value := getattr(item, name))
+        },
     )
 
 
-def _expiry(handler: AnyHandler, item: DirectiveRequest) -> datetime | None:
+def _expiry(handler: AnyHandler, item: DirectiveRequest, subject: Subject | None) -> datetime | None:
     if item.expires_at is None:
         return None
-    if not handler.can_expire:
-        raise InvalidPayload(f"expires_at: {handler.name} begins nothing that could end by itself")
+    if not (handler.can_expire and subject):
+        raise InvalidPayload(f"expires_at: {handler.name} has no effect that could end by itself")
     begins = max(timezone.now(), item.scheduled_at or timezone.now())
     is_over = check_moment("expires_at", item.expires_at) <= begins
     # A request that is repeated because its answer was lost finds its directive, however late it is.

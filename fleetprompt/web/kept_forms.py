@@ -32,6 +32,8 @@ MAX_KEPT = 5
 """The most forms of one browser that wait for a log-in."""
 MAX_PER_USER = 50
 """The most forms of one user in the cache; the oldest ones go first."""
+MAX_BYTES_PER_USER = 5_000_000
+"""The most that the forms of one user take in the cache, besides the newest; the oldest ones go first."""
 
 _SESSION_KEY = "kept_forms"
 _SALT = "fleetprompt.kept_forms"
@@ -89,11 +91,7 @@ def lead_to(
     url: str, request: HttpRequest, fields: QueryDict, why: Why, problems: Sequence[str] = ()
 ) -> HttpResponseRedirect:
     """Keep fields, and redirect to the page at `url` (without parameters), which `restore`s them."""
-    user = request.user.pk
-    token = _keep(user, url, fields, why, problems)
-    known = [*cache.get(_index(user), []), token]
-    cache.delete_many([_key(user, old) for old in known[:-MAX_PER_USER]])
-    cache.set(_index(user), known[-MAX_PER_USER:], KEPT_SECONDS)
+    token = _keep(request.user.pk, url, fields, why, problems)
     return HttpResponseRedirect(f"{url}?{PARAMETER}={token}")
 
 
@@ -147,7 +145,18 @@ def _keep(user: Any, path: str, fields: QueryDict, why: Why, problems: Sequence[
         kept.pop(name, None)
     form = {"path": path, "fields": kept.urlencode(), "why": why, "problems": list(problems)}
     cache.set(_key(user, token), form, KEPT_SECONDS)
+    _make_room(user, token, len(form["fields"]) + sum(map(len, problems)))
     return token
+
+
+def _make_room(user: Any, token: str, size: int) -> None:
+    """Note the size of a user's newest form, and delete the oldest ones beyond the limits."""
+    known = [*cache.get(_index(user), []), (token, size)]
+    sizes = [size for _, size in known]
+    while len(sizes) > MAX_PER_USER or (len(sizes) > 1 and sum(sizes) > MAX_BYTES_PER_USER):
+        del sizes[0]
+    cache.delete_many([_key(user, old) for old, _ in known[: -len(sizes)]])
+    cache.set(_index(user), known[-len(sizes) :], KEPT_SECONDS)
 
 
 def _key(user: Any, token: str) -> str:
@@ -155,4 +164,4 @@ def _key(user: Any, token: str) -> str:
 
 
 def _index(user: Any) -> str:
-    return f"kept_forms:{user}"
+    return f"kept_form_sizes:{user}"

@@ -10,7 +10,7 @@ import pytest
 from directives.models import Directive
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.web import kept_forms
-from tests.admin import client_of
+from tests.admin import AdminClient, client_of
 from tests.support import ask, make_forum, run
 
 POSTS = "/admin/forums/post/"
@@ -239,12 +239,41 @@ def test_what_is_kept_is_one_users_and_one_pages(mira, forum):
 
 def test_a_user_fills_the_cache_only_so_far(mira, forum, monkeypatch):
     monkeypatch.setattr(kept_forms, "MAX_PER_USER", 3)
-    data = {"subjects": str(forum.posts[0].pk), "confirm": "request"}
-    urls = [
-        mira.post(HIDE, {**data, "reason": f"Reason number {number}"})["Location"] for number in range(5)
-    ]
-    found = [
-        f"Reason number {number}" in mira.get(url, follow=True).content.decode()
-        for number, url in enumerate(urls)
-    ]
-    assert found == [False, False, True, True, True]
+    urls = [keep(mira, forum, number) for number in range(5)]
+    assert are_kept(mira, urls) == [False, False, True, True, True]
+
+
+def test_the_forms_of_a_user_take_only_so_much_of_the_cache(mira, forum):
+    urls = [keep(mira, forum, number, "x" * 1_900_000) for number in range(4)]
+    assert are_kept(mira, urls) == [False, False, True, True]
+
+
+def test_the_newest_form_of_a_user_is_kept_however_large(mira, forum, monkeypatch):
+    monkeypatch.setattr(kept_forms, "MAX_BYTES_PER_USER", 100)
+    urls = [keep(mira, forum, number, "x" * 200) for number in range(2)]
+    assert are_kept(mira, urls) == [False, True]
+
+
+def test_what_was_sent_after_the_end_of_a_session_counts_too(mira, forum, monkeypatch):
+    monkeypatch.setattr(kept_forms, "MAX_PER_USER", 2)
+    fields = {"form_owner": owner_of(mira), "reason": "x"}
+    urls = [keep(mira, forum, 0)]
+    for _ in range(2):
+        assert AdminClient().post(HIDE, fields).status_code == 302
+    assert are_kept(mira, urls) == [False]
+
+
+def owner_of(client):
+    page = client.get(HIDE).content.decode()
+    return re.search(r'name="form_owner" value="([^"]*)"', page)[1]
+
+
+def keep(client, forum, number, text=""):
+    """Submit a form that is not valid, with a field that nothing reads; return where it is shown again."""
+    fields = {"subjects": str(forum.posts[0].pk), "confirm": "request", "ignored": text}
+    return client.post(HIDE, {**fields, "reason": f"Reason number {number}"})["Location"]
+
+
+def are_kept(client, urls):
+    pages = [client.get(url, follow=True).content.decode() for url in urls]
+    return [f"Reason number {number}" in page for number, page in enumerate(pages)]

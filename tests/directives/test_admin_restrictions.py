@@ -383,7 +383,7 @@ def test_a_double_submit_for_an_hour_is_one(mira, forum):
 
 
 def test_what_does_not_end_by_itself_asks_for_no_time(mira, forum):
-    page = mira.get(f"{REQUEST}forum.thread.unlock/?subjects={forum.thread.pk}")
+    page = mira.get(f"{REQUEST}forum.post.create/?subjects={forum.thread.pk}")
     assert "For how long" not in text_of(page)
 
 

@@ -279,7 +279,7 @@ def test_what_was_rerun_since_the_page_was_made_is_left_alone(mira, forum, hide,
         run_due()
         assert status_of(forum.posts[0]) == "published"
     else:
-        assert "It is requested; only one that has succeeded can be undone." in page.content.decode()
+        assert "It is requested; only one that has ended can be undone." in page.content.decode()
 
 
 def test_a_double_submit_is_one_undo_with_one_answer(mira, hide):
@@ -320,7 +320,8 @@ def test_what_has_not_succeeded_cannot_be_undone(mira, forum, state):
         elif state == "failed":
             Directive.objects.filter(pk=lock.pk).update(status="failed")
     page = question(mira, lock)
-    assert "only one that has succeeded can be undone" in page.content.decode()
+    word = "one that has ended" if state in ("requested", "running") else "what has succeeded"
+    assert f"only {word} can be undone" in page.content.decode()
     assert "operate/undo" not in mira.text(f"directives/directive/{lock.pk}/change/")
     before = stored()
     word, text = results(answer(mira, {"token": str(uuid4())}, lock))[lock.pk]

@@ -59,7 +59,7 @@ def test_one_by_one_or_together_the_same_rows_are_stored(alpha, items):
         for how in ("one by one", "together")
     ]
     options = {"actor": TESTER, "correlation_id": own[0], "causation_id": "x", "metadata": {"a": "☃"}}
-    singles = [request(**item._asdict(), **options) for item in given_keys[0]]
+    singles = [request(**item._asdict() | options) for item in given_keys[0]]
     together = request_many(given_keys[1], **options)
     for item, *both in zip(items, singles, together, strict=True):
         stored = [Directive.objects.get(pk=answer.directive.pk) for answer in both]

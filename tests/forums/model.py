@@ -71,12 +71,15 @@ class Command:
     """A directive.
 
     Args:
-        until: when what it begins ends by itself, or is to end from now on.
+        until: when what it does ends by itself, or is to end from now on.
         about: the restriction that it ends or reschedules.
         is_timer: it is what ends a restriction by itself, at `until`.
+        is_end: it is what ends a lift by itself.
         expected: the revision at which it expects its record.
-        began, ended, moved: what its last success did, and `left` the revision after it.
-        undo: what undoes that success.
+        created, completed: the places of its first request and of its last success in time.
+        began, kept, ended, moved: what its last success did, and `left` the revision after it.
+        effect: these of the last success that did something; a rerun may have done nothing since.
+        undo: what undoes that.
     """
 
     id: object
@@ -86,20 +89,26 @@ class Command:
     until: object = None
     about: Restricted | None = None
     is_timer: bool = False
+    is_end: bool = False
     reason: str = ""
     expected: int | None = None
     status: str = "requested"
     is_due: bool = True
     requested: int = field(default_factory=lambda: next(_ordinals))
+    completed: int = 0
     began: Restricted | None = None
     kept: Restricted | None = None
     ended: list = field(default_factory=list)
     moved: tuple = ()
     left: int = 0
+    effect: tuple = ()
     result: dict = field(default_factory=dict)
     signals: list = field(default_factory=list)
     undo: "Command | None" = None
     crashes: int = 0
+
+    def __post_init__(self):
+        self.created = self.requested
 
 
 class World:
@@ -111,6 +120,7 @@ class World:
         self.may = may
         self.commands = []
         self.wanted_timers = []
+        self.wanted_ends = []
 
     @property
     def restrictions(self):
@@ -120,7 +130,6 @@ class World:
         """Have a command that ended run once more: what it asks for is asked for now."""
         command.status, command.is_due = "requested", True
         command.requested = next(_ordinals)
-        command.undo = None
 
     def execute(self, command):
         """Execute a command whose turn has come."""
@@ -128,16 +137,22 @@ class World:
         revision = record.revision
         command.began, command.kept, command.ended, command.moved = None, None, [], ()
         try:
+            if command.is_end and command.expected != revision:
+                self._supersede(command)
+                return
             if command.expected not in (None, revision):
                 raise Impossible("the record changed since")
             self._change(command)
         except Impossible:
             command.status = "failed"
             return
-        command.status = "succeeded"
+        command.status, command.completed = "succeeded", next(_ordinals)
         if command.began or command.ended or command.moved:
             record.revision += 1
         command.left = record.revision
+        if command.began or command.kept or command.ended or command.moved:
+            command.effect = command.began or command.kept, command.ended, command.moved, command.left
+            command.undo = None
         by = (
             None
             if command.ended or not command.is_timer
@@ -151,6 +166,24 @@ class World:
             column = 1 if (record.kind, about.kind) == ("thread", "hidden") else 0
             says = _signal(command), before[column], record.columns[column], record.revision
             command.signals.append((*says, command.began, command.ended))
+        if command.name in LIFTING and command.until and command.ended:
+            end = self.undoing(command)
+            if end.until is None or end.until > command.until:
+                self.wanted_ends.append((command, end))
+
+    def _supersede(self, command):
+        """Have an end succeed without a change, because something came since."""
+        later = [
+            one
+            for one in self.commands
+            if (one.record, one.status) == (command.record, "succeeded")
+            and (one.began or one.ended or one.moved)
+            and one.completed > command.created
+        ]
+        by = max(later, key=lambda one: one.completed, default=None)
+        command.status, command.completed = "succeeded", next(_ordinals)
+        command.left = command.record.revision
+        command.result = {"changed": False, "still": [], "superseded_by": by}
 
     def _change(self, command):
         record = command.record
@@ -214,25 +247,23 @@ class World:
         Raises:
             Impossible: there is nothing to put back, or something came since.
         """
-        own = command.began or command.kept
-        if command.status != "succeeded" or not (own or command.ended or command.moved):
+        if command.status not in TERMINAL or not command.effect:
             raise Impossible("it changed nothing")
+        own, ended, moved, left = command.effect
         if own:
             if own.ended_by:
                 raise Impossible("it has ended")
             return Command(None, END, command.record, None, about=own)
-        if command.record.revision != command.left:
+        if command.record.revision != left:
             raise Impossible("something came since")
-        if command.moved:
-            was, _ = command.moved
-            return Command(
-                None, RESCHEDULE, command.record, None, was, command.about, expected=command.left
-            )
-        [setter] = {one.by.name: one.by for one in command.ended}.values()
+        if moved:
+            was, _ = moved
+            return Command(None, RESCHEDULE, command.record, None, was, command.about, expected=left)
+        [setter] = {one.by.name: one.by for one in ended}.values()
         # As long as the longest of them would have lasted.
-        untils = [one.until for one in command.ended]
+        untils = [one.until for one in ended]
         until = None if None in untils else max(untils)
-        return Command(None, setter.name, command.record, None, until, expected=command.left)
+        return Command(None, setter.name, command.record, None, until, expected=left)
 
 
 def _signal(command):

@@ -456,14 +456,19 @@ def test_a_request_that_is_repeated_after_its_expiry_finds_its_directive(forum, 
 
 
 @pytest.mark.parametrize(
-    ("name", "hours", "problem"),
+    ("name", "hours", "problem", "more"),
     [
-        ("forum.thread.lock", -1, "expected a time after"),
-        ("forum.thread.unlock", 1, "begins nothing that could end"),
+        ("forum.thread.lock", -1, "expected a time after", {}),
+        (
+            "forum.post.create",
+            1,
+            "has no effect that could end",
+            {"content": "Hi", "author_id": "bot", "client_request_id": "1"},
+        ),
     ],
 )
-def test_an_expiry_that_makes_no_sense_is_refused(forum, name, hours, problem):
-    payload = {"thread_id": str(forum.thread.pk)}
+def test_an_expiry_that_makes_no_sense_is_refused(forum, name, hours, problem, more):
+    payload = {"thread_id": str(forum.thread.pk), **more}
     with pytest.raises(InvalidPayload, match=f"expires_at: .*{problem}"):
         request(name, payload, actor=MIRA, expires_at=timezone.now() + timedelta(hours=hours))
     assert not Directive.objects.exists()

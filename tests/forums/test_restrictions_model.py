@@ -127,7 +127,7 @@ class Walk(RuleBasedStateMachine):
         }
         if later:
             options["scheduled_at"] = self.began + timedelta(minutes=30)
-        if name in RESTRICTING:
+        if name in NAMES:
             options["expires_at"] = until
         if not self.may(actor, name):
             with pytest.raises(PermissionRefused):
@@ -151,7 +151,7 @@ class Walk(RuleBasedStateMachine):
     )
     def request(self, name, which, actor, hours, later, at_once):
         record, payload = self.wanted(name, which)
-        until = self.hours(hours) if name in RESTRICTING else None
+        until = self.hours(hours)
         self.ask(name, record, payload, self.actors[actor], until=until, later=later and not at_once)
         if at_once:
             self.run_due()
@@ -239,6 +239,18 @@ class Walk(RuleBasedStateMachine):
             about = {"about": restriction, "is_timer": True, "is_due": False}
             self.remember(Command(timer.pk, END, restriction.record, TIMER, until, **about))
         self.world.wanted_timers.clear()
+        for command, end in self.world.wanted_ends:
+            ends = Directive.objects.filter(
+                name=end.name,
+                actor_type=TIMER.type,
+                actor_id=TIMER.id,
+                scheduled_at=command.until,
+                causation_id=str(command.id),
+            )
+            [row] = ends.exclude(pk__in=[one.id for one in self.world.commands])
+            end.id, end.actor, end.is_end, end.is_due = row.pk, TIMER, True, False
+            self.remember(end)
+        self.world.wanted_ends.clear()
 
     def waiting(self, which, is_wanted=lambda one: True):
         """Return one of the requested commands that are wanted."""

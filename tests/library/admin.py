@@ -2,7 +2,7 @@
 
 from directives.admin.subjects import SubjectAdmin
 from fleetprompt.sites import tenant_site
-from tests.library.models import Atlas, Book, Day, Shelf
+from tests.library.models import Atlas, Book, Card, Day, Shelf
 
 
 class LibraryAdmin(SubjectAdmin):
@@ -18,4 +18,4 @@ class BookAdmin(SubjectAdmin):
 
 
 tenant_site.register([Book, Atlas], BookAdmin)
-tenant_site.register([Shelf, Day], LibraryAdmin)
+tenant_site.register([Card, Shelf, Day], LibraryAdmin)

@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from directives.restricting.values import RestrictedColumn
+
 
 class Subject(models.Model):
     """What they share."""
@@ -38,6 +40,15 @@ class Shelf(Subject):
     SUBJECT_TYPE = "library.shelf"
 
     name = models.CharField(max_length=20, primary_key=True)
+    revision = models.PositiveIntegerField(default=1)
+
+
+class Card(Subject):
+    """A reader's card: an integer, a revision, and a status that follows from restrictions."""
+
+    SUBJECT_TYPE = "library.card"
+    RESTRICTED_COLUMNS = (RestrictedColumn("status", "open", {"blocked": "blocked"}),)
+
     revision = models.PositiveIntegerField(default=1)
 
 
