@@ -156,7 +156,9 @@ class Post(Record):
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="posts")
     content = models.TextField(validators=[MinLengthValidator(1), MaxLengthValidator(CONTENT_LENGTH)])
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PUBLISHED)
-    member = models.ForeignKey(Member, on_delete=models.PROTECT, null=True, blank=True, related_name="posts")
+    member = models.ForeignKey(
+        Member, on_delete=models.PROTECT, null=True, blank=True, related_name="posts"
+    )
     author_type = models.CharField(max_length=10, choices=AuthorType.choices, default=AuthorType.HUMAN)
     author_id = models.CharField(max_length=ID_LENGTH)
     author_label = models.CharField(max_length=ID_LENGTH, default="", blank=True)

@@ -3,13 +3,11 @@
 Signals come in through `signals.bus` only.
 """
 
-from typing import Any
-
 from django.db import models
 from uuid_utils.compat import uuid7
 
 from fleetprompt.postgres.queries import ClockTimestamp
-from signals.personal import disclose
+from signals.personal import DisclosingModel
 from signals.storage.append_only import AppendOnlyModel
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
 
@@ -19,7 +17,7 @@ SIGNATURE_DIGITS = 88
 """Base64 digits of an Ed25519 signature."""
 
 
-class Signal(ActorAndSubject, AppendOnlyModel):
+class Signal(ActorAndSubject, DisclosingModel, AppendOnlyModel):
     """One append-only fact: name, payload, actor, subject, when it occurred and when it was recorded.
 
     A seal covers every column but `personal`, in the form of `signals.audit.format.events`.
@@ -71,15 +69,6 @@ class Signal(ActorAndSubject, AppendOnlyModel):
                 condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type"
             ),
         ]
-
-    @classmethod
-    def from_db(cls, *args: Any, **kwargs: Any) -> "Signal":
-        """Return a stored signal, its personal values put back into the payload."""
-        signal = super().from_db(*args, **kwargs)
-        loaded = vars(signal)
-        if "payload" in loaded and "personal" in loaded:
-            signal.payload = disclose(signal.payload, signal.personal)
-        return signal
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject_type}:{self.subject_id}"

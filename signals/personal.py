@@ -9,22 +9,31 @@ import hashlib
 import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 import rfc8785
+from django.conf import settings
 from django.db.models import BooleanField, F, Func, Value
+from django.utils.crypto import salted_hmac
 
 COMMITMENT = "$personal"
 """The key of a commitment: `{"$personal": "<64 hexadecimal digits>"}`."""
 ERASED = "erased"
 """What is read in place of a value that was erased."""
 SALT_BYTES = 16
+_TEXTS = json.JSONEncoder(ensure_ascii=False)
 
 
 def new_salt() -> str:
     """Return a random salt of 128 bits, in URL-safe base64 without padding."""
-    return urlsafe_b64encode(os.urandom(SALT_BYTES)).decode().rstrip("=")
+    return _spelt(os.urandom(SALT_BYTES))
+
+
+def _spelt(salt: bytes) -> str:
+    return urlsafe_b64encode(salt).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +65,48 @@ def digest(salt: str, value: Any) -> str:
         raw = urlsafe_b64decode(salt + "==")
     except ValueError:
         raw = b""
-    if len(raw) != SALT_BYTES or urlsafe_b64encode(raw).decode().rstrip("=") != salt:
+    if len(raw) != SALT_BYTES or _spelt(raw) != salt:
         raise ValueError(f"expected a salt of {SALT_BYTES} bytes in base64")
+    return hashlib.sha256(raw + _form(value)).hexdigest()
+
+
+def _form(value: Any) -> bytes:
     # For texts Python's own encoder gives the same bytes, many times faster.
-    is_text = isinstance(value, str)
-    form = json.dumps(value, ensure_ascii=False).encode() if is_text else rfc8785.dumps(value)
-    return hashlib.sha256(raw + form).hexdigest()
+    return _TEXTS.encode(value).encode() if isinstance(value, str) else rfc8785.dumps(value)
+
+
+def commit(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield a new salt for each text, and their `digest`; for an empty text two empty ones.
+
+    Rows of a batch have one text and different salts, so that erasing one leaves nothing of it in another.
+    This takes a third of the time of as many `Personal`.
+    """
+    form = cache(_form)
+    for text in texts:
+        raw = os.urandom(SALT_BYTES) if text else b""
+        yield _spelt(raw), hashlib.sha256(raw + form(text)).hexdigest() if text else ""
+
+
+def keyed_digest(value: Any, *, purpose: str, tenant: str) -> str:
+    """Return a digest of a value's JSON that only this installation can compute, in hexadecimal.
+
+    Values that were erased are compared by it: without `SECRET_KEY` nobody can find them by trying.
+
+    Args:
+        purpose: where it stands, so that equal values have other digests elsewhere.
+        tenant: the slug of the tenant that has the value.
+    """
+    return _keyed_digest(value, purpose, tenant, settings.SECRET_KEY)
+
+
+def has_keyed_digest(stored: object, value: Any, *, purpose: str, tenant: str) -> bool:
+    """Return whether a stored `keyed_digest` is the value's, also by a key of `SECRET_KEY_FALLBACKS`."""
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return any(stored == _keyed_digest(value, purpose, tenant, secret) for secret in secrets)
+
+
+def _keyed_digest(value: Any, purpose: str, tenant: str, secret: str | bytes) -> str:
+    return salted_hmac(f"{purpose}:{tenant}", _form(value), secret, algorithm="sha256").hexdigest()
 
 
 def disclose(stored: Any, personal: Any) -> Any:
@@ -100,3 +145,36 @@ def has_text(column: str, part: str) -> Func:
 def _value(personal: Any, key: str) -> Any:
     opening = personal.get(key) if isinstance(personal, dict) else None
     return opening[1] if isinstance(opening, list) and len(opening) == 2 else ERASED
+
+
+def salted(personal: Mapping[str, Any] | None, key: str) -> Personal | str:
+    """Return a row's personal text with its salt, for another row; "" without one, `ERASED` if it is gone.
+
+    Args:
+        personal: the column, as a directive has it.
+    """
+    if personal is None:
+        return ERASED
+    return Personal(personal[key][1], personal[key][0]) if key in personal else ""
+
+
+class DisclosingModel:
+    """A model with `payload` and `personal` whose personal values are put back as a row is loaded."""
+
+    personal_part: ClassVar[str] = ""
+    """The key of `personal` under which the payload's values are; empty where they are all that it has."""
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a stored row with its payload's personal values, unless one of the columns is deferred."""
+        row = super().from_db(*args, **kwargs)  # type: ignore[misc]
+        loaded = vars(row)
+        if "payload" in loaded and "personal" in loaded:
+            personal, part = loaded["personal"], cls.personal_part
+            if part and isinstance(personal, dict):
+                if part not in personal:
+                    # Nothing of this payload was ever personal.
+                    return row
+                personal = personal[part]
+            loaded["payload"] = disclose(loaded["payload"], personal)
+        return row

@@ -116,7 +116,7 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
     """
     hooks, is_one = len(connection.run_on_commit), len(directives) == 1
     with time_limit(handler.timeout, as_handler_error):
-        given = [(Context(one, tenant.slug), handler.parse(one.payload)) for one in directives]
+        given = [(Context(one, tenant.slug), _payload(one, handler)) for one in directives]
         began = time.monotonic()
         try:
             # What `execute_many` returns may be lazy.
@@ -135,6 +135,12 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
     if len(connection.run_on_commit) > hooks:
         guard_hooks(hooks, directives, handler, tenant)
     return performed
+
+
+def _payload(directive: Directive, handler: AnyHandler) -> Any:
+    if directive.personal is None:
+        raise DirectiveError("payload: its personal text was erased")
+    return handler.parse(directive.payload)
 
 
 def _keep_leases(waiting: Sequence[Directive], ours_until: float) -> float:
