@@ -15,8 +15,19 @@ from directives.models import REASON_LENGTH, Directive
 from fleetprompt.validation_errors import problems
 from signals import bus
 from signals.models import Signal
-from signals.personal import COMMITMENT, Personal, keyed_digest, salted
-from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, bounded_key, is_one_line, subject_of
+from signals.types import (
+    COMMITMENT,
+    ID_LENGTH,
+    NAME_LENGTH,
+    Actor,
+    Personal,
+    Subject,
+    bounded_key,
+    is_one_line,
+    keyed_digest,
+    salted,
+    subject_of,
+)
 
 
 def _in_one_line(text: str) -> str:

@@ -8,8 +8,17 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from fleetprompt.telemetry.tracing import TRACEPARENT
-from signals.personal import ERASED, DisclosingModel, new_salt
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject, as_object
+from signals.types import (
+    ERASED,
+    ID_LENGTH,
+    KEY_LENGTH,
+    NAME_LENGTH,
+    Actor,
+    ActorAndSubject,
+    DisclosingModel,
+    as_object,
+    new_salt,
+)
 
 LOST_SIGNALS = "lost_signals"
 """The key in a directive's metadata under which the names of signals stand that could not be written."""

@@ -21,8 +21,7 @@ from directives.requests import Requested, request_each, request_many
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.personal import Personal
-from signals.types import Actor, check_moment
+from signals.types import Actor, Personal, check_moment
 
 
 @transaction.atomic

@@ -26,8 +26,7 @@ from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from fleetprompt.errors import near
 from fleetprompt.postgres.primary_keys import field_values, primary_key, primary_keys, python_type
-from signals.personal import Personal
-from signals.types import Subject, check_name, stored_subject
+from signals.types import Personal, Subject, check_name, stored_subject
 
 AnyHandler = Handler[Any]
 

@@ -32,8 +32,7 @@ from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.models import Signal
-from signals.personal import Personal, has_keyed_digest, keyed_digest
-from signals.types import Actor, as_object
+from signals.types import Actor, Personal, as_object, has_keyed_digest, keyed_digest
 
 __all__ = ["DirectiveRequest", "Requested", "request", "request_batch", "request_each", "request_many"]
 

@@ -39,8 +39,7 @@ from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.postgres.queries import execute
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.context import active_tenant
-from signals.personal import Personal
-from signals.types import Subject, stored_actor
+from signals.types import Personal, Subject, stored_actor
 
 __all__ = [
     "ChangingHandler",

@@ -7,9 +7,8 @@ from django.db import models
 from uuid_utils.compat import uuid7
 
 from fleetprompt.postgres.queries import ClockTimestamp
-from signals.personal import DisclosingModel
 from signals.storage.append_only import AppendOnlyModel
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject, DisclosingModel
 
 HASH_DIGITS = 64
 """Hexadecimal digits of a SHA-256."""
@@ -44,7 +43,7 @@ class Signal(ActorAndSubject, DisclosingModel, AppendOnlyModel):
     member_id = models.UUIDField(null=True)
     """Whom it is about, as the application numbers its members."""
     personal = models.JSONField(null=True)
-    """Salts and values of the payload's commitments (`signals.personal`); NULL without any, or erased."""
+    """Salts and values of the payload's commitments (`signals.types`); NULL without any, or erased."""
 
     class Meta:
         # A UUIDv7 of one process sorts by time of making, also within a millisecond.

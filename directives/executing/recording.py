@@ -17,7 +17,7 @@ from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import return_to
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.time_limit import TimeLimitExceeded, time_limit
-from signals.personal import Personal
+from signals.types import Personal
 
 logger = logging.getLogger(__name__)
 

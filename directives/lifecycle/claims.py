@@ -21,7 +21,7 @@ from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.telemetry import errors, work
 from fleetprompt.tenants.context import restore
 from fleetprompt.tenants.models import Tenant
-from signals.personal import Personal
+from signals.types import Personal
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from fleetprompt.postgres import outages
 from fleetprompt.telemetry import errors, metrics, work
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.time_limit import TimeLimitExceeded, time_limit
-from signals.personal import Personal
-from signals.types import Actor
+from signals.types import Actor, Personal
 
 logger = logging.getLogger(__name__)
 

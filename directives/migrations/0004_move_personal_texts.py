@@ -8,14 +8,14 @@ from django.db import migrations, transaction
 
 from directives.requesting.idempotency import PURPOSE
 from fleetprompt.postgres.rows import as_json
-from signals.personal import Personal, is_commitment, keyed_digest
+from signals.types import Personal, is_commitment, keyed_digest
 
 BATCH = 2_000
 FIRST, LAST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 SLUG = "SELECT slug FROM public.tenants_tenant WHERE schema_name = current_schema()"
 END_OF_BATCH = "SELECT id FROM directives_directive WHERE id > %s ORDER BY id OFFSET %s LIMIT 1"
-# 16 random bytes in base64 for URLs, without padding: the form of `signals.personal.new_salt`.
+# 16 random bytes in base64 for URLs, without padding: the form of `signals.types.new_salt`.
 MOVE_REASONS = """
 UPDATE directives_directive SET reason = '', personal = personal || jsonb_build_object('reason',
     jsonb_build_array(translate(rtrim(encode(uuid_send(gen_random_uuid()), 'base64'), '='), '+/', '-_'), reason))

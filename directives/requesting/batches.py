@@ -13,7 +13,7 @@ from directives.models import Directive
 from directives.restricting.values import TIMER
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.web.limits import COUNTED
-from signals.personal import ERASED
+from signals.types import ERASED
 
 # In the order of the index on correlation ids, so that a huge one is not read from end to end.
 _PROGRESS = """

@@ -19,12 +19,12 @@ from directives.models import Directive
 from directives.requesting.validation import ValidatedRequest
 from fleetprompt.postgres.queries import ClockTimestamp
 from fleetprompt.tenants.context import active_tenant
-from signals.personal import has_keyed_digest
+from signals.types import has_keyed_digest
 
 _NOW = datetime.min.replace(tzinfo=UTC)
 """The place of everything that is not for later. The database says what is: clocks may differ."""
 PURPOSE = "directive.payload"
-"""What the keyed digests of personal values are for; see `signals.personal.keyed_digest`."""
+"""What the keyed digests of personal values are for; see `signals.types.keyed_digest`."""
 _OF_THE_REQUEST = ("reason", "subject", "expected_revision")
 """The fields of a payload that are about the request, not about what it does."""
 _FIRST_LOOK = 2

@@ -27,7 +27,7 @@ from fleetprompt.postgres.queries import array, fetch_all
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.models import Tenant
 from signals import bus
-from signals.personal import COMMITMENT, Personal, commit, keyed_digest, salted
+from signals.types import COMMITMENT, Personal, commit, keyed_digest, salted
 
 MAX_ROWS = 5000
 """Directives per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""

@@ -13,8 +13,7 @@ from directives.models import Directive, Restriction
 from directives.requesting.validation import DirectiveRequest
 from directives.restricting.values import END, RESCHEDULE
 from fleetprompt.postgres.primary_keys import parse_uuid
-from signals.personal import ERASED
-from signals.types import as_object
+from signals.types import ERASED, as_object
 
 _EFFECTS = ("restriction", "kept", "ended", "rescheduled")
 """The keys of a result that tell of restrictions."""

@@ -9,7 +9,7 @@ from directives.handlers import Context, DirectivePayload, Handler, Identifier
 from forums import content, moderation
 from forums.models import CONTENT_LENGTH, Post, Thread
 from forums.moderation import ThreadId
-from signals.personal import Personal
+from signals.types import Personal
 
 
 class CreatePostPayload(DirectivePayload):

@@ -19,7 +19,7 @@ from directives.requests import DirectiveRequest, request, request_many
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
 from signals.models import Signal
-from signals.personal import disclose, salted
+from signals.types import disclose, salted
 from tests.support import TESTER, ask, meanwhile, owner_cursor, somebody_waits, wait_until
 
 ID = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=50)

@@ -24,8 +24,7 @@ from directives.requesting.dry_run import dry_run
 from directives.requests import request_batch, request_many
 from forums.models import Post
 from signals.models import Signal
-from signals.personal import ERASED, Personal, digest, is_commitment, keyed_digest
-from signals.types import Actor
+from signals.types import ERASED, Actor, Personal, digest, is_commitment, keyed_digest
 from tests.support import TESTER, ask, ask_animal, change, expire_lease, run, states
 
 ADA, MIRA = Actor("agent", "ada"), Actor("agent", "mira")

@@ -15,7 +15,7 @@ from directives.requests import request
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant
-from signals.personal import digest
+from signals.types import digest
 from tests.support import TESTER, owner_cursor
 
 MOVING = import_module("directives.migrations.0004_move_personal_texts")

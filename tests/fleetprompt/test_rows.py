@@ -13,8 +13,7 @@ from directives.requests import DirectiveRequest, request_many
 from fleetprompt.postgres import rows
 from signals import bus
 from signals.models import Signal
-from signals.personal import disclose, salted
-from signals.types import Subject
+from signals.types import Subject, disclose, salted
 from tests.support import TESTER, ask
 
 TEXTS = ["", " ", 'it\'s \\ "quoted" %s {}', "\t\r\n\x01\x7f", "naïve ☃ 𝄞", "\\u0000", "null", "a" * 500]

@@ -15,8 +15,7 @@ from signals.audit.sealing import checkpoints, heads, horizon, locks, sealer, st
 from signals.audit.verifying import chain
 from signals.audit.verifying.findings import MAX_SHOWN, Finding
 from signals.models import Seal
-from signals.personal import Personal
-from signals.types import Actor, check_text
+from signals.types import Actor, Personal, check_text
 
 REASON_LENGTH = 1_000
 ACKNOWLEDGED = "audit.acknowledged"
