@@ -128,6 +128,7 @@ def test_only_transitions_changes_the_status_of_a_directive():
     assert {one for one in found if one[0] != TRANSITIONS and one[1] != "tenant.status ="} == {
         ("directives/sql.py", "UPDATE"),
         ("directives/requesting/insertion.py", "INSERT INTO"),
+        ("directives/lifecycle/erasing.py", "update(personal)"),
     }
     assert (TRANSITIONS, "update(**changes)") in found
     assert (
