@@ -15,7 +15,19 @@ from directives.models import REASON_LENGTH, Directive
 from fleetprompt.validation_errors import problems
 from signals import bus
 from signals.models import Signal
-from signals.types import ID_LENGTH, NAME_LENGTH, Actor, Subject, bounded_key, is_one_line, subject_of
+from signals.types import (
+    COMMITMENT,
+    ID_LENGTH,
+    NAME_LENGTH,
+    Actor,
+    Personal,
+    Subject,
+    bounded_key,
+    is_one_line,
+    keyed_digest,
+    salted,
+    subject_of,
+)
 
 
 def _in_one_line(text: str) -> str:
@@ -55,7 +67,7 @@ class DirectivePayload(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
-    reason: str | None = Field(
+    reason: Annotated[str | None, Personal] = Field(
         None,
         max_length=REASON_LENGTH,
         description="Why, for people; the directive's reason unless it has one.",
@@ -94,6 +106,11 @@ class Context:
         """Who asked for the directive."""
         return self.directive.actor
 
+    @property
+    def reason(self) -> Personal | str:
+        """Why it was asked for, as a value for `emit`: with the salt of the directive's own."""
+        return salted(self.directive.personal, "reason")
+
     def emit(
         self, name: str, payload: Mapping[str, Any] | None = None, *, subject: Subject | None = None
     ) -> None:
@@ -101,7 +118,7 @@ class Context:
 
         Args:
             name: a fact in the past tense, such as `forum.post.hidden`; once for each subject.
-            payload: JSON-safe details.
+            payload: JSON-safe details; values that are `Personal` can be erased later.
             subject: what it is about; the directive's subject by default.
 
         Raises:
@@ -191,6 +208,17 @@ class Handler(Generic[PayloadT]):
             if isinstance(mark, Reference)
         }
 
+    @cached_property
+    def personal_fields(self) -> frozenset[str]:
+        """The payload's fields that are marked `Annotated[…, Personal]`; their values can be erased."""
+        fields = self.Payload.model_fields.items()
+        return frozenset(name for name, info in fields if Personal in info.metadata)
+
+    def personal_values(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a payload's marked fields hold, besides the reason."""
+        found = self.personal_fields.intersection(payload) - {"reason"}
+        return {field: payload[field] for field in sorted(found)}
+
     def subject(self, payload: PayloadT) -> Subject | None:
         """Return what the directive is about; None when it is not about one thing."""
         if not self.subject_field:
@@ -212,6 +240,10 @@ class Handler(Generic[PayloadT]):
         if subject:
             return bounded_key(f"{self.name}:{tenant}:{subject.id}:{revision}")
         asked = {field: value for field, value in self.dump(payload).items() if field != "reason"}
+        if marked := self.personal_values(asked):
+            # The key stands in what is sealed, where nothing is to tell of them.
+            digest = keyed_digest(marked, purpose=f"{self.name}.key", tenant=tenant)
+            asked = {field: asked[field] for field in asked.keys() - marked.keys()} | {COMMITMENT: digest}
         canonical = json.dumps(asked, sort_keys=True)
         return f"{self.name}:{tenant}:{hashlib.sha256(canonical.encode()).hexdigest()}:{revision}"
 

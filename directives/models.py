@@ -8,7 +8,17 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from fleetprompt.telemetry.tracing import TRACEPARENT
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject, as_object
+from signals.types import (
+    ERASED,
+    ID_LENGTH,
+    KEY_LENGTH,
+    NAME_LENGTH,
+    Actor,
+    ActorAndSubject,
+    DisclosingModel,
+    as_object,
+    new_salt,
+)
 
 LOST_SIGNALS = "lost_signals"
 """The key in a directive's metadata under which the names of signals stand that could not be written."""
@@ -20,8 +30,12 @@ DUE, SNOOZED = "due", "snoozed"
 """What a requested directive is from its time on, and before; no column holds it."""
 
 
-class Directive(ActorAndSubject, models.Model):
+class Directive(ActorAndSubject, DisclosingModel, models.Model):
     """What should happen: a command with its actor, its key and the state of its execution.
+
+    Personal texts, the reason and marked fields of the payload, stand in `personal`, and commitments in the
+    stored payload. A directive that was loaded has the texts in its payload, so that it must not be saved:
+    `update` changes single columns.
 
     `attempt` counts the tries at executing it and fences them: what attempt 2 writes, attempt 1 can
     not overwrite. `queued_at` is its place in the line of its `ordering_key`; a retry keeps the
@@ -46,7 +60,6 @@ class Directive(ActorAndSubject, models.Model):
     payload = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict, blank=True)
     result = models.JSONField(null=True, blank=True)
-    reason = models.CharField(max_length=REASON_LENGTH, default="", blank=True)
     idempotency_key = models.CharField(max_length=KEY_LENGTH)
     actor_type = models.CharField(max_length=10)
     actor_id = models.CharField(max_length=ID_LENGTH)
@@ -82,7 +95,12 @@ class Directive(ActorAndSubject, models.Model):
     scope = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True, editable=False)
     """The part of the community in which permission for it is needed; empty for the whole."""
     personal = models.JSONField(default=dict, db_default={}, null=True, blank=True, editable=False)
-    """Salts and values of personal texts; NULL when they were erased."""
+    """`{"reason": [salt, text], "payload": {field: [salt, value]}}`, as far as there are; NULL when erased.
+
+    A trigger lets it become NULL and nothing else, and empties `last_error` with it."""
+    personal_part = "payload"
+    personal_digest = models.CharField(max_length=64, default="", db_default="", blank=True, editable=False)
+    """Keyed digest of the payload's marked fields, to compare requests when those were erased; or empty."""
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -154,6 +172,18 @@ class Directive(ActorAndSubject, models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
+
+    @property
+    def reason(self) -> str:
+        """Why it was asked for, for people; empty without a reason, `ERASED` when that is gone."""
+        if self.personal is None:
+            return ERASED
+        return str(self.personal["reason"][1]) if "reason" in self.personal else ""
+
+    @reason.setter
+    def reason(self, text: str) -> None:
+        others = {key: value for key, value in (self.personal or {}).items() if key != "reason"}
+        self.personal = others | ({"reason": [new_salt(), text]} if text else {})
 
     @property
     def lost_signals(self) -> list[Any]:

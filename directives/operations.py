@@ -21,7 +21,7 @@ from directives.requests import Requested, request_each, request_many
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.types import Actor, check_moment
+from signals.types import Actor, Personal, check_moment
 
 
 @transaction.atomic
@@ -178,7 +178,7 @@ def _told(
         until: when the directive becomes due; by default now, unless it was canceled.
     """
     tenant, number = active_tenant(), directive.operations[signal][1]
-    payload = {"reason": reason} | ({"until": until.isoformat()} if until else {})
+    payload = {"reason": Personal(reason)} | ({"until": until.isoformat()} if until else {})
     told = lifecycle_signal(directive, signal, payload, tenant=tenant.slug, actor=actor, number=number)
     bus.record([told])
     if until:

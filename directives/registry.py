@@ -20,12 +20,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from django.utils.module_loading import module_has_submodule
+from pydantic import BaseModel
 
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from fleetprompt.errors import near
 from fleetprompt.postgres.primary_keys import field_values, primary_key, primary_keys, python_type
-from signals.types import Subject, check_name, stored_subject
+from signals.types import Personal, Subject, check_name, stored_subject
 
 AnyHandler = Handler[Any]
 
@@ -196,6 +197,28 @@ def _problems(handler_class: type[AnyHandler]) -> Iterator[str]:
     if not 0 < handler_class.timeout <= MAX_TIMEOUT_SECONDS:
         yield f"timeout: expected seconds, more than 0 and at most {MAX_TIMEOUT_SECONDS}"
     yield from _wrong_references(handler_class)
+    for field, info in handler_class.Payload.model_fields.items():
+        if _marks_within(info.annotation):
+            yield (
+                f"Payload.{field}: Personal is within its type, where it marks nothing; expected it around "
+                "the whole, such as Annotated[str | None, Personal]"
+            )
+
+
+def _marks_within(annotation: Any) -> bool:
+    """Return whether something inside a field's type is marked as personal."""
+    # Payloads may contain themselves.
+    found, seen = [annotation], set[Any]()
+    while found:
+        part = found.pop()
+        if part is Personal:
+            return True
+        if isinstance(part, type) and issubclass(part, BaseModel) and part not in seen:
+            seen.add(part)
+            for info in part.model_fields.values():
+                found += [info.annotation, *info.metadata]
+        found += [*get_args(part), *getattr(part, "__metadata__", ())]
+    return False
 
 
 def _wrong_references(handler_class: type[AnyHandler]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Request directives in the active tenant, in the caller's transaction: validate, insert, wake a worker."""
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -33,7 +32,7 @@ from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import bus
 from signals.models import Signal
-from signals.types import Actor, as_object
+from signals.types import Actor, Personal, as_object, has_keyed_digest, keyed_digest
 
 __all__ = ["DirectiveRequest", "Requested", "request", "request_batch", "request_each", "request_many"]
 
@@ -167,12 +166,13 @@ def request_batch(
     times = {"scheduled_at": scheduled_at, "expires_at": expires_at}
     given = {key: time.isoformat() for key, time in times.items() if time}
     asked = [actor.type, actor.id, name, reason, given, list(payloads)]
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    # As text, since a payload that is refused later may hold anything.
+    contents = json.dumps(asked, sort_keys=True, default=str)
     with transaction.atomic():
         # In this order: the same form, submitted at this moment, leaves directives and signal together.
         is_used = any(one.objects.filter(correlation_id=batch_id).exists() for one in (Directive, Signal))
         if known := find_batch(batch_id):
-            _check_same(known, digest)
+            _check_same(known, contents)
             return None
         if is_used:
             raise Refused(
@@ -197,7 +197,7 @@ def request_batch(
             BATCH_REQUESTED,
             {
                 "name": name,
-                "reason": reason,
+                "reason": reason and Personal(reason),
                 "scheduled_at": None,
                 **given,
                 "asked": len(answers),
@@ -205,7 +205,7 @@ def request_batch(
                 "known": len(repeated),
                 "known_directives": repeated[:MAX_KNOWN_NAMED],
                 "refused": len(refused),
-                "digest": digest,
+                "digest": keyed_digest(contents, purpose=BATCH_REQUESTED, tenant=active_tenant().slug),
             },
             dedupe_key=_batch_key(batch_id),
             actor=actor,
@@ -216,7 +216,7 @@ def request_batch(
         if not is_first:
             # The same form was submitted at the same moment, and the other one was first.
             transaction.set_rollback(True)
-            _check_same(signal, digest)
+            _check_same(signal, contents)
             return None
     return refused
 
@@ -230,8 +230,9 @@ def _batch_key(batch_id: str) -> str:
     return f"{BATCH_REQUESTED}:{active_tenant().slug}:{batch_id}"
 
 
-def _check_same(known: Signal, digest: str) -> None:
-    if as_object(known.payload).get("digest") != digest:
+def _check_same(known: Signal, contents: str) -> None:
+    digest, tenant = as_object(known.payload).get("digest"), active_tenant().slug
+    if not has_keyed_digest(digest, contents, purpose=BATCH_REQUESTED, tenant=tenant):
         raise Refused("batch: this form was submitted before, with other contents; submit it again")
 
 

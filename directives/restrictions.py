@@ -7,7 +7,7 @@ them and revisions, in the caller's transaction.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from django.db import connection
@@ -38,7 +38,7 @@ from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.postgres.queries import array, execute
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.context import active_tenant
-from signals.types import Subject, stored_actor
+from signals.types import Personal, Subject, stored_actor
 
 __all__ = [
     "ChangingHandler",
@@ -57,7 +57,7 @@ class RestrictionPayload(DirectivePayload):
     policy: Identifier | None = Field(
         None, max_length=100, description="The code of the community's rule that the decision cites."
     )
-    public_text: str | None = Field(
+    public_text: Annotated[str | None, Personal] = Field(
         None, max_length=PUBLIC_TEXT_LENGTH, description="What the affected member may read."
     )
     detected_by: Literal["person", "report", "rule", "agent"] | None = Field(
@@ -147,7 +147,7 @@ class ChangingHandler(Handler[PayloadT]):
         if change.ended:
             facts["ended"] = [str(one.id) for one in change.ended]
         if change.begun or others:
-            context.emit(self.signal, {**facts, "reason": context.directive.reason})
+            context.emit(self.signal, {**facts, "reason": context.reason})
         if change.remaining:
             facts["still_restricted_by"] = [str(one.directive_id) for one in change.remaining]
         named = {self.subject_field: context.directive.subject_id} if self.subject_field else {}
@@ -188,10 +188,15 @@ class RestrictingHandler(ChangingHandler[PayloadT]):
             return False
         if own.directive_id == directive.pk:
             return True
-        # As it was asked for, in every word: another reason is another decision.
-        alike = Directive.objects.filter(pk=own.directive_id, name=directive.name, reason=directive.reason)
-        earlier = alike.first()
-        return earlier is not None and same_command(earlier.payload, directive.payload)
+        # As it was asked for, in every word: another reason is another decision, or one that was erased.
+        earlier = Directive.objects.filter(
+            pk=own.directive_id, name=directive.name, personal__isnull=False
+        ).first()
+        return (
+            earlier is not None
+            and earlier.reason == directive.reason
+            and same_command(earlier.payload, directive.payload)
+        )
 
 
 def _request_ends(changed: Sequence[Change]) -> None:

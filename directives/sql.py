@@ -61,6 +61,8 @@ SET status = 'succeeded', result = own.result,
     completed_at = statement_timestamp(), lease_expires_at = NULL
 FROM json_to_recordset(%s) AS own (id uuid, attempt int, started_at timestamptz, result jsonb)
 WHERE (directive.id, directive.attempt) = (own.id, own.attempt) AND directive.status || '' = 'running'
+    -- What was erased meanwhile would be back in its signals.
+    AND directive.personal IS NOT NULL
 """
 
 SET_ASIDE = """

@@ -15,8 +15,7 @@ from fleetprompt.tenants.context import active_tenant
 from forums.models import DEFAULT_SOURCE, Category, ContentVersion, Post, Record, Text, Thread
 from signals import bus
 from signals.models import Signal
-from signals.personal import Personal
-from signals.types import Actor
+from signals.types import Actor, Personal
 
 SOURCE = "forums"
 

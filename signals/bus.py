@@ -14,12 +14,12 @@ from fleetprompt.errors import Refused
 from fleetprompt.postgres.rows import insert
 from fleetprompt.tenants.context import active_tenant
 from signals.models import Signal
-from signals.personal import Personal
 from signals.types import (
     ID_LENGTH,
     KEY_LENGTH,
     NAME_LENGTH,
     Actor,
+    Personal,
     Subject,
     check_identifier,
     check_moment,

@@ -14,7 +14,7 @@ from fleetprompt.postgres.queries import after
 from fleetprompt.tenants.context import in_tenant
 from signals.audit.sealing.heads import timestamp
 from signals.models import Signal
-from signals.personal import disclose
+from signals.types import disclose
 
 CHUNK_SIGNALS = 1_000
 """Signals in memory at a time."""

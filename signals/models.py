@@ -3,15 +3,12 @@
 Signals come in through `signals.bus` only.
 """
 
-from typing import Any
-
 from django.db import models
 from uuid_utils.compat import uuid7
 
 from fleetprompt.postgres.queries import ClockTimestamp
-from signals.personal import disclose
 from signals.storage.append_only import AppendOnlyModel
-from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject
+from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, ActorAndSubject, DisclosingModel
 
 HASH_DIGITS = 64
 """Hexadecimal digits of a SHA-256."""
@@ -19,7 +16,7 @@ SIGNATURE_DIGITS = 88
 """Base64 digits of an Ed25519 signature."""
 
 
-class Signal(ActorAndSubject, AppendOnlyModel):
+class Signal(ActorAndSubject, DisclosingModel, AppendOnlyModel):
     """One append-only fact: name, payload, actor, subject, when it occurred and when it was recorded.
 
     A seal covers every column but `personal`, in the form of `signals.audit.format.events`.
@@ -46,7 +43,7 @@ class Signal(ActorAndSubject, AppendOnlyModel):
     member_id = models.UUIDField(null=True)
     """Whom it is about, as the application numbers its members."""
     personal = models.JSONField(null=True)
-    """Salts and values of the payload's commitments (`signals.personal`); NULL without any, or erased."""
+    """Salts and values of the payload's commitments (`signals.types`); NULL without any, or erased."""
 
     class Meta:
         # A UUIDv7 of one process sorts by time of making, also within a millisecond.
@@ -71,15 +68,6 @@ class Signal(ActorAndSubject, AppendOnlyModel):
                 condition=models.Q(actor_type__in=Actor.TYPES), name="signal_actor_type"
             ),
         ]
-
-    @classmethod
-    def from_db(cls, *args: Any, **kwargs: Any) -> "Signal":
-        """Return a stored signal, its personal values put back into the payload."""
-        signal = super().from_db(*args, **kwargs)
-        loaded = vars(signal)
-        if "payload" in loaded and "personal" in loaded:
-            signal.payload = disclose(signal.payload, signal.personal)
-        return signal
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject_type}:{self.subject_id}"

@@ -11,7 +11,7 @@ TABLES = ("directives_directive", "signals_signal")
 
 _DIRECTIVES = """
 INSERT INTO directives_directive (
-    id, name, status, payload, metadata, result, reason, idempotency_key, actor_type, actor_id,
+    id, name, status, payload, metadata, result, personal, idempotency_key, actor_type, actor_id,
     actor_label, subject_type, subject_id, ordering_key, correlation_id, causation_id, scheduled_at,
     queued_at, started_at, completed_at, lease_expires_at, attempt, max_attempts, last_error,
     last_error_at, created_at
@@ -19,7 +19,8 @@ INSERT INTO directives_directive (
 SELECT
     ('0d' || lpad(to_hex(n), 30, '0'))::uuid, name, status, jsonb_build_object('post_id', subject_id), '{}',
     CASE WHEN status = 'succeeded' THEN '{"changed": true, "status": "hidden"}'::jsonb END,
-    'Reason ' || n %% 100, name || ':big:' || subject_id || ':' || n, kind, kind || ' ' || n %% 40,
+    jsonb_build_object('reason', jsonb_build_array('AAAAAAAAAAAAAAAAAAAAAA', 'Reason ' || n %% 100)),
+    name || ':big:' || subject_id || ':' || n, kind, kind || ' ' || n %% 40,
     initcap(kind) || ' ' || n %% 40, 'forum.' || split_part(name, '.', 2), subject_id,
     CASE WHEN status = 'running' THEN '' ELSE 'forum.post:' || subject_id END, 'batch ' || n / 50,
     CASE WHEN n %% 25 = 0 THEN ('0d' || lpad(to_hex(n - 1), 30, '0'))::uuid::text ELSE '' END, due, due,

@@ -121,11 +121,14 @@ def test_only_transitions_changes_the_status_of_a_directive():
     for package in ("directives", "forums", "signals", "fleetprompt"):
         for path in (settings.BASE_DIR / package).rglob("*.py"):
             module = path.relative_to(settings.BASE_DIR).as_posix()
+            if "/migrations/" in module:
+                continue
             found |= {(module, what) for what in _writes(path.read_text())}
     # A tenant has a status, too.
     assert {one for one in found if one[0] != TRANSITIONS and one[1] != "tenant.status ="} == {
         ("directives/sql.py", "UPDATE"),
         ("directives/requesting/insertion.py", "INSERT INTO"),
+        ("directives/lifecycle/erasing.py", "update(personal)"),
     }
     assert (TRANSITIONS, "update(**changes)") in found
     assert (

@@ -3,6 +3,7 @@
 Every value in the URL is answered: one that no row can have finds nothing.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
-from django.db.models import Model, Q, QuerySet
+from django.db.models import BooleanField, F, Func, Model, Q, QuerySet, Value
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 from unfold.contrib.filters.forms import RangeDateTimeForm
@@ -24,7 +25,6 @@ from fleetprompt.postgres.queries import by_index, distinct
 from fleetprompt.web import timezone
 from fleetprompt.web.limits import COUNTED
 from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin, column
-from signals.personal import has_text
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
@@ -248,5 +248,15 @@ class SearchedAdmin(DetailModelAdmin):
             return []
         recent = queryset.order_by(*self.newest_first).values("pk")[:COUNTED]
         with by_index():
-            rows = queryset.model._default_manager.filter(pk__in=recent).filter(has_text("personal", term))
+            rows = queryset.model._default_manager.filter(pk__in=recent).filter(_has_text("personal", term))
             return list(rows.values_list("pk", flat=True))
+
+
+def _has_text(column: str, part: str) -> Func:
+    """Return the condition that some value in a column of personal values has a text with `part` in it.
+
+    Case does not matter; salts and keys are not looked at.
+    """
+    path = f'$.*[1].** ? (@ like_regex {json.dumps(part)} flag "iq")'
+    template = "jsonb_path_exists(%(expressions)s::jsonpath)"
+    return Func(F(column), Value(path), template=template, output_field=BooleanField())

@@ -13,7 +13,8 @@ from fleetprompt.cli.console import Row
 from signals.models import Signal
 from signals.types import as_object
 
-_FIELDS = tuple(field.name for field in Directive._meta.concrete_fields)
+_FIELDS = [field.name for field in Directive._meta.concrete_fields if "personal" not in field.name]
+_FIELDS.insert(_FIELDS.index("idempotency_key"), "reason")
 
 
 def directive_row(directive: Directive) -> Row:

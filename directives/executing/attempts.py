@@ -120,7 +120,7 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
     with time_limit(handler.timeout, as_handler_error):
         superseded = expiry.superseded(timers) if timers else {}
         given = [
-            (Context(one, tenant.slug), handler.parse(one.payload))
+            (Context(one, tenant.slug), _payload(one, handler))
             for one in directives
             if one.pk not in superseded
         ]
@@ -149,6 +149,12 @@ def _execute(given: Sequence[tuple[Context, Any]], handler: AnyHandler) -> Seque
         return [handler.execute(*given[0])] if len(given) == 1 else list(handler.execute_many(given))
     finally:
         seconds_by_name[handler.name] = (time.monotonic() - began) / len(given)
+
+
+def _payload(directive: Directive, handler: AnyHandler) -> Any:
+    if directive.personal is None:
+        raise DirectiveError("payload: its personal text was erased")
+    return handler.parse(directive.payload)
 
 
 def _keep_leases(waiting: Sequence[Directive], ours_until: float) -> float:

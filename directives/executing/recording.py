@@ -17,6 +17,7 @@ from fleetprompt.telemetry import errors, tracing
 from fleetprompt.tenants.context import return_to
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.time_limit import TimeLimitExceeded, time_limit
+from signals.types import Personal
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +46,12 @@ def record_failure(
             may_work = failures.is_transient(error) or failures.lacks_migration(error)
             if may_work and directive.attempt < directive.max_attempts:
                 delay = _delay(error, policy, directive.attempt)
-                details = {"error": text, "delay_seconds": round(delay, 3)}
+                details = {"error": Personal(text), "delay_seconds": round(delay, 3)}
                 transitions.tell([directive], "directive.retry_scheduled", tenant, **details)
                 transitions.retry(directive, text, delay=delay)
                 adapter.wake(tenant, after=delay)
                 return Outcome(Kind.RETRY_SCHEDULED, directive.id, text)
-            transitions.tell([directive], "directive.failed", tenant, error=text)
+            transitions.tell([directive], "directive.failed", tenant, error=Personal(text))
             transitions.fail(directive, text)
             return Outcome(Kind.FAILED, directive.id, text)
     except StaleAttempt as stale:

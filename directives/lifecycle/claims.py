@@ -21,6 +21,7 @@ from fleetprompt.postgres.idle_in_transaction import limit_idle_in_transaction
 from fleetprompt.telemetry import errors, work
 from fleetprompt.tenants.context import restore
 from fleetprompt.tenants.models import Tenant
+from signals.types import Personal
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
 
 def _give_up(directive: Directive, tenant: Tenant) -> Outcome:
     text = f"LeaseExpired: the lease of attempt {directive.attempt} expired, and it was the last one"
-    transitions.tell([directive], "directive.failed", tenant, error=text)
+    transitions.tell([directive], "directive.failed", tenant, error=Personal(text))
     transitions.fail(directive, text)
     return Outcome(Kind.FAILED, directive.id, text)
 

@@ -14,7 +14,7 @@ from fleetprompt.postgres import outages
 from fleetprompt.telemetry import errors, metrics, work
 from fleetprompt.tenants.models import Tenant
 from fleetprompt.time_limit import TimeLimitExceeded, time_limit
-from signals.types import Actor
+from signals.types import Actor, Personal
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _store_failed(directive: Directive, text: str, tenant: Tenant) -> list[str]:
     try:
         # The runner ends it, and its own actor may be what is wrong.
         failed = transitions.lifecycle_signal(
-            directive, name, {"error": text}, tenant=tenant.slug, actor=RUNNER
+            directive, name, {"error": Personal(text)}, tenant=tenant.slug, actor=RUNNER
         )
     except Refused as refusal:
         logger.error("signal %s of %s is lost: %s", name, directive, errors.brief(refusal))

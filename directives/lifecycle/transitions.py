@@ -379,8 +379,12 @@ def _end_attempt(directive: Directive, error: str, **changes: object) -> None:
 
 
 def _update_attempt(directive: Directive, **changes: object) -> None:
+    # The worker that still has what was erased meanwhile gives up, before it quotes it in an error.
     rows = Directive.objects.filter(
-        pk=directive.pk, status=Status.RUNNING, attempt=directive.attempt
+        pk=directive.pk,
+        status=Status.RUNNING,
+        attempt=directive.attempt,
+        personal__isnull=directive.personal is None,
     ).update(**changes)
     _expect_all(rows, [directive])
 

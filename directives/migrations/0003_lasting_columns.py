@@ -21,6 +21,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='directive',
+            name='personal_digest',
+            field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=64),
+        ),
+        migrations.AddField(
+            model_name='directive',
             name='scope',
             field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=255),
         ),

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import Case, Count, Max, Min, QuerySet, TextField, Value, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 
 from directives.models import Directive
 from directives.restricting.values import TIMER
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.web.limits import COUNTED
+from signals.types import ERASED
 
 # In the order of the index on correlation ids, so that a huge one is not read from end to end.
 _PROGRESS = """
@@ -77,11 +80,14 @@ def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
         `first` and `last`; of more than `COUNTED` directives, of the first.
     """
     counted = directives(correlation_id).values("pk")[:COUNTED]
-    found = Directive.objects.filter(pk__in=counted)
-    asked = found.values("name", "actor_type", "actor_id", "actor_label", "reason").annotate(
+    text = Coalesce(KT("personal__reason__1"), Value(""), output_field=TextField())
+    reason = Case(When(personal__isnull=True, then=Value(ERASED)), default=text, output_field=TextField())
+    found = Directive.objects.filter(pk__in=counted).annotate(why=reason)
+    asked = found.values("name", "actor_type", "actor_id", "actor_label", "why").annotate(
         number=Count("pk"), first=Min("created_at"), last=Max("created_at")
     )
-    return list(asked.order_by("first", "name", "actor_id", "reason")[:MAX_ORIGINS])
+    rows = asked.order_by("first", "name", "actor_id", "why")[:MAX_ORIGINS]
+    return [{**row, "reason": row["why"]} for row in rows]
 
 
 def progress(correlation_id: str) -> Progress:

@@ -18,8 +18,7 @@ from fleetprompt.postgres.idle_in_transaction import limit_session
 from fleetprompt.tenants.context import active_tenant, return_to
 from fleetprompt.time_limit import TimeLimitExceeded
 from signals.models import Signal
-from signals.personal import disclose
-from signals.types import Actor, Subject
+from signals.types import Actor, Subject, disclose
 
 LOCK_SECONDS = 2
 """How long a dry run waits for a record that a worker holds; the person waits for the page."""

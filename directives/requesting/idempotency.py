@@ -10,6 +10,7 @@ unlock, lock are three, whether or not any has run yet.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
@@ -17,9 +18,15 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from directives.models import Directive
 from directives.requesting.validation import ValidatedRequest
 from fleetprompt.postgres.queries import ClockTimestamp
+from fleetprompt.tenants.context import active_tenant
+from signals.types import has_keyed_digest
 
 _NOW = datetime.min.replace(tzinfo=UTC)
 """The place of everything that is not for later. The database says what is: clocks may differ."""
+PURPOSE = "directive.payload"
+"""What the keyed digests of personal values are for; see `signals.types.keyed_digest`."""
+_OF_THE_REQUEST = ("reason", "subject", "expected_revision")
+"""The fields of a payload that are about the request, not about what it does."""
 _FIRST_LOOK = 2
 """How many keys of a request are looked up at first; then twice as many, and so on."""
 
@@ -37,6 +44,8 @@ class _Entry(NamedTuple):
     place: datetime
     payload: Mapping[str, Any]
     expires_at: datetime | None
+    personal: Mapping[str, Any] | None = MappingProxyType({})
+    personal_digest: str = ""
 
 
 def resolve(
@@ -79,22 +88,33 @@ def resolve(
 
 def is_same(request: ValidatedRequest, stored: Directive, now: datetime) -> bool:
     """Return whether what is stored under a request's key is what it asks for, at the database's `now`."""
-    key, place = stored.idempotency_key, stored.queued_at
-    details = stored.payload, stored.expires_at
-    entry = _entry(key, stored.name, stored.status, place, place > now, *details)
+    entry = _entry(stored, later=stored.queued_at > now)
     # It waited, or was not there, when the key was chosen: it has succeeded since.
     return _is_same(entry, request, has_revision=True)
 
 
-def same_payload(one: Any, other: Any) -> bool:
-    """Return whether two payloads ask for the same; the reason, and a subject named again, do not count."""
-    return bool(_without(one, "reason", "subject") == _without(other, "reason", "subject"))
+def same_payload(stored: Directive | _Entry, request: ValidatedRequest) -> bool:
+    """Return whether a request asks for what is stored; a reason, or a subject named again, does not count.
+
+    What was erased is compared by its digest.
+    """
+    return _is_alike(stored, request, "reason", "subject")
 
 
 def same_command(one: Any, other: Any) -> bool:
     """Return whether two payloads do the same to their subject, at whatever revision each expects it."""
-    aside = ("reason", "subject", "expected_revision")
-    return bool(_without(one, *aside) == _without(other, *aside))
+    return bool(_without(one, *_OF_THE_REQUEST) == _without(other, *_OF_THE_REQUEST))
+
+
+def _is_alike(stored: Directive | _Entry, request: ValidatedRequest, *aside: str) -> bool:
+    if stored.personal is None:
+        values, digest = request.handler.personal_values(request.payload), stored.personal_digest
+        if bool(values) != bool(digest):
+            return False
+        if values and not has_keyed_digest(digest, values, purpose=PURPOSE, tenant=active_tenant().slug):
+            return False
+        aside = (*aside, *request.handler.personal_fields)
+    return bool(_without(stored.payload, *aside) == _without(request.payload, *aside))
 
 
 def _without(payload: Any, *aside: str) -> Any:
@@ -128,7 +148,7 @@ def _is_otherwise(entry: _Entry, request: ValidatedRequest) -> bool:
     # With another payload the same name may put the subject into another state, such as a third place.
     is_alike = entry.name == request.handler.name and (
         not request.ordering_key
-        or (same_command(entry.payload, request.payload) and entry.expires_at == request.expires_at)
+        or (_is_alike(entry, request, *_OF_THE_REQUEST) and entry.expires_at == request.expires_at)
     )
     return not is_alike and entry.status != Status.CANCELED and entry.place <= _place(request)
 
@@ -136,7 +156,7 @@ def _is_otherwise(entry: _Entry, request: ValidatedRequest) -> bool:
 def _is_same(entry: _Entry, request: ValidatedRequest, *, has_revision: bool) -> bool:
     if entry.name != request.handler.name or entry.expires_at != request.expires_at:
         return False
-    if not same_payload(entry.payload, request.payload):
+    if not same_payload(entry, request):
         return False
     if entry.status == Status.SUCCEEDED:
         # Without a revision, nothing says that the subject is still as it was left.
@@ -191,20 +211,22 @@ def _entries(found: QuerySet[Directive]) -> Iterator[tuple[str, _Entry]]:
     """Yield the directives, each with its ordering key."""
     # The statement's own time may be before that of a row which it sees.
     later = ExpressionWrapper(Q(queued_at__gt=ClockTimestamp()), BooleanField())
-    rows = found.annotate(later=later)
-    fields = ("idempotency_key", "name", "status", "queued_at", "later", "payload", "expires_at")
-    for ordering_key, *values in rows.values_list("ordering_key", *fields):
-        yield ordering_key, _entry(*values)
+    rows: Any = found.annotate(later=later).only(
+        *("ordering_key", "idempotency_key", "name", "status", "queued_at"),
+        *("payload", "expires_at", "personal", "personal_digest"),
+    )
+    for stored in rows:
+        yield stored.ordering_key, _entry(stored, later=stored.later)
 
 
-def _entry(
-    key: str,
-    name: str,
-    status: str,
-    queued_at: datetime,
-    later: bool,
-    payload: Mapping[str, Any],
-    expires_at: datetime | None,
-) -> _Entry:
-    place = queued_at if later and status == Status.REQUESTED else _NOW
-    return _Entry(key, name, status, place, payload, expires_at)
+def _entry(stored: Directive, *, later: bool) -> _Entry:
+    return _Entry(
+        stored.idempotency_key,
+        stored.name,
+        stored.status,
+        stored.queued_at if later and stored.status == Status.REQUESTED else _NOW,
+        stored.payload,
+        stored.expires_at,
+        stored.personal,
+        stored.personal_digest,
+    )

@@ -3,7 +3,6 @@
 The unique idempotency key decides which of two requests came first.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from fleetprompt.postgres.queries import array, fetch_all
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.models import Tenant
 from signals import bus
+from signals.types import COMMITMENT, Personal, commit, keyed_digest, salted
 
 MAX_ROWS = 5000
 """Directives per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""
@@ -47,7 +47,8 @@ _SIGNAL = transitions.lifecycle_signal_sql(
     "directive.requested",
     _MADE,
     {
-        "reason": "made.reason",
+        "reason": f"""CASE asked.reason WHEN '' THEN '""'
+            ELSE jsonb_build_object('{COMMITMENT}', asked.reason_digest) END""",
         "idempotency_key": "made.idempotency_key",
         "scheduled_at": _TIME.format("made.scheduled_at"),
         "expires_at": _TIME.format("made.expires_at"),
@@ -56,6 +57,7 @@ _SIGNAL = transitions.lifecycle_signal_sql(
     tenant="%(tenant)s::text",
 )
 _SIGNAL["payload"] = f"jsonb_strip_nulls({_SIGNAL['payload']})"
+_SIGNAL["personal"] = "nullif(made.personal - 'payload', '{}')"
 # What all rows have in common is sent once: as part of each, 5,000 took a tenth longer.
 _OFTEN_EQUAL = {"name": "text", "reason": "text", "subject_type": "text", "max_attempts": "integer"}
 
@@ -72,26 +74,34 @@ WITH moment AS MATERIALIZED (
 ), tenant AS MATERIALIZED (
     SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
 ), asked AS MATERIALIZED (
-    SELECT id, signal_id, payload, idempotency_key, subject_id, ordering_key, scheduled_at, expires_at,
+    SELECT id, signal_id, payload, marked, personal_digest, salt, reason_digest, idempotency_key,
+        subject_id, ordering_key, scheduled_at, expires_at,
         coalesce(own.correlation_id, %(correlation_id)s) AS correlation_id,
         coalesce(own.causation_id, %(causation_id)s) AS causation_id,
         {", ".join(f"coalesce(own.{name}, common.{name}) AS {name}" for name in _OFTEN_EQUAL)}
     FROM json_to_record(%(common)s::json) AS common ({_columns(_OFTEN_EQUAL)}),
         json_to_recordset(%(rows)s::json) AS own (
-            id uuid, signal_id uuid, payload jsonb, idempotency_key text, subject_id text,
-            ordering_key text, scheduled_at timestamptz, expires_at timestamptz,
-            correlation_id text, causation_id text, {_columns(_OFTEN_EQUAL)}
+            id uuid, signal_id uuid, payload jsonb, marked jsonb, personal_digest text, salt text,
+            reason_digest text, idempotency_key text, subject_id text, ordering_key text,
+            scheduled_at timestamptz, expires_at timestamptz, correlation_id text, causation_id text,
+            {_columns(_OFTEN_EQUAL)}
         )
     ORDER BY idempotency_key COLLATE "C", id
 ), made AS (
     INSERT INTO directives_directive (
-        id, name, status, payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
-        attempt, max_attempts, last_error, scheduled_at, queued_at, created_at, requested_at, expires_at,
+        id, name, status, payload, personal, personal_digest, idempotency_key, subject_type, subject_id,
+        ordering_key, attempt, max_attempts, last_error, scheduled_at, queued_at, created_at, requested_at,
+        expires_at,
         metadata, actor_type, actor_id, actor_label, correlation_id, causation_id
     )
-    SELECT id, name, 'requested', payload, reason, idempotency_key, subject_type, subject_id, ordering_key,
-        0, max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now, now, expires_at,
-        %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, correlation_id, causation_id
+    SELECT id, name, 'requested', payload,
+        CASE reason WHEN '' THEN '{{}}'
+            ELSE jsonb_build_object('reason', jsonb_build_array(salt, reason)) END
+        || CASE WHEN marked IS NULL THEN '{{}}' ELSE jsonb_build_object('payload', marked) END,
+        coalesce(personal_digest, ''), idempotency_key, subject_type, subject_id, ordering_key, 0,
+        max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now, now, expires_at,
+        %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, correlation_id,
+        causation_id
     FROM asked, moment WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
     ON CONFLICT DO NOTHING RETURNING *
 ), announced AS (
@@ -162,10 +172,7 @@ def _insert_once(
 ) -> list[Requested | Refused]:
     valid = [item for item in items if not isinstance(item, Refused)]
     keys = _keys(valid, tenant.slug, look=look)
-    rows = [
-        {"id": uuid7(), "idempotency_key": key, **item.columns}
-        for item, key in zip(valid, keys, strict=True)
-    ]
+    rows = _rows(valid, keys, tenant.slug)
     shared = {
         "metadata": options.metadata,
         "actor_type": options.actor.type,
@@ -193,6 +200,43 @@ def _insert_once(
     return answers
 
 
+def _rows(items: Sequence[ValidatedRequest], keys: Sequence[str], tenant: str) -> list[dict[str, Any]]:
+    """Return what is sent of each item: columns, with commitments in the place of personal values."""
+    committed = commit(item.reason for item in items)
+    return [
+        {
+            "id": uuid7(),
+            "idempotency_key": key,
+            **item.columns,
+            "salt": salt,
+            "reason_digest": digest,
+            "marked": None,
+            **_marked(item, salt, tenant),
+        }
+        for item, key, (salt, digest) in zip(items, keys, committed, strict=True)
+    ]
+
+
+def _marked(item: ValidatedRequest, salt: str, tenant: str) -> dict[str, Any]:
+    """Return the payload with commitments, what its marked fields hold, and a digest; nothing without any.
+
+    Args:
+        salt: of the directive's reason, which a payload's own reason as a rule is.
+    """
+    payload = item.payload
+    if item.handler.personal_fields.isdisjoint(payload):
+        return {}
+    own = item.handler.personal_values(payload)
+    found = {field: Personal(value) for field, value in own.items()}
+    if reason := payload.get("reason"):
+        found["reason"] = Personal(reason, salt) if reason == item.reason else Personal(reason)
+    return {
+        "payload": payload | {field: one.commitment for field, one in found.items()},
+        "marked": {field: [one.salt, one.value] for field, one in found.items()},
+        "personal_digest": keyed_digest(own, purpose=idempotency.PURPOSE, tenant=tenant) if own else "",
+    }
+
+
 def _record_repeated(
     made: Sequence[Directive], results: Sequence[Requested | Refused], tenant: str
 ) -> None:
@@ -208,8 +252,14 @@ def _record_repeated(
             stored.reason,
         ):
             continue
-        asked = hashlib.sha256("\0".join((row.actor_type, row.actor_id, row.reason)).encode()).hexdigest()
-        details = {"reason": row.reason, "first_actor": str(stored.actor), "first_reason": stored.reason}
+        asked = keyed_digest(
+            [row.actor_type, row.actor_id, row.reason], purpose=REQUESTED_AGAIN, tenant=tenant
+        )
+        details = {
+            "reason": row.reason and Personal(row.reason),
+            "first_actor": str(stored.actor),
+            "first_reason": salted(stored.personal, "reason"),
+        }
         signal = transitions.lifecycle_signal(
             stored, REQUESTED_AGAIN, details, tenant=tenant, actor=row.actor
         )
@@ -256,10 +306,15 @@ def _known(keys: Sequence[str]) -> set[str]:
 
 
 def _directive(values: dict[str, Any], moment: datetime | None) -> Directive:
+    reason, salt, marked, _ = (values.pop(name) for name in ("reason", "salt", "marked", "reason_digest"))
+    values["personal"] = ({"reason": [salt, reason]} if reason else {}) | (
+        {"payload": marked} if marked else {}
+    )
     at = values["scheduled_at"] or moment
     values |= {"scheduled_at": at, "queued_at": at, "created_at": moment, "requested_at": moment}
     # By name, Django takes several times as long.
-    return Directive.from_db(connection.alias, list(values), list(values.values()))
+    made: Directive = Directive.from_db(connection.alias, list(values), list(values.values()))
+    return made
 
 
 def _insert_rows(
@@ -331,7 +386,7 @@ def _result(
         return Requested(stored, created=False)
     if not item.has_fixed_key(tenant):
         raise _KeyTaken(repr(row.idempotency_key))
-    is_same = idempotency.same_payload(stored.payload, row.payload)
+    is_same = idempotency.same_payload(stored, item)
     if stored.name == row.name and is_same and stored.expires_at == row.expires_at:
         return Requested(stored, created=False)
     return KeyConflict(

@@ -9,13 +9,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from directives import registry
-from directives.errors import Refused
+from directives.errors import InvalidPayload, Refused
 from directives.models import Directive, Restriction
 from directives.requesting.validation import DirectiveRequest
 from directives.restricting.values import END, RESCHEDULE
 from fleetprompt.postgres.primary_keys import parse_uuid
 from signals.models import Signal
-from signals.types import as_object
+from signals.types import ERASED, as_object
 
 _EFFECTS = ("restriction", "kept", "ended", "rescheduled")
 """The keys of a result that tell of restrictions."""
@@ -248,14 +248,34 @@ def _inverse_of(
     directive: Directive, result: Mapping[str, Any], cause: Directive | None
 ) -> tuple[str, dict[str, Any]]:
     if directive.name == RESCHEDULE:
-        return RESCHEDULE, {**directive.payload, "until": result.get("until_before")}
+        return RESCHEDULE, {**_without_reason(directive), "until": result.get("until_before")}
     if cause:
-        left_out = ("reason", "expected_revision")
-        return cause.name, {key: value for key, value in cause.payload.items() if key not in left_out}
+        payload = _without_reason(cause)
+        _check_has_text(payload, cause)
+        return cause.name, payload
     handler = registry.find(directive.name)
     if not (handler and handler.inverse and directive.subject_id):
         raise Refused(f"id: there is no directive that undoes {directive}")
-    return handler.inverse, handler.inverse_payload(handler.parse(directive.payload), result)
+    try:
+        payload = handler.inverse_payload(handler.parse(directive.payload), result)
+    except InvalidPayload:
+        # What stands for an erased value may be none of its type.
+        payload = dict(directive.payload)
+        _check_has_text(payload, directive)
+        raise
+    _check_has_text(payload, directive)
+    return handler.inverse, payload
+
+
+def _without_reason(directive: Directive) -> dict[str, Any]:
+    """Return a payload without what was about its own request."""
+    left_out = ("reason", "expected_revision")
+    return {key: value for key, value in directive.payload.items() if key not in left_out}
+
+
+def _check_has_text(payload: Mapping[str, Any], source: Directive) -> None:
+    if source.personal is None and ERASED in payload.values():
+        raise Refused(f"id: it takes a text of {source} that was erased")
 
 
 def _expected(

@@ -8,8 +8,8 @@ from directives.restricting.values import Active, State
 
 def described(one: Active) -> str:
     """Return what a restriction is, who set it, when and why, for an error."""
-    reason = Directive.objects.filter(pk=one.directive_id).values_list("reason", flat=True).first()
-    why = f": {reason}" if reason else ""
+    directive = Directive.objects.filter(pk=one.directive_id).only("personal").first()
+    why = f": {directive.reason}" if directive and directive.reason else ""
     return f"{one.kind}, by {one.actor} on {one.since:%Y-%m-%d at %H:%M} UTC{why}"
 
 

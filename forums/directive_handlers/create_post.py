@@ -1,6 +1,6 @@
 """The directive `forum.post.create`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -9,13 +9,16 @@ from directives.handlers import Context, DirectivePayload, Handler, Identifier
 from forums import content, moderation
 from forums.models import CONTENT_LENGTH, Post, Thread
 from forums.moderation import ThreadId
+from signals.types import Personal
 
 
 class CreatePostPayload(DirectivePayload):
     """An agent's text, and the thread for it."""
 
     thread_id: ThreadId = Field(description="The thread; it must be open.")
-    content: str = Field(min_length=1, max_length=CONTENT_LENGTH, description="The text.")
+    content: Annotated[str, Personal] = Field(
+        min_length=1, max_length=CONTENT_LENGTH, description="The text."
+    )
     author_type: Literal["agent"] = Field("agent", description="Only agents post by directive.")
     author_id: Identifier = Field(description="The agent's name.")
     client_request_id: Identifier = Field(

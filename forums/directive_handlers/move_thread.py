@@ -40,7 +40,7 @@ class MoveThread(Handler[MoveThreadPayload]):
             raise DirectiveError(f"category_id: there is no {after} in this tenant")
         Thread.objects.filter(pk=thread.pk).update(category_id=after, revision=F("revision") + 1)
         facts = {"before": str(before), "after": str(after), "revision": thread.revision + 1}
-        context.emit("forum.thread.moved", {**facts, "reason": context.directive.reason})
+        context.emit("forum.thread.moved", {**facts, "reason": context.reason})
         return {"thread_id": str(thread.pk), "changed": True, **facts}
 
     def inverse_payload(self, payload: MoveThreadPayload, result: Mapping[str, Any]) -> dict[str, Any]:

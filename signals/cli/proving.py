@@ -19,7 +19,7 @@ from signals.audit.sealing import keys
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import verification
 from signals.cli.options import answer, opened
-from signals.personal import commitments, disclose
+from signals.types import commitments, disclose
 
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:

@@ -14,15 +14,16 @@ SELECT uuidv7(), 1, 'Buy now, offer ' || n, 'published', 'human', 'spammer', '',
     (SELECT id FROM forums_thread LIMIT 1)
 FROM generate_series(1, %s) AS n, member RETURNING id::text
 """
+_REASON = "jsonb_build_object('reason', jsonb_build_array('AAAAAAAAAAAAAAAAAAAAAA', 'spam'))"
 _COLUMNS = """
-id, name, status, payload, metadata, result, reason, idempotency_key, actor_type, actor_id, actor_label,
+id, name, status, payload, metadata, result, personal, idempotency_key, actor_type, actor_id, actor_label,
 subject_type, subject_id, ordering_key, correlation_id, causation_id, scheduled_at, queued_at, started_at,
 completed_at, attempt, max_attempts, last_error, created_at
 """
 _DUE = f"""
 INSERT INTO directives_directive ({_COLUMNS})
-SELECT uuidv7(), 'forum.post.hide', 'requested', jsonb_build_object('post_id', post), '{{}}', NULL, 'spam',
-    'forum.post.hide:%(slug)s:' || post || ':1', 'system', 'bench', '', 'forum.post', post,
+SELECT uuidv7(), 'forum.post.hide', 'requested', jsonb_build_object('post_id', post), '{{}}', NULL,
+    {_REASON}, 'forum.post.hide:%(slug)s:' || post || ':1', 'system', 'bench', '', 'forum.post', post,
     'forum.post:' || post, 'crowd', '', now(), now(), NULL, NULL, 0, 5, '', now()
 FROM unnest(%%s::text[]) AS post
 """
@@ -31,8 +32,8 @@ INSERT INTO directives_directive ({_COLUMNS})
 SELECT id, 'forum.post.hide', 'succeeded', jsonb_build_object('post_id', post), '{{}}',
     jsonb_build_object('type', 'forum.post.hide', 'tenant', '%(slug)s', 'changed', true, 'status', 'hidden',
         'before', 'published', 'after', 'hidden', 'revision', 2, 'post_id', post),
-    'spam', 'forum.post.hide:%(slug)s:' || post || ':1', 'system', 'bench ' || n %%%% 40, '', 'forum.post',
-    post, 'forum.post:' || post, 'batch ' || n / 50, '', at, at, at + interval '1 second',
+    {_REASON}, 'forum.post.hide:%(slug)s:' || post || ':1', 'system', 'bench ' || n %%%% 40, '',
+    'forum.post', post, 'forum.post:' || post, 'batch ' || n / 50, '', at, at, at + interval '1 second',
     at + interval '2 seconds', 1, 5, '', at
 FROM (
     SELECT n, uuidv7(at - now()) AS id, uuidv7(at - now())::text AS post, at
@@ -42,16 +43,17 @@ FROM (
 """
 _SIGNALS = """
 INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, occurred_at, recorded_at, actor_type,
-    actor_id, actor_label, subject_type, subject_id, source, correlation_id, causation_id)
+    actor_id, actor_label, subject_type, subject_id, source, correlation_id, causation_id, personal)
 SELECT uuidv7(s.at - now()), s.name, s.name || ':%(slug)s:' || d.id || ':' || s.attempt,
     jsonb_build_object('name', d.name, 'attempt', s.attempt) || s.facts, '{}', s.at, s.at, d.actor_type,
-    d.actor_id, '', d.subject_type, d.subject_id, 'directives', d.correlation_id, d.id::text
+    d.actor_id, '', d.subject_type, d.subject_id, 'directives', d.correlation_id, d.id::text, s.personal
 FROM directives_directive AS d, LATERAL (VALUES
-    ('directive.requested', d.created_at, 0, jsonb_build_object('reason', d.reason,
-        'idempotency_key', d.idempotency_key, 'scheduled_at', d.scheduled_at)),
-    ('directive.started', d.started_at, 1, jsonb_build_object('worker', 'host:12345')),
-    ('directive.succeeded', d.completed_at, 1, jsonb_build_object('result', d.result))
-) AS s (name, at, attempt, facts)
+    ('directive.requested', d.created_at, 0, jsonb_build_object('reason', jsonb_build_object('$personal',
+        encode(sha256(d.id::text::bytea), 'hex')), 'idempotency_key', d.idempotency_key,
+        'scheduled_at', d.scheduled_at), d.personal),
+    ('directive.started', d.started_at, 1, jsonb_build_object('worker', 'host:12345'), NULL),
+    ('directive.succeeded', d.completed_at, 1, jsonb_build_object('result', d.result), NULL)
+) AS s (name, at, attempt, facts, personal)
 WHERE d.status = 'succeeded' ORDER BY d.created_at LIMIT %%s
 """
 

@@ -11,7 +11,8 @@ from fleetprompt.tenants.context import in_tenant
 from signals.models import Signal
 from tests.support import ask
 
-FIELDS = [field.name for field in Directive._meta.concrete_fields]
+FIELDS = [field.name for field in Directive._meta.concrete_fields if "personal" not in field.name]
+FIELDS.insert(6, "reason")
 
 
 def directive(*arguments, tenant="alpha", form="json"):

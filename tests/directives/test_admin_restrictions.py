@@ -420,7 +420,7 @@ def test_a_request_carries_the_revision_that_its_page_showed(mira, forum):
     submit(mira, url, page)
     with in_tenant("alpha"):
         found = dict(
-            Directive.objects.filter(reason="so be it").values_list(
+            Directive.objects.filter(personal__reason__1="so be it").values_list(
                 "subject_id", "payload__expected_revision"
             )
         )

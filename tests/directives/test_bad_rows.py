@@ -251,14 +251,14 @@ def test_what_is_wrong_with_the_schema_is_no_rows_fault(alpha, stalled):
             crash(directive)
     before = states(*asked)
     with owner_cursor() as cursor:
-        cursor.execute("ALTER TABLE directives_directive RENAME COLUMN reason TO why")
+        cursor.execute("ALTER TABLE directives_directive RENAME COLUMN personal TO why")
     try:
         with pytest.raises(ProgrammingError):
             runner.run_due()
     finally:
         connection.close()
         with owner_cursor() as cursor:
-            cursor.execute("ALTER TABLE directives_directive RENAME COLUMN why TO reason")
+            cursor.execute("ALTER TABLE directives_directive RENAME COLUMN why TO personal")
     assert states(*asked) == before
     runner.run_due()
     assert states(*asked) == ["succeeded"] * 2

@@ -19,6 +19,7 @@ from directives.requests import DirectiveRequest, request, request_many
 from fleetprompt.tenants.context import in_tenant
 from signals import bus
 from signals.models import Signal
+from signals.types import disclose, salted
 from tests.support import TESTER, ask, meanwhile, owner_cursor, somebody_waits, wait_until
 
 ID = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=50)
@@ -69,9 +70,10 @@ def test_one_by_one_or_together_the_same_rows_are_stored(alpha, items):
             wanted = item.scheduled_at or directive.created_at
             assert directive.scheduled_at == directive.queued_at == wanted
             says_so(directive)
-        aside = ("id", "idempotency_key", "created_at", "requested_at")
+        aside = ("id", "idempotency_key", "created_at", "requested_at", "personal")
         moments = () if item.scheduled_at else ("scheduled_at", "queued_at")
         assert values(stored[0], *aside, *moments) == values(stored[1], *aside, *moments)
+        assert stored[0].reason == stored[1].reason == item.reason
 
 
 def says_so(directive):
@@ -80,12 +82,13 @@ def says_so(directive):
         directive,
         "directive.requested",
         {
-            "reason": directive.reason,
+            "reason": salted(directive.personal, "reason"),
             "idempotency_key": directive.idempotency_key,
             "scheduled_at": directive.scheduled_at.astimezone(UTC).isoformat(),
         },
         tenant="alpha",
     )
+    expected.payload = disclose(expected.payload, expected.personal)
     aside = ("id", "occurred_at", "recorded_at")
     assert values(signal, *aside) == values(expected, *aside)
     assert signal.occurred_at == signal.recorded_at >= directive.created_at

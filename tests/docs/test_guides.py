@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from directives.handlers import Handler
 from directives.outcomes import Kind
 from tests.docs.following import Reader
 from tests.docs.pages import DOCS, ROOT, Block, blocks
@@ -37,6 +38,13 @@ def test_the_test_of_the_guide_to_directives_passes(reader, forum):
     exec(block_with(GUIDE, "def test_").text, names)  # noqa: S102
     [test] = [value for name, value in names.items() if name.startswith("test_")]
     test(forum)
+
+
+def test_the_payload_of_the_guide_marks_its_text():
+    names: dict[str, object] = {}
+    exec(block_with(GUIDE, "class WarnPayload").text, names)  # noqa: S102
+    handler = type("Warn", (Handler,), {"name": "a.b", "Payload": names["WarnPayload"]})()
+    assert handler.personal_fields == {"reason", "text"}
 
 
 def block_with(page: Path, text: str) -> Block:

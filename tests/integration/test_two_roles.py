@@ -12,7 +12,7 @@ from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.template import TEMPLATE
 from signals import bus
 from signals.models import Signal
-from signals.personal import Personal
+from signals.types import Personal
 from tests.attacks import ATTACKS, OTHERWISE, REFUSED
 from tests.documented import attack, psql
 from tests.support import (

@@ -7,8 +7,8 @@ from fleetprompt.tenants.context import in_tenant
 from fleetprompt.tenants.provisioning import create_tenant, delete_tenant
 from signals import bus
 from signals.models import Pruning, Seal, SealEntry, Signal
-from signals.personal import Personal
 from signals.storage.append_only import AppendOnlyError
+from signals.types import Personal
 from tests.support import TENANTS, TESTER, owner_cursor
 
 WAYS = {

@@ -19,7 +19,7 @@ from fleetprompt.tenants.context import TenantError, active_schema, in_tenant
 from signals import bus
 from signals.exporting import CHUNK_SIGNALS, FIELDS, FORMATS, export
 from signals.models import Signal
-from signals.personal import ERASED, Personal
+from signals.types import ERASED, Personal
 from tests.admin import client_of
 from tests.signals.test_admin import LIST, emit
 from tests.support import TESTER, owner_cursor

@@ -16,7 +16,7 @@ from fleetprompt.tenants.context import in_tenant
 from signals import bus
 from signals.audit.format.openings import problem
 from signals.models import Signal
-from signals.personal import ERASED, Personal, commitments, digest, disclose
+from signals.types import ERASED, Personal, commitments, digest, disclose
 from tests.admin import client_of
 from tests.support import TESTER, ask_animal, run
 

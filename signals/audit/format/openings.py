@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from signals.personal import COMMITMENT, commitments, digest
+from signals.types import COMMITMENT, commitments, digest
 
 _UNREADABLE = "personal values cannot be read"
 _COMMITMENT = f'"{COMMITMENT}"'

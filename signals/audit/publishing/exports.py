@@ -23,7 +23,7 @@ from signals.audit.sealing import heads, keys, locks, stored
 from signals.audit.sealing.heads import Signed
 from signals.audit.sealing.keys import PublicKeys
 from signals.models import Seal
-from signals.personal import COMMITMENT, commitments
+from signals.types import COMMITMENT, commitments
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Bytes of a line that a check accepts."""

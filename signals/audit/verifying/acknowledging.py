@@ -15,7 +15,7 @@ from signals.audit.sealing import checkpoints, heads, horizon, locks, sealer, st
 from signals.audit.verifying import chain
 from signals.audit.verifying.findings import MAX_SHOWN, Finding
 from signals.models import Seal
-from signals.types import Actor, check_text
+from signals.types import Actor, Personal, check_text
 
 REASON_LENGTH = 1_000
 ACKNOWLEDGED = "audit.acknowledged"
@@ -73,7 +73,7 @@ def acknowledge(reason: str, *, actor: Actor) -> list[Path]:
         now = heads.timestamp(timezone.now())
         seals = sorted({finding.seal for finding in findings if finding.seal})
         payload = {
-            "reason": reason,
+            "reason": Personal(reason),
             "files": [file.name for file in files],
             "first_seal": seals[0] if seals else None,
             "last_seal": seals[-1] if seals else None,
@@ -133,7 +133,7 @@ def acknowledge_clock(reason: str, *, actor: Actor) -> Seal:
             "signals": wrong.signals,
         }
         key = f"{ACKNOWLEDGED}:{tenant.slug}:clock:{last.number}"
-        payload = {"reason": reason, "clock": clock}
+        payload = {"reason": Personal(reason), "clock": clock}
         bus.emit(ACKNOWLEDGED, payload, dedupe_key=key, actor=actor, source="audit")
         taken_back = sealer.take_back(last, since)
     sealer.seal()

@@ -15,10 +15,12 @@ from tests.recipes.forums import WITH_MEMBER
 CLIENTS = 2
 FLOOR, INSERTS = "floor", "inserts"
 _SIGNAL = """INSERT INTO signals_signal (id, name, dedupe_key, payload, metadata, actor_type, actor_id,
-actor_label, subject_type, subject_id, source, correlation_id, causation_id) VALUES """
-_COLUMNS = """(id, name, status, payload, metadata, reason, idempotency_key, actor_type, actor_id,
+actor_label, subject_type, subject_id, source, correlation_id, causation_id, personal) VALUES """
+_COLUMNS = """(id, name, status, payload, metadata, personal, idempotency_key, actor_type, actor_id,
 actor_label, subject_type, subject_id, ordering_key, correlation_id, causation_id, attempt, max_attempts,
 last_error)"""
+
+_PERSONAL = "jsonb_build_object('reason', jsonb_build_array('AAAAAAAAAAAAAAAAAAAAAA', 'spam'))"
 
 
 def _uuid(kind: str, number: str) -> str:
@@ -30,17 +32,17 @@ def _values(number: str) -> str:
     post = f"{_uuid('b0', number)}::text"
     return (
         f"{_uuid('d0', number)}, 'forum.post.hide', 'requested', jsonb_build_object('post_id', {post}),"
-        f" '{{}}'::jsonb, 'spam', 'forum.post.hide-floor-' || {post} || '-1', 'system', 'bench', '',"
+        f" '{{}}'::jsonb, {_PERSONAL}, 'forum.post.hide-floor-' || {post} || '-1', 'system', 'bench', '',"
         f" 'forum.post', {post}, 'forum.post-' || {post}, 'batch of the floor', '', 0, 5, ''"
     )
 
 
-def _signal(name: str, payload: str) -> str:
+def _signal(name: str, payload: str, personal: str = "NULL") -> str:
     # A dedupe key and ids as long as those of the real thing.
     return (
         f"(uuidv7(), '{name}', '{name}-floor-' || {_uuid('d0', ':n::bigint')}::text || '-1', {payload},"
         f" '{{}}'::jsonb, 'system', 'bench', '', 'forum.post', {_uuid('b0', ':n::bigint')}::text,"
-        f" 'directives', 'batch of the floor', {_uuid('d0', ':n::bigint')}::text)"
+        f" 'directives', 'batch of the floor', {_uuid('d0', ':n::bigint')}::text, {personal})"
     )
 
 
@@ -48,7 +50,10 @@ _RESULT = (
     "jsonb_build_object('type', 'forum.post.hide', 'tenant', 'floor', 'changed', true, 'status', 'hidden',"
     f" 'before', 'published', 'after', 'hidden', 'revision', 2, 'post_id', {_uuid('b0', ':n::bigint')})"
 )
-_CHANGE = "jsonb_build_object('before', 'published', 'after', 'hidden', 'revision', 2, 'reason', 'spam')"
+_CHANGE = (
+    "jsonb_build_object('before', 'published', 'after', 'hidden', 'revision', 2,"
+    f" 'reason', jsonb_build_object('$personal', '{'0' * 64}'))"
+)
 _ABOUT = "'name', 'forum.post.hide', 'attempt', 1"
 _NUMBER = """\\set i :i + 1
 \\set n :first + :client_id * :share + :i
@@ -67,7 +72,7 @@ UNIT = _NUMBER + ";\n".join(
         "UPDATE forums_post SET status = 'hidden', revision = revision + 1"
         f" WHERE id = {_uuid('b0', ':n::bigint')}",
         _SIGNAL
-        + _signal("forum.post.hidden", _CHANGE)
+        + _signal("forum.post.hidden", _CHANGE, _PERSONAL)
         + ", "
         + _signal("directive.succeeded", f"jsonb_build_object({_ABOUT}, 'result', {_RESULT})"),
         f"UPDATE directives_directive SET status = 'succeeded', result = {_RESULT}, completed_at = now(),"

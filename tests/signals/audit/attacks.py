@@ -22,8 +22,7 @@ from signals import bus
 from signals.audit.format import events, merkle
 from signals.audit.sealing import heads, keys, sealer, stored
 from signals.models import Seal, Signal
-from signals.personal import Personal
-from signals.types import Subject
+from signals.types import Personal, Subject
 from tests.support import TESTER, owner_cursor
 
 ERASE = import_module("signals.migrations.0002_lasting_columns").ERASE

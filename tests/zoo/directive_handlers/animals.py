@@ -18,8 +18,7 @@ from directives.errors import DirectiveError, Retry
 from directives.executing.retry import RetryPolicy
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Thread
-from signals.personal import Personal
-from signals.types import Subject
+from signals.types import Personal, Subject
 from tests.zoo.payloads import AnimalHandler, leave_effect
 
 QUICK = RetryPolicy(max_attempts=3, first=0.05, factor=1.0, longest=0.05, jitter=0.0)
