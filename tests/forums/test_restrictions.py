@@ -201,6 +201,7 @@ def test_each_beginning_and_each_end_leaves_a_signal(forum):
         "before": "published",
         "after": "hidden",
         "revision": 2,
+        "version": 1,
         "restriction": str(restriction.pk),
         "reason": "spam",
     }
