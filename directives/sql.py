@@ -155,12 +155,13 @@ SELECT DISTINCT name FROM (
 # PostgreSQL looks at the restrictions as they were when the statement began, also for a record whose lock
 # it had to wait for. The revision as of then tells: each restriction that begins or ends bumps it.
 LOCK_RESTRICTED = """
-SELECT subject.{key}, subject.revision,
+SELECT subject.{key}::text, subject.revision,
     (SELECT seen.revision FROM {table} AS seen WHERE seen.{key} = subject.{key}),
     (SELECT json_agg(json_build_array(id, kind, name, directive_id, actor_type, actor_id, actor_label,
         requested_at, since, until) ORDER BY since, id) FROM directives_restriction
      WHERE subject_type = %s::text AND subject_id = subject.{key}::text AND ended_at IS NULL){columns}
-FROM {table} AS subject WHERE subject.{key} = ANY(%s) ORDER BY subject.{key} FOR NO KEY UPDATE OF subject
+FROM {table} AS subject WHERE subject.{key} = ANY(%s::{key_type}[])
+ORDER BY subject.{key} FOR NO KEY UPDATE OF subject
 """
 ACTIVE_RESTRICTIONS = """
 SELECT subject_id, id, kind, name, directive_id, actor_type, actor_id, actor_label,
@@ -178,17 +179,26 @@ UPDATE directives_restriction AS restriction SET until = own.until
 FROM json_to_recordset(%s) AS own (id uuid, until timestamptz)
 WHERE restriction.id = own.id AND restriction.ended_at IS NULL
 """
-# Everything is sent: joining the directives would read all of them, where PostgreSQL knows no better.
+# Everything is sent: joining the directives would read all of them, where PostgreSQL knows no better. The
+# rows are locked in the order of their keys; the condition is true of a row as it is when it is locked.
 APPLY_RESTRICTIONS = """
-WITH begun AS (
-    INSERT INTO directives_restriction (id, subject_type, subject_id, kind, name, directive_id,
-        actor_type, actor_id, actor_label, requested_at, since, until)
-    SELECT id, subject_type, subject_id, kind, name, directive_id,
-        actor_type, actor_id, actor_label, requested_at, clock_timestamp(), until
-    FROM json_to_recordset(%s::json) AS own (id uuid, subject_type text, subject_id text, kind text,
+WITH own AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS own ({types}, expected bigint, id uuid, kind text,
         name text, directive_id uuid, actor_type text, actor_id text, actor_label text,
         requested_at timestamptz, until timestamptz)
+), found AS MATERIALIZED (
+    SELECT subject.{key} AS key, subject.revision{columns} FROM {table} AS subject
+    WHERE subject.{key} = ANY(%(keys)s::{key_type}[]) AND (NOT %(only_unrestricted)s OR ({unrestricted}))
+    ORDER BY subject.{key} FOR NO KEY UPDATE
+), begun AS (
+    INSERT INTO directives_restriction (id, subject_type, subject_id, kind, name, directive_id,
+        actor_type, actor_id, actor_label, requested_at, since, until)
+    SELECT id, %(subject_type)s, key::text, kind, name, directive_id,
+        actor_type, actor_id, actor_label, requested_at, clock_timestamp(), until
+    FROM found JOIN own USING (key) WHERE kind IS NOT NULL AND coalesce(expected = revision, true)
 )
-UPDATE {table} AS subject SET revision = revision + 1{changes}
-FROM json_to_recordset(%s::json) AS own ({types}) WHERE subject.{key} = own.key AND subject.{key} = ANY(%s)
+UPDATE {table} AS subject SET revision = found.revision + 1{changes}
+FROM found JOIN own USING (key)
+WHERE subject.{key} = found.key AND coalesce(own.expected = found.revision, true)
+RETURNING found.key::text, found.revision{before}
 """

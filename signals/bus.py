@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
+from uuid_utils.compat import uuid7
+
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.rows import insert
 from fleetprompt.tenants.context import active_tenant
@@ -119,25 +121,27 @@ def fact(
     given = payload or {}
     personal = {key: value for key, value in given.items() if isinstance(value, Personal)}
     plain = json_object("payload", {**given, **{key: one.value for key, one in personal.items()}})
-    signal = Signal(
-        name=check_name(name),
-        dedupe_key=check_text("dedupe_key", dedupe_key, length=KEY_LENGTH, required=True),
-        payload={**plain, **{key: one.commitment for key, one in personal.items()}},
-        personal={key: [one.salt, plain[key]] for key, one in personal.items()} or None,
-        member_id=member_id,
-        metadata=json_object("metadata", metadata or {}),
-        actor_type=actor.type,
-        actor_id=actor.id,
-        actor_label=actor.label,
-        subject_type=subject.type if subject else "",
-        subject_id=subject.id if subject else "",
-        source=check_text("source", source, length=NAME_LENGTH),
-        correlation_id=check_text("correlation_id", correlation_id or "", length=ID_LENGTH),
-        causation_id=check_text("causation_id", causation_id or "", length=ID_LENGTH),
+    # By name, Django takes several times as long. The database gives the time of what has none.
+    values: Any = (
+        uuid7(),
+        check_name(name),
+        check_text("dedupe_key", dedupe_key, length=KEY_LENGTH, required=True),
+        {**plain, **{key: one.commitment for key, one in personal.items()}},
+        json_object("metadata", metadata or {}),
+        None if occurred_at is None else check_moment("occurred_at", occurred_at),
+        None,
+        actor.type,
+        actor.id,
+        actor.label,
+        subject.type if subject else "",
+        subject.id if subject else "",
+        check_text("source", source, length=NAME_LENGTH),
+        check_text("correlation_id", correlation_id or "", length=ID_LENGTH),
+        check_text("causation_id", causation_id or "", length=ID_LENGTH),
+        member_id,
+        {key: [one.salt, plain[key]] for key, one in personal.items()} or None,
     )
-    if occurred_at is not None:
-        signal.occurred_at = check_moment("occurred_at", occurred_at)
-    return signal
+    return Signal(*values)
 
 
 def insertion(source: str, values: Mapping[str, str]) -> str:

@@ -14,10 +14,12 @@ from fleetprompt.postgres.queries import after
 from fleetprompt.tenants.context import in_tenant
 from signals.audit.sealing.heads import timestamp
 from signals.models import Signal
+from signals.personal import disclose
 
 CHUNK_SIGNALS = 1_000
 """Signals in memory at a time."""
-FIELDS = tuple(field.name for field in Signal._meta.concrete_fields)
+FIELDS = tuple(field.name for field in Signal._meta.concrete_fields if field.name != "personal")
+"""The fields of an exported signal; the payload has the personal values, never their salts."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -42,7 +44,7 @@ def export(queryset: QuerySet[Signal], kind: Format, *, tenant: str) -> Iterator
 
     Each part is a query of its own, inside the tenant: while this waits for its reader, or after the reader
     went away, no tenant is entered and no transaction is open. It includes signals that are recorded
-    meanwhile. Rows of signals never change, so the parts are consistent.
+    meanwhile. Signals never change but by erasing, so the parts are consistent.
 
     Args:
         tenant: the slug of the tenant.
@@ -51,11 +53,14 @@ def export(queryset: QuerySet[Signal], kind: Format, *, tenant: str) -> Iterator
         TenantError: while iterating, when another tenant is active or this one is gone.
     """
     yield kind.head
-    rows = queryset.order_by("recorded_at", "id").values(*FIELDS)
+    rows = queryset.order_by("recorded_at", "id").values(*FIELDS, "personal")
     part = rows
     while True:
         with in_tenant(tenant):
-            found = list(part[:CHUNK_SIGNALS])
+            found = [
+                {**row, "payload": disclose(row["payload"], row["personal"])}
+                for row in part[:CHUNK_SIGNALS]
+            ]
         yield kind.lines(found)
         if len(found) < CHUNK_SIGNALS:
             return
@@ -74,6 +79,8 @@ def _csv_lines(rows: Sequence[Row]) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(_plain(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -86,7 +93,7 @@ def _json_lines(rows: Sequence[Row]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return timestamp(value)
-    return value if isinstance(value, dict | str) else str(value)
+    return value if value is None or isinstance(value, dict | str) else str(value)
 
 
 FORMATS = {

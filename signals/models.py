@@ -22,8 +22,10 @@ SIGNATURE_DIGITS = 88
 class Signal(ActorAndSubject, AppendOnlyModel):
     """One append-only fact: name, payload, actor, subject, when it occurred and when it was recorded.
 
-    A seal covers every column, in the form of `signals.audit.format.events`.
+    A seal covers every column but `personal`, in the form of `signals.audit.format.events`.
     """
+
+    erasable = ("personal",)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=NAME_LENGTH)

@@ -49,7 +49,7 @@ DATABASE_MADE = """
 # Verifying and publishing
 
 ENTRIES = """
-    SELECT {columns}, e.signal_id::text, e.index, e.leaf, s.recorded_at < %s
+    SELECT {columns}, e.signal_id::text, e.index, e.leaf, s.recorded_at < %s, s.personal::text
     FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
     WHERE e.seal = %s AND e.index >= %s ORDER BY e.index LIMIT %s
 """
@@ -58,7 +58,7 @@ ENTRY_AT = """
     FROM signals_sealentry AS e LEFT JOIN signals_signal AS s ON s.id = e.signal_id
     WHERE e.seal = %s AND e.index = %s
 """
-SIGNAL = "SELECT {columns} FROM signals_signal AS s WHERE s.id = %s"
+SIGNAL = "SELECT {columns}, s.personal::text FROM signals_signal AS s WHERE s.id = %s"
 UNSEALED_BETWEEN = f"""
     SELECT s.id::text {_UNSEALED}
         AND (s.recorded_at, s.id) > (%s, %s) AND (s.recorded_at, s.id) < (%s, %s) LIMIT 2
@@ -72,6 +72,11 @@ UNSEALED_BEFORE = f"""
 COUNT_UNSEALED = f"""
     SELECT count(*) FILTER (WHERE s.recorded_at < %s), count(*) FILTER (WHERE s.recorded_at < %s), count(*)
     {_UNSEALED}
+"""
+UNSEALED_PERSONAL = f"""
+    SELECT s.id::text, s.name, s.payload::text, s.personal::text {_UNSEALED}
+        AND (%(since)s::timestamptz IS NULL OR s.recorded_at >= %(since)s)
+        AND (s.personal IS NOT NULL OR s.payload::text LIKE '%%"$personal"%%')
 """
 STRAY_ENTRIES = """
     SELECT e.seal, count(*) FROM signals_sealentry AS e LEFT JOIN signals_seal AS s ON s.number = e.seal

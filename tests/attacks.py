@@ -5,6 +5,8 @@ ATTACKS = [
     # Signals.
     "UPDATE signals_signal SET payload = '{{}}'",
     "UPDATE signals_signal SET name = name",
+    "UPDATE signals_signal SET personal = NULL, name = name",
+    "UPDATE signals_signal SET personal = '{{}}'",
     "DELETE FROM signals_signal",
     "DELETE FROM ONLY {schema}.signals_signal WHERE false",
     "TRUNCATE signals_signal",
@@ -13,7 +15,6 @@ ATTACKS = [
     " ON CONFLICT (dedupe_key) DO UPDATE SET name = 'a.b'",
     "MERGE INTO signals_signal s USING signals_signal t ON s.id = t.id WHEN MATCHED THEN DELETE",
     "WITH gone AS (DELETE FROM signals_signal RETURNING *) SELECT count(*) FROM gone",
-    "SELECT 1 FROM signals_signal FOR UPDATE",
     "BEGIN; LOCK TABLE signals_signal IN ACCESS EXCLUSIVE MODE",
     # Seals.
     "UPDATE signals_seal SET signature = ''",
@@ -89,4 +90,8 @@ ATTACKS = [
 REFUSED = "42501"
 """Insufficient privilege."""
 # Refused as well, in other words.
-OTHERWISE = {"CREATE EXTENSION hstore": {"58P01", "0A000"}}
+OTHERWISE = {
+    "CREATE EXTENSION hstore": {"58P01", "0A000"},
+    # By the trigger: the role may only erase.
+    "UPDATE signals_signal SET personal = '{}'": {"23001"},
+}

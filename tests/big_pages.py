@@ -82,4 +82,5 @@ def pages(thread: UUID) -> Iterator[Page]:
     yield Page("signals by name", "signals/signal/?name=directive.started", 25)
     yield Page("signals by actor", f"signals/signal/?actor={failed.actor_type}:{failed.actor_id}", 25)
     yield Page("search for signals", f"signals/signal/?q={failed.pk}", 25)
+    yield Page("search for a text in signals", "signals/signal/?q=Reason 7", 25)
     yield Page("a signal", f"signals/signal/{signal.pk}/change/", 25)

@@ -20,9 +20,11 @@ from unfold.utils import parse_datetime_str
 from directives import registry
 from directives.display import labels
 from fleetprompt.postgres.primary_keys import parse_uuid
-from fleetprompt.postgres.queries import distinct
+from fleetprompt.postgres.queries import by_index, distinct
 from fleetprompt.web import timezone
+from fleetprompt.web.limits import COUNTED
 from fleetprompt.web.model_admin import BigChangeList, DetailModelAdmin, column
+from signals.personal import has_text
 from signals.types import ID_LENGTH, KEY_LENGTH, NAME_LENGTH, Actor, is_storable
 
 _BOUNDS = {"from": "00:00:00", "to": "23:59:59"}
@@ -196,6 +198,8 @@ class SearchedAdmin(DetailModelAdmin):
     """The field whose beginning a search finds."""
     search_ids: Sequence[str]
     """The fields that are equal to what a search finds."""
+    newest_first: Sequence[str] = ()
+    """The order in which a search looks into personal values, of the first `COUNTED` rows; empty: never."""
     about = column("subject", lambda row: labels.cell(row.subject_link))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -214,8 +218,8 @@ class SearchedAdmin(DetailModelAdmin):
         """Return the rows that a person may mean, without duplicates; each way to find them has an index.
 
         Args:
-            search_term: an id, the beginning of a key, one of `search_ids`, a subject's id, or `type:id`.
-                Case does not matter in ids.
+            search_term: an id, the beginning of a key, one of `search_ids`, a subject's id, `type:id`, or a
+                part of a recent personal text. Case does not matter in ids and texts.
         """
         # Django blanks a term with a NUL in it, and would find everything.
         term = (search_term or request.GET.get(SEARCH_VAR, "")).strip()
@@ -234,4 +238,15 @@ class SearchedAdmin(DetailModelAdmin):
                 found |= Q(subject_type=match["type"], subject_id=match["id"])
         if pk := parse_uuid(term):
             found |= Q(pk=pk)
+        if texts := self._with_personal_text(queryset, term):
+            found |= Q(pk__in=texts)
         return queryset.filter(found), False
+
+    def _with_personal_text(self, queryset: QuerySet[Any], term: str) -> list[Any]:
+        """Return the newest rows with a personal text that has the term in it; no index has all texts."""
+        if not self.newest_first:
+            return []
+        recent = queryset.order_by(*self.newest_first).values("pk")[:COUNTED]
+        with by_index():
+            rows = queryset.model._default_manager.filter(pk__in=recent).filter(has_text("personal", term))
+            return list(rows.values_list("pk", flat=True))

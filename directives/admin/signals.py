@@ -51,7 +51,7 @@ class SignalList(SearchedChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
         """Return the only order there is."""
-        return ["-recorded_at", "-id"]
+        return list(self.model_admin.newest_first)
 
     def get_results(self, request: HttpRequest) -> None:
         """Find the signals of the page, their subjects and their directives."""
@@ -82,7 +82,8 @@ class SignalAdmin(SearchedAdmin):
     sortable_by = ()
     list_filter = FILTERS
     search_key, search_ids = "dedupe_key", ("correlation_id", "causation_id")
-    search_help_text = "An id, a key or how it begins, a subject"
+    newest_first = ("-recorded_at", "-id")
+    search_help_text = "An id, a key or how it begins, a subject, words of a recent text"
 
     recorded = column("recorded", lambda signal: moment(signal.recorded_at))
     fact = column("name", _name)

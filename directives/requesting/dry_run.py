@@ -18,6 +18,7 @@ from fleetprompt.postgres.idle_in_transaction import limit_session
 from fleetprompt.tenants.context import active_tenant, return_to
 from fleetprompt.time_limit import TimeLimitExceeded
 from signals.models import Signal
+from signals.personal import disclose
 from signals.types import Actor, Subject
 
 LOCK_SECONDS = 2
@@ -103,6 +104,8 @@ def _observe(directive: Directive, validated: ValidatedRequest, tenant: Any) -> 
         for name, value in before.items()
         if value != after.get(name)
     ]
+    for signal in performed.signals:
+        signal.payload = disclose(signal.payload, signal.personal)
     return DryRun(subject, differences, performed.result, performed.signals)
 
 

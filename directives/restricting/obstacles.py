@@ -23,7 +23,7 @@ def nothing_to_lift(state: State, status: str) -> str:
 def not_active(state: State, pk: UUID) -> str:
     """Return why a subject has no such active restriction."""
     known = Restriction.objects.filter(pk=pk).first()
-    if known is None or str(known.subject) != state.subject:
+    if known is None or known.subject != state.subject:
         return f"restriction_id: {state.subject} has no restriction {pk}"
     ended = known.ended_by and Directive.objects.filter(pk=known.ended_by).first()
     who = f" by {ended.actor} ({ended.name})" if ended else ""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from directives.models import Directive
-from signals.types import Actor
+from signals.types import Actor, Subject
 
 END, RESCHEDULE = "restriction.end", "restriction.reschedule"
 """The directives that end one restriction, and that give it another time."""
@@ -65,7 +65,7 @@ class State:
         version: the number of its text; None where the model counts none.
     """
 
-    subject: str
+    subject: Subject
     revision: int
     values: dict[str, Any]
     active: Sequence[Active]
@@ -97,11 +97,13 @@ class Wanted(NamedTuple):
     Args:
         expected_revision: the revision that the requester looked at; None where it does not matter.
         decide: gives the plan for the subject's state, or raises DirectiveError.
+        unrestricted: what `decide` gives where nothing restricts the subject; None where that depends.
     """
 
     directive: Directive
     expected_revision: int | None
     decide: Callable[[State], Plan]
+    unrestricted: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Rights of the application's database role: to read and write rows, not to change tables or the rows of
-append-only tables; and weaknesses of the connected role's rights.
+append-only tables, except to erase columns; and weaknesses of the connected role's rights.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from django.apps import apps
@@ -38,11 +38,13 @@ class Weakness(NamedTuple):
     schemas: tuple[str, ...] = ()
 
 
-def append_only_tables() -> list[str]:
-    """Return the tables of all models that say `append_only = True`."""
-    return sorted(
-        model._meta.db_table for model in apps.get_models() if getattr(model, "append_only", False)
-    )
+def append_only_tables() -> dict[str, tuple[str, ...]]:
+    """Return the tables of all models that say `append_only = True`, each with its `erasable` columns."""
+    return {
+        model._meta.db_table: getattr(model, "erasable", ())
+        for model in apps.get_models()
+        if getattr(model, "append_only", False)
+    }
 
 
 def grant(schema: str) -> None:
@@ -96,7 +98,9 @@ def weaknesses() -> list[Weakness]:
     It takes two statements, whatever the number of tenants.
     """
     [(role, is_superuser, *powers)] = fetch_all(sql.CURRENT_ROLE)
-    [schemas] = fetch_all(sql.RIGHTS_ON_TABLES, append_only_tables())
+    tables = append_only_tables()
+    erasable = [f"{table}.{column}" for table, columns in tables.items() for column in columns]
+    [schemas] = fetch_all(sql.RIGHTS_ON_TABLES, erasable, list(tables))
     subject = f"the database role {role}"
     if is_superuser:
         return [Weakness(f"{subject} is a superuser")]
@@ -110,16 +114,18 @@ def weaknesses() -> list[Weakness]:
 def _deviations(schemas: Collection[str], role: str) -> Iterator[tuple[str, frozenset[str], list[str]]]:
     """Give the relations with wrong rights: name, the right ones, and in which schemas."""
     append_only = append_only_tables()
-    for name, kind, granted, has_columns, where in fetch_all(sql.RELATION_RIGHTS, role, list(schemas)):
+    for name, kind, granted, where in fetch_all(sql.RELATION_RIGHTS, role, list(schemas)):
         wanted = _wanted(name, kind, append_only)
-        if set(granted) != wanted or has_columns:
+        if set(granted) != wanted:
             yield name, wanted, where
 
 
-def _wanted(name: str, kind: str, append_only: Iterable[str]) -> frozenset[str]:
+def _wanted(name: str, kind: str, append_only: Mapping[str, Iterable[str]]) -> frozenset[str]:
     if kind == "S":
         return _SEQUENCE
     if kind in "vm" or name == "django_migrations":
         return frozenset({"SELECT"})
     appending = frozenset({"SELECT", "INSERT"})
-    return appending if name in append_only else appending | {"UPDATE", "DELETE"}
+    if name in append_only:
+        return appending.union(f"UPDATE ({column})" for column in append_only[name])
+    return appending | {"UPDATE", "DELETE"}

@@ -83,7 +83,9 @@ def fetch(model: type[ModelT], cursor: Any) -> list[ModelT]:
     records = []
     for row in map(list, cursor.fetchall()):
         for index in texts:
-            row[index] = None if row[index] is None else json.loads(row[index])
+            # Most objects are empty.
+            text = row[index]
+            row[index] = {} if text == "{}" else text and json.loads(text)
         records.append(model.from_db(connection.alias, names, row))
     return records
 

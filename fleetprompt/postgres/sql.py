@@ -20,12 +20,13 @@ SELECT nspname FROM pg_namespace
    AND (NOT has_schema_privilege(%s, oid, 'USAGE') OR has_schema_privilege(%s, oid, 'CREATE'))
 """
 RELATION_RIGHTS = """
-SELECT relname, relkind, granted, has_columns, array_agg(nspname)
+SELECT relname, relkind, granted, array_agg(nspname)
   FROM (SELECT c.relname::text, c.relkind::text, n.nspname::text,
-               array(SELECT DISTINCT privilege_type FROM aclexplode(c.relacl)
-                      WHERE grantee IN (0, r.oid) ORDER BY 1) AS granted,
-               EXISTS (SELECT FROM pg_attribute
-                        WHERE attrelid = c.oid AND attacl IS NOT NULL) AS has_columns
+               array(SELECT privilege_type FROM aclexplode(c.relacl) WHERE grantee IN (0, r.oid)
+                      UNION
+                     SELECT privilege_type || ' (' || attname || ')'
+                       FROM pg_attribute, aclexplode(attacl)
+                      WHERE attrelid = c.oid AND grantee IN (0, r.oid) ORDER BY 1) AS granted
           FROM pg_namespace n
           JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
                           AND d.classid = 'pg_class'::regclass
@@ -33,7 +34,7 @@ SELECT relname, relkind, granted, has_columns, array_agg(nspname)
           JOIN pg_roles r ON r.rolname = %s
          WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
            AND pg_has_role(c.relowner, 'MEMBER')) found
- GROUP BY relname, relkind, granted, has_columns
+ GROUP BY relname, relkind, granted
 """
 
 CURRENT_ROLE = """
@@ -47,7 +48,11 @@ RIGHTS_ON_TABLES = """
 SELECT array_agg(DISTINCT nspname::text) FILTER (WHERE pg_has_role(relowner, 'MEMBER')),
        array_agg(DISTINCT nspname::text) FILTER (
            WHERE has_table_privilege(pg_class.oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES')
-           OR has_any_column_privilege(pg_class.oid, 'UPDATE, REFERENCES')),
+           OR has_any_column_privilege(pg_class.oid, 'REFERENCES')
+           OR has_any_column_privilege(pg_class.oid, 'UPDATE') AND EXISTS (
+               SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+                  AND has_column_privilege(pg_class.oid, attnum, 'UPDATE')
+                  AND NOT relname || '.' || attname = ANY(%s))),
        array_agg(DISTINCT nspname::text) FILTER (WHERE has_schema_privilege(relnamespace, 'CREATE'))
   FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
  WHERE relname = ANY(%s) AND relkind IN ('r', 'p')

@@ -19,6 +19,7 @@ from signals.audit.sealing import keys
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import verification
 from signals.cli.options import answer, opened
+from signals.personal import commitments, disclose
 
 
 def proof(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -39,7 +40,11 @@ def check_proof(command: OperatorCommand, options: dict[str, Any]) -> None:
         f"The proof holds: {event['type']} {event['id']}, recorded {event['recordedtime']}, is at place "
         f"{found['index']} of seal {seal['number']} of tenant {seal['tenant']}, sealed {seal['sealed_at']}."
     )
-    answer(command, options, {"event": event, "index": found["index"], "seal": seal}, text)
+    clear = disclose(event["data"], found.get("personal"))
+    values = {key: clear[key] for key in commitments(event["data"])}
+    text += "".join(f"\n{key}: {value}" for key, value in values.items())
+    row = {"event": event, "personal": values, "index": found["index"], "seal": seal}
+    answer(command, options, row, text)
 
 
 def export(command: OperatorCommand, options: dict[str, Any]) -> None:
@@ -61,9 +66,10 @@ def check_export(command: OperatorCommand, options: dict[str, Any]) -> None:
         lines = iter(partial(file.readline, exports.MAX_LINE_BYTES + 1), b"")
         found = exports.check(lines, _public_keys(options))
     pruned = f", seals 1–{found.pruned_seals} without events: pruned" if found.pruned_seals else ""
+    erased = f", personal values of {found.erased:,} erased" if found.erased else ""
     text = (
         f"The export holds: {found.signals:,} signals in {found.seals:,} seals of tenant {found.tenant}"
-        f"{pruned}, exported {found.exported_at}."
+        f"{pruned}{erased}, exported {found.exported_at}."
     )
     answer(command, options, asdict(found), text)
 

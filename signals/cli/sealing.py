@@ -160,6 +160,8 @@ def _print_report(command: OperatorCommand, report: Report) -> None:
         f"{slug}: {_count(report.signals, 'signal')} in {_count(seals, 'seal')}{complete}; "
         f"{report.unsealed:,} not sealed yet."
     )
+    if report.erased:
+        say(f"{slug}: {_count(report.erased, 'signal')} had personal values erased.")
     for number in report.taken_back:
         say(
             f"{slug}: seal {number} took back what seals before it claim since a clock was wrong; "

@@ -1,6 +1,6 @@
-"""Models whose rows are written once: the ORM refuses to change or delete them."""
+"""Models whose rows are written once: the ORM refuses to change or delete them, and can erase columns."""
 
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.db import models
 
@@ -17,12 +17,24 @@ ModelT = TypeVar("ModelT", bound=models.Model, covariant=True)
 
 
 class AppendOnlyQuerySet(models.QuerySet[ModelT]):
-    """Reads rows; a trigger in the database refuses other ways to change them."""
+    """Reads rows, and erases what may be erased; a trigger in the database refuses all other changes."""
 
     update = _refuse
     bulk_update = _refuse
     update_or_create = _refuse
     delete = _refuse
+
+    def erase(self) -> int:
+        """Set the erasable columns of the rows to NULL; return how many rows had a value there.
+
+        Raises:
+            AppendOnlyError: the model has no erasable column.
+        """
+        columns: tuple[str, ...] = getattr(self.model, "erasable", ())
+        if not columns:
+            _refuse()
+        rows = self.exclude(**{f"{column}__isnull": True for column in columns})
+        return models.QuerySet.update(rows, **dict.fromkeys(columns))
 
 
 class AppendOnlyModel(models.Model):
@@ -30,6 +42,8 @@ class AppendOnlyModel(models.Model):
 
     append_only = True
     """The application's database role gets no right to change or delete rows; see `postgres.grants`."""
+    erasable: ClassVar[tuple[str, ...]] = ()
+    """Columns that may become NULL: the only change that the role may make, and the trigger lets pass."""
     objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:

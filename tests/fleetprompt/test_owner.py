@@ -2,7 +2,7 @@
 
 import pytest
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from fleetprompt.postgres import grants
@@ -56,6 +56,26 @@ def test_rights_that_are_right_are_not_written_again(alpha):
         grants.grant("org_alpha")
     assert captured
     assert not [query["sql"] for query in captured if "GRANT" in query["sql"] or "REVOKE" in query["sql"]]
+
+
+def test_the_application_may_erase_and_gets_that_right_back(alpha):
+    erasable = {table: columns for table, columns in grants.append_only_tables().items() if columns}
+    assert erasable == {"signals_signal": ("personal",)}
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE signals_signal SET personal = NULL WHERE false")
+        with pytest.raises(DatabaseError, match="permission denied"):
+            cursor.execute("UPDATE signals_signal SET name = '' WHERE false")
+    for wrong in (
+        f"REVOKE UPDATE (personal) ON signals_signal FROM {APPLICATION}",
+        f"GRANT UPDATE (name) ON signals_signal TO {APPLICATION}",
+    ):
+        with owner_cursor() as cursor:
+            cursor.execute(wrong)
+        with as_owner():
+            assert grants.lacking(["org_alpha", "org_beta"]) == {"org_alpha"}
+            grants.grant("org_alpha")
+            assert grants.lacking(["org_alpha", "org_beta"]) == set()
+    assert grants.weaknesses() == []
 
 
 def test_a_table_of_a_later_migration_gets_its_rights(alpha):

@@ -12,6 +12,7 @@ from fleetprompt.tenants.models import Tenant
 from fleetprompt.tenants.template import TEMPLATE
 from signals import bus
 from signals.models import Signal
+from signals.personal import Personal
 from tests.attacks import ATTACKS, OTHERWISE, REFUSED
 from tests.documented import attack, psql
 from tests.support import (
@@ -35,7 +36,8 @@ from tests.support import (
 def test_whatever_sql_the_application_runs_signals_stay(request, where, tenant):
     request.getfixturevalue(where)
     with in_tenant(tenant):
-        bus.emit("forum.post.hidden", {"x": 1}, dedupe_key="attacked", actor=TESTER)
+        payload = {"x": 1, "reason": Personal("Spam")}
+        bus.emit("forum.post.hidden", payload, dedupe_key="attacked", actor=TESTER)
     names = {
         "owner": owner.login()["USER"],
         "database": connection.settings_dict["NAME"],
@@ -50,6 +52,8 @@ def test_whatever_sql_the_application_runs_signals_stay(request, where, tenant):
     assert got_through == {}
     assert _guarded(tenant) == before
     assert grants.weaknesses() == []
+    with in_tenant(tenant):
+        assert Signal.objects.filter(dedupe_key="attacked").erase() == 1
 
 
 def test_what_the_owner_could_do_is_told(documented):
@@ -66,6 +70,8 @@ def test_what_the_owner_could_do_is_told(documented):
     [
         ("GRANT UPDATE ON org_north.signals_signal TO {role}", "may change append-only tables"),
         ("GRANT UPDATE (name) ON org_north.signals_signal TO {role}", "may change append-only tables"),
+        ("GRANT UPDATE (root) ON org_north.signals_seal TO PUBLIC", "may change append-only tables"),
+        ("GRANT REFERENCES (personal) ON org_north.signals_signal TO {role}", "may change append-only "),
         ("GRANT TRUNCATE ON org_north.signals_signal TO PUBLIC", "may change append-only tables"),
         ("GRANT CREATE ON SCHEMA org_north TO {role}", "may create in the schemas of "),
         ("GRANT TEMPORARY ON DATABASE {database} TO PUBLIC", "may create temporary tables"),
@@ -138,7 +144,8 @@ def test_a_role_without_its_rights_is_told_how_to_get_them(documented):
 def _guarded(tenant: str) -> list[object]:
     with owner_cursor() as cursor:
         cursor.execute(
-            f"SELECT name, payload::text FROM org_{tenant}.signals_signal WHERE dedupe_key = 'attacked'"
+            f"SELECT name, payload::text, personal::text FROM org_{tenant}.signals_signal"
+            " WHERE dedupe_key = 'attacked'"
         )
         rows: list[object] = cursor.fetchall()
         cursor.execute(

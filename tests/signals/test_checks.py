@@ -15,7 +15,7 @@ from tests.support import TESTER, owner_cursor
 TABLE = "org_alpha.signals_signal"
 TRIGGER = (
     "CREATE TRIGGER signals_append_only BEFORE UPDATE ON {table}"
-    " FOR EACH ROW EXECUTE FUNCTION org_alpha.signals_refuse_change()"
+    " FOR EACH ROW EXECUTE FUNCTION org_alpha.signals_refuse_all_but_erasing()"
 )
 
 
@@ -69,12 +69,13 @@ def test_a_trigger_that_is_gone_or_sleeps(database, before, after, said):
     assert found(checks.unchanging) == {}
 
 
-def test_a_trigger_whose_function_refuses_nothing(database):
+@pytest.mark.parametrize("function", ["signals_refuse_change()", "signals_refuse_all_but_erasing()"])
+def test_a_trigger_whose_function_refuses_nothing(database, function):
     with owner_cursor() as cursor:
-        cursor.execute("SELECT pg_get_functiondef('org_alpha.signals_refuse_change()'::regprocedure)")
+        cursor.execute("SELECT pg_get_functiondef(%s::regprocedure)", [f"org_alpha.{function}"])
         [original] = cursor.fetchone()
     harmless = (
-        "CREATE OR REPLACE FUNCTION org_alpha.signals_refuse_change() RETURNS trigger LANGUAGE plpgsql"
+        f"CREATE OR REPLACE FUNCTION org_alpha.{function} RETURNS trigger LANGUAGE plpgsql"
         " AS $$ BEGIN RETURN NEW; END $$"
     )
     with in_tenant("alpha"):
@@ -127,7 +128,12 @@ class TestRights:
     def test_one_that_only_reads_and_inserts_is_fine(self, role):
         assert role() == {}
 
-    @pytest.mark.parametrize("right", ["UPDATE", "DELETE", "TRUNCATE"])
+    def test_one_that_may_erase_is_fine(self, role):
+        with owner_cursor() as cursor:
+            cursor.execute(f"GRANT UPDATE (personal) ON {TABLE} TO doctors_patient")
+        assert role() == {}
+
+    @pytest.mark.parametrize("right", ["UPDATE", "DELETE", "TRUNCATE", "UPDATE (payload, personal)"])
     def test_one_that_may_change_rows(self, role, right):
         with owner_cursor() as cursor:
             cursor.execute(f"GRANT {right} ON {TABLE} TO doctors_patient")

@@ -19,6 +19,7 @@ from fleetprompt.tenants.context import TenantError, active_schema, in_tenant
 from signals import bus
 from signals.exporting import CHUNK_SIGNALS, FIELDS, FORMATS, export
 from signals.models import Signal
+from signals.personal import ERASED, Personal
 from tests.admin import client_of
 from tests.signals.test_admin import LIST, emit
 from tests.support import TESTER, owner_cursor
@@ -102,6 +103,19 @@ def test_csv_has_no_formulas(client, text):
     [row] = read(client, "csv")
     assert row["actor_label"] == row["dedupe_key"] == row["subject_id"] == f"'{text}"
     assert json.loads(row["payload"]) == {text: text}
+
+
+def test_both_have_personal_values_in_the_payload_until_they_are_erased(client):
+    signal = emit("test.a", {"reason": Personal("=1+1, ünique"), "n": 1}, member_id=uuid4())
+    store()
+    for reason in ("=1+1, ünique", ERASED):
+        lines, table = read(client, "jsonl"), read(client, "csv")
+        assert lines[0]["payload"] == json.loads(table[0]["payload"]) == {"reason": reason, "n": 1}
+        assert [row["member_id"] for row in lines] == [str(signal.member_id), None]
+        assert [row["member_id"] for row in table] == [str(signal.member_id), ""]
+        assert "personal" not in {*lines[0], *table[0]}
+        with in_tenant("alpha"):
+            Signal.objects.all().erase()
 
 
 def test_csv_lines_end_as_the_standard_says(client):

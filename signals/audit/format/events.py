@@ -69,9 +69,9 @@ COLUMNS = ", ".join(map(_as_text, _FIELDS))
 """The columns that a SELECT from `signals_signal AS s` must give, in this order, for `event`."""
 WIDTH = len(_FIELDS)
 """The number of these columns."""
-ID, NAME, RECORDED = (_NAMES.index(name) for name in ("id", "type", "recordedtime"))
+ID, NAME, RECORDED, DATA = (_NAMES.index(name) for name in ("id", "type", "recordedtime", "data"))
 """The places of some of them."""
-_DATA, _METADATA, _SOURCE = (_NAMES.index(name) for name in ("data", "metadata", "source"))
+_METADATA, _SOURCE = (_NAMES.index(name) for name in ("metadata", "source"))
 
 
 def event(row: Sequence[Any], tenant: str) -> bytes:
@@ -80,7 +80,7 @@ def event(row: Sequence[Any], tenant: str) -> bytes:
     Empty texts and empty metadata are left out. The row has the values of `COLUMNS`, and possibly more.
     """
     found = {name: text for name, text in zip(_NAMES, row, strict=False) if text or name in _ALWAYS}
-    found["data"], is_plain = canonical.parse(row[_DATA])
+    found["data"], is_plain = canonical.parse(row[DATA])
     metadata, metadata_is_plain = canonical.parse(row[_METADATA])
     if metadata == {}:
         del found["metadata"]

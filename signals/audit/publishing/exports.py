@@ -1,10 +1,12 @@
 """Exports: the sealed log as signed JSON Lines of CloudEvents, which can be checked without the database.
 
-The file has the events of each seal in their order, then the seal itself. A pruning follows the last seal
-that it covers, and a signed trailer ends the file. A line that begins with `head` is a seal, a pruning or
-the trailer; every other line is an event, byte by byte as it was sealed.
+The file has the events of each seal in their order, then the seal itself. After an event with commitments
+come its openings, unless they were erased. A pruning follows the last seal that it covers, and a signed
+trailer ends the file. A line that begins with `head` is a seal, a pruning or the trailer, one that begins
+with `personal` has openings; every other line is an event, byte by byte as it was sealed.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,30 +17,35 @@ from django.utils import timezone
 from fleetprompt.errors import Refused
 from fleetprompt.tenants.context import active_tenant
 from fleetprompt.tenants.models import Tenant
-from signals.audit.format import canonical, events, merkle
+from signals.audit.format import canonical, events, merkle, openings
 from signals.audit.publishing.proofs import Invalid
 from signals.audit.sealing import heads, keys, locks, stored
 from signals.audit.sealing.heads import Signed
 from signals.audit.sealing.keys import PublicKeys
 from signals.models import Seal
+from signals.personal import COMMITMENT, commitments
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Bytes of a line that a check accepts."""
 _HEAD_PREFIX = b'{"head":'
 """The beginning of a line that is no event; in canonical form an event begins with its actor."""
+_OPENINGS_PREFIX = b'{"personal":'
+"""The beginning of a line with the openings of the event before it."""
+_COMMITMENT = f'"{COMMITMENT}"'.encode()
 
 
 @dataclass
 class Contents:
     """A summary of an export: the tenant's slug, how many seals and signals, and its time (RFC 3339).
 
-    The seals up to `pruned_seals` have no events any more.
+    The seals up to `pruned_seals` have no events any more; `erased` signals have no openings any more.
     """
 
     tenant: str
     seals: int
     signals: int
     pruned_seals: int
+    erased: int
     exported_at: str
 
 
@@ -93,6 +100,10 @@ def _events(tenant: Tenant, seal: Seal, advance: Callable[[int], None]) -> Itera
             form = events.event(row, tenant.slug)
             tree.add(merkle.leaf_hash(form))
             yield form + b"\n"
+            if (personal := row[-1]) is not None:
+                if wrong := openings.stored_problem(row[events.DATA], personal):
+                    raise Refused(f"signal {row[events.ID]}: {wrong}: run audit verify")
+                yield canonical.dumps({"personal": json.loads(personal)}) + b"\n"
         advance(len(rows))
     if tree.root().hex() != seal.root:
         raise Refused(f"the signals of seal {seal.number} are not as they were sealed: run audit verify")
@@ -125,7 +136,8 @@ class _Check:
         self._keys = public_keys
         self._digest = sha256()
         self._tree = merkle.Tree()
-        self._lines = self._events = self._last_empty = 0
+        self._lines = self._events = self._last_empty = self._erased = 0
+        self._committed: Any = None
         self._seal: Signed | None = None
         self._pruning: Signed | None = None
         self._trailer: Signed | None = None
@@ -143,11 +155,17 @@ class _Check:
             raise Invalid(f"it is longer than {MAX_LINE_BYTES} bytes")
         if not line.endswith(b"\n"):
             raise Invalid("it is cut off")
-        if not line.startswith(_HEAD_PREFIX):
-            # The seal that follows covers all its bytes.
-            self._tree.add(merkle.leaf_hash(line[:-1]))
-            self._events += 1
+        if line.startswith(_OPENINGS_PREFIX):
+            self._take_openings(canonical.reload(line))
             return
+        self._erased += self._committed is not None
+        self._committed = None
+        if line.startswith(_HEAD_PREFIX):
+            self._take_head(line)
+        else:
+            self._take_event(line[:-1])
+
+    def _take_head(self, line: bytes) -> None:
         signed = heads.read(canonical.reload(line))
         if signed.line != line:
             raise Invalid("it is not in canonical form")
@@ -162,6 +180,20 @@ class _Check:
                 self._take_trailer(signed)
             case _:
                 raise Invalid("it has an unknown kind")
+
+    def _take_event(self, form: bytes) -> None:
+        # The seal that follows covers all its bytes.
+        self._tree.add(merkle.leaf_hash(form))
+        self._events += 1
+        if _COMMITMENT in form and commitments(data := canonical.reload(form)["data"]):
+            self._committed = data
+
+    def _take_openings(self, line: Any) -> None:
+        data, self._committed = self._committed, None
+        if wrong := openings.problem(data, line["personal"]):
+            raise Invalid(wrong)
+        if line.keys() != {"personal"} or data is None:
+            raise Invalid("it has more than openings, or follows no event with commitments")
 
     def _take_seal(self, seal: Signed) -> None:
         last, number = self._seal, seal.head["number"]
@@ -204,7 +236,14 @@ class _Check:
         if self._last_empty > pruned:
             raise Invalid(f"the events of seal {self._last_empty} are missing, and no pruning took them")
         end = self._trailer.head
-        return Contents(end["tenant"], self._seal.head["number"], self._events, pruned, end["exported_at"])
+        return Contents(
+            end["tenant"],
+            self._seal.head["number"],
+            self._events,
+            pruned,
+            self._erased,
+            end["exported_at"],
+        )
 
 
 def _tenant(signed: Signed) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """Proofs that a signal is in the log; checking one needs the public key and no database."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from fleetprompt.errors import Refused
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import active_tenant
 from signals import sql
-from signals.audit.format import canonical, events, merkle
+from signals.audit.format import canonical, events, merkle, openings
 from signals.audit.sealing import heads, locks
 from signals.audit.sealing.keys import PublicKeys
 from signals.models import Seal, SealEntry
@@ -26,7 +27,8 @@ def prove(signal_id: UUID) -> dict[str, Any]:
 
     Returns:
         `kind`; `event`, the signal as a CloudEvents object; `index`, its place in the seal; `path`, the
-        siblings' hashes up to the root; `seal`, the seal's head and signature.
+        siblings' hashes up to the root; `seal`, the seal's head and signature; `personal`, the openings of
+        the event's commitments, unless there are none or they were erased.
 
     Raises:
         Refused: there is no such signal, it is not sealed yet, or it is not as it was sealed.
@@ -58,6 +60,11 @@ def prove(signal_id: UUID) -> dict[str, Any]:
         raise Refused(
             f"signal {signal_id} or its seal {entry.seal} is not as it was sealed: run audit verify"
         )
+    personal = rows[0][events.WIDTH]
+    if personal is not None:
+        if wrong := openings.stored_problem(rows[0][events.DATA], personal):
+            raise Refused(f"signal {signal_id}: {wrong}: run audit verify")
+        proof["personal"] = json.loads(personal)
     return proof
 
 
@@ -69,7 +76,7 @@ def check(text: str | bytes, keys: PublicKeys) -> dict[str, Any]:
     """
     try:
         proof: dict[str, Any] = canonical.reload(text)
-        if not isinstance(proof, dict) or set(proof) != _FIELDS or proof["kind"] != KIND:
+        if not isinstance(proof, dict) or proof.keys() - {"personal"} != _FIELDS or proof["kind"] != KIND:
             raise Invalid(f"this is no proof: expected an object with {', '.join(sorted(_FIELDS))}")
         seal = heads.read(proof["seal"])
         if seal.head.get("kind") != "seal" or not isinstance(seal.head.get("size"), int):
@@ -78,6 +85,8 @@ def check(text: str | bytes, keys: PublicKeys) -> dict[str, Any]:
             raise Invalid(f"the proof does not hold: its seal {problem}")
         if _root(proof, seal.head["size"]) != seal.head["root"]:
             raise Invalid("the proof does not hold: the event is not the one at this place of the seal")
+        if "personal" in proof and (wrong := openings.problem(proof["event"]["data"], proof["personal"])):
+            raise Invalid(f"the proof does not hold: {wrong}")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Invalid(f"this is no proof: {error}") from None
     return proof

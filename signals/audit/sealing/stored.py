@@ -59,7 +59,7 @@ def parts(seal: Seal, before: datetime | None = None) -> Iterator[list[tuple[Any
 
     Returns:
         rows of the columns of `events`, all None where the signal is gone, then the entry's signal, index
-        and leaf, and whether the signal has a time before `before`.
+        and leaf, whether the signal has a time before `before`, and its personal values as JSON.
     """
     place = 0
     while rows := fetch_all(_ENTRIES, before, seal.number, place, PART_SIGNALS):

@@ -11,10 +11,11 @@ class Finding:
     """Evidence that the guards were evaded.
 
     Args:
-        what: `changed`, `removed`, `inserted` or `reordered` for signals; `entries` where what a seal
-            covers was touched; `seals`, `prunings` or `checkpoints` for the records about them; `clock`
-            where a seal claims a time that has not come yet; `tables` where something may hide signals from
-            the program, or keep new ones from being stored.
+        what: `changed`, `removed`, `inserted` or `reordered` for signals; `personal` where personal values
+            do not fit what a signal commits to; `entries` where what a seal covers was touched; `seals`,
+            `prunings` or `checkpoints` for the records about them; `clock` where a seal claims a time that
+            has not come yet; `tables` where something may hide signals from the program, or keep new ones
+            from being stored.
         text: the sentence for people.
         signal: the id of the signal, where it is known.
         name: its name, where it is still stored.

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from django.db import connection, transaction
 from django.db.models import Max, Sum
 
 from fleetprompt.errors import Refused
@@ -14,6 +15,7 @@ from fleetprompt.tenants import schemas
 from fleetprompt.tenants.context import active_schema, active_tenant
 from fleetprompt.tenants.models import Tenant
 from signals import sql
+from signals.audit.format import openings
 from signals.audit.sealing import checkpoints, heads, horizon, keys, locks, sealer, stored
 from signals.audit.sealing.keys import PublicKeys
 from signals.audit.verifying import chain
@@ -32,6 +34,7 @@ class Report:
         seals: the number of seals.
         signals: the number of sealed signals that were recomputed.
         unsealed: the number of signals that are in no seal yet.
+        erased: the number of signals whose personal values were erased.
         complete_until: every signal recorded before it is covered by a seal.
         taken_back: the seals that take back what others claim about the time since their horizons.
         pruned_seals: the seals up to this number have no signals any more; 0 when none was pruned.
@@ -47,6 +50,7 @@ class Report:
     seals: int = 0
     signals: int = 0
     unsealed: int = 0
+    erased: int = 0
     complete_until: datetime | None = None
     taken_back: list[int] = field(default_factory=list)
     pruned_seals: int = 0
@@ -101,12 +105,14 @@ def verify(
                     advance(len(rows))
                 report.add(walk.end())
                 report.signals += seal.size
+                report.erased += walk.erased
             if before and seal.horizon < before and not seal.size:
                 report.taken_back.append(seal.number)
             before = seal.horizon
         if last is None:
             report.add(_stray_entries(report))
             _check_unsealed(report, None if newest == reached else newest)
+            report.add(_check_unsealed_personal(report))
     return report
 
 
@@ -181,3 +187,14 @@ def _check_unsealed(report: Report, ahead: Seal | None) -> None:
         )
         report.add([Finding("inserted", text, one.id, one.name, one.seal)])
     report.finding_count += inserted - len(found)
+
+
+def _check_unsealed_personal(report: Report) -> Iterator[Finding]:
+    """Yield what is wrong with the personal values of unsealed signals, and count the erased ones."""
+    with transaction.atomic(), connection.chunked_cursor() as cursor:
+        cursor.execute(sql.UNSEALED_PERSONAL, {"since": report.complete_until})
+        for pk, name, data, personal in cursor:
+            if personal is None:
+                report.erased += openings.is_committed(data)
+            elif wrong := openings.stored_problem(data, personal):
+                yield Finding("personal", f"signal {pk} ({name}), in no seal yet: {wrong}", pk, name)

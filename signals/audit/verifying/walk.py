@@ -7,7 +7,7 @@ from typing import Any
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.models import Tenant
 from signals import sql
-from signals.audit.format import events, merkle
+from signals.audit.format import events, merkle, openings
 from signals.audit.verifying.findings import Finding
 from signals.models import Seal
 
@@ -15,7 +15,7 @@ from signals.models import Seal
 class Walk:
     """Takes the entries of a tenant's seal in their order, and returns findings at the end.
 
-    The seal's signature is checked elsewhere.
+    The seal's signature is checked elsewhere. `erased` counts signals whose personal values are gone.
     """
 
     def __init__(self, tenant: Tenant, seal: Seal) -> None:
@@ -25,10 +25,12 @@ class Walk:
         self._stored: list[bytes] = []
         self._computed: list[bytes] = []
         self._order: list[tuple[str, str, int, str]] = []
+        self._personal: list[Finding] = []
+        self.erased = 0
 
     def step(self, row: Sequence[Any]) -> None:
         """Take the next entry, a row of `stored.parts`."""
-        pk, index, leaf, is_early = row[events.WIDTH :]
+        pk, index, leaf, is_early, personal = row[events.WIDTH :]
         self._check_gap(index, row)
         self._expected = index + 1
         self._stored.append(bytes(leaf))
@@ -43,6 +45,10 @@ class Walk:
         if is_early:
             text = f"{_named(row)} was inserted with a time up to which an earlier seal is complete"
             self._find("inserted", text, row)
+        if personal is None:
+            self.erased += openings.is_committed(row[events.DATA])
+        elif wrong := openings.stored_problem(row[events.DATA], personal):
+            self._personal.append(self._finding("personal", f"{_named(row)}: {wrong}", row))
 
     def end(self) -> list[Finding]:
         """Return the findings in the order of places."""
@@ -63,15 +69,18 @@ class Walk:
                 "signals was changed, removed, inserted or reordered together with its entry"
             )
             self._found.append(Finding("entries", text, seal=self._seal.number))
-        return sorted(self._found, key=lambda finding: finding.index or 0)
+        return sorted([*self._found, *self._personal], key=lambda finding: finding.index or 0)
 
     def _fits(self, leaves: Sequence[bytes]) -> bool:
         return len(leaves) == self._seal.size and merkle.root(leaves).hex() == self._seal.root
 
     def _find(self, what: str, text: str, row: Sequence[Any]) -> None:
+        self._found.append(self._finding(what, text, row))
+
+    def _finding(self, what: str, text: str, row: Sequence[Any]) -> Finding:
         pk, index = row[events.WIDTH], row[events.WIDTH + 1]
         text = f"{text}; known by seal {self._seal.number}, place {index}"
-        self._found.append(Finding(what, text, pk, row[events.NAME], self._seal.number, index))
+        return Finding(what, text, pk, row[events.NAME], self._seal.number, index)
 
     def _check_gap(self, index: int, row: Sequence[Any] | None = None) -> None:
         """Report the places before `index` that have no entry any more."""

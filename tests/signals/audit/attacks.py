@@ -1,6 +1,7 @@
 """Attacks by the database's owner, triggers off; `python -m tests.signals.audit.attacks` prints them."""
 
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,17 +15,23 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
 
+from importlib import import_module
+
 from fleetprompt.tenants.context import active_schema, active_tenant
 from signals import bus
 from signals.audit.format import events, merkle
 from signals.audit.sealing import heads, keys, sealer, stored
 from signals.models import Seal, Signal
+from signals.personal import Personal
 from signals.types import Subject
 from tests.support import TESTER, owner_cursor
 
+ERASE = import_module("signals.migrations.0002_lasting_columns").ERASE
 TABLES = ("signals_signal", "signals_seal", "signals_sealentry", "signals_pruning")
 # Places in the log that `make_log` builds: seal 1 has 0..7, seal 2 has 8..13, and two are in no seal yet.
-FIRST, MIDDLE, OTHER, NEWEST = 0, 5, 3, 13
+FIRST, ERASED, MIDDLE, OTHER, NEWEST, UNSEALED = 0, 1, 5, 3, 13, 14
+# Those at the first of these places are erased.
+PERSONAL = (ERASED, OTHER, MIDDLE, UNSEALED)
 SIZES = (8, 6)
 COPY = "00000000-0000-7000-8000-00000000000a"
 
@@ -37,7 +44,7 @@ class Attack:
         what: in words.
         run: does it, given a cursor and the ids of all signals in their order.
         found: what the first finding must say was done.
-        place: the place of the signal that it must name, if it can be told; of all sealed ones.
+        place: the place of the signal that it must name, if it can be told.
         seal: the seal that it must name.
         signal: the signal that it must name, if it is one that the attack made.
         undo: SQL that takes back what the attack did to tables.
@@ -62,15 +69,17 @@ def make_log() -> list[str]:
         emit(size)
         sealer.seal()
     emit(2)
+    Signal.objects.filter(dedupe_key=str(ERASED)).erase()
     return ids()
 
 
 def emit(count: int) -> None:
     for _ in range(count):
         number = Signal.objects.count()
+        personal = {"reason": Personal(f"Spam {number}"), "note": Personal({"shared": True, "n": -0.0})}
         bus.emit(
             "forum.post.hidden",
-            {"number": number, "text": "café"},
+            {"number": number, "text": "café", **(personal if number in PERSONAL else {})},
             dedupe_key=str(number),
             actor=TESTER,
             subject=Subject("forum.post", str(number)),
@@ -189,6 +198,29 @@ def swap(column: str) -> Callable[[Any, list[str]], None]:
             {"both": [signals[OTHER], signals[MIDDLE]]},
         )
         assert cursor.rowcount == 2
+
+    return run
+
+
+def move_personal(cursor: Any, signals: list[str]) -> None:
+    """Give one signal the personal values of another, which then seems to be erased."""
+    swap("personal")(cursor, signals)
+    change("personal = NULL", OTHER)(cursor, signals)
+
+
+def commit_to(value: str) -> Callable[[Any, list[str]], None]:
+    """Put a commitment into a payload, with the opening that fits it."""
+
+    def run(cursor: Any, signals: list[str]) -> None:
+        made = Personal(value)
+        cursor.execute(
+            "UPDATE signals_signal SET payload = payload || %s, personal = %s WHERE id = %s",
+            [
+                json.dumps({"text": made.commitment}),
+                json.dumps({"text": [made.salt, made.value]}),
+                signals[FIRST],
+            ],
+        )
 
     return run
 
@@ -436,13 +468,73 @@ ATTACKS = [
     Attack("an older backup restored", restore(), "checkpoints", None, 3),
     Attack("an older backup restored, then sealed anew", restore(again=True), "checkpoints", None, 3),
     Attack("a pruning forged", forge_pruning, "prunings", None, 1),
+    *(
+        Attack(what, change(f"personal = {value}"), "personal", MIDDLE, 1)
+        for what, value in (
+            ("a personal value changed", """jsonb_set(personal, '{reason,1}', '"Ham"')"""),
+            ("a number in a personal value changed", "jsonb_set(personal, '{note,1,n}', '1')"),
+            ("a salt changed", f"""jsonb_set(personal, '{{reason,0}}', '"{"A" * 22}"')"""),
+            (
+                "a salt in another spelling",
+                "jsonb_set(personal, '{reason,0}', to_jsonb(personal#>>'{reason,0}' || '=='))",
+            ),
+            (
+                "two personal values of a signal swapped",
+                "jsonb_build_object('reason', personal->'note', 'note', personal->'reason')",
+            ),
+            ("one of two personal values removed", "personal - 'note'"),
+            ("a personal value added", "personal || jsonb_build_object('other', personal->'note')"),
+            ("all personal values removed and no NULL left", "'{}'"),
+            ("personal values become a JSON null", "'null'"),
+            ("personal values become a list", "'[]'"),
+            ("personal values become a text", "to_jsonb(personal::text)"),
+            (
+                "a personal value without its salt",
+                "jsonb_set(personal, '{reason}', personal#>'{reason,1}')",
+            ),
+            ("a salt that is a number", "jsonb_set(personal, '{reason,0}', '5')"),
+            ("a salt that is no base64", """jsonb_set(personal, '{reason,0}', '"é"')"""),
+            (
+                "a personal value of a hundred thousand digits",
+                "jsonb_set(personal, '{reason,1}', '1e99999')",
+            ),
+            (
+                "a personal value of thousands of levels",
+                "jsonb_set(personal, '{reason,1}', (repeat('[', 6000) || repeat(']', 6000))::jsonb)",
+            ),
+        )
+    ),
+    Attack("the personal values of two signals swapped", swap("personal"), "personal", OTHER, 1),
+    Attack("personal values moved to another signal", move_personal, "personal", MIDDLE, 1),
+    Attack(
+        "personal values given to a signal that commits to none",
+        change(f'personal = \'{{"reason": ["{"A" * 22}", "Spam"]}}\'', FIRST),
+        "personal",
+        FIRST,
+        1,
+    ),
+    Attack(
+        "other values given to a signal whose own were erased",
+        change(f'personal = \'{{"reason": ["{"A" * 22}", "Spam"]}}\'', ERASED),
+        "personal",
+        ERASED,
+        1,
+    ),
+    Attack("a value replaced by a commitment", commit_to("Spam"), "changed", FIRST, 1),
+    Attack(
+        "a personal value changed in a signal in no seal yet",
+        change("""personal = jsonb_set(personal, '{reason,1}', '"Ham"')""", UNSEALED),
+        "personal",
+        UNSEALED,
+    ),
     Attack("everything removed, the tenant made to look new", start_over, "checkpoints"),
 ]
 _SWALLOW = "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
 _NEVER = "CREATE FUNCTION never(varchar, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false';"
 _OPERATOR = "OPERATOR = (LEFTARG = varchar, RIGHTARG = text, FUNCTION = never)"
 _GUARD = "TRIGGER signals_append_only BEFORE UPDATE ON signals_signal FOR EACH ROW"
-_REFUSE = "EXECUTE FUNCTION signals_refuse_change()"
+_REFUSE = "EXECUTE FUNCTION signals_refuse_all_but_erasing()"
+GUARD_FUNCTION = ERASE[ERASE.index("FUNCTION") : ERASE.index("CREATE OR REPLACE TRIGGER")]
 _HIDDEN = "(name <> 'forum.post.hidden')"
 HIDING = [
     Attack(what, alter(statements), "tables", undo=undo)
@@ -558,6 +650,12 @@ HIDING = [
             "a guard for one column",
             f"CREATE OR REPLACE {_GUARD.replace('UPDATE', 'UPDATE OF id')} {_REFUSE}",
             f"CREATE OR REPLACE {_GUARD} {_REFUSE}",
+        ),
+        (
+            "a guard that lets personal values change",
+            "CREATE OR REPLACE FUNCTION signals_refuse_all_but_erasing() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN IF OLD.payload = NEW.payload THEN RETURN NEW; END IF; RAISE 'refused'; END $$",
+            f"CREATE OR REPLACE {GUARD_FUNCTION}",
         ),
         (
             "a guard that is off",

@@ -15,7 +15,20 @@ from signals.audit.sealing import checkpoints
 from signals.models import Signal
 from signals.storage.checks import shown, unchanging
 from tests.checks import found, other_migration_name
-from tests.signals.audit.attacks import ATTACKS, HIDING, YOUNGER, dump, load, make_log, unguarded
+from tests.signals.audit.attacks import (
+    ATTACKS,
+    FIRST,
+    HIDING,
+    MIDDLE,
+    UNSEALED,
+    YOUNGER,
+    change,
+    dump,
+    fit_entries,
+    load,
+    make_log,
+    unguarded,
+)
 from tests.support import empty_tenants
 
 
@@ -64,6 +77,7 @@ def test_nothing_is_found_on_honest_signals(signals):
     assert report["intact"]
     assert report["findings"] == []
     assert (report["seals"], report["signals"], report["unsealed"]) == (2, 14, 2)
+    assert report["erased"] == 1
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.slug)
@@ -79,10 +93,53 @@ def test_an_attack_is_found_and_named(signals, attack):
     if attack.place is not None:
         assert first["signal"] == signals[attack.place]
         assert signals[attack.place] in first["text"]
-        if attack.found != "reordered":  # Those stand at the place of another.
+        # Reordered ones stand at the place of another.
+        if attack.seal and attack.found != "reordered":
             assert first["index"] == attack.place - (8 if attack.seal == 2 else 0)
     if attack.signal:
         assert first["signal"] == attack.signal
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("""jsonb_set(personal, '{reason,1}', '"Ham"')""", "the salt or the value of reason was changed"),
+        ("personal - 'note'", "the value of note is missing"),
+        ("personal || '{\"other\": 1}'", "nothing commits to the value of other"),
+        (
+            "jsonb_build_object('other', 1, 'note', 2)",
+            "the salt or the value of note was changed, nothing commits to the value of other, "
+            "the value of reason is missing",
+        ),
+        ("'[]'", "personal values are no object"),
+        ("jsonb_set(personal, '{reason,1}', '1e99999')", "personal values cannot be read"),
+    ],
+)
+def test_a_finding_says_what_is_wrong_with_personal_values(signals, value, said):
+    with unguarded() as cursor:
+        change(f"personal = {value}", MIDDLE, UNSEALED)(cursor, signals)
+    sealed, unsealed = verify()[0]["findings"]
+    assert sealed["text"] == (
+        f"signal {signals[MIDDLE]} (forum.post.hidden): {said}; known by seal 1, place {MIDDLE}"
+    )
+    assert unsealed["text"] == (f"signal {signals[UNSEALED]} (forum.post.hidden), in no seal yet: {said}")
+
+
+def test_wrong_personal_values_do_not_hide_another_attack_on_their_seal(signals):
+    with unguarded() as cursor:
+        change("personal = '[]'")(cursor, signals)
+        change("payload = '{}'", FIRST)(cursor, signals)
+        fit_entries(cursor)
+    assert [finding["what"] for finding in verify()[0]["findings"]] == ["entries", "personal"]
+
+
+def test_erasing_breaks_no_seal_and_is_counted(signals):
+    assert Signal.objects.filter(pk__in=[signals[MIDDLE], signals[UNSEALED], signals[0]]).erase() == 2
+    report, status = verify()
+    assert (status, report["findings"], report["erased"]) == (0, [], 3)
+    out = io.StringIO()
+    call_command("audit", "verify", "--tenant", "alpha", stdout=out)
+    assert "alpha: 3 signals had personal values erased.\n" in out.getvalue()
 
 
 @pytest.mark.parametrize("attack", HIDING, ids=lambda attack: attack.slug)

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from signals.audit.format import events
 from signals.audit.format.events import check_named
+from signals.audit.sealing import sealer
 from signals.models import SealEntry, Signal
 from tests.support import environment
 
@@ -57,7 +58,7 @@ def test_the_program_starts_with_the_columns_that_there_are():
     assert (found.returncode, found.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("column", [field.column for field in Signal._meta.concrete_fields])
+@pytest.mark.parametrize("column", events.ATTRIBUTES)
 def test_a_change_of_any_column_changes_the_event(column):
     place = list(events.ATTRIBUTES).index(column)
     assert events.COLUMNS.count(f"s.{column}") >= 1
@@ -67,7 +68,12 @@ def test_a_change_of_any_column_changes_the_event(column):
 
 
 def test_the_attributes_are_in_the_order_of_the_columns():
-    assert list(events.ATTRIBUTES) == [field.column for field in Signal._meta.concrete_fields]
+    columns = [field.column for field in Signal._meta.concrete_fields]
+    assert [*events.ATTRIBUTES, *events.LEFT_OUT] == columns
+
+
+def test_sealing_reads_no_personal_values():
+    assert "personal" not in sealer._NEXT
 
 
 @pytest.mark.parametrize(

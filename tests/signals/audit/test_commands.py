@@ -72,7 +72,8 @@ def test_what_is_found_is_named_and_ends_with_status_one(alpha):
         call_command("audit", "verify", "--tenant", "alpha", stdout=out)
     assert error.value.returncode == 1
     found = [line for line in out.getvalue().splitlines() if line.startswith("FOUND")]
-    assert len(found) == 13
+    # One is in no seal yet, and has personal values that it does not commit to any more.
+    assert len(found) == 13 + 1
     assert found[0] == (
         f"FOUND: signal {signals[1]} (forum.post.hidden) was changed; known by seal 1, place 1."
     )

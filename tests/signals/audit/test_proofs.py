@@ -17,7 +17,7 @@ from fleetprompt.tenants.context import in_tenant
 from signals.audit.publishing import exports, proofs
 from signals.audit.sealing import keys, sealer
 from signals.models import Seal, SealEntry, Signal
-from tests.signals.audit.attacks import emit, make_log, unguarded
+from tests.signals.audit.attacks import ERASED, MIDDLE, PERSONAL, emit, make_log, unguarded
 from tests.support import empty_tenants
 
 SIZES = range(1, 8)
@@ -34,6 +34,7 @@ def evidence(_tenants_exist, django_db_blocker):
         for size in SIZES:
             emit(size)
             sealer.seal()
+        Signal.objects.filter(dedupe_key=str(ERASED)).erase()
         found = [
             json.dumps(proofs.prove(pk)).encode() for pk in Signal.objects.values_list("pk", flat=True)
         ]
@@ -53,9 +54,91 @@ def test_every_signal_has_a_proof(evidence):
 def test_an_export_tells_what_it_holds(evidence):
     found = exports.check(evidence[1], own_keys())
     assert (found.tenant, found.seals, found.signals, found.pruned_seals) == ("alpha", 7, sum(SIZES), 0)
-    events = [json.loads(line) for line in evidence[1] if not line.startswith(b'{"head"')]
+    assert found.erased == 1
+    parsed = [json.loads(line) for line in evidence[1]]
+    events = [line for line in parsed if "head" not in line and "personal" not in line]
     assert [event["data"]["number"] for event in events] == list(range(sum(SIZES)))
     assert {event["specversion"] for event in events} == {"1.0"}
+
+
+def test_personal_values_are_proven_as_long_as_they_are_there(evidence):
+    for place in PERSONAL:
+        proof = proofs.check(evidence[0][place], own_keys())
+        data = proof["event"]["data"]
+        assert data["reason"].keys() == data["note"].keys() == {"$personal"}
+        if place == ERASED:
+            assert "personal" not in proof
+        else:
+            assert {key: value for key, (_, value) in proof["personal"].items()} == {
+                "reason": f"Spam {place}",
+                "note": {"shared": True, "n": 0},
+            }
+    assert "personal" not in proofs.check(evidence[0][0], own_keys())
+
+
+WRONG_OPENINGS = {
+    "a value": lambda one: one["reason"].__setitem__(1, "Ham"),
+    "a salt": lambda one: one["reason"].__setitem__(0, "A" * 22),
+    "two values": lambda one: one.update(reason=one["note"], note=one["reason"]),
+    "one removed": lambda one: one.pop("note"),
+    "one added": lambda one: one.update(other=one["note"]),
+    "no pair": lambda one: one.update(note="text"),
+    "a surrogate": lambda one: one["reason"].__setitem__(1, "\ud800"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPENINGS)
+def test_wrong_personal_values_prove_nothing(evidence, wrong):
+    proof = json.loads(evidence[0][MIDDLE])
+    WRONG_OPENINGS[wrong](proof["personal"])
+    with pytest.raises(proofs.Invalid, match=r"the proof does not hold: .* (changed|missing|commits to)"):
+        proofs.check(json.dumps(proof), own_keys())
+    lines = [*evidence[1]]
+    [at] = [number for number, line in enumerate(lines) if f'"Spam {MIDDLE}"'.encode() in line]
+    lines[at] = json.dumps({"personal": proof["personal"]}, separators=(",", ":")).encode() + b"\n"
+    with pytest.raises(proofs.Invalid, match=f"line {at + 1}: .*(changed|missing|commits to)"):
+        exports.check(lines, own_keys())
+
+
+@pytest.mark.parametrize("personal", [None, [], "text", {}, 5])
+def test_personal_values_that_are_none_prove_nothing(evidence, personal):
+    proof = json.loads(evidence[0][MIDDLE]) | {"personal": personal}
+    with pytest.raises(proofs.Invalid, match="the proof does not hold"):
+        proofs.check(json.dumps(proof), own_keys())
+
+
+def test_personal_values_of_an_event_without_commitments_prove_nothing(evidence):
+    personal = json.loads(evidence[0][MIDDLE])["personal"]
+    proof = json.loads(evidence[0][0]) | {"personal": personal}
+    with pytest.raises(proofs.Invalid, match="nothing commits to"):
+        proofs.check(json.dumps(proof), own_keys())
+    opened = json.dumps({"personal": personal}, separators=(",", ":")).encode() + b"\n"
+    empty = b'{"personal":{}}\n'
+    for at, line in ((0, opened), (1, opened), (0, empty), (1, empty), (len(evidence[1]), empty)):
+        with pytest.raises(proofs.Invalid, match=f"line {at + 1}: "):
+            exports.check([*evidence[1][:at], line, *evidence[1][at:]], own_keys())
+
+
+def test_what_does_not_fit_is_neither_proven_nor_exported(alpha):
+    signals = make_log()
+    with unguarded() as cursor:
+        cursor.execute("UPDATE signals_signal SET personal = '{}' WHERE id = %s", [signals[MIDDLE]])
+    with pytest.raises(Refused, match=r"the value of note is missing, .*: run audit verify"):
+        proofs.prove(signals[MIDDLE])
+    with pytest.raises(Refused, match=r"the value of note is missing, .*: run audit verify"):
+        list(exports.export())
+
+
+def test_a_checked_proof_shows_the_values(evidence, tmp_path, capsys):
+    [public] = own_keys().values()
+    for place, reason in ((MIDDLE, f"Spam {MIDDLE}"), (ERASED, "erased")):
+        file = tmp_path / "proof.json"
+        file.write_bytes(evidence[0][place])
+        command = ["audit", "check-proof", str(file), "--public-key", str(public)]
+        call_command(*command)
+        assert f"\nreason: {reason}\n" in f"{capsys.readouterr().out}"
+        call_command(*command, "--format", "json")
+        assert json.loads(capsys.readouterr().out)["personal"]["reason"] == reason
 
 
 def test_another_key_proves_nothing(evidence):
@@ -71,7 +154,7 @@ def test_another_key_proves_nothing(evidence):
 
 
 def test_a_proof_with_one_byte_flipped_proves_nothing_else(evidence):
-    text = evidence[0][4]
+    text = evidence[0][MIDDLE]
     as_it_is = json.loads(text)
     for place in range(len(text)):
         changed = text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :]
@@ -151,6 +234,8 @@ def test_a_file_is_checked_with_a_key_from_a_file(evidence, tmp_path, capsys):
     arguments = ["audit", "check-export", str(export), "--public-key", str(key)]
     call_command(*arguments, "--format", "json")
     assert json.loads(capsys.readouterr().out)["signals"] == sum(SIZES)
+    call_command(*arguments)
+    assert ", personal values of 1 erased, exported" in capsys.readouterr().out
     export.write_bytes(b"".join(evidence[1][:-1]))
     with pytest.raises(CommandError, match="the export is cut off: it has no signed end"):
         call_command(*arguments)

@@ -264,7 +264,7 @@ def test_any_row_that_the_database_can_hold_is_sealed_and_verified(alpha):
     columns = [field.column for field in Signal._meta.concrete_fields]
     with connection.cursor() as cursor:
         for number, (column, value) in enumerate(ODD.values()):
-            values = dict.fromkeys(columns, "")
+            values = {**dict.fromkeys(columns, ""), "member_id": None, "personal": None}
             values |= {
                 "id": f"00000000-0000-7000-8000-{number:012}",
                 "dedupe_key": str(number),

@@ -18,6 +18,7 @@ from directives.errors import DirectiveError, Retry
 from directives.executing.retry import RetryPolicy
 from fleetprompt.tenants.context import in_tenant
 from forums.models import Thread
+from signals.personal import Personal
 from signals.types import Subject
 from tests.zoo.payloads import AnimalHandler, leave_effect
 
@@ -36,6 +37,18 @@ class Work(AnimalHandler):
         time.sleep(payload.seconds)
         context.emit("zoo.animal.worked", {"note": payload.note})
         return {"note": payload.note, "began": began, "ended": time.time()}
+
+
+class Whisper(AnimalHandler):
+    """Leaves its effect, and a signal with its note as a personal value."""
+
+    name = "zoo.animal.whisper"
+    label = "Whisper"
+
+    def execute(self, context, payload):
+        leave_effect(payload)
+        context.emit("zoo.animal.whispered", {"reason": Personal(payload.note), "loud": False})
+        return {}
 
 
 class Roam(Work):
