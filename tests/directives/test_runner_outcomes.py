@@ -37,6 +37,7 @@ def test_success_leaves_the_effect_the_result_and_the_signals(forum):
         "before": "published",
         "after": "hidden",
         "revision": 2,
+        "version": 1,
         "restriction": str(Restriction.objects.get().pk),
     }
 
