@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('directives', '0003_lasting_columns'),
-        ('forums', '0003_lasting_columns'),
+        ('forums', '0006_members_required'),
     ]
 
     operations = [
