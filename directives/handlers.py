@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -112,7 +113,12 @@ class Context:
         return salted(self.directive.personal, "reason")
 
     def emit(
-        self, name: str, payload: Mapping[str, Any] | None = None, *, subject: Subject | None = None
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        subject: Subject | None = None,
+        member_id: UUID | None = None,
     ) -> None:
         """Say that something happened; it is written with the directive's success, or not at all.
 
@@ -120,6 +126,7 @@ class Context:
             name: a fact in the past tense, such as `forum.post.hidden`; once for each subject.
             payload: JSON-safe details; values that are `Personal` can be erased later.
             subject: what it is about; the directive's subject by default.
+            member_id: whom it is about; about the directive's subject, as the directive by default.
 
         Raises:
             Refused: the name or the payload is not as expected.
@@ -136,6 +143,8 @@ class Context:
         if subject and subject != own:
             # At the end, where it cannot be taken for a part of an id: those may contain anything.
             key += f":{subject.type}"
+        elif member_id is None:
+            member_id = directive.member_id
         key = bounded_key(key, directive.earlier_successes + 1)
         signal = bus.fact(
             name,
@@ -146,6 +155,7 @@ class Context:
             source=directive.name,
             correlation_id=directive.correlation_id,
             causation_id=str(directive.id),
+            member_id=member_id,
         )
         if key in self._keys:
             self.repetition = DirectiveError(f"emit: {name} was emitted about {about or 'nothing'} already")
@@ -251,6 +261,21 @@ class Handler(Generic[PayloadT]):
         """Return what orders it among others: equal keys run one at a time, in order; empty: freely."""
         subject = self.subject(payload) if self.ordered else None
         return str(subject) if subject else ""
+
+    def scopes(self, payloads: Sequence[PayloadT]) -> Sequence[str]:
+        """Return the part of the community that each directive concerns, with one query for all of them.
+
+        By default it is the subject's, which stands where `SCOPE` of the model says: the id of a post's
+        category. Also for a directive that leads to another part, such as `forum.thread.move`, it is
+        where the subject is when it is requested.
+
+        Returns:
+            one text for each, at most 255 characters; empty for the whole community, and for a subject
+            that has no such part or does not exist.
+        """
+        from directives import registry  # it imports this module
+
+        return [one.scope or "" for one in registry.subject_facts([self.subject(one) for one in payloads])]
 
     def execute(self, context: Context, payload: PayloadT) -> dict[str, Any]:
         """Make the change in the active tenant's database and return a JSON-safe result.

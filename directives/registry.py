@@ -3,29 +3,39 @@
 A handler is a class in `<app>/directive_handlers/*.py`. A model with a `SUBJECT_TYPE`, such as
 `forum.post`, can be a subject: it has a text form that people recognise (`str`), a primary key of a kind
 that `fleetprompt.postgres.primary_keys` knows, and may have a `revision`, which counts its changes, a
-`version`, which counts its texts, and a `status`.
+`version`, which counts its texts, and a `status`. Lookups such as `SCOPE = "thread__category_id"` and
+`MEMBER = "member_id"` say which part of the community it belongs to, and whom it is about.
 """
 
 import importlib.util
 import pkgutil
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
+from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model
+from django.db.models import BigIntegerField, CharField, Model, TextField, UUIDField, Value
+from django.db.models.functions import Cast
 from django.utils.module_loading import module_has_submodule
 from pydantic import BaseModel
 
 from directives.errors import Refused, UnknownDirective
 from directives.handlers import DirectivePayload, Handler
 from fleetprompt.errors import near
-from fleetprompt.postgres.primary_keys import field_values, primary_key, primary_keys, python_type
+from fleetprompt.postgres.primary_keys import (
+    Lookup,
+    look_up,
+    lookup,
+    primary_key,
+    primary_keys,
+    python_type,
+)
 from signals.types import Personal, Subject, check_name, stored_subject
 
 AnyHandler = Handler[Any]
@@ -138,9 +148,72 @@ def subject_records(subjects: Iterable[Subject]) -> dict[Subject, Model]:
 
 
 def subject_values(subject_type: str, ids: Iterable[str], field: str) -> Mapping[str, Any]:
-    """Return a field of each subject that exists, by id; nothing for types without such a field."""
+    """Return a field of each subject that exists, by id; nothing for types without such a field.
+
+    Args:
+        field: one that is a text or an integer.
+    """
     model = subject_model(subject_type)
-    return field_values(model, field, ids) if model else {}
+    sql = _value_lookup(model, field) if model else None
+    return dict(look_up(sql, model, ids)) if model and sql else {}
+
+
+class Facts(NamedTuple):
+    """What a request reads of its subject; the defaults are those of a subject that does not exist."""
+
+    id: str = ""
+    revision: int | None = None
+    scope: str | None = None
+    member_id: UUID | None = None
+
+
+def subject_facts(subjects: Sequence[Subject | None]) -> list[Facts]:
+    """Return the facts about each subject, in one query per type."""
+    ids = defaultdict(set)
+    for subject in subjects:
+        if subject:
+            ids[subject.type].add(subject.id)
+    found: dict[str, dict[str, Facts]] = defaultdict(dict)
+    for kind, some in ids.items():
+        model = subject_model(kind)
+        if model and (sql := facts_lookup(model)):
+            found[kind] = {facts.id: facts for facts in map(Facts._make, look_up(sql, model, some))}
+    nothing = Facts()
+    return [found[one.type].get(one.id, nothing) if one else nothing for one in subjects]
+
+
+@cache
+def facts_lookup(model: type[Model]) -> Lookup | None:
+    """Return SQL for revision, scope and member of a model's records; None where it has none of them."""
+    revision = "revision" if _has_field(model, "revision") else ""
+    names = (revision, getattr(model, "SCOPE", ""), getattr(model, "MEMBER", ""))
+    kinds: tuple[Any, ...] = (BigIntegerField(), TextField(), UUIDField())
+    columns = [Cast(name or Value(None), kind) for name, kind in zip(names, kinds, strict=True)]
+    return lookup(model, *columns) if any(names) else None
+
+
+@cache
+def related_type(subject_type: str, attribute: str) -> str:
+    """Return the type of subject whose ids `SCOPE` or `MEMBER` of a type's model gives; empty if none."""
+    model: Any = subject_model(subject_type)
+    if model is None or not (path := getattr(model, attribute, "")):
+        return ""
+    for name in path.split("__"):
+        field = model._meta.get_field(name)
+        model = field.related_model or (field.model if field.primary_key else None)
+    return getattr(model, "SUBJECT_TYPE", "")
+
+
+@cache
+def _value_lookup(model: type[Model], field: str) -> Lookup | None:
+    if not _has_field(model, field):
+        return None
+    is_text = isinstance(model._meta.get_field(field), CharField)
+    return lookup(model, Cast(field, TextField() if is_text else BigIntegerField()))
+
+
+def _has_field(model: type[Model], name: str) -> bool:
+    return any(field.name == name for field in model._meta.concrete_fields)
 
 
 def _modules() -> Iterator[Any]:

@@ -349,8 +349,8 @@ def _change(subject_type: str, wanted: Sequence[Wanted]) -> dict[UUID, Change | 
         execute(sql.RESCHEDULE_RESTRICTIONS, as_json(moved))
     if ended:
         execute(sql.END_RESTRICTIONS, as_json(ended))
-    if rows:
-        _write(subject_type, model, rows, only_unrestricted=False)
+    if rows and len(_write(subject_type, model, rows, only_unrestricted=False)) < len(rows):
+        raise RuntimeError("a restriction was not inserted, although its subject is locked")
     return found
 
 

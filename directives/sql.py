@@ -183,6 +183,7 @@ WHERE restriction.id = own.id AND restriction.ended_at IS NULL
 """
 # Everything is sent: joining the directives would read all of them, where PostgreSQL knows no better. The
 # rows are locked in the order of their keys; the condition is true of a row as it is when it is locked.
+# A subject whose status somebody wrote by hand may have an active restriction all the same.
 APPLY_RESTRICTIONS = """
 WITH own AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS own ({types}, expected bigint, id uuid, kind text,
@@ -198,9 +199,10 @@ WITH own AS MATERIALIZED (
     SELECT id, %(subject_type)s, key::text, kind, name, directive_id,
         actor_type, actor_id, actor_label, requested_at, clock_timestamp(), until
     FROM found JOIN own USING (key) WHERE kind IS NOT NULL AND coalesce(expected = revision, true)
+    ON CONFLICT DO NOTHING RETURNING id
 )
 UPDATE {table} AS subject SET revision = found.revision + 1{changes}
-FROM found JOIN own USING (key)
-WHERE subject.{key} = found.key AND coalesce(own.expected = found.revision, true)
+FROM found JOIN own USING (key) LEFT JOIN begun USING (id)
+WHERE subject.{key} = found.key AND (own.kind IS NULL OR begun.id IS NOT NULL)
 RETURNING found.key::text, found.revision{before}
 """

@@ -84,6 +84,7 @@ class Category(Record):
     """A group of threads."""
 
     SUBJECT_TYPE = "forum.category"
+    SCOPE = "id"
 
     slug = models.SlugField(max_length=50, unique=True)
     name = models.CharField(max_length=TITLE_LENGTH)
@@ -112,6 +113,7 @@ class Thread(Text):
 
     SUBJECT_TYPE = "forum.thread"
     TEXT_FIELD = "title"
+    SCOPE = "category_id"
     RESTRICTED_COLUMNS = (
         RestrictedColumn("status", Status.OPEN, {"locked": Status.LOCKED, "archived": Status.ARCHIVED}),
         RestrictedColumn("is_hidden", False, {"hidden": True}),
@@ -174,6 +176,7 @@ class Member(models.Model):
     """An author of posts: a person, an agent or a system, who may have a user of this community."""
 
     SUBJECT_TYPE = "forum.member"
+    MEMBER = "id"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     author_type = models.CharField(max_length=10, choices=AuthorType.choices)
@@ -229,6 +232,8 @@ class Post(Text):
     AuthorType = AuthorType
     SUBJECT_TYPE = "forum.post"
     TEXT_FIELD = "content"
+    SCOPE = "thread__category_id"
+    MEMBER = "member_id"
     RESTRICTED_COLUMNS = (
         RestrictedColumn(
             "status",

@@ -33,7 +33,7 @@ from fleetprompt.operators import clusters
 from fleetprompt.postgres.owner import as_owner, login
 from fleetprompt.tenants.context import active_tenant, in_tenant
 from forums import content
-from forums.models import Category, Post, Thread
+from forums.models import Category, Member, Post, Thread
 from signals.models import Signal
 from signals.types import Actor
 from tests.recipes import forums
@@ -112,6 +112,13 @@ def create_forum(posts: int = 3) -> Forum:
         for number in range(posts)
     ]
     return Forum(category, thread, made)
+
+
+def written_by(name: str, post: Post) -> Member:
+    """Make a member, if there is none of that name, and let them have written the post."""
+    member, _ = Member.objects.get_or_create(author_type="human", author_id=name)
+    Post.objects.filter(pk=post.pk).update(author_type="human", author_id=name, member=member)
+    return member
 
 
 def ask(name: str, payload: dict[str, Any], **options: Any) -> Requested:

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from directives import expiry
+from directives import expiry, registry
 from directives.admin import operating, pages
 from directives.authority import permissions
 from directives.display import history, labels
@@ -20,6 +20,7 @@ from directives.models import LOST_SIGNALS, Directive
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.web.model_admin import CappedPaginator
 from signals.models import Signal
+from signals.types import Subject, stored_subject
 
 MAX_SIGNALS = 200
 MAX_RELATED = 20
@@ -63,7 +64,8 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         if directive.expires_at
         else None,
         "duration": labels.duration(directive),
-        "records": labels.records(request.user, [directive.subject]),
+        "belongs": (belongs := _belongs(directive)),
+        "records": labels.records(request.user, [directive.subject, *(about for _, about, _ in belongs)]),
         "filters": filters,
         "buttons": operating.buttons(request.user, directive, back),
         "lost": lost,
@@ -74,6 +76,20 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         "signals_shown": MAX_SIGNALS,
         "signals_url": f"{reverse('admin:signals_signal_changelist')}?q={directive.pk}",
     }
+
+
+def _belongs(directive: Directive) -> list[tuple[str, Subject | None, str]]:
+    """Return what its scope and its member are called, each as a subject if it is one, and as a text."""
+    found = []
+    for noun, attribute, text in [
+        ("scope", "SCOPE", directive.scope),
+        ("member", "MEMBER", str(directive.member_id or "")),
+    ]:
+        if text:
+            about = stored_subject(registry.related_type(directive.subject_type, attribute), text)
+            model = registry.subject_model(about.type) if about else None
+            found.append((str(model._meta.verbose_name if model else noun), about, text))
+    return found
 
 
 def _signals(directive: Directive) -> QuerySet[Signal]:

@@ -3,7 +3,6 @@
 The unique idempotency key decides which of two requests came first.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
@@ -16,18 +15,30 @@ from uuid_utils.compat import uuid7
 
 from directives import registry
 from directives.errors import KeyConflict, Refused
+from directives.handlers import Handler
 from directives.lifecycle import transitions
 from directives.models import Directive
 from directives.queueing import adapter
+from directives.registry import AnyHandler, Facts
 from directives.requesting import idempotency
 from directives.requesting.validation import BatchOptions, ValidatedRequest
 from fleetprompt.errors import sqlstate
 from fleetprompt.postgres.direct import prepared_cursor
+from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.postgres.queries import array, fetch_all
 from fleetprompt.postgres.rows import as_json
 from fleetprompt.tenants.models import Tenant
 from signals import bus
-from signals.types import COMMITMENT, Personal, commit, keyed_digest, salted
+from signals.types import (
+    COMMITMENT,
+    ID_LENGTH,
+    Personal,
+    Subject,
+    check_text,
+    commit,
+    keyed_digest,
+    salted,
+)
 
 MAX_ROWS = 5000
 """Directives per statement; with payloads of 64 KiB each that stays below what PostgreSQL takes at once."""
@@ -59,7 +70,16 @@ _SIGNAL = transitions.lifecycle_signal_sql(
 _SIGNAL["payload"] = f"jsonb_strip_nulls({_SIGNAL['payload']})"
 _SIGNAL["personal"] = "nullif(made.personal - 'payload', '{}')"
 # What all rows have in common is sent once: as part of each, 5,000 took a tenth longer.
-_OFTEN_EQUAL = {"name": "text", "reason": "text", "subject_type": "text", "max_attempts": "integer"}
+_OFTEN_EQUAL = {
+    "name": "text",
+    "reason": "text",
+    "subject_type": "text",
+    "scope": "text",
+    "max_attempts": "integer",
+}
+
+_NO_FACTS = "SELECT NULL::text, NULL::bigint, NULL::text, NULL::uuid WHERE false"
+"""What `registry.facts_lookup` replaces where the statement itself looks up the subject."""
 
 
 def _columns(types: Mapping[str, str]) -> str:
@@ -73,16 +93,18 @@ WITH moment AS MATERIALIZED (
     SELECT coalesce(%(moment)s::timestamptz, statement_timestamp()) AS now
 ), tenant AS MATERIALIZED (
     SELECT status FROM public.tenants_tenant WHERE slug = %(tenant)s::text
+), about (key, revision, scope, member_id) AS MATERIALIZED (
+    {_NO_FACTS}
 ), asked AS MATERIALIZED (
     SELECT id, signal_id, payload, marked, personal_digest, salt, reason_digest, idempotency_key,
-        subject_id, ordering_key, scheduled_at, expires_at,
+        subject_id, member_id, ordering_key, scheduled_at, expires_at,
         coalesce(own.correlation_id, %(correlation_id)s) AS correlation_id,
         coalesce(own.causation_id, %(causation_id)s) AS causation_id,
         {", ".join(f"coalesce(own.{name}, common.{name}) AS {name}" for name in _OFTEN_EQUAL)}
     FROM json_to_record(%(common)s::json) AS common ({_columns(_OFTEN_EQUAL)}),
         json_to_recordset(%(rows)s::json) AS own (
             id uuid, signal_id uuid, payload jsonb, marked jsonb, personal_digest text, salt text,
-            reason_digest text, idempotency_key text, subject_id text, ordering_key text,
+            reason_digest text, idempotency_key text, subject_id text, member_id uuid, ordering_key text,
             scheduled_at timestamptz, expires_at timestamptz, correlation_id text, causation_id text,
             {_columns(_OFTEN_EQUAL)}
         )
@@ -92,7 +114,7 @@ WITH moment AS MATERIALIZED (
         id, name, status, payload, personal, personal_digest, idempotency_key, subject_type, subject_id,
         ordering_key, attempt, max_attempts, last_error, scheduled_at, queued_at, created_at, requested_at,
         expires_at,
-        metadata, actor_type, actor_id, actor_label, correlation_id, causation_id
+        metadata, actor_type, actor_id, actor_label, correlation_id, causation_id, scope, member_id
     )
     SELECT id, name, 'requested', payload,
         CASE reason WHEN '' THEN '{{}}'
@@ -101,7 +123,8 @@ WITH moment AS MATERIALIZED (
         coalesce(personal_digest, ''), idempotency_key, subject_type, subject_id, ordering_key, 0,
         max_attempts, '', coalesce(scheduled_at, now), coalesce(scheduled_at, now), now, now, expires_at,
         %(metadata)s::jsonb, %(actor_type)s, %(actor_id)s, %(actor_label)s, correlation_id,
-        causation_id
+        causation_id, coalesce((SELECT about.scope FROM about), scope),
+        coalesce(member_id, (SELECT about.member_id FROM about))
     FROM asked, moment WHERE (SELECT status FROM tenant) = '{Tenant.Status.ACTIVE}'
     ON CONFLICT DO NOTHING RETURNING *
 ), announced AS (
@@ -112,7 +135,7 @@ WITH moment AS MATERIALIZED (
     {adapter.INSERTION}
 )
 SELECT now, (SELECT array_agg(id) FROM made), {bus.all_stored("announced", "made", _SIGNAL["dedupe_key"])},
-    (SELECT status FROM tenant)
+    (SELECT status FROM tenant), (SELECT scope FROM about), (SELECT member_id FROM about)
 FROM moment
 """  # noqa: S608 -- made of constants
 
@@ -171,8 +194,12 @@ def _insert_once(
     look: bool,
 ) -> list[Requested | Refused]:
     valid = [item for item in items if not isinstance(item, Refused)]
-    keys = _keys(valid, tenant.slug, look=look)
-    rows = _rows(valid, keys, tenant.slug)
+    # With a key of its own, a single request asks for no revision, and a query for the rest would cost
+    # a third of its time (ADR 0093): the INSERT reads it.
+    later = len(valid) == 1 and valid[0].key is not None and not _names_scopes(valid[0].handler)
+    facts = [Facts()] if later else _facts(valid)
+    keys = _keys(valid, [one.revision for one in facts], tenant.slug, look=look)
+    rows = _rows(valid, keys, facts, tenant.slug)
     shared = {
         "metadata": options.metadata,
         "actor_type": options.actor.type,
@@ -181,8 +208,9 @@ def _insert_once(
         "correlation_id": options.correlation_id,
         "causation_id": options.causation_id,
     }
-    moment, created = _insert_rows(rows, shared, tenant.slug)
-    made = [_directive(_NEW | shared | row, moment) for row in rows]
+    moment, created = _insert_rows(rows, shared, tenant.slug, valid[0].subject if later else None)
+    alike = _NEW | shared
+    made = [_directive(alike | row, moment) for row in rows]
     stored = {row.idempotency_key: row for row in made if row.id in created}
     if known := {*keys} - stored.keys():
         earlier = Directive.objects.filter(idempotency_key__in=known)
@@ -200,20 +228,24 @@ def _insert_once(
     return answers
 
 
-def _rows(items: Sequence[ValidatedRequest], keys: Sequence[str], tenant: str) -> list[dict[str, Any]]:
+def _rows(
+    items: Sequence[ValidatedRequest], keys: Sequence[str], facts: Sequence[Facts], tenant: str
+) -> list[dict[str, Any]]:
     """Return what is sent of each item: columns, with commitments in the place of personal values."""
     committed = commit(item.reason for item in items)
     return [
         {
             "id": uuid7(),
             "idempotency_key": key,
+            "scope": one.scope or "",
+            "member_id": one.member_id,
             **item.columns,
             "salt": salt,
             "reason_digest": digest,
             "marked": None,
             **_marked(item, salt, tenant),
         }
-        for item, key, (salt, digest) in zip(items, keys, committed, strict=True)
+        for item, key, one, (salt, digest) in zip(items, keys, facts, committed, strict=True)
     ]
 
 
@@ -270,13 +302,29 @@ def _record_repeated(
         bus.store(signals)
 
 
-def _keys(items: Sequence[ValidatedRequest], tenant: str, *, look: bool) -> list[str]:
+def _facts(items: Sequence[ValidatedRequest]) -> list[Facts]:
+    """Return the facts about each item's subject, with the scope that its handler names."""
+    found = registry.subject_facts([item.subject for item in items])
+    for handler in filter(_names_scopes, {item.handler for item in items}):
+        places = [place for place, item in enumerate(items) if item.handler is handler]
+        scopes = handler.scopes([items[place].parsed for place in places])
+        for place, scope in zip(places, scopes, strict=True):
+            found[place] = found[place]._replace(scope=check_text("scope", scope, length=ID_LENGTH))
+    return found
+
+
+def _names_scopes(handler: AnyHandler) -> bool:
+    return type(handler).scopes is not Handler.scopes
+
+
+def _keys(
+    items: Sequence[ValidatedRequest], revisions: Sequence[int | None], tenant: str, *, look: bool
+) -> list[str]:
     """Return the key of each item: the caller's, or the handler's with the subject's revision.
 
     Args:
         look: whether to look up which of these keys are known; then `idempotency` decides.
     """
-    revisions = _revisions(items)
     keys = [
         item.numbered_key(tenant, revision or 0) for item, revision in zip(items, revisions, strict=True)
     ]
@@ -285,20 +333,6 @@ def _keys(items: Sequence[ValidatedRequest], tenant: str, *, look: bool) -> list
     if not known and len(groups) == len(items):
         return keys
     return idempotency.resolve(items, tenant, revisions, keys, known)
-
-
-def _revisions(items: Sequence[ValidatedRequest]) -> list[int | None]:
-    """Return the revision of each item's subject; None without one, or with a key that asks for none."""
-    ids = defaultdict(set)
-    for item in items:
-        if item.subject and not item.key:
-            ids[item.handler.subject_type].add(item.subject.id)
-    found = {kind: registry.subject_values(kind, some, "revision") for kind, some in ids.items()}
-    nothing: Mapping[str, int] = {}
-    return [
-        found.get(item.handler.subject_type, nothing).get(item.subject.id) if item.subject else None
-        for item in items
-    ]
 
 
 def _known(keys: Sequence[str]) -> set[str]:
@@ -318,7 +352,7 @@ def _directive(values: dict[str, Any], moment: datetime | None) -> Directive:
 
 
 def _insert_rows(
-    rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], tenant: str
+    rows: Sequence[dict[str, Any]], shared: Mapping[str, Any], tenant: str, unread: Subject | None
 ) -> tuple[datetime | None, set[UUID]]:
     """Insert directives, their signals and wake-ups, but none whose key is taken.
 
@@ -326,12 +360,14 @@ def _insert_rows(
 
     Args:
         shared: columns that all rows have in common.
+        unread: the subject of the only row, if its scope and its member are to be read; the row gets them.
 
     Returns:
         the database's time, one for all rows, and the ids of those that were inserted.
     """
     created: set[UUID] = set()
-    values = {**shared, **adapter.message_for(tenant), "tenant": tenant, "moment": None}
+    statement, keys = _reading(unread)
+    values = {**shared, **adapter.message_for(tenant), "tenant": tenant, "moment": None, "keys": keys}
     values["metadata"] = as_json(shared["metadata"])
     # Python's order of texts is that of `COLLATE "C"`.
     ordered = sorted(rows, key=itemgetter("idempotency_key"))
@@ -342,31 +378,48 @@ def _insert_rows(
             name: first[name] for name in _OFTEN_EQUAL if all(row[name] == first[name] for row in some)
         }
         sent = [_own(row, common) for row in some]
-        values["moment"], ids = _execute({**values, "common": as_json(common), "rows": as_json(sent)})
+        sending = {**values, "common": as_json(common), "rows": as_json(sent)}
+        values["moment"], ids, scope, member_id = _execute(statement, sending)
         created.update(ids)
+        if unread:
+            first |= {"scope": scope or "", "member_id": member_id}
     return values["moment"], created
 
 
 def _own(row: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is sent of a row: what is not common to all, and not null."""
     own = {name: value for name, value in row.items() if value is not None and name not in common}
-    return {**own, "id": str(row["id"]), "signal_id": str(uuid7())}
+    own |= {"id": str(row["id"]), "signal_id": str(uuid7())}
+    if row["member_id"]:
+        # `as_json` takes twice as long.
+        own["member_id"] = str(row["member_id"])
+    return own
 
 
-def _execute(values: Mapping[str, Any]) -> tuple[datetime, Sequence[UUID]]:
+def _reading(subject: Subject | None) -> tuple[str, str]:
+    """Return the statement that inserts, and the key of the subject whose facts it reads, if any."""
+    model = registry.subject_model(subject.type) if subject else None
+    sql = registry.facts_lookup(model) if model else None
+    key = primary_key(model, subject.id) if model and subject and sql else None
+    return (_INSERT, "") if key is None or not sql else (_INSERT.replace(_NO_FACTS, sql.one), str(key))
+
+
+def _execute(
+    statement: str, values: Mapping[str, Any]
+) -> tuple[datetime, Sequence[UUID], str | None, UUID | None]:
     with prepared_cursor() as cursor:
         try:
-            cursor.execute(_INSERT, values)
+            cursor.execute(statement, values)
         except DataError as error:
             _, _, lost = str(error).partition(f"{bus.NOT_STORED}: ")
             if not lost:
                 raise
             key = lost.partition('"')[0]
             raise bus.NotStored(f"signal: the database did not store {key}") from error
-        [(now, ids, _, status)] = cursor.fetchall()
+        [(now, ids, _, status, *read)] = cursor.fetchall()
     if status != Tenant.Status.ACTIVE:
         raise Refused(f"tenant: {values['tenant']} is {status or 'deleted'} and takes no directives")
-    return now, ids or ()
+    return now, ids or (), *read
 
 
 def _result(

@@ -3,12 +3,23 @@
 from collections.abc import Iterable
 from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.db.models import CharField, DateField, DateTimeField, IntegerField, Model, TextField, UUIDField
+from django.db.models import (
+    BooleanField,
+    CharField,
+    DateField,
+    DateTimeField,
+    IntegerField,
+    Model,
+    TextField,
+    UUIDField,
+)
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast
 
 from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.postgres.queries import array
@@ -68,33 +79,41 @@ def parse_uuid(value: object) -> UUID | None:
         return None
 
 
-def field_values(model: type[Model], name: str, texts: Iterable[str]) -> dict[str, Any]:
-    """Return a field of the records with these primary keys, by key; nothing when there is no such field.
+class Lookup(NamedTuple):
+    """SQL whose rows are a primary key, as a text, and columns of its record.
 
     Args:
-        name: of a field that is a text or an integer.
+        one: for the key `%(keys)s`. PostgreSQL keeps its plan, where it would plan the other one for each
+            array anew: 120 µs for a lookup in two tables instead of 40.
+        many: for those in the array `%(keys)s`.
     """
-    keys = primary_keys(model, texts)
-    if (sql := _values_sql(model, name)) is None:
-        return {}
-    # A single key is looked up with each request, and found by the index however large the table is.
-    with prepared_cursor() if len(keys) == 1 else connection.cursor() as cursor:
-        cursor.execute(sql, [array(map(str, keys))])
-        return dict(cursor.fetchall())
+
+    one: str
+    many: str
 
 
-@cache
-def _values_sql(model: type[Model], name: str) -> str | None:
-    quote, known = connection.ops.quote_name, model._meta
-    field: Any = next((field for field in known.concrete_fields if field.name == name), None)
-    if field is None:
-        return None
-    # The column may be in the table of a parent, whose primary key is the same.
-    owner: Any = field.model._meta
-    key, kind = quote(owner.pk.column), known.pk.db_type(connection)
-    # A migration that changes the column's type must not change the type of what is prepared.
-    column = f"{quote(field.column)}::{'text' if isinstance(field, CharField) else 'bigint'}"
-    return f"SELECT {key}::text, {column} FROM {quote(owner.db_table)} WHERE {key} = ANY(%s::{kind}[])"  # noqa: S608
+def lookup(model: type[Model], *columns: Any) -> Lookup:
+    """Return SQL that looks columns up by primary keys.
+
+    Args:
+        columns: expressions with a type of their own, so that a migration that changes a field's type does
+            not change that of what is prepared.
+    """
+    quote, pk = connection.ops.quote_name, cast(Any, model._meta.pk)
+    key, kind = f"{quote(model._meta.db_table)}.{quote(pk.column)}", pk.db_type(connection)
+    found = model._base_manager.order_by().values_list(Cast("pk", TextField()), *columns)
+    conditions = f"{key} = %(keys)s::{kind}", f"{key} = ANY(%(keys)s::{kind}[])"
+    wanted = [RawSQL(condition, [], BooleanField()) for condition in conditions]  # noqa: S611 -- names of ours
+    return Lookup(*(found.filter(one).query.sql_with_params()[0] for one in wanted))
+
+
+def look_up(sql: Lookup, model: type[Model], texts: Iterable[str]) -> list[tuple[Any, ...]]:
+    """Return the rows of the records whose primary keys the texts mean."""
+    keys = [str(key) for key in primary_keys(model, texts)]
+    is_one = len(keys) == 1
+    with prepared_cursor() if is_one else connection.cursor() as cursor:
+        cursor.execute(sql.one if is_one else sql.many, {"keys": keys[0] if is_one else array(keys)})
+        return list(cursor.fetchall())
 
 
 @cache

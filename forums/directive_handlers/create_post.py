@@ -47,7 +47,8 @@ class CreatePost(Handler[CreatePostPayload]):
         created = post is None
         if post is None:
             post = self._create(context, payload)
-            context.emit("forum.post.created", content.post_facts(post), subject=post.subject)
+            facts = content.post_facts(post)
+            context.emit("forum.post.created", facts, subject=post.subject, member_id=post.member_id)
         return {"post_id": str(post.pk), "thread_id": str(post.thread_id), "changed": created}
 
     def _create(self, context: Context, payload: CreatePostPayload) -> Post:

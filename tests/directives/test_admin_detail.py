@@ -16,7 +16,18 @@ from signals.bus import emit
 from tests.admin import client_of
 from tests.big import asked
 from tests.recipes import signals
-from tests.support import ABSENT, TESTER, ask, ask_animal, change, claim, make_due, make_forum, run
+from tests.support import (
+    ABSENT,
+    TESTER,
+    ask,
+    ask_animal,
+    change,
+    claim,
+    make_due,
+    make_forum,
+    run,
+    written_by,
+)
 
 LIST = "/admin/directives/directive/"
 HOST = {"host": "alpha.localhost"}
@@ -288,3 +299,29 @@ def test_a_page_takes_as_many_queries_with_many_signals_as_with_few(client):
             page(client, directive)
         counts.append(asked(queries.captured_queries))
     assert counts[0] == counts[1] <= 18
+
+
+@pytest.mark.parametrize("may_see", [True, False])
+def test_a_directives_page_names_category_and_member(database, may_see):
+    with in_tenant("alpha"):
+        post = make_forum().posts[0]
+        member = written_by("Ann <b>", post)
+        asked = ask("forum.post.hide", {"post_id": str(post.pk)}).directive
+        counted = ask("library.count", {"what": "books"}).directive
+        category = post.thread.category
+    permissions = () if may_see else ("view_directive",)
+    client = client_of("ines", superuser=may_see, permissions=permissions)
+    path = "/admin/directives/directive/{}/change/"
+    text = " ".join(client.get(path.format(asked.pk)).content.decode().split())
+    if may_see:
+        link = f'<a class="fp-link" href="/admin/forums/category/{category.pk}/change/">General</a>'
+        assert f"<dt>Category</dt><dd>{link}</dd>" in text
+        assert "<dt>Member</dt><dd>" in text
+        assert "Ann &lt;b&gt;" in text
+    else:
+        assert f"<dt>Category</dt><dd>forum.category:{category.pk}</dd>" in text
+        assert f"<dt>Member</dt><dd>forum.member:{member.pk}</dd>" in text
+        assert "Ann" not in text
+    text = client.get(path.format(counted.pk)).content.decode()
+    assert "<dt>Scope</dt><dd>books</dd>" in text
+    assert "<dt>Member</dt>" not in text

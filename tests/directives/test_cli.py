@@ -16,7 +16,7 @@ from forums.models import Post
 from signals.models import Signal
 from signals.types import Actor
 from tests.directives.commands import FIELDS, asked, directive, reloaded, stored
-from tests.support import ABSENT, TESTER, ask, ask_animal, make_forum, run
+from tests.support import ABSENT, TESTER, ask, ask_animal, make_forum, run, written_by
 
 SUBCOMMANDS = ("types", "request", "run", "list", "show", "snooze", "cancel", "rerun")
 
@@ -368,3 +368,10 @@ def test_an_empty_option_is_not_taken_for_one_that_was_left_out(post, arguments,
     answer = directive(*arguments, tenant=tenant)
     assert answer.error.startswith(message), answer.error
     assert reloaded(waiting).status == "requested"
+
+
+def test_show_has_scope_and_member(forum):
+    with in_tenant("alpha"):
+        member = written_by("ann", forum.posts[0])
+    shown = directive("show", str(asked(str(forum.posts[0].pk)).pk)).printed["directive"]
+    assert (shown["scope"], shown["member_id"]) == (str(forum.category.pk), str(member.pk))

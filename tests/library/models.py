@@ -32,6 +32,7 @@ class Atlas(Book):
     """A book of maps: its key is a link to the book's."""
 
     SUBJECT_TYPE = "library.atlas"
+    SCOPE = "title"
 
 
 class Shelf(Subject):

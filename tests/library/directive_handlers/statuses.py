@@ -102,6 +102,9 @@ class Count(Handler):
     label = "Count"
     Payload = CountPayload
 
+    def scopes(self, payloads):
+        return [payload.what for payload in payloads]
+
     def execute(self, context, payload):
         if payload.mood == "bad":
             raise DirectiveError("no")
