@@ -85,6 +85,10 @@ class ChangingHandler(Handler[PayloadT]):
         """
         raise NotImplementedError
 
+    def expected_revision(self, directive: Directive, payload: PayloadT) -> int | None:
+        """Return the revision at which the subject must be; None where that does not matter."""
+        return payload.expected_revision
+
     def decide_unrestricted(self, directive: Directive) -> Plan | None:
         """Return what `decide` gives where nothing restricts the subject; None where it looks at more."""
         return None
@@ -108,7 +112,7 @@ class ChangingHandler(Handler[PayloadT]):
         wanted = [
             Wanted(
                 context.directive,
-                payload.expected_revision,
+                self.expected_revision(context.directive, payload),
                 partial(self.decide, directive=context.directive, payload=payload),
                 self.decide_unrestricted(context.directive),
             )
@@ -222,6 +226,11 @@ def _request_ends(changed: Sequence[Change]) -> None:
 
 class LiftingHandler(ChangingHandler[PayloadT]):
     """Ends the restrictions of its kinds whose directives were requested before it; later ones stay."""
+
+    def expected_revision(self, directive: Directive, payload: PayloadT) -> int | None:
+        """Return nothing for a lift that was put off: what came after its request stays anyway."""
+        was_put_off = directive.queued_at > directive.requested_at
+        return None if was_put_off else payload.expected_revision
 
     def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
         """End earlier restrictions, if the actor may request each directive that set one."""

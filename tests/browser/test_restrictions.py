@@ -1,6 +1,7 @@
 """Restrictions and undo in a real browser, by keyboard alone, with a real cluster that does the work."""
 
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -183,7 +184,17 @@ def test_what_an_admin_deleted_is_not_unhidden_nor_hidden(page, forum, cluster):
     assert (statuses[deleted.pk], statuses[both.pk]) == ("deleted", "hidden")
 
 
-def test_a_timer_leaves_a_legal_hold(page, forum, cluster):
+def run_now(page, directive):
+    """Have a directive run before its time, and read on its page what came of it."""
+    page.goto(f"{ADMIN}directives/directive/{directive.pk}/change/")
+    press(page, "link", "Run now")
+    write(page, "Reason", "It is time")
+    press(page, "button", "Run 1 directive now")
+    expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=30_000)
+    page.goto(f"{ADMIN}directives/directive/{directive.pk}/change/")
+
+
+def test_a_timer_and_a_lift_that_was_put_off_leave_a_legal_hold(page, forum, cluster):
     log_in(page, HOST, make_people("alpha").moderator)
     open_subject(page, forum.thread)
     press(page, "link", "Lock thread")
@@ -191,27 +202,31 @@ def test_a_timer_leaves_a_legal_hold(page, forum, cluster):
     page.get_by_label("For how long").select_option(label="For an hour")
     press(page, "button", "Lock 1 thread")
     expect(page.get_by_role("heading", name="Done: 1 of 1")).to_be_visible(timeout=30_000)
+    open_subject(page, forum.thread)
+    press(page, "link", "Unlock thread")
+    write(page, "Reason", "They have cooled down by then")
+    page.get_by_label("When").select_option(label="Later")
+    page.get_by_label("At (required)").fill((datetime.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M"))
+    press(page, "button", "Unlock 1 thread")
+    expect(page.get_by_role("heading", name="Waiting for its time: 0 of 1")).to_be_visible()
     do("forum.thread.lock", {"thread_id": str(forum.thread.pk)}, actor=ADA, reason="Legal hold")
     with in_tenant("alpha"):
-        hold, timer = (
-            Directive.objects.get(reason=reason) for reason in ("Legal hold", "Its time is over")
-        )
-    page.goto(f"{ADMIN}directives/directive/{timer.pk}/change/")
-    press(page, "link", "Run now")
-    write(page, "Reason", "It is time")
-    press(page, "button", "Run 1 directive now")
-    expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=30_000)
-    page.goto(f"{ADMIN}directives/directive/{timer.pk}/change/")
-    result = page.get_by_role("region", name="Result")
-    expect(result.get_by_text(re.compile("still.restricted.by"))).to_be_visible()
-    expect(result.get_by_text(str(hold.pk))).to_be_visible()
+        hold = Directive.objects.get(name="forum.thread.lock", actor_id=ADA.id)
+        timer = Directive.objects.get(name="restriction.end")
+        unlock = Directive.objects.get(name="forum.thread.unlock")
+    for early in (timer, unlock):
+        run_now(page, early)
+        result = page.get_by_role("region", name="Result")
+        expect(result.get_by_text(re.compile("still.restricted.by"))).to_be_visible()
+        expect(result.get_by_text(str(hold.pk))).to_be_visible()
+        with in_tenant("alpha"):
+            early.refresh_from_db()
+            assert early.result["changed"] is False
     open_subject(page, forum.thread)
     restrictions = page.get_by_role("region", name="Restrictions")
     expect(restrictions.get_by_role("listitem")).to_have_count(1)
     expect(restrictions.get_by_text("“Legal hold”")).to_be_visible()
     with in_tenant("alpha"):
-        timer.refresh_from_db()
-        assert timer.result["changed"] is False
         assert Thread.objects.get().status == "locked"
 
 
