@@ -147,6 +147,10 @@ class Environment(BaseSettings):
         min_length=32,
         description="Signs sessions and queue messages. Required when DEBUG is 0.",
     )
+    secret_key_fallbacks: _List = Field(
+        [],
+        description="Former secret keys, separated by commas: sessions and digests made with them count.",
+    )
     allowed_hosts: Annotated[_Hosts, AfterValidator(_allowed_hosts)] = Field(
         [],
         description="Served host names, separated by commas; `.example.org` means every "

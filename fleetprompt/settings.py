@@ -12,6 +12,7 @@ _env = environment.read()
 
 DEBUG = _env.debug
 SECRET_KEY = _env.secret_key
+SECRET_KEY_FALLBACKS = _env.secret_key_fallbacks
 ALLOWED_HOSTS = _env.allowed_hosts or [".localhost", "127.0.0.1", "[::1]"]
 OPERATOR_HOSTS = _env.operator_hosts
 

@@ -23,7 +23,7 @@ from signals.types import has_keyed_digest
 
 _NOW = datetime.min.replace(tzinfo=UTC)
 """The place of everything that is not for later. The database says what is: clocks may differ."""
-PURPOSE = "directive.payload"
+PURPOSE = "payload of a directive"
 """What the keyed digests of personal values are for; see `signals.types.keyed_digest`."""
 _OF_THE_REQUEST = ("reason", "subject", "expected_revision")
 """The fields of a payload that are about the request, not about what it does."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from directives import operations, registry, runner
 from directives.errors import KeyConflict, Refused
+from directives.executing import attempts
 from directives.handlers import DirectivePayload, Handler
 from directives.lifecycle import claims
 from directives.lifecycle.erasing import erase
@@ -25,6 +26,7 @@ from directives.requests import request_batch, request_many
 from forums.models import Post
 from signals.models import Signal
 from signals.types import ERASED, Actor, Personal, digest, is_commitment, keyed_digest
+from tests.recipes import forums
 from tests.support import TESTER, ask, ask_animal, change, expire_lease, run, states
 
 ADA, MIRA = Actor("agent", "ada"), Actor("agent", "mira")
@@ -68,6 +70,14 @@ def test_a_reason_stands_beside_the_payload_and_is_one_value_with_one_salt(forum
         assert payload["reason"] == {"$personal": digest(salt, text)}
     assert Signal.objects.get(name="forum.post.hidden").payload["reason"] == text
     assert told["directive.succeeded"][1] is None
+
+
+def test_a_move_emits_its_reason_with_the_salt(forum):
+    other = forums.category.make()
+    payload = {"thread_id": str(forum.thread.pk), "category_id": str(other.pk)}
+    directive = ask("forum.thread.move", payload, reason="About her cat").directive
+    run(directive)
+    assert raw_signals(directive)["forum.thread.moved"][1] == raw(directive)[1]
 
 
 def test_without_a_reason_nothing_is_personal(forum):
@@ -240,13 +250,17 @@ def test_an_erased_directive_is_not_executed(forum):
 
 
 @pytest.mark.parametrize("name", ["work", "refuse", "procrastinate"])
+@pytest.mark.parametrize("is_quick", [False, True])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_worker_that_has_what_was_erased_meanwhile_leaves_nothing(alpha, name, number):
+def test_a_worker_that_has_what_was_erased_meanwhile_leaves_nothing(alpha, name, number, is_quick):
+    if is_quick:
+        # Then they share a transaction.
+        attempts.seconds_by_name[f"zoo.animal.{name}"] = 0.0
     asked = [ask_animal(name, animal, reason="secret") for animal in ("cat", "dog")[:number]]
     with claims.released_when_lost() as token:
         claimed = claims.claim(alpha, 10, token=token).directives
     erase([directive.pk for directive in claimed])
-    list(runner.attempts.execute(claimed, alpha))
+    list(attempts.execute(claimed, alpha))
     assert states(*asked) == ["running"] * number
     assert {personal for one in asked for _, personal in raw_signals(one).values()} == {None}
     for directive in asked:

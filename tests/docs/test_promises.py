@@ -128,7 +128,7 @@ def test_what_a_handler_declares_is_documented(owner, heading):
     section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     known = set(re.findall(r"^\| `(\w+)", section, re.M))
     if owner is Context:
-        assert known == {"directive", "tenant", "actor", "emit"}
+        assert known == {"directive", "tenant", "actor", "reason", "emit"}
     else:
         fields = {field for field in owner.__annotations__ if not field.startswith("_")}
         assert known == fields

@@ -49,6 +49,12 @@ def test_production_starts_with_a_key_and_hosts_of_its_own(checkout):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_former_keys_are_given_beside_the_secret_key(checkout):
+    printed = "from django.conf import settings; print(settings.SECRET_KEY_FALLBACKS)"
+    done = checkout.manage("shell", "-v", "0", "-c", printed, SECRET_KEY_FALLBACKS="one, two")
+    assert done.stdout.strip() == "['one', 'two']"
+
+
 @pytest.mark.parametrize(
     ("missing", "name"),
     [("SECRET_KEY", "SECRET_KEY: the development key is refused"), ("ALLOWED_HOSTS", "ALLOWED_HOSTS: ")],
