@@ -103,6 +103,7 @@ def test_what_request_many_gives_back_is_what_is_stored(forum):
             source="directives",
             correlation_id=directive.correlation_id,
             causation_id=str(directive.pk),
+            member_id=directive.member_id,
         )
         expected.payload = disclose(expected.payload, expected.personal)
         same = {"id": None, "occurred_at": None, "recorded_at": None}
