@@ -16,7 +16,11 @@ logger = logging.getLogger(__name__)
 
 CLIENT_CHECK_MILLISECONDS = 500
 """How often the server checks that the client of a running statement is still connected."""
-_CLIENT_CHECK = "SET client_connection_check_interval = {milliseconds}"
+# PostgreSQL would plan some prepared statements anew each time, which took longer than to execute them.
+_SESSION = f"""
+SET client_connection_check_interval = {CLIENT_CHECK_MILLISECONDS};
+SET plan_cache_mode = force_generic_plan
+"""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
@@ -80,9 +84,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]
         return self.connection.pgconn.parameter_status(b"search_path") if self.connection else None
 
     def init_connection_state(self) -> None:
-        """Have the server cancel statements whose client is gone, such as a waiting claim."""
+        """Have the server cancel statements whose client is gone, and plan prepared ones once."""
         super().init_connection_state()
-        self.connection.execute(_CLIENT_CHECK.format(milliseconds=CLIENT_CHECK_MILLISECONDS))
+        self.connection.execute(_SESSION)
 
     def check_database_version_supported(self) -> None:
         """Refuse an old server; a connection that was cut before this check reports the version 0.
