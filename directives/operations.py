@@ -90,7 +90,7 @@ def undo(directive_id: UUID | str, *, actor: Actor, reason: str) -> Requested:
         the request that undoes it, and whether it is new.
 
     Raises:
-        Refused: the directive has not succeeded, changed nothing, or what it did has changed since.
+        Refused: the directive never succeeded, changed nothing, or what it did has changed since.
     """
     pk, _ = _permitted(directive_id, "request", actor, reason)
     [found] = undoing.undo_requests([Directive.objects.get(pk=pk)], active_tenant().slug).values()

@@ -20,7 +20,7 @@ from directives.handlers import Context, DirectivePayload, Handler, Identifier
 from directives.models import Directive
 from directives.requesting.idempotency import same_command
 from directives.restricting import obstacles
-from directives.restricting.ends import request_ends
+from directives.restricting.ends import request_restriction_ends
 from directives.restricting.reading import active_restriction, active_restrictions
 from directives.restricting.values import (
     Active,
@@ -115,7 +115,7 @@ class ChangingHandler(Handler[PayloadT]):
         ]
         found = change_all(wanted)
         if timed := [one for one in found if isinstance(one, Change) and one.until]:
-            request_ends(timed)
+            request_restriction_ends(timed)
         return [
             change if isinstance(change, Exception) else self._result(context, change)
             for (context, _), change in zip(work, found, strict=True)

@@ -200,10 +200,10 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
 
 def new_salt() -> str:
     """Return a random salt of 128 bits, in URL-safe base64 without padding."""
-    return _spelt(os.urandom(SALT_BYTES))
+    return _base64(os.urandom(SALT_BYTES))
 
 
-def _spelt(salt: bytes) -> str:
+def _base64(salt: bytes) -> str:
     return urlsafe_b64encode(salt).decode().rstrip("=")
 
 
@@ -229,19 +229,18 @@ def digest(salt: str, value: Any) -> str:
     """Return the SHA-256 of a salt's bytes and a value's JSON as RFC 8785 writes it, in hexadecimal.
 
     Raises:
-        ValueError: the salt is not base64 of `SALT_BYTES` bytes in its one spelling, or the value has no
-            form.
+        ValueError: the salt is not as `new_salt` returns it, or the value has no canonical JSON.
     """
     try:
         raw = urlsafe_b64decode(salt + "==")
     except ValueError:
         raw = b""
-    if len(raw) != SALT_BYTES or _spelt(raw) != salt:
+    if len(raw) != SALT_BYTES or _base64(raw) != salt:
         raise ValueError(f"expected a salt of {SALT_BYTES} bytes in base64")
-    return hashlib.sha256(raw + _form(value)).hexdigest()
+    return hashlib.sha256(raw + _canonical(value)).hexdigest()
 
 
-def _form(value: Any) -> bytes:
+def _canonical(value: Any) -> bytes:
     # For texts Python's own encoder gives the same bytes, many times faster.
     return _ENCODER.encode(value).encode() if isinstance(value, str) else rfc8785.dumps(value)
 
@@ -252,10 +251,10 @@ def commit(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     Rows of a batch have one text and different salts, so that erasing one leaves nothing of it in another.
     This takes a third of the time of as many `Personal`.
     """
-    form = cache(_form)
+    canonical = cache(_canonical)
     for text in texts:
         raw = os.urandom(SALT_BYTES) if text else b""
-        yield _spelt(raw), hashlib.sha256(raw + form(text)).hexdigest() if text else ""
+        yield _base64(raw), hashlib.sha256(raw + canonical(text)).hexdigest() if text else ""
 
 
 def keyed_digest(value: Any, *, purpose: str, tenant: str) -> str:
@@ -277,7 +276,7 @@ def has_keyed_digest(stored: object, value: Any, *, purpose: str, tenant: str) -
 
 
 def _keyed_digest(value: Any, purpose: str, tenant: str, secret: str | bytes) -> str:
-    return salted_hmac(f"{purpose}:{tenant}", _form(value), secret, algorithm="sha256").hexdigest()
+    return salted_hmac(f"{purpose}:{tenant}", _canonical(value), secret, algorithm="sha256").hexdigest()
 
 
 def disclose(stored: Any, personal: Any) -> Any:

@@ -9,7 +9,7 @@ from directives.restricting.values import END, TIMER, Change
 from fleetprompt.tenants.context import active_tenant
 
 
-def request_ends(changes: Sequence[Change]) -> None:
+def request_restriction_ends(changes: Sequence[Change]) -> None:
     """Request the ends of restrictions for their times, in the transaction that sets these."""
     tenant, requests = active_tenant().slug, []
     for change in changes:

@@ -107,9 +107,7 @@ def queries_of_an_undo(forum, threads):
     news = forums.category.make()
     correlation_id = move_all(threads, news)
     locks = [do("forum.thread.lock", one, ADA) for one in threads]
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         undone = operations.undo_batch(correlation_id, actor=MIRA, reason="a mistake")
     assert {why.by.pk for why in undone.refused.values()} == {one.pk for one in locks}
     assert not undone.requested
