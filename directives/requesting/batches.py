@@ -82,8 +82,8 @@ def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
     counted = directives(correlation_id).values("pk")[:COUNTED]
     text = Coalesce(KT("personal__reason__1"), Value(""), output_field=TextField())
     reason = Case(When(personal__isnull=True, then=Value(ERASED)), default=text, output_field=TextField())
-    found = Directive.objects.filter(pk__in=counted).annotate(reason=reason)
-    asked = found.values("name", "actor_type", "actor_id", "actor_label", "reason").annotate(
+    found = Directive.objects.filter(pk__in=counted)
+    asked = found.values("name", "actor_type", "actor_id", "actor_label", reason=reason).annotate(
         number=Count("pk"), first=Min("created_at"), last=Max("created_at")
     )
     return list(asked.order_by("first", "name", "actor_id", "reason")[:MAX_ORIGINS])

@@ -260,8 +260,7 @@ def _inverse_of(
         payload = handler.inverse_payload(handler.parse(directive.payload), result)
     except InvalidPayload:
         # What stands for an erased value may be none of its type.
-        payload = dict(directive.payload)
-        _check_has_text(payload, directive)
+        _check_has_text(directive.payload, directive)
         raise
     _check_has_text(payload, directive)
     return handler.inverse, payload

@@ -302,14 +302,6 @@ def test_undoing_twice_is_once(forum):
     assert first.directive.pk == second.directive.pk
 
 
-def test_what_has_not_succeeded_cannot_be_undone(forum):
-    failed = do(forum, "forum.post.unhide")
-    waiting = ask_for(forum, "forum.thread.lock")
-    for directive, status in ((waiting, "requested"), (failed, "failed")):
-        with pytest.raises(Refused, match=f"is {status}; only what has succeeded"):
-            operations.undo(directive.pk, actor=MIRA, reason="a mistake")
-
-
 def test_a_batch_is_undone_except_what_changed_since(forum):
     posts = [forums.post.make(thread=forum.thread) for _ in range(6)]
     hides = [("forum.post.hide", {"post_id": str(post.pk)}) for post in posts]

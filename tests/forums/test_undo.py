@@ -130,6 +130,7 @@ def test_posts_with_three_restrictions_each_are_undone_as_one_batch(forum):
     undone = operations.undo_batch(correlation_id, actor=ADA, reason="wrong pattern")
     run_due()
     assert (len(undone.requested), undone.refused) == (900, {})
+    assert all(one.directive.causation_id == str(pk) for pk, one in undone.requested.items())
     assert not Restriction.objects.filter(ended_at=None).exists()
     assert set(Post.objects.values_list("status", flat=True)) == {"published"}
 
