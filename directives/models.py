@@ -33,7 +33,7 @@ DUE, SNOOZED = "due", "snoozed"
 class Directive(ActorAndSubject, DisclosingModel, models.Model):
     """What should happen: a command with its actor, its key and the state of its execution.
 
-    Personal texts, the reason and marked fields of the payload, stand in `personal`, and commitments in the
+    Personal texts, the reason and marked fields of the payload, are in `personal`, and commitments in the
     stored payload. A directive that was loaded has the texts in its payload, so that it must not be saved:
     `update` changes single columns.
 

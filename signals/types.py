@@ -2,7 +2,7 @@
 
 Some are personal: values that can be erased from a row without breaking the seal over it. A stored JSON
 object holds a commitment where a personal value was: the SHA-256 of a random salt and the value. Salt and
-value stand in the column `personal` of the same row, which no seal covers and which the database lets
+value are in the column `personal` of the same row, which no seal covers and which the database lets
 become NULL. Without the salt, the commitment tells nothing about the value.
 """
 
@@ -190,7 +190,7 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
             if not isinstance(key, str):
                 raise Refused(f"{field}: expected text as keys; got {key!r}")
             if key == COMMITMENT:
-                raise Refused(f"{field}: expected no key {COMMITMENT}, which stands for a personal value")
+                raise Refused(f"{field}: expected no key {COMMITMENT}, which marks a commitment")
             _check_storable(field, key)
             _check_storable(f"{field}.{key}", item, depth + 1)
     elif isinstance(value, list | tuple):
@@ -221,7 +221,7 @@ class Personal:
 
     @property
     def commitment(self) -> dict[str, str]:
-        """What stands in the payload in place of the value."""
+        """What the payload has in place of the value."""
         return {COMMITMENT: digest(self.salt, self.value)}
 
 
@@ -260,10 +260,10 @@ def commit(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
 def keyed_digest(value: Any, *, purpose: str, tenant: str) -> str:
     """Return a digest of a value's JSON that only this installation can compute, in hexadecimal.
 
-    Values that were erased are compared by it: without `SECRET_KEY` nobody can find them by trying.
+    Values that were erased are compared by it: without `SECRET_KEY`, a guess of a value cannot be checked.
 
     Args:
-        purpose: where it stands, so that equal values have other digests elsewhere.
+        purpose: what it is for, so that equal values have other digests elsewhere.
         tenant: the slug of the tenant that has the value.
     """
     return _keyed_digest(value, purpose, tenant, settings.SECRET_KEY)
@@ -298,7 +298,7 @@ def commitments(stored: Any) -> dict[str, Any]:
 
 
 def is_commitment(value: Any) -> bool:
-    """Return whether a value stands for a personal one."""
+    """Return whether a value is the commitment of a personal one."""
     return isinstance(value, dict) and value.keys() == {COMMITMENT}
 
 

@@ -259,7 +259,7 @@ def _inverse_of(
     try:
         payload = handler.inverse_payload(handler.parse(directive.payload), result)
     except InvalidPayload:
-        # What stands for an erased value may be none of its type.
+        # `ERASED` may be no value of the field's type.
         _check_has_text(directive.payload, directive)
         raise
     _check_has_text(payload, directive)
