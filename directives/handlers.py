@@ -251,7 +251,7 @@ class Handler(Generic[PayloadT]):
             return bounded_key(f"{self.name}:{tenant}:{subject.id}:{revision}")
         asked = {field: value for field, value in self.dump(payload).items() if field != "reason"}
         if marked := self.personal_values(asked):
-            # The key stands in what is sealed, where nothing is to tell of them.
+            # Seals cover the key, so it must not reveal personal values.
             digest = keyed_digest(marked, purpose=f"{self.name}.key", tenant=tenant)
             asked = {field: asked[field] for field in asked.keys() - marked.keys()} | {COMMITMENT: digest}
         canonical = json.dumps(asked, sort_keys=True)
@@ -265,9 +265,8 @@ class Handler(Generic[PayloadT]):
     def scopes(self, payloads: Sequence[PayloadT]) -> Sequence[str]:
         """Return the part of the community that each directive concerns, with one query for all of them.
 
-        By default it is the subject's, which stands where `SCOPE` of the model says: the id of a post's
-        category. Also for a directive that leads to another part, such as `forum.thread.move`, it is
-        where the subject is when it is requested.
+        By default it is the subject's, as the lookup `SCOPE` of its model gives it: for a post, the id of
+        its category. `forum.thread.move` has the category in which the thread is when it is requested.
 
         Returns:
             one text for each, at most 255 characters; empty for the whole community, and for a subject

@@ -33,7 +33,7 @@ DUE, SNOOZED = "due", "snoozed"
 class Directive(ActorAndSubject, DisclosingModel, models.Model):
     """What should happen: a command with its actor, its key and the state of its execution.
 
-    Personal texts, the reason and marked fields of the payload, stand in `personal`, and commitments in the
+    Personal texts, the reason and marked fields of the payload, are in `personal`, and commitments in the
     stored payload. A directive that was loaded has the texts in its payload, so that it must not be saved:
     `update` changes single columns.
 
@@ -91,11 +91,11 @@ class Directive(ActorAndSubject, DisclosingModel, models.Model):
     # When it was asked for last: a rerun is asked for anew.
     requested_at = models.DateTimeField(db_default=Now(), editable=False)
     member_id = models.UUIDField(null=True, blank=True, editable=False)
-    """Whom it is about, as the application numbers its members."""
+    """The id of the member whom it is about."""
     scope = models.CharField(max_length=ID_LENGTH, default="", db_default="", blank=True, editable=False)
-    """The part of the community in which permission for it is needed; empty for the whole."""
+    """The part of the community that it concerns; empty for the whole."""
     personal = models.JSONField(default=dict, db_default={}, null=True, blank=True, editable=False)
-    """`{"reason": [salt, text], "payload": {field: [salt, value]}}`, as far as there are; NULL when erased.
+    """`{"reason": [salt, text], "payload": {field: [salt, value]}}`, or a part of it; NULL when erased.
 
     A trigger lets it become NULL and nothing else, and empties `last_error` with it."""
     personal_part = "payload"

@@ -90,7 +90,7 @@ def undo(directive_id: UUID | str, *, actor: Actor, reason: str) -> Requested:
         the request that undoes it, and whether it is new.
 
     Raises:
-        Refused: the directive has not succeeded, changed nothing, or what it did has changed since.
+        Refused: the directive never succeeded, changed nothing, or what it did has changed since.
     """
     pk, _ = _permitted(directive_id, "request", actor, reason)
     [found] = undoing.undo_requests([Directive.objects.get(pk=pk)], active_tenant().slug).values()
@@ -133,11 +133,13 @@ def undo_batch(correlation_id: str, *, actor: Actor, reason: str) -> BatchUndone
     found: dict[UUID, DirectiveRequest | Requested | Refused] = {
         **undoing.undo_requests(batch, active_tenant().slug)
     }
-    asked = {pk: one for pk, one in found.items() if isinstance(one, DirectiveRequest)}
+    asked = {
+        pk: one._replace(causation_id=str(pk))
+        for pk, one in found.items()
+        if isinstance(one, DirectiveRequest)
+    }
     number = str(uuid4())
-    answers = request_each(
-        asked.values(), actor=actor, reason=reason, correlation_id=number, causation_id=correlation_id
-    )
+    answers = request_each(asked.values(), actor=actor, reason=reason, correlation_id=number)
     found |= dict(zip(asked, answers, strict=True))
     return BatchUndone(
         number,

@@ -1,11 +1,10 @@
-"""Restrictions of subjects: base classes of directives that begin or end them, and the change itself.
+"""Restrictions of subjects: base classes of directives that change or begin them, and the change itself.
 
 The change locks the subjects, has each directive decide, and writes restrictions, columns that follow from
 them and revisions, in the caller's transaction.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID
@@ -16,16 +15,14 @@ from pydantic import Field
 from uuid_utils.compat import uuid7
 
 from directives import registry, sql
-from directives.authority import permissions
-from directives.errors import DirectiveError, PermissionRefused
-from directives.handlers import Context, DirectivePayload, Handler, Identifier, SubjectReference
+from directives.errors import DirectiveError
+from directives.handlers import Context, DirectivePayload, Handler, Identifier
 from directives.models import Directive
 from directives.requesting.idempotency import same_command
-from directives.requests import DirectiveRequest, request_many
 from directives.restricting import obstacles
+from directives.restricting.ends import request_restriction_ends
+from directives.restricting.reading import active_restriction, active_restrictions
 from directives.restricting.values import (
-    END,
-    TIMER,
     Active,
     Change,
     Plan,
@@ -37,12 +34,10 @@ from fleetprompt.postgres.direct import prepared_cursor
 from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.postgres.queries import array, execute
 from fleetprompt.postgres.rows import as_json
-from fleetprompt.tenants.context import active_tenant
-from signals.types import Personal, Subject, stored_actor
+from signals.types import Personal, Subject
 
 __all__ = [
     "ChangingHandler",
-    "LiftingHandler",
     "RestrictedColumn",
     "RestrictingHandler",
     "RestrictionPayload",
@@ -120,7 +115,7 @@ class ChangingHandler(Handler[PayloadT]):
         ]
         found = change_all(wanted)
         if timed := [one for one in found if isinstance(one, Change) and one.until]:
-            _request_ends(timed)
+            request_restriction_ends(timed)
         return [
             change if isinstance(change, Exception) else self._result(context, change)
             for (context, _), change in zip(work, found, strict=True)
@@ -203,91 +198,6 @@ class RestrictingHandler(ChangingHandler[PayloadT]):
         )
 
 
-def _request_ends(changed: Sequence[Change]) -> None:
-    """Request the ends of restrictions for their times, in the transaction that sets these."""
-    tenant, requests = active_tenant().slug, []
-    for change in changed:
-        directive, until = change.directive, cast(datetime, change.until)
-        about = {"type": directive.subject_type, "id": directive.subject_id}
-        pk = str(change.rescheduled.id if change.rescheduled else change.begun)
-        payload = {"subject": about, "restriction_id": pk, "until": until.isoformat()}
-        key = f"{END}:{tenant}:{pk}:{until.isoformat()}:{directive.pk}:{directive.attempt}"
-        request = DirectiveRequest(
-            END,
-            payload,
-            idempotency_key=key,
-            scheduled_at=until,
-            correlation_id=directive.correlation_id,
-            causation_id=str(directive.pk),
-        )
-        requests.append(request)
-    request_many(requests, actor=TIMER, reason="Its time is over")
-
-
-class LiftingHandler(ChangingHandler[PayloadT]):
-    """Ends the restrictions of its kinds whose directives were requested before it; later ones stay."""
-
-    def expected_revision(self, directive: Directive, payload: PayloadT) -> int | None:
-        """Return nothing for a lift that was put off: what came after its request stays anyway."""
-        was_put_off = directive.queued_at > directive.requested_at
-        return None if was_put_off else payload.expected_revision
-
-    def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
-        """End earlier restrictions, if the actor may request each directive that set one."""
-        of_kind = [one for one in state.active if one.kind in self.kinds]
-        if not of_kind:
-            status = state.values[columns(restricted_model(directive.subject_type))[0].name]
-            raise DirectiveError(obstacles.nothing_to_lift(state, status))
-        earlier = [one for one in of_kind if one.was_requested_before(directive)]
-        check_may_end(directive, earlier)
-        return Plan(end=earlier)
-
-
-class RestrictionIdPayload(DirectivePayload):
-    """One restriction, and the subject that it restricts."""
-
-    subject: SubjectReference = Field(description="What is restricted.")
-    restriction_id: UUID = Field(description="The restriction.")
-
-
-RestrictionIdT = TypeVar("RestrictionIdT", bound=RestrictionIdPayload)
-
-
-class RestrictionHandler(ChangingHandler[RestrictionIdT]):
-    """Changes one restriction, whatever it restricts."""
-
-    can_expire = False
-
-    def subject(self, payload: RestrictionIdT) -> Subject:
-        """Return what is restricted."""
-        return Subject(payload.subject.type, payload.subject.id)
-
-    def find(self, state: State, directive: Directive, payload: RestrictionIdT) -> Active:
-        """Return the payload's restriction.
-
-        Raises:
-            DirectiveError: it is not active, or the actor may not request the directive that set it.
-        """
-        found = [one for one in state.active if one.id == payload.restriction_id]
-        if not found:
-            raise DirectiveError(obstacles.not_active(state, payload.restriction_id))
-        check_may_end(directive, found)
-        return found[0]
-
-
-def check_may_end(directive: Directive, restrictions: Collection[Active]) -> None:
-    """Check that the actor of a directive may request each directive that set one of the restrictions.
-
-    Raises:
-        DirectiveError: naming the permission that is missing.
-    """
-    for name in sorted({one.name for one in restrictions}):
-        try:
-            permissions.check(directive.actor, "request", name)
-        except PermissionRefused as refusal:
-            raise DirectiveError(str(refusal)) from None
-
-
 def change_all(wanted: Sequence[Wanted]) -> list[Change | DirectiveError]:
     """Begin and end restrictions of subjects: one to four statements for each subject type.
 
@@ -363,17 +273,6 @@ def _change(subject_type: str, wanted: Sequence[Wanted]) -> dict[UUID, Change | 
     return found
 
 
-def active_restrictions(subject_type: str, subject_ids: Iterable[str]) -> dict[str, list[Active]]:
-    """Return the active restrictions of subjects, by the subject's id, oldest first."""
-    ids = list(subject_ids)
-    found: dict[str, list[Active]] = {pk: [] for pk in ids}
-    with connection.cursor() as cursor:
-        cursor.execute(sql.ACTIVE_RESTRICTIONS, [subject_type, ids])
-        for subject_id, *row in cursor.fetchall():
-            found[subject_id].append(_active(row))
-    return found
-
-
 def restricted_model(subject_type: str) -> type[Model]:
     """Return the model of a subject type whose records can be restricted.
 
@@ -443,10 +342,10 @@ def _lock(subject_type: str, model: type[Model], keys: Iterable[str]) -> dict[st
             Subject(subject_type, key),
             revision,
             before,
-            fresh[key] if key in fresh else [_active(row) for row in active or ()],
+            fresh[key] if key in fresh else [active_restriction(row) for row in restrictions or ()],
             version,
         )
-        for key, revision, _, active, *values in rows
+        for key, revision, _, restrictions, *values in rows
         for before, version in [_named(model, values)]
     }
 
@@ -480,19 +379,6 @@ def _named(model: type[Model], values: Sequence[Any]) -> tuple[dict[str, Any], i
     """Return the columns that follow from restrictions, and the version of the text, if there is one."""
     names = [column.name for column in columns(model)]
     return dict(zip(names, values, strict=False)), next(iter(values[len(names) :]), None)
-
-
-def _active(row: Sequence[Any]) -> Active:
-    pk, kind, name, directive_id, actor_type, actor_id, actor_label, *times = row
-    requested_at, since, until = (
-        datetime.fromisoformat(time) if isinstance(time, str) else time for time in times
-    )
-    actor = stored_actor(actor_type, actor_id, actor_label)
-    return Active(_uuid(pk), kind, name, _uuid(directive_id), actor, requested_at, since, until)
-
-
-def _uuid(value: UUID | str) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
 
 
 def _find(state: State | None, wanted: Wanted) -> State:

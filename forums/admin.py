@@ -170,7 +170,7 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
         User.objects.order_by("username"),
         required=False,
         widget=UnfoldAdminSelectWidget,
-        help_text="The user who writes under this name. Leave it empty for nobody.",
+        help_text="The user who writes under this name. Empty: no user.",
     )
 
     class Meta:

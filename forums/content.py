@@ -48,9 +48,12 @@ def create_thread(
     source: str = DEFAULT_SOURCE,
     external_id: str | None = None,
 ) -> Thread:
-    """Create a thread of at most 200 characters of title, and emit `forum.thread.created`."""
+    """Create a thread of at most 200 characters of title, and emit `forum.thread.created`.
+
+    A member wrote the title: it can be erased from the signal.
+    """
     thread = Thread(category=category, title=title, source=source, external_id=external_id)
-    _store(thread, {"title": title, "category_id": str(category.pk)}, actor)
+    _store(thread, {"title": Personal(title), "category_id": str(category.pk)}, actor)
     return thread
 
 

@@ -243,7 +243,7 @@ def _store(posts: list[Post], title: str, category: str, report: Report, seen: s
     if seen is not None:
         first = {str(post.external_id): post for post in reversed(posts) if post.external_id not in seen}
         seen.update(first)
-        texts = {pk: post.content for pk, post in first.items() if post.pk not in stored}
+        texts = {external_id: post.content for external_id, post in first.items() if post.pk not in stored}
         edited = content.edit_posts(posts[0].source, texts, actor=ACTOR)
     report.thread_id = thread.pk
     report.imported += len(stored)

@@ -19,7 +19,7 @@ TITLE_LENGTH = 200
 CONTENT_LENGTH = 20_000
 SOURCE_LENGTH = 50
 DEFAULT_SOURCE = "import"
-"""The source that nobody named: records from before there were sources came from imports."""
+"""The source by default: records that are older than sources came from imports."""
 THREAD_ORDER = ["-created_at", "-id"]
 """The order of threads, wherever they are listed."""
 

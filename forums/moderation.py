@@ -7,7 +7,8 @@ from pydantic import Field
 
 from directives.errors import DirectiveError
 from directives.handlers import DirectivePayload, Reference
-from directives.restrictions import LiftingHandler, RestrictingHandler, RestrictionPayload
+from directives.lifting import LiftingHandler
+from directives.restrictions import RestrictingHandler, RestrictionPayload
 from forums.models import Post, Record, Thread
 
 ThreadId = Annotated[UUID, Reference(Thread.SUBJECT_TYPE)]

@@ -41,7 +41,7 @@ class Signal(ActorAndSubject, DisclosingModel, AppendOnlyModel):
     correlation_id = models.CharField(max_length=ID_LENGTH, default="")
     causation_id = models.CharField(max_length=ID_LENGTH, default="")
     member_id = models.UUIDField(null=True)
-    """Whom it is about, as the application numbers its members."""
+    """The id of the member whom it is about."""
     personal = models.JSONField(null=True)
     """Salts and values of the payload's commitments (`signals.types`); NULL without any, or erased."""
 

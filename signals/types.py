@@ -2,7 +2,7 @@
 
 Some are personal: values that can be erased from a row without breaking the seal over it. A stored JSON
 object holds a commitment where a personal value was: the SHA-256 of a random salt and the value. Salt and
-value stand in the column `personal` of the same row, which no seal covers and which the database lets
+value are in the column `personal` of the same row, which no seal covers and which the database lets
 become NULL. Without the salt, the commitment tells nothing about the value.
 """
 
@@ -190,7 +190,7 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
             if not isinstance(key, str):
                 raise Refused(f"{field}: expected text as keys; got {key!r}")
             if key == COMMITMENT:
-                raise Refused(f"{field}: expected no key {COMMITMENT}, which stands for a personal value")
+                raise Refused(f"{field}: expected no key {COMMITMENT}, which marks a commitment")
             _check_storable(field, key)
             _check_storable(f"{field}.{key}", item, depth + 1)
     elif isinstance(value, list | tuple):
@@ -200,10 +200,10 @@ def _check_storable(field: str, value: object, depth: int = 0) -> None:
 
 def new_salt() -> str:
     """Return a random salt of 128 bits, in URL-safe base64 without padding."""
-    return _spelt(os.urandom(SALT_BYTES))
+    return _base64(os.urandom(SALT_BYTES))
 
 
-def _spelt(salt: bytes) -> str:
+def _base64(salt: bytes) -> str:
     return urlsafe_b64encode(salt).decode().rstrip("=")
 
 
@@ -221,7 +221,7 @@ class Personal:
 
     @property
     def commitment(self) -> dict[str, str]:
-        """What stands in the payload in place of the value."""
+        """What the payload has in place of the value."""
         return {COMMITMENT: digest(self.salt, self.value)}
 
 
@@ -229,19 +229,18 @@ def digest(salt: str, value: Any) -> str:
     """Return the SHA-256 of a salt's bytes and a value's JSON as RFC 8785 writes it, in hexadecimal.
 
     Raises:
-        ValueError: the salt is not base64 of `SALT_BYTES` bytes in its one spelling, or the value has no
-            form.
+        ValueError: the salt is not as `new_salt` returns it, or the value has no canonical JSON.
     """
     try:
         raw = urlsafe_b64decode(salt + "==")
     except ValueError:
         raw = b""
-    if len(raw) != SALT_BYTES or _spelt(raw) != salt:
+    if len(raw) != SALT_BYTES or _base64(raw) != salt:
         raise ValueError(f"expected a salt of {SALT_BYTES} bytes in base64")
-    return hashlib.sha256(raw + _form(value)).hexdigest()
+    return hashlib.sha256(raw + _canonical(value)).hexdigest()
 
 
-def _form(value: Any) -> bytes:
+def _canonical(value: Any) -> bytes:
     # For texts Python's own encoder gives the same bytes, many times faster.
     return _ENCODER.encode(value).encode() if isinstance(value, str) else rfc8785.dumps(value)
 
@@ -252,19 +251,19 @@ def commit(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     Rows of a batch have one text and different salts, so that erasing one leaves nothing of it in another.
     This takes a third of the time of as many `Personal`.
     """
-    form = cache(_form)
+    canonical = cache(_canonical)
     for text in texts:
         raw = os.urandom(SALT_BYTES) if text else b""
-        yield _spelt(raw), hashlib.sha256(raw + form(text)).hexdigest() if text else ""
+        yield _base64(raw), hashlib.sha256(raw + canonical(text)).hexdigest() if text else ""
 
 
 def keyed_digest(value: Any, *, purpose: str, tenant: str) -> str:
     """Return a digest of a value's JSON that only this installation can compute, in hexadecimal.
 
-    Values that were erased are compared by it: without `SECRET_KEY` nobody can find them by trying.
+    Values that were erased are compared by it: without `SECRET_KEY`, a guess of a value cannot be checked.
 
     Args:
-        purpose: where it stands, so that equal values have other digests elsewhere.
+        purpose: what it is for, so that equal values have other digests elsewhere.
         tenant: the slug of the tenant that has the value.
     """
     return _keyed_digest(value, purpose, tenant, settings.SECRET_KEY)
@@ -277,7 +276,7 @@ def has_keyed_digest(stored: object, value: Any, *, purpose: str, tenant: str) -
 
 
 def _keyed_digest(value: Any, purpose: str, tenant: str, secret: str | bytes) -> str:
-    return salted_hmac(f"{purpose}:{tenant}", _form(value), secret, algorithm="sha256").hexdigest()
+    return salted_hmac(f"{purpose}:{tenant}", _canonical(value), secret, algorithm="sha256").hexdigest()
 
 
 def disclose(stored: Any, personal: Any) -> Any:
@@ -299,7 +298,7 @@ def commitments(stored: Any) -> dict[str, Any]:
 
 
 def is_commitment(value: Any) -> bool:
-    """Return whether a value stands for a personal one."""
+    """Return whether a value is the commitment of a personal one."""
     return isinstance(value, dict) and value.keys() == {COMMITMENT}
 
 

@@ -54,8 +54,7 @@ SELECT
     ('51' || lpad(to_hex(n), 30, '0'))::uuid, signal, signal || ':big:' || n,
     jsonb_build_object('name', d.name, 'attempt', d.attempt), '{}', at, at, d.actor_type, d.actor_id,
     d.actor_label, d.subject_type, d.subject_id, 'directives', d.correlation_id, d.id::text,
-    CASE WHEN n %% 3 = 0
-        THEN jsonb_build_object('reason', jsonb_build_array('', d.personal #>> '{reason,1}')) END
+    CASE WHEN n %% 3 = 0 THEN d.personal END
 FROM (
     SELECT n,
         (ARRAY['directive.requested', 'directive.started', 'directive.succeeded'])[1 + n %% 3] AS signal,

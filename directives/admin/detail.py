@@ -55,6 +55,8 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     metadata, lost = directive.metadata, directive.lost_signals
     if lost:
         metadata = {key: value for key, value in metadata.items() if key != LOST_SIGNALS}
+    scope_and_member = _scope_and_member(directive)
+    about = [directive.subject, *(one for _, one, _ in scope_and_member)]
     return {
         "directive": directive,
         **_following(directive),
@@ -64,8 +66,8 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
         if directive.expires_at
         else None,
         "duration": labels.duration(directive),
-        "belongs": (belongs := _belongs(directive)),
-        "records": labels.records(request.user, [directive.subject, *(about for _, about, _ in belongs)]),
+        "scope_and_member": scope_and_member,
+        "records": labels.records(request.user, about),
         "filters": filters,
         "buttons": operating.buttons(request.user, directive, back),
         "lost": lost,
@@ -78,8 +80,8 @@ def _context(request: HttpRequest, directive: Directive) -> dict[str, Any]:
     }
 
 
-def _belongs(directive: Directive) -> list[tuple[str, Subject | None, str]]:
-    """Return what its scope and its member are called, each as a subject if it is one, and as a text."""
+def _scope_and_member(directive: Directive) -> list[tuple[str, Subject | None, str]]:
+    """Return its scope and its member, if it has them: each with a noun, its subject if any, and its id."""
     found = []
     for noun, attribute, text in [
         ("scope", "SCOPE", directive.scope),

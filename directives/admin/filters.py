@@ -248,15 +248,15 @@ class SearchedAdmin(DetailModelAdmin):
             return []
         recent = queryset.order_by(*self.newest_first).values("pk")[:COUNTED]
         with by_index():
-            rows = queryset.model._default_manager.filter(pk__in=recent).filter(_has_text("personal", term))
+            rows = queryset.model._default_manager.filter(pk__in=recent).filter(_has_personal_text(term))
             return list(rows.values_list("pk", flat=True))
 
 
-def _has_text(column: str, part: str) -> Func:
-    """Return the condition that some value in a column of personal values has a text with `part` in it.
+def _has_personal_text(part: str) -> Func:
+    """Return the condition that some personal value of a row has a text with `part` in it.
 
     Case does not matter; salts and keys are not looked at.
     """
     path = f'$.*[1].** ? (@ like_regex {json.dumps(part)} flag "iq")'
     template = "jsonb_path_exists(%(expressions)s::jsonpath)"
-    return Func(F(column), Value(path), template=template, output_field=BooleanField())
+    return Func(F("personal"), Value(path), template=template, output_field=BooleanField())

@@ -21,11 +21,11 @@ from directives.admin.forms import RequestForm, payload_form
 from directives.authority import permissions
 from directives.display import labels
 from directives.errors import Refused
+from directives.lifting import RestrictionHandler
 from directives.models import Directive, Restriction
 from directives.registry import AnyHandler
 from directives.requesting.dry_run import DryRun, dry_run
 from directives.restricting.values import END
-from directives.restrictions import RestrictionHandler
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
 from fleetprompt.visible import visible

@@ -12,9 +12,10 @@ from django.utils.http import urlencode
 from directives import registry, restrictions
 from directives.authority import permissions
 from directives.display.labels import Look
+from directives.lifting import RestrictionHandler
 from directives.models import Directive
+from directives.restricting.reading import active_restrictions
 from directives.restricting.values import Active, RestrictedColumn
-from directives.restrictions import RestrictionHandler
 from fleetprompt.web import coming_back
 from signals.types import Actor
 
@@ -56,7 +57,7 @@ def context(user: Any, record: Any, looks: Looks, back: str) -> dict[str, Any]:
     model = type(record)
     if not hasattr(model, "RESTRICTED_COLUMNS"):
         return {}
-    [active] = restrictions.active_restrictions(record.SUBJECT_TYPE, [str(record.pk)]).values()
+    [active] = active_restrictions(record.SUBJECT_TYPE, [str(record.pk)]).values()
     set_by = Directive.objects.in_bulk([one.directive_id for one in active])
     return {
         "outlooks": [

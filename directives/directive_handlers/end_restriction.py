@@ -6,9 +6,9 @@ from pydantic import AwareDatetime, Field
 
 from directives.directive_handlers.reschedule_restriction import RescheduleRestriction
 from directives.handlers import Context
+from directives.lifting import RestrictionHandler, RestrictionIdPayload
 from directives.models import Directive, Restriction
 from directives.restricting.values import END, TIMER, Change, Plan, State
-from directives.restrictions import RestrictionHandler, RestrictionIdPayload
 from signals.models import Signal
 
 

@@ -4,9 +4,9 @@ from django.utils import timezone
 from pydantic import AwareDatetime, Field
 
 from directives.errors import DirectiveError
+from directives.lifting import RestrictionHandler, RestrictionIdPayload
 from directives.models import Directive
 from directives.restricting.values import RESCHEDULE, Plan, State
-from directives.restrictions import RestrictionHandler, RestrictionIdPayload
 
 
 class RescheduleRestrictionPayload(RestrictionIdPayload):

@@ -11,7 +11,7 @@ from signals.models import Signal
 
 
 class Erased(NamedTuple):
-    """How many rows had personal texts, or could have had some."""
+    """How many rows were erased now; a directive counts even if it had no personal text."""
 
     directives: int
     signals: int
@@ -21,8 +21,8 @@ class Erased(NamedTuple):
 def erase(directive_ids: Collection[UUID]) -> Erased:
     """Erase the personal texts of directives of the active tenant and of their signals, for good.
 
-    An erased directive is not executed any more. An attempt that is at it ends without an effect, unless it
-    is about to commit: that is waited for.
+    An erased directive is not executed any more. A running attempt ends without an effect, unless it is
+    about to commit: then this waits for the commit.
     """
     # In the order in which attempts lock them.
     found = Directive.objects.filter(pk__in=directive_ids, personal__isnull=False)

@@ -82,12 +82,11 @@ def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:
     counted = directives(correlation_id).values("pk")[:COUNTED]
     text = Coalesce(KT("personal__reason__1"), Value(""), output_field=TextField())
     reason = Case(When(personal__isnull=True, then=Value(ERASED)), default=text, output_field=TextField())
-    found = Directive.objects.filter(pk__in=counted).annotate(why=reason)
-    asked = found.values("name", "actor_type", "actor_id", "actor_label", "why").annotate(
+    found = Directive.objects.filter(pk__in=counted)
+    asked = found.values("name", "actor_type", "actor_id", "actor_label", reason=reason).annotate(
         number=Count("pk"), first=Min("created_at"), last=Max("created_at")
     )
-    rows = asked.order_by("first", "name", "actor_id", "why")[:MAX_ORIGINS]
-    return [{**row, "reason": row["why"]} for row in rows]
+    return list(asked.order_by("first", "name", "actor_id", "reason")[:MAX_ORIGINS])
 
 
 def progress(correlation_id: str) -> Progress:

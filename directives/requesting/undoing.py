@@ -259,9 +259,8 @@ def _inverse_of(
     try:
         payload = handler.inverse_payload(handler.parse(directive.payload), result)
     except InvalidPayload:
-        # What stands for an erased value may be none of its type.
-        payload = dict(directive.payload)
-        _check_has_text(payload, directive)
+        # `ERASED` may be no value of the field's type.
+        _check_has_text(directive.payload, directive)
         raise
     _check_has_text(payload, directive)
     return handler.inverse, payload

@@ -198,7 +198,6 @@ def test_nothing_that_is_sealed_tells_a_text_to_who_tries_texts(forum):
 def test_errors_of_failures_are_personal(forum):
     directive = ask_animal("refuse", reason="x")
     run(directive)
-    change(directive, last_error="")
     payload, personal = raw_signals(directive)["directive.failed"]
     assert is_commitment(payload["error"])
     assert "DirectiveError" in personal["error"][1]

@@ -36,6 +36,7 @@ def test_the_signals_say_what_was_made(forum):
     payloads = {s.name: s.payload for s in Signal.objects.all()}
     assert payloads["forum.category.created"] == {"slug": "general", "name": "General"}
     assert payloads["forum.thread.created"] == {"title": "Welcome", "category_id": str(forum.category.pk)}
+    assert Signal.objects.get(name="forum.thread.created").personal.keys() == {"title"}
     assert payloads["forum.post.created"] == {
         "thread_id": str(forum.thread.pk),
         "author_type": "human",

@@ -175,15 +175,6 @@ def test_a_threads_columns_follow(forum, restrict, lift, status, is_hidden):
     assert (thread.status, thread.is_hidden) == ("open", False)
 
 
-def test_nothing_to_lift_names_the_state(forum):
-    assert "is published: there is nothing to lift" in do(forum, "forum.post.unhide").last_error
-
-
-def test_what_is_not_there_is_an_error_that_names_it(forum):
-    missing = str(uuid4())
-    assert missing in do(forum, "forum.post.hide", post_id=missing).last_error
-
-
 @pytest.mark.parametrize(("expected", "status"), [(1, "succeeded"), (0, "failed"), (2, "failed")])
 def test_a_record_that_changed_since_it_was_looked_at_is_left_alone(forum, expected, status):
     hide = do(forum, "forum.post.hide", expected_revision=expected)
@@ -309,14 +300,6 @@ def test_undoing_twice_is_once(forum):
     first, second = (operations.undo(locked.pk, actor=MIRA, reason="a mistake") for _ in range(2))
     assert (first.created, second.created) == (True, False)
     assert first.directive.pk == second.directive.pk
-
-
-def test_what_has_not_succeeded_cannot_be_undone(forum):
-    failed = do(forum, "forum.post.unhide")
-    waiting = ask_for(forum, "forum.thread.lock")
-    for directive, status in ((waiting, "requested"), (failed, "failed")):
-        with pytest.raises(Refused, match=f"is {status}; only what has succeeded"):
-            operations.undo(directive.pk, actor=MIRA, reason="a mistake")
 
 
 def test_a_batch_is_undone_except_what_changed_since(forum):
@@ -455,25 +438,6 @@ def test_a_request_that_is_repeated_after_its_expiry_finds_its_directive(forum, 
         request("forum.thread.lock", payload, **options | {"idempotency_key": "another"})
 
 
-@pytest.mark.parametrize(
-    ("name", "hours", "problem", "more"),
-    [
-        ("forum.thread.lock", -1, "expected a time after", {}),
-        (
-            "forum.post.create",
-            1,
-            "has no effect that could end",
-            {"content": "Hi", "author_id": "bot", "client_request_id": "1"},
-        ),
-    ],
-)
-def test_an_expiry_that_makes_no_sense_is_refused(forum, name, hours, problem, more):
-    payload = {"thread_id": str(forum.thread.pk), **more}
-    with pytest.raises(InvalidPayload, match=f"expires_at: .*{problem}"):
-        request(name, payload, actor=MIRA, expires_at=timezone.now() + timedelta(hours=hours))
-    assert not Directive.objects.exists()
-
-
 def test_many_ends_are_requested_together(forum, soon):
     posts = [forums.post.make(thread=forum.thread) for _ in range(20)]
     items = [
@@ -482,7 +446,9 @@ def test_many_ends_are_requested_together(forum, soon):
     request_many(items, actor=MIRA, reason="spam")
     run_due()
     assert Restriction.objects.filter(until=soon).count() == 20
-    assert Directive.objects.filter(name="restriction.end", scheduled_at=soon).count() == 20
+    ends = Directive.objects.filter(name="restriction.end", scheduled_at=soon)
+    assert ends.count() == 20
+    assert ends.values("created_at").distinct().count() < 20
 
 
 @pytest.mark.parametrize("lift", ["forum.post.unhide", "restriction.end"])

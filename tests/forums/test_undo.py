@@ -107,9 +107,7 @@ def queries_of_an_undo(forum, threads):
     news = forums.category.make()
     correlation_id = move_all(threads, news)
     locks = [do("forum.thread.lock", one, ADA) for one in threads]
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         undone = operations.undo_batch(correlation_id, actor=MIRA, reason="a mistake")
     assert {why.by.pk for why in undone.refused.values()} == {one.pk for one in locks}
     assert not undone.requested
@@ -132,6 +130,7 @@ def test_posts_with_three_restrictions_each_are_undone_as_one_batch(forum):
     undone = operations.undo_batch(correlation_id, actor=ADA, reason="wrong pattern")
     run_due()
     assert (len(undone.requested), undone.refused) == (900, {})
+    assert all(one.directive.causation_id == str(pk) for pk, one in undone.requested.items())
     assert not Restriction.objects.filter(ended_at=None).exists()
     assert set(Post.objects.values_list("status", flat=True)) == {"published"}
 

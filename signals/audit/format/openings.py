@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from fleetprompt.errors import Refused
 from signals.types import COMMITMENT, commitments, digest
 
 _UNREADABLE = "personal values cannot be read"
@@ -36,6 +37,17 @@ def stored_problem(data: str, openings: str) -> str:
         return problem(json.loads(data), json.loads(openings))
     except (ValueError, RecursionError):
         return _UNREADABLE
+
+
+def read(signal_id: object, data: str, openings: str) -> Any:
+    """Return a signal's openings, which are JSON as PostgreSQL prints it, like its payload.
+
+    Raises:
+        Refused: they do not fit the payload.
+    """
+    if wrong := stored_problem(data, openings):
+        raise Refused(f"signal {signal_id}: {wrong}: run audit verify")
+    return json.loads(openings)
 
 
 def is_committed(data: str) -> bool:

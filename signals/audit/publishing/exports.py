@@ -6,7 +6,6 @@ trailer ends the file. A line that begins with `head` is a seal, a pruning or th
 with `personal` has openings; every other line is an event, byte by byte as it was sealed.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -101,9 +100,8 @@ def _events(tenant: Tenant, seal: Seal, advance: Callable[[int], None]) -> Itera
             tree.add(merkle.leaf_hash(form))
             yield form + b"\n"
             if (personal := row[-1]) is not None:
-                if wrong := openings.stored_problem(row[events.DATA], personal):
-                    raise Refused(f"signal {row[events.ID]}: {wrong}: run audit verify")
-                yield canonical.dumps({"personal": json.loads(personal)}) + b"\n"
+                found = openings.read(row[events.ID], row[events.DATA], personal)
+                yield canonical.dumps({"personal": found}) + b"\n"
         advance(len(rows))
     if tree.root().hex() != seal.root:
         raise Refused(f"the signals of seal {seal.number} are not as they were sealed: run audit verify")

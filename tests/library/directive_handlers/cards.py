@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from directives.handlers import DirectivePayload, Reference
-from directives.restrictions import LiftingHandler, RestrictingHandler, RestrictionPayload
+from directives.lifting import LiftingHandler
+from directives.restrictions import RestrictingHandler, RestrictionPayload
 
 
 class CardPayload(DirectivePayload):
