@@ -11,13 +11,14 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.text import Truncator
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from directives.admin.subjects import Newest, SubjectAdmin
 from directives.authority.permissions import may_view
@@ -166,11 +167,14 @@ class PostAdmin(RecordAdmin):
 class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
     """The user who a member is."""
 
+    # A list to choose from would hold every user of the community.
     user = forms.ModelChoiceField(
-        User.objects.order_by("username"),
+        User.objects.all(),
+        to_field_name="username",
         required=False,
-        widget=UnfoldAdminSelectWidget,
-        help_text="The user who writes under this name. Empty: no user.",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The user name of the person who writes under this name. Empty: no user.",
+        error_messages={"invalid_choice": "This community has no user %(value)s."},
     )
 
     class Meta:
@@ -226,11 +230,16 @@ class MemberAdmin(RecordAdmin):
             raise PermissionDenied
         record = get_object_or_404(Member, pk=pk)
         page = reverse("admin:forums_member_change", args=[pk])
-        form = MemberForm(request.POST if request.method == "POST" else None, instance=record)
+        data = request.POST if request.method == "POST" else None
+        form = MemberForm(data, instance=record, initial={"user": record.user})
         if form.is_valid():
-            members.link(record, form.cleaned_data["user"], actor=actor_of(request.user))
-            self.message_user(request, "Saved.")
-            return redirect(page)
+            try:
+                members.link(record, form.cleaned_data["user"], actor=actor_of(request.user))
+            except IntegrityError:
+                form.add_error("user", "This user is another member already.")
+            else:
+                self.message_user(request, "Saved.")
+                return redirect(page)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -222,13 +222,13 @@ def test_members_are_found_by_id_and_label_and_lead_to_their_posts(ann):
 @pytest.mark.parametrize("who", [{"superuser": True}, {"permissions": ["view_member", "link_member"]}])
 def test_a_member_is_linked_to_a_user_by_who_may(ann, who):
     mo = client_of("mo", **who)
-    mira = make_user("alpha", "mira")
+    make_user("alpha", "mira")
     page = f"forums/member/{ann.pk}/"
     assert f"/admin/{page}user/" in mo.text(f"{page}change/")
-    assert "mira" in mo.text(f"{page}user/")
-    answer = mo.post(f"/admin/{page}user/", {"user": mira.pk})
+    answer = mo.post(f"/admin/{page}user/", {"user": "mira"})
     assert answer["Location"] == f"/admin/{page}change/"
     assert "mira" in mo.text(f"{page}change/")
+    assert 'value="mira"' in mo.text(f"{page}user/")
     with in_tenant("alpha"):
         [signal] = Signal.objects.filter(name="forum.member.linked")
         assert signal.actor.label == "mo"
@@ -248,8 +248,16 @@ def test_a_user_is_one_member_only(ann):
     mo, mira = client_of("mo", superuser=True), make_user("alpha", "mira")
     with in_tenant("alpha"):
         members.link(Member.objects.get(author_id="bob"), mira, actor=TESTER)
-    for wrong in (mira.pk, 999_999, "x"):
+    for wrong in ("mira", mira.pk, "x\0"):
         answer = mo.post(f"/admin/forums/member/{ann.pk}/user/", {"user": wrong})
         assert answer.status_code == 200
         assert 'class="fp-error"' in answer.content.decode()
     assert mo.get("/admin/forums/member/00000000-0000-0000-0000-000000000001/user/").status_code == 404
+
+
+def test_two_admins_who_link_one_user_at_once_link_one_member(ann):
+    mira = make_user("alpha", "mira")
+    with in_tenant("alpha"):
+        both = list(Member.objects.filter(author_id__in=["ann", "bob"]))
+    answers = in_threads(*(partial(members.link, one, mira, actor=TESTER) for one in both))
+    assert sorted(type(answer).__name__ for answer in answers) == ["IntegrityError", "NoneType"]
