@@ -33,6 +33,10 @@ class ChangedSince(Refused):
         self.by = by
 
 
+class TextErased(Refused):
+    """What would undo a directive takes a text that was erased."""
+
+
 class Left(NamedTuple):
     """How a directive left its subject.
 
@@ -274,7 +278,7 @@ def _without_reason(directive: Directive) -> dict[str, Any]:
 
 def _check_has_text(payload: Mapping[str, Any], source: Directive) -> None:
     if source.personal is None and ERASED in payload.values():
-        raise Refused(f"id: it takes a text of {source} that was erased")
+        raise TextErased(f"id: it takes a text of {source} that was erased")
 
 
 def _expected(
