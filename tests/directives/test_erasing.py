@@ -129,6 +129,26 @@ def test_a_request_that_repeats_the_reason_comes_after_its_erasure(forum):
     assert Signal.objects.get(name="directive.requested_again").payload["first_reason"] == ERASED
 
 
+def test_an_undo_that_repeats_a_text_comes_after_its_erasure(forum):
+    hidden, lift = about(forum.posts[0], "hide", text=SECRET), about(forum.posts[0], "unhide")
+    runner.run_due()
+    erasing = threading.Event()
+
+    def erase_slowly():
+        with transaction.atomic():
+            erase([hidden.pk])
+            erasing.set()
+            wait_until(somebody_waits, "the undo waits")
+
+    def undo():
+        erasing.wait(20)
+        operations.undo(lift.pk, actor=ADA, reason="back")
+
+    erased, refused = in_threads(erase_slowly, undo)
+    assert erased is None
+    assert "takes a text of" in str(refused)
+
+
 def test_a_worker_claims_what_is_requested_again_at_that_moment(forum):
     first = about(forum.posts[0], "hide", SECRET)
     with transaction.atomic():
