@@ -1,5 +1,8 @@
 """Errors of directives: for handlers to raise, for requesters and operators, and for the runner."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from django.core.exceptions import PermissionDenied
 
 from fleetprompt.errors import Refused as Refused
@@ -9,6 +12,9 @@ MAX_WAIT_SECONDS = 365 * 24 * 3600
 
 class DirectiveError(Exception):
     """Raised by a handler for what can never work: the directive ends `failed` without a retry."""
+
+    quoted: Sequence[UUID] = ()
+    """Directives about the same subject whose reasons the message quotes."""
 
 
 class Retry(Exception):

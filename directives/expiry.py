@@ -10,9 +10,9 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from directives import registry
-from directives.errors import Refused
+from directives.errors import DirectiveError, Refused
 from directives.models import Directive
-from directives.requesting.undoing import Left, changed_since, undo_requests
+from directives.requesting.undoing import Left, TextErased, changed_since, undo_requests
 from directives.requests import request_many
 from directives.restricting.values import END, TIMER
 from directives.restrictions import RestrictingHandler
@@ -30,6 +30,9 @@ def request_ends(directives: Sequence[Directive]) -> None:
 
     Args:
         directives: with an `expires_at`; the database holds them as succeeded.
+
+    Raises:
+        DirectiveError: an end takes a text that was erased, so that the effect would stay.
     """
     ids = [one.pk for one in directives if not isinstance(registry.find(one.name), RestrictingHandler)]
     if not ids:
@@ -38,6 +41,8 @@ def request_ends(directives: Sequence[Directive]) -> None:
     ends = []
     for pk, found in undo_requests(list(rows.values()), tenant).items():
         one = rows[pk]
+        if isinstance(found, TextErased):
+            raise DirectiveError(f"expires_at: what ends it cannot be requested: {found}")
         if isinstance(found, Refused):
             continue
         if found.expires_at and one.expires_at and found.expires_at <= one.expires_at:

@@ -29,7 +29,7 @@ class LiftingHandler(ChangingHandler[PayloadT]):
         of_kind = [one for one in state.active if one.kind in self.kinds]
         if not of_kind:
             status = state.values[columns(restricted_model(directive.subject_type))[0].name]
-            raise DirectiveError(obstacles.nothing_to_lift(state, status))
+            raise obstacles.nothing_to_lift(state, status)
         earlier = [one for one in of_kind if one.was_requested_before(directive)]
         check_may_end(directive, earlier)
         return Plan(end=earlier)

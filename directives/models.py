@@ -18,6 +18,7 @@ from signals.types import (
     DisclosingModel,
     as_object,
     new_salt,
+    opened,
 )
 
 LOST_SIGNALS = "lost_signals"
@@ -178,7 +179,7 @@ class Directive(ActorAndSubject, DisclosingModel, models.Model):
         """Why it was asked for, for people; empty without a reason, `ERASED` when that is gone."""
         if self.personal is None:
             return ERASED
-        return str(self.personal["reason"][1]) if "reason" in self.personal else ""
+        return str(opened(self.personal, "reason", ""))
 
     @reason.setter
     def reason(self, text: str) -> None:

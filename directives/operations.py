@@ -21,7 +21,7 @@ from directives.requests import Requested, request_each, request_many
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.tenants.context import active_tenant
 from signals import bus
-from signals.types import Actor, Personal, check_moment
+from signals.types import ID_LENGTH, Actor, Personal, check_moment, check_text
 
 
 @transaction.atomic
@@ -125,6 +125,7 @@ def undo_batch(correlation_id: str, *, actor: Actor, reason: str) -> BatchUndone
         Refused: the reason is not as expected, or no directive has this correlation id.
     """
     check_reason(reason, required=True)
+    check_text("batch", correlation_id, length=ID_LENGTH, required=True)
     batch = list(batches.directives(correlation_id))
     if not batch:
         raise DirectiveNotFound(f"batch: this tenant has no directives of {correlation_id!r}")

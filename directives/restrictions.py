@@ -171,9 +171,8 @@ class RestrictingHandler(ChangingHandler[PayloadT]):
 
     def decide(self, state: State, directive: Directive, payload: PayloadT) -> Plan:
         """Begin a restriction, unless one of `barred_by` is active."""
-        for one in state.active:
-            if one.kind in self.barred_by:
-                raise DirectiveError(f"{state.subject} is {obstacles.described(one)}")
+        if barring := [one for one in state.active if one.kind in self.barred_by]:
+            raise obstacles.restricted(state, barring)
         [kind] = self.kinds
         own = (kind, directive.actor_type, directive.actor_id)
         replaced = [one for one in state.active if (one.kind, one.actor.type, one.actor.id) == own]

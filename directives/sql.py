@@ -19,7 +19,7 @@ NO_OBSTACLE = "AND NOT current_setting('directives.obstacle')::boolean"
 CLAIM = """
 WITH due (id) AS MATERIALIZED (
     {due} AND (%s::uuid IS NULL OR id = %s) {condition}
-    ORDER BY queued_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+    ORDER BY queued_at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE directives_directive AS directive
     SET status = 'running', attempt = attempt + 1, started_at = NULL, claim_token = %s,
@@ -40,10 +40,16 @@ UPDATE directives_directive SET lease_expires_at = clock_timestamp()
 WHERE status = 'running' AND claim_token = %s
 """
 
+KEEP_TEXTS = """
+SELECT id FROM directives_directive
+WHERE id = ANY(%s) AND personal IS NOT NULL ORDER BY id FOR KEY SHARE
+"""
+"""A lock that only erasing waits for. A claim would skip a row that is locked against it."""
+
 # By their keys alone, which PostgreSQL plans in no time.
 HOLD = """
 SELECT id, status, attempt, clock_timestamp() FROM directives_directive
-WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
 RENEW = """

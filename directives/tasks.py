@@ -15,7 +15,7 @@ from directives.executing import attempts
 from directives.lifecycle import claims, queries
 from directives.queueing import adapter, clusters
 from fleetprompt.errors import Refused
-from fleetprompt.postgres import outages
+from fleetprompt.postgres import cache_table, outages
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.tenants.context import UnknownTenant, active_tenant, in_tenant
 from fleetprompt.tenants.models import Tenant
@@ -164,7 +164,8 @@ def learn_batch_size(number: int, seconds: float) -> None:
 def sweep() -> list[str]:
     """Wake every active tenant with due directives or expired leases; return their slugs.
 
-    Wake-ups for clusters that are no more are removed: this makes up for them, too.
+    Wake-ups for clusters that are no more are removed: this makes up for them, too. So is what has expired
+    in the cache, since it may have texts of people.
 
     This is what a lost wake-up, a dead worker and a broker that cannot delay messages rely on.
     """
@@ -182,6 +183,11 @@ def sweep() -> list[str]:
             # One broken or vanishing tenant must not keep the others asleep.
             logger.exception("the sweep could not look at the tenant %s", tenant.slug)
             _wait_if_lost(error)
+    try:
+        cache_table.remove_expired()
+    except Error as error:
+        logger.exception("the sweep could not remove what has expired from the cache")
+        _wait_if_lost(error)
     if removed := clusters.remove_abandoned():
         logger.info("%d messages for clusters of another name were removed", removed)
     return woken

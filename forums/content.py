@@ -166,7 +166,7 @@ def _edit_one(record: TextT, text: str, actor: Actor) -> TextT:
     probe = model(**{field: text})
     probe.clean_fields(exclude={one.name for one in model._meta.fields} - {field})
     probe.clean()
-    _edit(model._default_manager.filter(pk=record.pk), lambda _: text, actor)
+    _edit(model._default_manager.filter(pk=record.pk), lambda _: getattr(probe, field), actor)
     return model._default_manager.get(pk=record.pk)
 
 

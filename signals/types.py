@@ -286,7 +286,7 @@ def disclose(stored: Any, personal: Any) -> Any:
         stored: what is no object is returned as it is: a row that was written by hand may hold any JSON.
         personal: the column of the same row.
     """
-    found = {key: _value(personal, key) for key in commitments(stored)}
+    found = {key: opened(personal, key, ERASED) for key in commitments(stored)}
     return {**stored, **found} if found else stored
 
 
@@ -302,12 +302,18 @@ def is_commitment(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {COMMITMENT}
 
 
-def _value(personal: Any, key: str) -> Any:
+def opened(personal: Any, key: str, otherwise: Any) -> Any:
+    """Return the value under a key of such a column, or something else where there is none."""
+    opening = _opening(personal, key)
+    return opening[1] if opening else otherwise
+
+
+def _opening(personal: Any, key: str) -> list[Any] | None:
     opening = personal.get(key) if isinstance(personal, dict) else None
-    return opening[1] if isinstance(opening, list) and len(opening) == 2 else ERASED
+    return opening if isinstance(opening, list) and len(opening) == 2 else None
 
 
-def salted(personal: Mapping[str, Any] | None, key: str) -> Personal | str:
+def salted(personal: Any, key: str) -> Personal | str:
     """Return a row's personal text with its salt, for another row; "" without one, `ERASED` if it is gone.
 
     Args:
@@ -315,7 +321,8 @@ def salted(personal: Mapping[str, Any] | None, key: str) -> Personal | str:
     """
     if personal is None:
         return ERASED
-    return Personal(personal[key][1], personal[key][0]) if key in personal else ""
+    opening = _opening(personal, key)
+    return Personal(opening[1], opening[0]) if opening else ""
 
 
 class DisclosingModel:

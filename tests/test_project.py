@@ -129,6 +129,7 @@ def test_only_transitions_changes_the_status_of_a_directive():
         ("directives/sql.py", "UPDATE"),
         ("directives/requesting/insertion.py", "INSERT INTO"),
         ("directives/lifecycle/erasing.py", "update(personal)"),
+        ("directives/lifecycle/erasing.py", "update(last_error)"),
     }
     assert (TRANSITIONS, "update(**changes)") in found
     assert (

@@ -116,7 +116,11 @@ def perform(directives: Sequence[Directive], handler: AnyHandler, tenant: Tenant
         Retry, TimeLimitExceeded, Exception: whatever else went wrong.
     """
     hooks, is_one = len(connection.run_on_commit), len(directives) == 1
-    timers = [one for one in directives if (one.actor_type, one.actor_id) == (TIMER.type, TIMER.id)]
+    timers = [
+        one
+        for one in directives
+        if (one.actor_type, one.actor_id) == (TIMER.type, TIMER.id) and one.personal is not None
+    ]
     with time_limit(handler.timeout, as_handler_error):
         superseded = expiry.superseded(timers) if timers else {}
         given = [

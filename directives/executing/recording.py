@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from directives.errors import MAX_WAIT_SECONDS, DirectiveError, Retry, StaleAttempt
 from directives.executing.retry import RetryPolicy
-from directives.lifecycle import failures, transitions
+from directives.lifecycle import failures, queries, transitions
 from directives.models import Directive
 from directives.outcomes import Kind, Outcome
 from directives.queueing import adapter
@@ -43,6 +43,10 @@ def record_failure(
     try:
         with transaction.atomic(durable=True):
             limit_idle_in_transaction(settings.DIRECTIVES_LEASE_SECONDS)
+            quoted = {*error.quoted} if isinstance(error, DirectiveError) else set()
+            # With its own, in the order in which everybody locks them.
+            if quoted and not quoted <= queries.keep_texts({directive.pk, *quoted}):
+                text = f"{errors.brief(error)}: its message quoted a text that was erased"
             may_work = failures.is_transient(error) or failures.lacks_migration(error)
             if may_work and directive.attempt < directive.max_attempts:
                 delay = _delay(error, policy, directive.attempt)

@@ -135,7 +135,7 @@ def _rescue(tenant: Tenant, limit: int, only: UUID | None, token: UUID) -> Claim
     """
 
     def rescue(ids: Sequence[UUID]) -> Claim:
-        found = list(queries.stalled().filter(pk__in=ids).select_for_update(skip_locked=True))
+        found = list(queries.stalled().filter(pk__in=ids).select_for_update(skip_locked=True, no_key=True))
         waiting = [one for one in found if one.started_at is None]
         begun = [one for one in found if one.started_at is not None]
         transitions.tell(waiting, "directive.recovered", tenant, began=False)

@@ -86,6 +86,8 @@ def set_aside(
             if attempt is not None and directive.status != Directive.Status.RUNNING:
                 # The attempt was recorded before the error: that stays as it is.
                 return Outcome(Kind.DISCARDED, directive_id, f"the attempt has left it {directive.status}")
+            if not queries.keep_texts([directive_id]):
+                text = f"{errors.brief(error)}: its message may quote a text that was erased"
             transitions.set_aside(directive, text, _store_failed(directive, text, tenant))
             work.gave_up(directive.name)
     except StaleAttempt as stale:

@@ -1,6 +1,8 @@
 """Queries by status: what is due, whose lease has expired, what holds a directive back."""
 
+from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -56,6 +58,15 @@ def ahead_in_line(reference: Any) -> QuerySet[Directive]:
         .exclude(pk=reference("pk"))
         .filter(Q(status=Status.RUNNING) | (Q(status=Status.REQUESTED) & before))
     )
+
+
+def keep_texts(ids: Iterable[UUID]) -> set[UUID]:
+    """Have erasing wait for the end of the transaction, which copies texts of directives.
+
+    Returns:
+        the ids of those that are not erased.
+    """
+    return {pk for (pk,) in fetch_all(sql.KEEP_TEXTS, list(ids))}
 
 
 def tenant_status() -> str:

@@ -8,7 +8,7 @@ from django.db import migrations, transaction
 
 from directives.requesting.idempotency import PURPOSE
 from fleetprompt.postgres.rows import as_json
-from signals.types import Personal, is_commitment, keyed_digest
+from signals.types import Personal, keyed_digest
 
 BATCH = 2_000
 FIRST, LAST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -23,7 +23,7 @@ WHERE reason <> ''
 """
 READ_MARKED = """
 SELECT id, name, payload, personal FROM directives_directive
-WHERE id > %s AND id <= %s AND (payload ?| ARRAY['reason', 'public_text'] OR name = 'forum.post.create')
+WHERE (payload ?| ARRAY['reason', 'public_text'] OR name = 'forum.post.create') AND {which}
 ORDER BY id FOR NO KEY UPDATE
 """
 WRITE_MARKED = """
@@ -37,22 +37,27 @@ WHERE directive.id = own.id
 def move(apps, schema_editor):
     connection = schema_editor.connection
     with connection.cursor() as cursor:
-        cursor.execute(SLUG)
-        [tenant] = cursor.fetchone() or [""]
         after = FIRST
         while after != LAST:
             with transaction.atomic(using=connection.alias):
                 cursor.execute(END_OF_BATCH, [after, BATCH - 1])
                 [upto] = cursor.fetchone() or [LAST]
                 cursor.execute(f"{MOVE_REASONS} AND id > %s AND id <= %s", [after, upto])
-                cursor.execute(READ_MARKED, [after, upto])
-                rows = [
-                    row
-                    for pk, name, payload, personal in cursor.fetchall()
-                    if (row := moved(tenant, pk, name, json.loads(payload), json.loads(personal)))
-                ]
-                cursor.execute(WRITE_MARKED, [as_json(rows)])
+                move_marked(cursor, "id > %s AND id <= %s", [after, upto])
             after = upto
+
+
+def move_marked(cursor, which, values):
+    """Move the marked texts of those directives that a condition names."""
+    cursor.execute(SLUG)
+    [tenant] = cursor.fetchone() or [""]
+    cursor.execute(READ_MARKED.format(which=which), values)
+    rows = [
+        row
+        for pk, name, payload, personal in cursor.fetchall()
+        if (row := moved(tenant, pk, name, json.loads(payload), json.loads(personal)))
+    ]
+    cursor.execute(WRITE_MARKED, [as_json(rows)])
 
 
 def moved(tenant, pk, name, payload, personal):
@@ -60,7 +65,8 @@ def moved(tenant, pk, name, payload, personal):
     if not isinstance(payload, dict):
         return None
     fields = ("reason", "public_text", *(["content"] if name == "forum.post.create" else []))
-    values = {key: payload[key] for key in fields if key in payload and not is_commitment(payload[key])}
+    # What is no text was written by hand, and may have no digest.
+    values = {key: payload[key] for key in fields if isinstance(payload.get(key), str)}
     if not values:
         return None
     found = {key: Personal(value) for key, value in values.items()}

@@ -3,7 +3,7 @@ from importlib import import_module
 
 from django.db import migrations
 
-MOVE_REASONS = import_module("directives.migrations.0004_move_personal_texts").MOVE_REASONS
+MOVING = import_module("directives.migrations.0004_move_personal_texts")
 
 # An error may quote what is erased.
 ERASE = """
@@ -26,6 +26,14 @@ DROP FUNCTION directives_only_erase();
 """
 
 
+def move_rest(apps, schema_editor):
+    """Move the texts of directives that were requested since 0004 looked at their ids."""
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE directives_directive")
+        cursor.execute(MOVING.MOVE_REASONS)
+        MOVING.move_marked(cursor, "NOT personal ? 'payload'", [])
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -33,10 +41,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # Of directives that were requested meanwhile.
-        migrations.RunSQL(
-            f"LOCK TABLE directives_directive; {MOVE_REASONS}", migrations.RunSQL.noop
-        ),
+        migrations.RunPython(move_rest, migrations.RunPython.noop),
         migrations.RemoveField(
             model_name='directive',
             name='reason',

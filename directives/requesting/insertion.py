@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from directives import registry
 from directives.errors import KeyConflict, Refused
 from directives.handlers import Handler
-from directives.lifecycle import transitions
+from directives.lifecycle import queries, transitions
 from directives.models import Directive
 from directives.queueing import adapter
 from directives.registry import AnyHandler, Facts
@@ -273,33 +273,36 @@ def _record_repeated(
     made: Sequence[Directive], results: Sequence[Requested | Refused], tenant: str
 ) -> None:
     """Record who else asked for a directive that was known, or for what other reason, once for each."""
-    signals = []
-    for row, result in zip(made, results, strict=True):
-        if isinstance(result, Refused) or result.created:
-            continue
-        stored = result.directive
-        if (row.actor_type, row.actor_id, row.reason) == (
-            stored.actor_type,
-            stored.actor_id,
-            stored.reason,
-        ):
-            continue
-        asked = keyed_digest(
-            [row.actor_type, row.actor_id, row.reason], purpose=REQUESTED_AGAIN, tenant=tenant
-        )
-        details = {
-            "reason": row.reason and Personal(row.reason),
-            "first_actor": str(stored.actor),
-            "first_reason": salted(stored.personal, "reason"),
-        }
-        signal = transitions.lifecycle_signal(
-            stored, REQUESTED_AGAIN, details, tenant=tenant, actor=row.actor
-        )
-        signal.dedupe_key = f"{REQUESTED_AGAIN}:{tenant}:{stored.pk}:{stored.attempt}:{asked}"
-        signals.append(signal)
-    # One that is known tells the same.
-    if signals:
+    repeated = [
+        (row, result.directive)
+        for row, result in zip(made, results, strict=True)
+        if not isinstance(result, Refused)
+        and not result.created
+        and _asker(row) != _asker(result.directive)
+    ]
+    if not repeated:
+        return
+    with transaction.atomic(savepoint=False):
+        kept = queries.keep_texts({stored.pk for _, stored in repeated})
+        signals = []
+        for row, stored in repeated:
+            asked = keyed_digest([*_asker(row)], purpose=REQUESTED_AGAIN, tenant=tenant)
+            details = {
+                "reason": row.reason and Personal(row.reason),
+                "first_actor": str(stored.actor),
+                "first_reason": salted(stored.personal if stored.pk in kept else None, "reason"),
+            }
+            signal = transitions.lifecycle_signal(
+                stored, REQUESTED_AGAIN, details, tenant=tenant, actor=row.actor
+            )
+            signal.dedupe_key = f"{REQUESTED_AGAIN}:{tenant}:{stored.pk}:{stored.attempt}:{asked}"
+            signals.append(signal)
+        # One that is known tells the same.
         bus.store(signals)
+
+
+def _asker(directive: Directive) -> tuple[str, str, str]:
+    return directive.actor_type, directive.actor_id, directive.reason
 
 
 def _facts(items: Sequence[ValidatedRequest]) -> list[Facts]:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from directives import registry
 from directives.errors import InvalidPayload, Refused
+from directives.lifecycle import queries
 from directives.models import Directive, Restriction
 from directives.requesting.validation import DirectiveRequest
 from directives.restricting.values import END, RESCHEDULE
@@ -31,6 +32,10 @@ class ChangedSince(Refused):
     def __init__(self, message: str, by: Directive | None) -> None:
         super().__init__(message)
         self.by = by
+
+
+class TextErased(Refused):
+    """What would undo a directive takes a text that was erased."""
 
 
 class Left(NamedTuple):
@@ -84,6 +89,10 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
     results = [effect.result for effect in effects.values()]
     begun = _restrictions(map(_own, results))
     ended = _restrictions(pk for result in results for pk in _ended(result))
+    # What takes their texts is stored before they are erased, or finds them erased.
+    with_texts = {one.pk for one in directives if as_object(one.personal).get("payload")}
+    sources = with_texts.union(one.directive_id for one in ended.values())
+    gone = with_texts - (queries.keep_texts(sources) if sources else set())
     causes = Directive.objects.in_bulk([one.directive_id for one in ended.values()])
     endings = Directive.objects.in_bulk([one.ended_by for one in begun.values() if one.ended_by])
     changed = changed_since(
@@ -102,6 +111,8 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
             lifted = [ended[pk] for pk in _ended(result) if pk in ended]
             if restriction := begun.get(str(_own(result))):
                 name, payload = _end_of(one, restriction, endings)
+            elif one.pk in gone:
+                raise TextErased(f"id: a text of {one} was erased in this moment; ask again")
             else:
                 expected = _expected(one, result, changed)
                 until = _longest(one, lifted)
@@ -274,7 +285,7 @@ def _without_reason(directive: Directive) -> dict[str, Any]:
 
 def _check_has_text(payload: Mapping[str, Any], source: Directive) -> None:
     if source.personal is None and ERASED in payload.values():
-        raise Refused(f"id: it takes a text of {source} that was erased")
+        raise TextErased(f"id: it takes a text of {source} that was erased")
 
 
 def _expected(

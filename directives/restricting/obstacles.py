@@ -1,23 +1,36 @@
-"""Sentences about what is in the way of a change of restrictions."""
+"""What is in the way of a change of restrictions: sentences, and the error that quotes reasons."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
+from directives.errors import DirectiveError
 from directives.models import Directive, Restriction
 from directives.restricting.values import Active, State
 
-
-def described(one: Active) -> str:
-    """Return what a restriction is, who set it, when and why, for an error."""
-    directive = Directive.objects.filter(pk=one.directive_id).only("personal").first()
-    why = f": {directive.reason}" if directive and directive.reason else ""
-    return f"{one.kind}, by {one.actor} on {one.since:%Y-%m-%d at %H:%M} UTC{why}"
+QUOTE = " UTC: "
+"""What stands before a reason in an error that quotes it."""
 
 
-def nothing_to_lift(state: State, status: str) -> str:
-    """Return what a subject is instead of what a directive lifts: who restricted it, when and why."""
+def restricted(state: State, by: Sequence[Active]) -> DirectiveError:
+    """Return the error that says by what a subject is restricted: who set it, when and why."""
+    causes = Directive.objects.only("personal").in_bulk([one.directive_id for one in by])
+    error = DirectiveError(
+        f"{state.subject} is {'; '.join(_described(one, causes.get(one.directive_id)) for one in by)}"
+    )
+    error.quoted = [pk for pk, cause in causes.items() if cause.personal]
+    return error
+
+
+def _described(one: Active, cause: Directive | None) -> str:
+    why = f"{QUOTE}{cause.reason}" if cause and cause.reason else " UTC"
+    return f"{one.kind}, by {one.actor} on {one.since:%Y-%m-%d at %H:%M}{why}"
+
+
+def nothing_to_lift(state: State, status: str) -> DirectiveError:
+    """Return the error that says what a subject is instead of what a directive lifts."""
     if state.active:
-        return f"{state.subject} is {'; '.join(map(described, state.active))}"
-    return f"{state.subject} is {status}: there is nothing to lift"
+        return restricted(state, state.active)
+    return DirectiveError(f"{state.subject} is {status}: there is nothing to lift")
 
 
 def not_active(state: State, pk: UUID) -> str:

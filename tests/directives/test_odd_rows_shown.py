@@ -49,6 +49,15 @@ SIGNALS = {
     "name": {"name": "odd\x1b[31m\nname"},
     "correlation": {"correlation_id": "a\n/../b"},
 }
+PERSONAL = [
+    "5",
+    '"reason"',
+    '["reason"]',
+    '{"reason": 5}',
+    '{"reason": ["x"], "payload": 5}',
+    '{"reason": null, "payload": {"reason": "x", "public_text": [1, 2, 3]}}',
+    '{"reason": ["AAAAAAAAAAAAAAAAAAAAAA", {"a": 1}], "payload": ["reason"]}',
+]
 BATCHES = {
     "list": ["x"],
     "text": "x",
@@ -113,6 +122,36 @@ def test_a_directive_written_by_hand(root, hidden, case):
         cursor.execute(f"UPDATE directives_directive SET {DIRECTIVES[case]} WHERE id = %s", [directive.pk])
     check_pages(root, *hidden)
     check_commands(directive)
+
+
+@pytest.mark.parametrize("personal", PERSONAL)
+def test_personal_texts_written_by_hand(root, hidden, personal):
+    directive, post = hidden
+    with in_tenant("alpha"), connection.cursor() as cursor:
+        # A trigger refuses to change them.
+        cursor.execute(
+            "WITH gone AS (DELETE FROM directives_directive AS row WHERE id = %s RETURNING row)"
+            " INSERT INTO directives_directive SELECT (jsonb_populate_record(row,"
+            " jsonb_build_object('personal', %s::jsonb))).* FROM gone",
+            [directive.pk, personal],
+        )
+        signal.make(
+            causation_id=str(directive.pk),
+            subject_type="forum.post",
+            subject_id=str(post.pk),
+            payload={"reason": {"$personal": "x"}},
+            personal=json.loads(personal),
+        )
+    check_pages(root, *hidden)
+    check_commands(directive)
+    assert root.get("/admin/signals/signal/?q=reason").status_code == 200
+    with in_tenant("alpha"):
+        ask(
+            "forum.post.hide",
+            {"post_id": str(post.pk)},
+            reason="x",
+            idempotency_key=directive.idempotency_key,
+        )
 
 
 @pytest.mark.parametrize("case", thinned(SIGNALS, every=3))

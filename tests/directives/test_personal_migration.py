@@ -97,11 +97,14 @@ def test_a_run_that_was_stopped_goes_on(past):
         MOVING.move(None, SimpleNamespace(connection=connection))
         kept = dict(fetch_all(texts))
     # Requested meanwhile, by code of before.
-    fill({"late": ("a.b", "{}", "Late")}, each=1)
+    fill({"late": ("forum.post.create", '{"content": "Call 555 0100", "odd": [1e30]}', "Late")}, each=1)
+    fill({"odd": ("forum.post.create", '{"content": 1e30}', "")}, each=1)
     migrate()
     with in_tenant("past"):
         found = dict(fetch_all(texts))
-        assert Directive.objects.get(idempotency_key="late 1").reason == "Late"
+        late = Directive.objects.get(idempotency_key="late 1")
+        assert (late.reason, late.payload["content"]) == ("Late", "Call 555 0100")
+        assert "Call" not in str(Directive.objects.filter(pk=late.pk).values_list("payload").get())
     assert {pk: found[pk] for pk in kept} == kept
 
 

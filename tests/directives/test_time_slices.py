@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
+from django.db import connection
 from django.utils import timezone
 
 from directives import runner, tasks
@@ -211,3 +213,14 @@ def test_a_broken_tenant_does_not_keep_the_others_asleep(database, caplog, damag
     assert tasks.sweep() == ["alpha"]
     assert is_public()
     assert "could not look at the tenant aaa" in caplog.text
+
+
+def test_the_sweep_removes_what_has_expired_from_the_cache(database):
+    cache.set("kept", "a text", 3600)
+    cache.set("kept_longer", "x", 7200)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE public.fleetprompt_cache SET expires = expires - interval '90 minutes'")
+        tasks.sweep()
+        cursor.execute("SELECT count(*) FROM public.fleetprompt_cache")
+        assert cursor.fetchone() == (1,)
+    assert cache.get("kept_longer") == "x"

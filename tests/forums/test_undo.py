@@ -264,3 +264,9 @@ def test_an_expiry_that_makes_no_sense_is_refused(forum, name, until, message):
     refused = command("request", name, "--payload", json.dumps(payload), "--until", until.isoformat())
     assert refused.error.startswith(message)
     assert everything() == before
+
+
+@pytest.mark.parametrize("batch", ["", "\x00", "\ud800", "x" * 256])
+def test_a_batch_that_cannot_be_is_refused(alpha, batch):
+    with pytest.raises(Refused, match="batch: expected"):
+        operations.undo_batch(batch, actor=ADA, reason="x")

@@ -56,6 +56,10 @@ def test_an_edit_keeps_the_former_text(edit):
     assert others == [(2, "Second")]
 
 
+def test_nor_is_a_number_that_is_written_like_the_text(edit):
+    assert [edit(5).version for _ in range(2)] == [2, 2]
+
+
 def test_the_same_text_is_no_edit(edit):
     record = edit("Second")
     assert edit("Second").version == record.version == 2
