@@ -39,6 +39,9 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # First, since what follows locks the tables until the end.
+        migrations.RunSQL(POSTS, migrations.RunSQL.noop),
+        migrations.RunSQL(THREADS, migrations.RunSQL.noop),
         migrations.RemoveConstraint(
             model_name='post',
             name='post_status_known',
@@ -57,6 +60,4 @@ class Migration(migrations.Migration):
             model_name='post',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', ['published', 'pending', 'hidden', 'deleted'])), name='post_status_known'),
         ),
-        migrations.RunSQL(POSTS, migrations.RunSQL.noop),
-        migrations.RunSQL(THREADS, migrations.RunSQL.noop),
     ]
