@@ -1,4 +1,4 @@
-"""What restricts a subject, as its page shows it, and the ways to end that or to move its end."""
+"""Restrictions on a subject's page, and the ways to end them or to move their ends."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What came since a page was drawn: the revisions that its form carries, and the changes after them."""
+"""Changes since a page was drawn: the revisions that its form carries, and what came after them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

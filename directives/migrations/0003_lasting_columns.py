@@ -1,4 +1,4 @@
-"""Whom a directive is about, where permission for it is needed, and its personal texts."""
+"""The member and the scope of directives, and their personal texts."""
 from django.db import migrations, models
 
 

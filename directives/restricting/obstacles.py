@@ -1,4 +1,4 @@
-"""What is in the way of a change of restrictions: sentences, and the error that quotes reasons."""
+"""Obstacles to a change of restrictions: sentences, and the error that quotes reasons."""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Whom a signal is about, and its personal values, which can be erased."""
+"""Members of signals, and personal values that can be erased."""
 from django.db import migrations, models
 
 
