@@ -55,7 +55,7 @@ def request_ends(directives: Sequence[Directive]) -> None:
         )
         ends.append(end)
     if ends:
-        request_many(ends, actor=TIMER, reason="Its time is over")
+        request_many(ends, actor=TIMER, reason="It was for a limited time")
 
 
 def pending_ends() -> QuerySet[Directive]:

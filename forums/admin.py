@@ -174,7 +174,7 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text="The user name of the person who writes under this name. Empty: no user.",
-        error_messages={"invalid_choice": "This community has no user %(value)s."},
+        error_messages={"invalid_choice": "This community has no user with the name “%(value)s”."},
     )
 
     class Meta:

@@ -27,7 +27,7 @@ MAX_ONE_LINE = 255
 """Texts that may be longer get a field of several lines."""
 OF_EVERY_PAYLOAD = ("reason", "subject")
 """Fields of every payload that the form asks for in another way, or not at all."""
-_PREFIX = "payload_"
+PREFIX = "payload_"
 """Before the names of the payload's fields in the form, so that none is mistaken for the form's own."""
 _PAYLOAD_FIELD = re.compile(r"payload\.(\w+)\.?(.*)")
 """A field of the payload, and the place within its value."""
@@ -94,12 +94,12 @@ class RequestForm(ZonedForm):
     @property
     def payload_fields(self) -> list[forms.BoundField]:
         """The fields of the payload, in order."""
-        return [self[name] for name in self.fields if name.startswith(_PREFIX)]
+        return [self[name] for name in self.fields if name.startswith(PREFIX)]
 
     def payload(self, **extra: Any) -> dict[str, Any]:
         """Return the payload as JSON values, with `extra` fields added; what was left empty is absent."""
         given = {
-            bound.name.removeprefix(_PREFIX): _plain(value)
+            bound.name.removeprefix(PREFIX): _plain(value)
             for bound in self.payload_fields
             if (value := self.cleaned_data.get(bound.name)) not in (None, "")
         }
@@ -116,7 +116,7 @@ class RequestForm(ZonedForm):
         for message in refusal.messages:
             path, _, text = message.partition(": ")
             named = _PAYLOAD_FIELD.match(path)
-            field, within = (f"{_PREFIX}{named[1]}", named[2]) if named else (path, "")
+            field, within = (f"{PREFIX}{named[1]}", named[2]) if named else (path, "")
             shown = f"{within}: {text}" if within else text[:1].upper() + text[1:]
             known = text and field in self.fields
             self.add_error(field if known else None, shown if known else message)
@@ -251,7 +251,7 @@ def payload_form(handler: AnyHandler, *, leave_out: Iterable[str] = ()) -> type[
     schema = handler.Payload.model_json_schema()
     hidden = {*OF_EVERY_PAYLOAD, *leave_out}
     fields = {
-        f"{_PREFIX}{name}": _field(
+        f"{PREFIX}{name}": _field(
             handler, name, _resolved(part, schema), required=name in schema.get("required", ())
         )
         for name, part in schema["properties"].items()

@@ -116,7 +116,7 @@ OPERATIONS = {
             "Undo",
             "Undone",
             list(Directive.TERMINAL),
-            "What it did is put back. What others did before or after it stays.",
+            "What each directive did is put back. What others did before or after it stays.",
         ),
     )
 }

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 
 from directives import registry, requests
 from directives.admin import pages, selection, since
-from directives.admin.forms import RequestForm, payload_form
+from directives.admin.forms import PREFIX, RequestForm, payload_form
 from directives.authority import permissions
 from directives.display import labels
 from directives.errors import Refused
@@ -25,7 +25,7 @@ from directives.lifting import RestrictionHandler
 from directives.models import Directive, Restriction
 from directives.registry import AnyHandler
 from directives.requesting.dry_run import DryRun, dry_run
-from directives.restricting.values import END
+from directives.restricting.values import END, RESCHEDULE
 from fleetprompt.postgres.primary_keys import parse_uuid
 from fleetprompt.sites import tenant_site
 from fleetprompt.visible import visible
@@ -104,7 +104,14 @@ class _Asked:
                 *(["until"] if self.handler.name == END else []),
             )
         form_class = payload_form(self.handler, leave_out=known)
-        return form_class(self.given if is_filled_in else None, user=user)
+        return form_class(self.given if is_filled_in else None, user=user, initial=self._initial())
+
+    def _initial(self) -> dict[str, Any]:
+        """Return what an empty form shows: an end that is moved begins where it is, not with "for good"."""
+        known = self.restriction
+        if self.handler.name != RESCHEDULE or known is None or known.until is None:
+            return {}
+        return {f"{PREFIX}until": known.until.replace(microsecond=0)}
 
     def payloads(self, form: RequestForm) -> list[dict[str, Any]]:
         """Return a payload for each subject.

@@ -158,9 +158,11 @@ class SubjectAdmin(DetailModelAdmin):
         found = restricted.context(request.user, record, self.status_looks, request.get_full_path())
         back = request.get_full_path()
         about = {"subject_type": record.SUBJECT_TYPE, "subject_id": str(record.pk)}
+        pending = expiry.pending_ends().filter(**about)[:MAX_ENDS]
+        ended = labels.causes(pending)
         ends = [
-            (end, operating.buttons(request.user, end, back))
-            for end in expiry.pending_ends().filter(**about)[:MAX_ENDS]
+            (end, ended.get(end.causation_id), operating.buttons(request.user, end, back))
+            for end in pending
         ]
         return {**context, "history_url": history_url, **_change(record), **found, **latest, "ends": ends}
 

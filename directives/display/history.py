@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
+from directives.display import labels
 from directives.models import Directive
 from fleetprompt.errors import Refused
 from fleetprompt.postgres.queries import fetch_all
@@ -24,7 +25,7 @@ MAX_NESTED = 40
 _LIFECYCLE = "directive."
 """How the names of the signals begin that directives leave of themselves."""
 _SHOWN_ELSEWHERE = ("name", "attempt", "idempotency_key")
-_MOMENTS = ("scheduled_at", "until")
+_MOMENTS = ("scheduled_at", "expires_at", "until")
 _LAST_ID = UUID(int=2**128 - 1)
 
 # The newest of each subject's newest, found by an index. Signals older than the last of so many directives
@@ -150,6 +151,12 @@ class Happening:
     def subject(self) -> Subject | None:
         """What it is about."""
         return self.directive.subject if self.directive else self.entries[0].signal.subject
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the directive is to run, if that time is still to come."""
+        waits = self.directive and labels.is_snoozed(self.directive)
+        return self.directive.scheduled_at if self.directive and waits else None
 
     @property
     def is_open(self) -> bool:

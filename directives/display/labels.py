@@ -201,9 +201,9 @@ def directive_link(directive: Directive) -> SafeString:
     return format_html('<a class="fp-link" href="{}">{}</a>', record_url(directive), label(directive.name))
 
 
-def causes(signals: Iterable[Signal]) -> dict[str, Directive]:
-    """Return the directives that the signals belong to, by causation id, in one query."""
-    texts = {signal.causation_id for signal in signals}
+def causes(effects: Iterable[Signal | Directive]) -> dict[str, Directive]:
+    """Return the directives that caused signals or other directives, by causation id, in one query."""
+    texts = {effect.causation_id for effect in effects}
     ids = {pk for text in texts if (pk := parse_uuid(text)) and str(pk) == text}
     return {str(pk): directive for pk, directive in Directive.objects.in_bulk(ids).items()}
 

@@ -27,4 +27,4 @@ def request_restriction_ends(changes: Sequence[Change]) -> None:
             causation_id=str(directive.pk),
         )
         requests.append(request)
-    request_many(requests, actor=TIMER, reason="Its time is over")
+    request_many(requests, actor=TIMER, reason="It was for a limited time")

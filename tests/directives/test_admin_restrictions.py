@@ -208,7 +208,9 @@ def test_an_end_is_tried_out(mira, forum):
 def test_a_restriction_is_made_longer(mira, forum):
     restriction = lock(forum, expires_at=LATER)
     [url] = links(thread_page(mira, forum), "Reschedule restriction")
-    submit(mira, url, mira.get(url), payload_until="2999-01-02T09:30")
+    form = mira.get(url)
+    assert 'value="2999-01-01 14:00:00"' in form.content.decode()
+    submit(mira, url, form, payload_until="2999-01-02T09:30")
     with in_tenant("alpha"):
         runner.run_due()
         restriction.refresh_from_db()

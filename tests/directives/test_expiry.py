@@ -1,7 +1,9 @@
 """Effects for a time: whatever can be undone ends by itself, and no end undoes what came since."""
 
 import json
+import re
 from datetime import timedelta
+from html import unescape
 from uuid import uuid4
 
 import pytest
@@ -276,6 +278,12 @@ def test_a_move_for_an_hour_is_seen_on_its_page_and_on_the_threads_and_put_off_t
     page = mira.text(f"forums/thread/{forum.thread.pk}/change/")
     assert "Ends by itself" in page
     assert f"operate/snooze/?id={end.pk}" in page
+    undone = re.search(r"undoes <a [^>]*>Move thread</a> by ([^<]*)<", page)
+    assert undone is not None
+    assert unescape(undone[1]) == f"{moved.actor}: “an event”"
+    assert "<span>due <time" in page
+    # Nor in any zone as Python writes it: the timeline shows the end as every other time.
+    assert moved.expires_at.isoformat() not in mira.text(f"directives/directive/{moved.pk}/change/")
     with in_tenant("alpha"):
         time_comes(moved)
         assert category(forum) == forum.category
