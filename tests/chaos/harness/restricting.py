@@ -17,7 +17,7 @@ def undo(directive: str, *, key: str, until: datetime, **options: Any) -> list[R
 def undo_batch(directive: str, *, key: str, until: datetime, **options: Any) -> list[Requested]:
     """Undo everything that was requested with a directive."""
     correlation = Directive.objects.get(pk=directive).correlation_id
-    return operations.undo_batch(correlation, **options).requested
+    return list(operations.undo_batch(correlation, **options).requested.values())
 
 
 def end(directive: str, *, key: str, until: datetime, **options: Any) -> list[Requested]:
