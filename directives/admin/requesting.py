@@ -136,7 +136,7 @@ class _Asked:
         found = _changed(self.handler.subject_type, self.seen) or (
             self.restriction and self.restriction.ended_at
         )
-        return bool(found and not requests.find_batch(str(form.cleaned_data["batch"])))
+        return bool(found and not _was_requested(form))
 
     def _about_restriction(self, payload: dict[str, Any]) -> dict[str, Any]:
         known = self.restriction or _find_restriction(payload.get("restriction_id", ""))
@@ -184,6 +184,9 @@ def _show(request: HttpRequest, asked: _Asked, kept: Kept | None) -> HttpRespons
     kept_forms.tell(request, kept)
     handler, given, ids = asked.handler, asked.given, asked.ids
     changed = _changed(handler.subject_type, asked.seen)
+    if changed and form.is_bound and form.is_valid() and _was_requested(form):
+        # The page of before, seen again by the browser's Back: its own request made the change.
+        changed = []
     context = {
         "title": labels.counted_label(handler.name, len(ids)) if ids else handler.label,
         "handler": handler,
@@ -344,6 +347,10 @@ def _revisions(text: str, ids: Sequence[str]) -> dict[str, int]:
     if len(parts) != len(ids) or not all(part.isascii() and part.isdigit() for part in parts if part):
         raise BadRequest("revisions: expected the number of each subject, or nothing")
     return {pk: int(part) for pk, part in zip(ids, parts, strict=True) if part}
+
+
+def _was_requested(form: RequestForm) -> bool:
+    return requests.find_batch(str(form.cleaned_data["batch"])) is not None
 
 
 def _changed(subject_type: str, seen: Mapping[str, int]) -> list[str]:

@@ -452,6 +452,19 @@ def test_what_changed_since_the_page_is_refused_and_what_came_since_is_named(mir
     assert len(stored()) == len(before) + 1
 
 
+def test_a_dry_run_seen_again_after_its_request_does_not_say_that_nothing_was_requested(mira, forum):
+    url = f"{REQUEST}forum.post.hide/?subjects={forum.posts[0].pk}"
+    page = mira.get(url)
+    tried = submit(mira, url, page, confirm="dry_run")["Location"]
+    submit(mira, url, mira.get(tried), confirm="request")
+    with in_tenant("alpha"):
+        runner.run_due()
+    assert post_status(forum.posts[0]) == "hidden"
+    again = text_of(mira.get(tried))
+    assert "What would happen" in again
+    assert "Nothing was requested" not in again
+
+
 def test_of_many_those_that_changed_are_named(mira, forum):
     ids = ",".join(str(post.pk) for post in forum.posts)
     url = f"{REQUEST}forum.post.hide/?subjects={ids}"
