@@ -14,7 +14,7 @@ from directives.errors import DirectiveError, Refused
 from directives.models import Directive
 from directives.requesting.undoing import Left, TextErased, changed_since, undo_requests
 from directives.requests import request_many
-from directives.restricting.values import END, TIMER
+from directives.restricting.values import END, OF_TIMER, TIMER, TIMER_REASON
 from directives.restrictions import RestrictingHandler
 from fleetprompt.postgres.primary_keys import primary_key
 from fleetprompt.tenants.context import active_tenant
@@ -51,19 +51,16 @@ def request_ends(directives: Sequence[Directive]) -> None:
             idempotency_key=f"{KEY}:{tenant}:{pk}:{one.attempt}",
             scheduled_at=one.expires_at,
             correlation_id=one.correlation_id,
-            causation_id=str(pk),
         )
         ends.append(end)
     if ends:
-        request_many(ends, actor=TIMER, reason="It was for a limited time")
+        request_many(ends, actor=TIMER, reason=TIMER_REASON)
 
 
 def pending_ends() -> QuerySet[Directive]:
     """Return the ends that have not run, without those of restrictions, the next one first."""
-    of_timer = Directive.objects.filter(actor_type=TIMER.type, actor_id=TIMER.id)
-    return (
-        of_timer.filter(status=Directive.Status.REQUESTED).exclude(name=END).order_by("scheduled_at", "id")
-    )
+    pending = Directive.objects.filter(OF_TIMER, status=Directive.Status.REQUESTED)
+    return pending.exclude(name=END).order_by("scheduled_at", "id")
 
 
 def superseded(directives: Sequence[Directive]) -> dict[UUID, dict[str, Any]]:

@@ -96,7 +96,7 @@ def undo(directive_id: UUID | str, *, actor: Actor, reason: str) -> Requested:
     [found] = undoing.undo_requests([Directive.objects.get(pk=pk)], active_tenant().slug).values()
     if isinstance(found, Refused):
         raise found
-    [requested] = request_many([found], actor=actor, reason=reason, causation_id=str(pk))
+    [requested] = request_many([found], actor=actor, reason=reason)
     return requested
 
 
@@ -134,11 +134,7 @@ def undo_batch(correlation_id: str, *, actor: Actor, reason: str) -> BatchUndone
     found: dict[UUID, DirectiveRequest | Requested | Refused] = {
         **undoing.undo_requests(batch, active_tenant().slug)
     }
-    asked = {
-        pk: one._replace(causation_id=str(pk))
-        for pk, one in found.items()
-        if isinstance(one, DirectiveRequest)
-    }
+    asked = {pk: one for pk, one in found.items() if isinstance(one, DirectiveRequest)}
     number = str(uuid4())
     answers = request_each(asked.values(), actor=actor, reason=reason, correlation_id=number)
     found |= dict(zip(asked, answers, strict=True))

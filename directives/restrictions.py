@@ -383,13 +383,10 @@ def _named(model: type[Model], values: Sequence[Any]) -> tuple[dict[str, Any], i
 def _find(state: State | None, wanted: Wanted) -> State:
     directive = wanted.directive
     if state is None:
-        raise DirectiveError(f"{directive.subject_type}: there is no {directive.subject_id} in this tenant")
+        raise obstacles.missing(directive.subject_type, directive.subject_id)
     expected = wanted.expected_revision
     if expected is not None and state.revision != expected:
-        raise DirectiveError(
-            f"expected_revision: {state.subject} is at revision {state.revision}, "
-            f"not {expected}: it changed since it was looked at"
-        )
+        raise obstacles.changed_meanwhile(state.subject, state.revision, expected)
     return state
 
 

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from directives.errors import DirectiveError
 from directives.handlers import DirectivePayload, Reference
 from directives.lifting import LiftingHandler
+from directives.restricting import obstacles
 from directives.restrictions import RestrictingHandler, RestrictionPayload
 from forums.models import Post, Record, Thread
 
@@ -83,7 +83,7 @@ def find(model: type[RecordT], pk: UUID, *, shared: bool = False) -> RecordT:
     lock = "SHARE" if shared else "NO KEY UPDATE"
     for record in model.objects.raw(_FIND.format(table=model._meta.db_table, lock=lock), [pk]):
         return record
-    raise _missing(model, pk)
+    raise obstacles.missing(model.SUBJECT_TYPE, pk)
 
 
 def check_revision(record: Record, expected: int | None) -> None:
@@ -93,15 +93,4 @@ def check_revision(record: Record, expected: int | None) -> None:
         DirectiveError: it is at another one.
     """
     if expected is not None and record.revision != expected:
-        raise _changed_meanwhile(record, expected)
-
-
-def _missing(model: type[Record], pk: UUID) -> DirectiveError:
-    return DirectiveError(f"{model.SUBJECT_TYPE}: there is no {pk} in this tenant")
-
-
-def _changed_meanwhile(record: Record, expected: int) -> DirectiveError:
-    return DirectiveError(
-        f"expected_revision: {record.subject} is at revision {record.revision}, "
-        f"not {expected}: it changed since it was looked at"
-    )
+        raise obstacles.changed_meanwhile(record.subject, record.revision, expected)

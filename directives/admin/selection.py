@@ -8,7 +8,7 @@ from directives import registry
 from directives.display import labels
 from directives.models import Directive
 from directives.registry import AnyHandler
-from directives.restricting.values import TIMER
+from directives.restricting.values import OF_TIMER
 from signals.types import stored_subject
 
 MAX_EXAMPLES = 10
@@ -35,7 +35,7 @@ def described(handler: AnyHandler, ids: Sequence[str], user: Any) -> dict[str, A
         ordering_key__in=[f"{handler.subject_type}:{pk}" for pk in ids[:MAX_LOOKED_AT]],
         status__in=[Directive.Status.REQUESTED, Directive.Status.RUNNING],
         name=handler.name,
-    ).exclude(actor_type=TIMER.type, actor_id=TIMER.id)
+    ).exclude(OF_TIMER)
     first = [stored_subject(handler.subject_type, pk) for pk in ids[:MAX_EXAMPLES]]
     records = labels.records(user, first)
     return {

@@ -10,11 +10,11 @@ from django.db.models import Q
 
 from directives.models import Directive
 from directives.restricting.obstacles import QUOTE
-from directives.restricting.values import TIMER
+from directives.restricting.values import OF_TIMER
 from signals.models import Signal
 
 # What the timer requests has no reason of a person; without it, what was for a time would stay.
-_ENDS = Q(actor_type=TIMER.type, actor_id=TIMER.id) & ~Q(personal__has_key="payload")
+_ENDS = OF_TIMER & ~Q(personal__has_key="payload")
 
 
 class Erased(NamedTuple):

@@ -10,7 +10,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from directives.models import Directive
-from directives.restricting.values import TIMER
+from directives.restricting.values import OF_TIMER, TIMER
 from fleetprompt.postgres.queries import fetch_all
 from fleetprompt.web.limits import COUNTED
 from signals.types import ERASED
@@ -69,7 +69,7 @@ def directives(correlation_id: str) -> QuerySet[Directive]:
     Those that end at its time what one of them began were not asked for, and are left out.
     """
     together = Directive.objects.filter(correlation_id=correlation_id)
-    return together.exclude(actor_type=TIMER.type, actor_id=TIMER.id).order_by("created_at", "id")
+    return together.exclude(OF_TIMER).order_by("created_at", "id")
 
 
 def origins(correlation_id: str) -> Sequence[Mapping[str, Any]]:

@@ -84,6 +84,9 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
     Args:
         tenant: the active tenant's slug. The keys are made of it, so that undoing twice is once, unless
             the first time failed or was canceled.
+
+    Returns:
+        requests that name the directive as their cause.
     """
     effects = _effects(directives)
     results = [effect.result for effect in effects.values()]
@@ -120,7 +123,9 @@ def undo_requests(directives: Sequence[Directive], tenant: str) -> dict[UUID, Di
                     one, result, causes.get(lifted[-1].directive_id) if lifted else None
                 )
                 payload |= expected
-            found[one.pk] = DirectiveRequest(name, payload, idempotency_key=keys[one.pk], expires_at=until)
+            found[one.pk] = DirectiveRequest(
+                name, payload, idempotency_key=keys[one.pk], expires_at=until, causation_id=str(one.pk)
+            )
         except Refused as refusal:
             found[one.pk] = refusal
     return found

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from directives.requests import DirectiveRequest, request_many
-from directives.restricting.values import END, TIMER, Change
+from directives.restricting.values import END, TIMER, TIMER_REASON, Change
 from fleetprompt.tenants.context import active_tenant
 
 
@@ -27,4 +27,4 @@ def request_restriction_ends(changes: Sequence[Change]) -> None:
             causation_id=str(directive.pk),
         )
         requests.append(request)
-    request_many(requests, actor=TIMER, reason="It was for a limited time")
+    request_many(requests, actor=TIMER, reason=TIMER_REASON)

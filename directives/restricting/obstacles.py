@@ -6,6 +6,7 @@ from uuid import UUID
 from directives.errors import DirectiveError
 from directives.models import Directive, Restriction
 from directives.restricting.values import Active, State
+from signals.types import Subject
 
 QUOTE = " UTC: "
 """What stands before a reason in an error that quotes it."""
@@ -31,6 +32,19 @@ def nothing_to_lift(state: State, status: str) -> DirectiveError:
     if state.active:
         return restricted(state, state.active)
     return DirectiveError(f"{state.subject} is {status}: there is nothing to lift")
+
+
+def missing(subject_type: str, pk: object) -> DirectiveError:
+    """Return the error that says that a subject does not exist."""
+    return DirectiveError(f"{subject_type}: there is no {pk} in this tenant")
+
+
+def changed_meanwhile(subject: Subject, revision: int, expected: int) -> DirectiveError:
+    """Return the error that says that a subject is at another revision than the requester looked at."""
+    return DirectiveError(
+        f"expected_revision: {subject} is at revision {revision}, "
+        f"not {expected}: it changed since it was looked at"
+    )
 
 
 def not_active(state: State, pk: UUID) -> str:

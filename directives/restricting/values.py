@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
+
 from directives.models import Directive
 from signals.types import Actor, Subject
 
@@ -13,6 +15,9 @@ END, RESCHEDULE = "restriction.end", "restriction.reschedule"
 """The directives that end one restriction, and that give it another time."""
 TIMER = Actor("system", "timer")
 """Who ends a restriction when its time is over."""
+OF_TIMER = Q(actor_type=TIMER.type, actor_id=TIMER.id)
+"""What the timer requests, as a condition of directives."""
+TIMER_REASON = "It was for a limited time"
 
 
 @dataclass(frozen=True, slots=True)
